@@ -1,0 +1,64 @@
+"""clipnull: learn, do and doubt closed-form class unlearning in CLIP (arXiv 2512.14137).
+
+Importing costs torch and nothing more: no model, no network, no file. Modules that need
+open_clip, matplotlib or ipywidgets are imported when first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from clipnull import erasers, subspace
+from clipnull.erasers import METHODS, Edit, build, consistent, nullspace, random_subspace
+from clipnull.evaluate import Report, drop_label, evaluate, protocol_score, sweep, sweep_sizes
+
+if TYPE_CHECKING:
+    from clipnull import datasets, exercises, models, plots, surgery, widgets
+    from clipnull.models import Clip, load
+    from clipnull.surgery import fold, folded, unfold
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "METHODS",
+    "Clip",
+    "Edit",
+    "Report",
+    "build",
+    "consistent",
+    "datasets",
+    "drop_label",
+    "erasers",
+    "evaluate",
+    "exercises",
+    "fold",
+    "folded",
+    "load",
+    "models",
+    "nullspace",
+    "plots",
+    "protocol_score",
+    "random_subspace",
+    "subspace",
+    "surgery",
+    "sweep",
+    "sweep_sizes",
+    "unfold",
+    "widgets",
+]
+
+_LAZY = {"Clip": "models", "load": "models", "fold": "surgery", "folded": "surgery", "unfold": "surgery"}
+_MODULES = {"datasets", "exercises", "models", "plots", "surgery", "widgets"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(f"clipnull.{_LAZY[name]}"), name)
+    if name in _MODULES:
+        return importlib.import_module(f"clipnull.{name}")
+    raise AttributeError(f"module 'clipnull' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

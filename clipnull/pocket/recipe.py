@@ -260,7 +260,7 @@ class Captions:
                 self.cache[t] = self.tokenizer([t])[0]
         full = torch.stack([self.cache[t] for t in texts])
         length = int(full.argmax(1).max()) + 1
-        return torch.searchsorted(self.vocabulary, full[:, :length])
+        return torch.searchsorted(self.vocabulary, full[:, :length].contiguous())
 
 
 def encode_text(model: CLIP, tokens: torch.Tensor) -> torch.Tensor:
@@ -295,6 +295,7 @@ def train(
     gen, rng = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
     captions = Captions(classes, rng)
     model = new_model(len(captions.vocabulary)).train()
+    model.visual.to(memory_format=torch.channels_last)  # a fifth faster on a CPU
     x = torch.from_numpy(sprites["x"]).permute(0, 3, 1, 2)
     by_class = [np.flatnonzero(sprites["y"] == c) for c in range(len(classes))]
     batch = min(batch, len(classes))
@@ -313,7 +314,8 @@ def train(
         picked = rng.permutation(len(classes))[:batch]
         rows = np.array([by_class[c][rng.integers(len(by_class[c]))] for c in picked])
         texts = [captions(c, sprites["s"][r]) for c, r in zip(picked, rows, strict=True)]
-        z_image = model.encode_image(augment(x[rows], gen), normalize=True)
+        images = augment(x[rows], gen).contiguous(memory_format=torch.channels_last)
+        z_image = model.encode_image(images, normalize=True)
         z_text = encode_text(model, captions.tokens(texts))
         logits = model.logit_scale.exp() * z_image @ z_text.T
         loss = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2

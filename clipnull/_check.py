@@ -1,0 +1,138 @@
+"""Argument checks shared by the public functions: a ValueError names argument, value and want."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+#: what public functions take for an array; what comes back is always a torch tensor
+ArrayLike = torch.Tensor | np.ndarray | Sequence[Any]
+
+
+def closest(word: str, options: Iterable[str], n: int = 3) -> list[str]:
+    """The ``n`` options spelled most like ``word`` (case ignored)."""
+    table = {o.lower(): o for o in options}
+    return [table[k] for k in difflib.get_close_matches(word.lower(), table, n=n, cutoff=0.0)]
+
+
+def rows(name: str, value: ArrayLike, dim: int | None = None, *, nonzero: bool = False) -> torch.Tensor:
+    """``value`` as a float tensor [n, d] with n >= 1; a single vector [d] becomes [1, d].
+
+    Raises
+    ------
+    ValueError
+        Not one- or two-dimensional, empty, NaN or infinite, a width other than ``dim``, or
+        (``nonzero``) a row of zeros.
+    """
+    try:
+        x = torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{name}: cannot be read as an array of numbers ({error})") from error
+    if x.ndim == 1 and x.numel():
+        x = x[None]
+    if x.ndim != 2 or 0 in x.shape:
+        raise ValueError(f"{name}: got shape {tuple(x.shape)}, want [n, d] with at least one row")
+    if x.is_complex():
+        raise ValueError(f"{name}: got complex numbers, want real ones")
+    if not x.is_floating_point():
+        x = x.to(torch.float32)
+    if dim is not None and x.shape[1] != dim:
+        raise ValueError(f"{name}: rows have {x.shape[1]} entries, want {dim} like the other embeddings")
+    if not torch.isfinite(x).all():
+        bad = int((~torch.isfinite(x).all(1)).sum())
+        raise ValueError(f"{name}: {bad} of {len(x)} rows hold NaN or infinity, want finite numbers")
+    if nonzero and bool((zero := x.abs().amax(1) == 0).any()):
+        raise ValueError(
+            f"{name}: row {int(zero.nonzero()[0])} is all zeros, want embeddings of non-zero length"
+        )
+    return x
+
+
+def number(name: str, value: Any, low: float, high: float = math.inf, *, allow_inf: bool = False) -> float:
+    """``value`` as a float in [low, high].
+
+    Raises
+    ------
+    ValueError
+        Not a number, NaN, outside the interval, or infinite unless ``allow_inf``.
+    """
+    try:
+        x = float(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}: got {value!r}, want a number") from error
+    if math.isnan(x) or not low <= x <= high or (math.isinf(x) and not allow_inf):
+        want = f"in [{low:g}, {high:g}]" if math.isfinite(high) else f"at least {low:g}"
+        raise ValueError(f"{name}: got {value!r}, want a{'' if allow_inf else ' finite'} number {want}")
+    return x
+
+
+def one_of(name: str, value: Any, options: Iterable[str]) -> str:
+    """``value`` if it is among ``options``; the message lists them otherwise."""
+    options = list(options)
+    if value not in options:
+        raise ValueError(f"{name}: got {value!r}, want one of {', '.join(options)}")
+    return value
+
+
+def labels(name: str, value: ArrayLike, n: int, n_classes: int) -> torch.Tensor:
+    """``value`` as a LongTensor [n] with entries in [0, n_classes).
+
+    Raises
+    ------
+    ValueError
+        Wrong length, not whole numbers, or out of range.
+    """
+    y = torch.as_tensor(value)
+    if y.ndim != 1 or len(y) != n:
+        raise ValueError(f"{name}: got shape {tuple(y.shape)}, want [{n}], one label an image")
+    if y.is_floating_point() and not torch.equal(y, y.round()) or y.is_complex() or y.dtype == torch.bool:
+        raise ValueError(f"{name}: got {y.dtype} entries, want whole numbers (class indices)")
+    y = y.long()
+    if n and (int(y.min()) < 0 or int(y.max()) >= n_classes):
+        raise ValueError(
+            f"{name}: entries run from {int(y.min())} to {int(y.max())}, want 0 to {n_classes - 1} "
+            f"for {n_classes} classes"
+        )
+    return y
+
+
+def forget_set(forget: Any, n_classes: int, classes: Sequence[str] | None = None) -> list[int]:
+    """Class indices of ``forget``, given as indices or as names of ``classes``; duplicates dropped.
+
+    Raises
+    ------
+    ValueError
+        Unknown class (with the three closest names), index out of range, names without
+        ``classes``, nothing to forget, or every class.
+    """
+    if isinstance(forget, (str, int)):
+        forget = [forget]
+    indices: list[int] = []
+    for item in forget.tolist() if isinstance(forget, (torch.Tensor, np.ndarray)) else forget:
+        if isinstance(item, str):
+            if classes is None:
+                raise ValueError(
+                    f"forget: got the name {item!r}, want indices, or pass classes= with the names"
+                )
+            if item not in classes:
+                near = ", ".join(repr(c) for c in closest(item, classes))
+                raise ValueError(f"forget: unknown class {item!r}; the closest are {near}")
+            index = list(classes).index(item)
+        elif isinstance(item, (int, np.integer)) and not isinstance(item, bool):
+            index = int(item)
+            if not 0 <= index < n_classes:
+                raise ValueError(f"forget: class index {index} is out of range, want 0 to {n_classes - 1}")
+        else:
+            raise ValueError(f"forget: got {item!r}, want class indices or class names")
+        if index not in indices:
+            indices.append(index)
+    if not indices:
+        raise ValueError("forget: got no class, want at least one class to forget")
+    if len(indices) == n_classes:
+        raise ValueError(f"forget: got all {n_classes} classes, want at least one class left to retain")
+    return indices

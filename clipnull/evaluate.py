@@ -1,0 +1,454 @@
+"""Forget/retain evaluation. Arrays in, numbers out; knows no model.
+
+Accuracies are fractions in [0, 1] and become percent only when printed. BF is before
+forgetting, AF after.
+"""
+
+from __future__ import annotations
+
+import html
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from clipnull import _check
+from clipnull._check import ArrayLike
+from clipnull.erasers import METHODS, ConsistentSolver, Edit, build, consistent, nullspace
+
+__all__ = ["Report", "Sweep", "drop_label", "evaluate", "protocol_score", "sweep", "sweep_sizes"]
+
+#: rows of Z scored at a time: the block of scores stays in cache, and n x C is never stored
+BLOCK = 2048
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an edit did to zero-shot accuracy. Shows itself as a table in Jupyter and in a terminal.
+
+    Attributes
+    ----------
+    classes : list of str
+        Class names (their indices as text when none were given).
+    forget : list of int
+        Indices of the forgotten classes.
+    labels, predicted_before, predicted_after : torch.Tensor [n]
+        True and predicted class of each image.
+    title : str
+        What was done.
+    """
+
+    classes: list[str]
+    forget: list[int]
+    labels: torch.Tensor
+    predicted_before: torch.Tensor
+    predicted_after: torch.Tensor
+    title: str = ""
+
+    @property
+    def is_forget(self) -> torch.Tensor:
+        """Which images [n] belong to a forgotten class."""
+        return torch.isin(self.labels, torch.tensor(self.forget, device=self.labels.device))
+
+    def _accuracy(self, predicted: torch.Tensor, mask: torch.Tensor) -> float:
+        return float((predicted == self.labels)[mask].double().mean()) if bool(mask.any()) else float("nan")
+
+    @property
+    def forget_before(self) -> float:
+        """Recall on images of the forgotten classes, before (fraction; NaN without such images)."""
+        return self._accuracy(self.predicted_before, self.is_forget)
+
+    @property
+    def forget_after(self) -> float:
+        """Recall on images of the forgotten classes, after."""
+        return self._accuracy(self.predicted_after, self.is_forget)
+
+    @property
+    def retain_before(self) -> float:
+        """Accuracy on the other images, forgotten classes still among the candidates, before."""
+        return self._accuracy(self.predicted_before, ~self.is_forget)
+
+    @property
+    def retain_after(self) -> float:
+        """Accuracy on the other images, forgotten classes still among the candidates, after."""
+        return self._accuracy(self.predicted_after, ~self.is_forget)
+
+    @property
+    def retained(self) -> float:
+        """Retain accuracy after as a fraction of before."""
+        return self.retain_after / self.retain_before if self.retain_before else float("nan")
+
+    @property
+    def per_class(self) -> list[dict[str, Any]]:
+        """One row a class that has images: index, name, forgotten, images, before, after (fractions)."""
+        C = len(self.classes)
+        count = torch.bincount(self.labels, minlength=C)
+        right = [
+            torch.bincount(self.labels[p == self.labels], minlength=C)
+            for p in (self.predicted_before, self.predicted_after)
+        ]
+        return [
+            dict(
+                index=c,
+                name=self.classes[c],
+                forgotten=c in self.forget,
+                images=int(count[c]),
+                before=float(right[0][c] / count[c]),
+                after=float(right[1][c] / count[c]),
+            )
+            for c in range(C)
+            if count[c]
+        ]
+
+    def destinations(self, k: int = 5) -> list[tuple[str, int]]:
+        """Where the forgotten images went: the ``k`` classes most often predicted, with counts."""
+        counts = torch.bincount(self.predicted_after[self.is_forget], minlength=len(self.classes))
+        order = torch.argsort(counts, descending=True, stable=True)[:k]
+        return [(self.classes[i], int(counts[i])) for i in order.tolist() if counts[i]]
+
+    @property
+    def forget_names(self) -> list[str]:
+        """Names of the forgotten classes."""
+        return [self.classes[i] for i in self.forget]
+
+    def rows(self) -> list[tuple[str, str, str, str]]:
+        """Table rows: label, before, after, change, in percent."""
+        pairs = [
+            ("forget", self.forget_before, self.forget_after),
+            ("retain", self.retain_before, self.retain_after),
+        ]
+        return [(n, f"{100 * b:.1f}", f"{100 * a:.1f}", f"{100 * (a - b):+.1f}") for n, b, a in pairs]
+
+    def _heading(self) -> str:
+        names = ", ".join(self.forget_names[:5]) + (
+            f" and {n} more" if (n := len(self.forget) - 5) > 0 else ""
+        )
+        return f"{self.title or 'edit'}: forget {names}"
+
+    def _went(self) -> str:
+        return ", ".join(f"{name} ({count})" for name, count in self.destinations(3))
+
+    def __str__(self) -> str:
+        head = ("accuracy, %", "before", "after", "change")
+        lines = [f"{a:<12}{b:>8}{c:>8}{d:>8}" for a, b, c, d in [head, *self.rows()]]
+        return "\n".join([self._heading(), *lines, f"forgotten images became: {self._went()}"])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        body = "".join(
+            f"<tr><th style='text-align:left'>{a}</th>"
+            + "".join(f"<td style='text-align:right'>{x}</td>" for x in (b, c, d))
+            + "</tr>"
+            for a, b, c, d in self.rows()
+        )
+        return (
+            f"<table><caption style='text-align:left'>{html.escape(self._heading())}</caption>"
+            "<thead><tr><th>accuracy, %</th><th>before</th><th>after</th><th>change</th></tr></thead>"
+            f"<tbody>{body}</tbody></table><p>Forgotten images became: {html.escape(self._went())}.</p>"
+        )
+
+
+def _inputs(
+    Z: ArrayLike, T: ArrayLike, labels: ArrayLike, forget: Any, classes: Sequence[str] | None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[int], list[str]]:
+    Z = _check.rows("Z", Z)
+    T = _check.rows("T", T, Z.shape[1], nonzero=True).to(Z)
+    labels = _check.labels("labels", labels, len(Z), len(T)).to(Z.device)
+    if classes is not None and len(classes) != len(T):
+        raise ValueError(f"classes: got {len(classes)} names, want {len(T)}, one a row of T")
+    index = _check.forget_set(forget, len(T), classes)
+    return Z, T, labels, index, list(classes) if classes is not None else [str(i) for i in range(len(T))]
+
+
+def _predict(score: Callable[[torch.Tensor], torch.Tensor], Z: torch.Tensor) -> torch.Tensor:
+    return torch.cat([score(z).argmax(1) for z in Z.split(BLOCK)])
+
+
+def evaluate(
+    Z: ArrayLike,
+    T: ArrayLike,
+    labels: ArrayLike,
+    forget: Any,
+    edit: Edit,
+    side: str = "image",
+    classes: Sequence[str] | None = None,
+) -> Report:
+    """Zero-shot predictions before and after an edit, on the classes to forget and on the others.
+
+    Parameters
+    ----------
+    Z : array [n, d]
+        Image embeddings.
+    T : array [C, d]
+        Text embeddings of all the candidate classes, forgotten ones included.
+    labels : array of int [n]
+    forget : list of int or of str
+        Classes forgotten; names need ``classes``.
+    edit : Edit
+    side : {"image", "text", "both"}
+        What is edited: Z -> Z W; T -> T W^T re-normalised; or both.
+    classes : list of str, optional
+        Names of the rows of ``T``.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    ValueError
+        Dimensions that do not match, NaN or infinity, labels out of range, an unknown class,
+        an empty or total forget set, an unknown side.
+
+    References
+    ----------
+    Forget recall, and retain accuracy with the forgotten classes still candidates: Kravets and
+    Namboodiri, arXiv 2407.07485.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from clipnull import evaluate, nullspace
+    >>> T = torch.eye(3)
+    >>> Z = T + 0.1
+    >>> report = evaluate(Z, T, [0, 1, 2], ["cat"], nullspace(T[:1]), classes=["cat", "dog", "owl"])
+    >>> report.forget_before, report.forget_after, report.retain_after
+    (1.0, 0.0, 1.0)
+    """
+    _check.one_of("side", side, ["image", "text", "both"])
+    Z, T, labels, index, names = _inputs(Z, T, labels, forget, classes)
+    if edit.dim != Z.shape[1]:
+        raise ValueError(f"edit: acts on {edit.dim} dimensions, want {Z.shape[1]} like Z")
+    after = F.normalize(edit.apply_text(T), dim=1) if side != "image" else T
+    # Z W T'^T = Z T'^T - (Z L)(T' R)^T: the rank-m update of the scores
+    L, TR = edit.left.to(Z), (after @ edit.right.to(Z)).T
+
+    def score_after(z: torch.Tensor) -> torch.Tensor:
+        scores = z @ after.T
+        return scores if side == "text" else scores.addmm_(z @ L, TR, alpha=-1)
+
+    title = str(edit.info.get("method", "edit")) + ("" if side == "image" else f", {side} side")
+    before = _predict(lambda z: z @ T.T, Z)
+    return Report(names, index, labels, before, _predict(score_after, Z), title)
+
+
+def drop_label(
+    Z: ArrayLike, T: ArrayLike, labels: ArrayLike, forget: Any, classes: Sequence[str] | None = None
+) -> Report:
+    """The baseline that edits nothing: strike the forgotten names off the list of candidates.
+
+    Forget recall is zero by construction; retain accuracy is the best that any edit which only
+    silences these names could reach. It binds one caller's list, not the model.
+
+    Parameters and errors as in `evaluate`.
+    """
+    Z, T, labels, index, names = _inputs(Z, T, labels, forget, classes)
+    struck = torch.zeros(len(T), dtype=Z.dtype, device=Z.device)
+    struck[index] = -torch.inf
+    before = _predict(lambda z: z @ T.T, Z)
+    return Report(names, index, labels, before, _predict(lambda z: z @ T.T + struck, Z), "drop the label")
+
+
+# --- many reports --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Points of a sweep: parameters and the four accuracies of each, shown as a table.
+
+    Attributes
+    ----------
+    points : list of dict
+        Parameters, then forget_before, forget_after, retain_before, retain_after (fractions).
+    """
+
+    points: list[dict[str, Any]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter(self.points)
+
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        return self.points[i]
+
+    def column(self, name: str) -> torch.Tensor:
+        """One column as a float64 tensor [points]."""
+        return torch.tensor([p[name] for p in self.points], dtype=torch.float64)
+
+    def where(self, **match: Any) -> Sweep:
+        """The points whose parameters equal ``match``."""
+        return Sweep([p for p in self.points if all(p.get(k) == v for k, v in match.items())])
+
+    def _cells(self) -> list[list[str]]:
+        head = list(self.points[0]) if self.points else []
+        accuracy = {"forget_before", "forget_after", "retain_before", "retain_after"}
+        rows = [[f"{100 * p[k]:.1f}" if k in accuracy else f"{p[k]}" for k in head] for p in self.points]
+        return [[f"{k} %" if k in accuracy else k for k in head], *rows]
+
+    def __str__(self) -> str:
+        cells = self._cells()
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        return "\n".join("  ".join(c.rjust(w) for c, w in zip(r, widths, strict=True)) for r in cells)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        head, *body = self._cells()
+
+        def row(tag: str, cells: list[str]) -> str:
+            return "<tr>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells) + "</tr>"
+
+        return f"<table>{row('th', head)}{''.join(row('td', r) for r in body)}</table>"
+
+
+def _point(report: Report, **parameters: Any) -> dict[str, Any]:
+    accuracies = ("forget_before", "forget_after", "retain_before", "retain_after")
+    return {**parameters, **{k: getattr(report, k) for k in accuracies}}
+
+
+def sweep(
+    Z: ArrayLike,
+    T: ArrayLike,
+    labels: ArrayLike,
+    forget: Any,
+    eraser: Callable[..., Edit],
+    classes: Sequence[str] | None = None,
+    side: str = "image",
+    **grid: Sequence[Any],
+) -> Sweep:
+    """Evaluate an eraser over every combination of the values in ``grid``.
+
+    Parameters
+    ----------
+    Z, T, labels, forget, classes, side
+        As in `evaluate`.
+    eraser : callable
+        `clipnull.nullspace`, `clipnull.consistent`, or any function
+        ``eraser(T_f, T_r, **parameters)`` -> Edit.
+    **grid : sequences
+        For instance ``strength=[0, 0.5, 1]`` or ``lam=[1, 10], mu=[1, 10]``.
+
+    Returns
+    -------
+    Sweep
+        One point a combination, the last parameter running fastest.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from clipnull import nullspace, sweep
+    >>> T = torch.eye(3)
+    >>> print(sweep(T + 0.4, T, [0, 1, 2], [0], nullspace, strength=[0, 1]))
+    strength  forget_before %  forget_after %  retain_before %  retain_after %
+           0            100.0           100.0            100.0           100.0
+           1            100.0             0.0            100.0           100.0
+    """
+    Z, T, labels, index, names = _inputs(Z, T, labels, forget, classes)
+    T_f, T_r = T[index], T[[i for i in range(len(T)) if i not in set(index)]]
+    make: Callable[..., Edit]
+    if eraser is consistent:
+        make = ConsistentSolver(T_f, T_r).edit  # one factorisation serves every dial
+    elif eraser is nullspace:
+        make = partial(nullspace, T_f)
+    else:
+        make = partial(eraser, T_f, T_r)
+    combinations = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+    return Sweep([_point(evaluate(Z, T, labels, index, make(**p), side, names), **p) for p in combinations])
+
+
+def sweep_sizes(
+    Z: ArrayLike,
+    T: ArrayLike,
+    labels: ArrayLike,
+    sizes: Sequence[int],
+    methods: Sequence[str] = tuple(METHODS),
+    draws: int = 3,
+    seed: int = 0,
+) -> Sweep:
+    """How each method fares as more classes are forgotten, averaged over random forget sets.
+
+    Parameters
+    ----------
+    Z, T, labels
+        As in `evaluate`.
+    sizes : sequence of int
+        Numbers of classes to forget.
+    methods : sequence of str
+        Keys of `clipnull.METHODS`, or ``"drop the label"``.
+    draws : int
+        Random forget sets a size; every method meets the same ones.
+    seed : int
+
+    Returns
+    -------
+    Sweep
+        One point a size and method: means over draws.
+    """
+    Z, T, labels, _, _ = _inputs(Z, T, labels, [0], None)
+    gen, points = torch.Generator().manual_seed(seed), []
+    for size in sizes:
+        sets = [torch.randperm(len(T), generator=gen)[:size].tolist() for _ in range(draws)]
+        for method in methods:
+            reports = []
+            for i, index in enumerate(sets):
+                keep = [c for c in range(len(T)) if c not in set(index)]
+                if method == "drop the label":
+                    reports.append(drop_label(Z, T, labels, index))
+                else:
+                    reports.append(
+                        evaluate(Z, T, labels, index, build(method, T[index], T[keep], seed=seed + i))
+                    )
+            rows = [_point(r) for r in reports]
+            means = {k: sum(r[k] for r in rows) / draws for k in rows[0]}
+            points.append({"size": size, "method": method, **means})
+    return Sweep(points)
+
+
+def protocol_score(
+    forget_before: float,
+    forget_after: float,
+    retain_before: float,
+    retain_after: float,
+    others: Sequence[tuple[float, float]] = (),
+) -> float:
+    """The one-number score of the Kravets-Namboodiri protocol; lower is better, 0 is perfect.
+
+    Mean of AF_f / BF_f, the relative drop of the retained classes, and the relative drop on
+    each other data set; a gain counts as no drop.
+
+    Parameters
+    ----------
+    forget_before, forget_after, retain_before, retain_after : float
+        Accuracies, all as fractions or all in percent.
+    others : sequence of (before, after)
+        Full accuracy on other data sets; three in the protocol.
+
+    Raises
+    ------
+    ValueError
+        A negative accuracy, or one before forgetting that is zero.
+
+    References
+    ----------
+    arXiv 2407.07485 (WACV 2025).
+
+    Examples
+    --------
+    >>> round(protocol_score(0.8, 0.0, 0.6, 0.57, [(0.5, 0.5), (0.7, 0.72), (0.9, 0.9)]), 4)
+    0.01
+    """
+    pairs = [("forget", forget_before, forget_after), ("retain", retain_before, retain_after)]
+    pairs += [(f"others[{i}]", b, a) for i, (b, a) in enumerate(others)]
+    for name, b, a in pairs:
+        _check.number(f"{name} after", a, 0.0)
+        if _check.number(f"{name} before", b, 0.0) == 0:
+            raise ValueError(f"{name} before: got 0, want a positive accuracy to compare with")
+    terms = [forget_after / forget_before] + [max(0.0, (b - a) / b) for _, b, a in pairs[1:]]
+    return sum(terms) / len(terms)
