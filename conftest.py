@@ -1,0 +1,3 @@
+"""Loads the nbval plugin for every test run, so that one notebook alone is checked the same way."""
+
+pytest_plugins = ["tools.nbval_close"]
