@@ -190,7 +190,7 @@ def nullspace(
     [[0.0, 4.0]]
     """
     strength = _check.number("strength", strength, 0.0, 1.0)
-    U = orthonormal_basis(T_f, rtol)
+    U = orthonormal_basis(_check.rows("T_f", T_f, nonzero=True), rtol)
     info = {"method": "nullspace" if strength == 1 else "partial", "strength": strength}
     return Edit(U.to(dtype), (strength * U).to(dtype), info)
 
