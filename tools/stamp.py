@@ -49,7 +49,8 @@ if "google.colab" in sys.modules:  # Colab only; its own torch and ipywidgets st
     wheels = sorted(glob.glob("clipnull-*.whl"))
     assert wheels, "Put clipnull-….whl into Colab's Files pane first, then run this cell again."
     light = "{light}".split()
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", wheels[-1], *light], check=True)"""
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps"]
+    subprocess.run([*pip, wheels[-1], *light], check=True)"""
 
 SETUP_URL = """\
 import sys
@@ -59,7 +60,8 @@ if "google.colab" in sys.modules:  # Colab only; its own torch and ipywidgets st
 
     light = "{light}".split()
     source = "clipnull @ git+{url}"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", source, *light], check=True)"""
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps"]
+    subprocess.run([*pip, source, *light], check=True)"""
 
 
 def repository(pyproject: Path = ROOT / "pyproject.toml") -> str | None:
@@ -111,9 +113,7 @@ def stamp(nb: Any, path: str, url: str | None) -> bool:
 def main(argv: list[str] | None = None, root: Path = ROOT) -> int:
     """Command line; with --check, 1 when a notebook is out of date."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument(
-        "--check", action="store_true", help="write nothing; exit 1 if a stamp is out of date"
-    )
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if one is out of date")
     args = parser.parse_args(argv)
     url, stale = repository(root / "pyproject.toml"), 0
     for path in sorted((root / "notebooks").rglob("*.ipynb")):
