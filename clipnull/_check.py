@@ -90,7 +90,7 @@ def labels(name: str, value: ArrayLike, n: int, n_classes: int) -> torch.Tensor:
     y = torch.as_tensor(value)
     if y.ndim != 1 or len(y) != n:
         raise ValueError(f"{name}: got shape {tuple(y.shape)}, want [{n}], one label an image")
-    if y.is_floating_point() and not torch.equal(y, y.round()) or y.is_complex() or y.dtype == torch.bool:
+    if (y.is_floating_point() and not torch.equal(y, y.round())) or y.is_complex() or y.dtype == torch.bool:
         raise ValueError(f"{name}: got {y.dtype} entries, want whole numbers (class indices)")
     y = y.long()
     if n and (int(y.min()) < 0 or int(y.max()) >= n_classes):

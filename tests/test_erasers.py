@@ -36,7 +36,9 @@ def minimiser(T_f: torch.Tensor, T_r: torch.Tensor, A: torch.Tensor, lam: float,
     def objective():
         optimiser.zero_grad()
         value = (
-            ((W - eye) ** 2).sum() + lam * ((W @ T_f.T - A) ** 2).sum() + mu * ((W @ T_r.T - T_r.T) ** 2).sum()
+            ((W - eye) ** 2).sum()
+            + lam * ((W @ T_f.T - A) ** 2).sum()
+            + mu * ((W @ T_r.T - T_r.T) ** 2).sum()
         )
         value.backward()
         return value
@@ -282,7 +284,10 @@ T8 = cone(4, 8, 0)
         (lambda: cn.consistent(T8, T8, mu=-1), r"mu: got -1, want a finite number at least 0"),
         (lambda: cn.consistent(T8, T8, mu=math.inf), r"mu: got inf, want a finite number"),
         (lambda: cn.consistent(T8, T8, anchor="median"), r"anchor: got 'median', want one of mean, coarse"),
-        (lambda: cn.consistent(T8, T8, anchor=torch.ones(3, 8)), r"anchor: got 3 embeddings, want 1 or one for each"),
+        (
+            lambda: cn.consistent(T8, T8, anchor=torch.ones(3, 8)),
+            r"anchor: got 3 embeddings, want 1 or one for each",
+        ),
         (lambda: cn.consistent(T8, T8, anchor="coarse", components=-1), r"components: got -1"),
         (lambda: cn.consistent(T8, T8, anchor="coarse", components=1.5), r"components: got 1.5"),
         (lambda: cn.consistent(T8, T8, anchor="coarse", components="auto", margin=-1), r"margin: got -1"),
@@ -290,7 +295,10 @@ T8 = cone(4, 8, 0)
         (lambda: cn.build("magic", T8, T8), r"method: got 'magic', want one of nullspace"),
         (lambda: cn.nullspace(T8).apply_image(torch.ones(2, 9)), r"Z: rows have 9 entries, want 8"),
         (lambda: cn.nullspace(T8).apply_text(torch.ones(2, 9)), r"T: rows have 9 entries, want 8"),
-        (lambda: cn.nullspace(T8).update_scores(torch.ones(1, 1), T8, T8), r"S: got shape \(1, 1\), want \[4, 4\]"),
+        (
+            lambda: cn.nullspace(T8).update_scores(torch.ones(1, 1), T8, T8),
+            r"S: got shape \(1, 1\), want \[4, 4\]",
+        ),
         (lambda: Edit(torch.ones(3, 1), torch.ones(3, 2)), r"left, right: got shapes"),
     ],
 )

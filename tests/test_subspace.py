@@ -76,14 +76,18 @@ def test_basis_does_not_depend_on_row_order_or_sign():
 def test_principal_angles_of_known_planes():
     a = 1e-9
     U = EYE[:, :2]
-    V = torch.stack([math.cos(a) * EYE[0] + math.sin(a) * EYE[2], math.cos(0.5) * EYE[1] + math.sin(0.5) * EYE[3]], 1)
+    V = torch.stack(
+        [math.cos(a) * EYE[0] + math.sin(a) * EYE[2], math.cos(0.5) * EYE[1] + math.sin(0.5) * EYE[3]], 1
+    )
     angles = sub.principal_angles(U, V)
     assert torch.allclose(angles, torch.tensor([a, 0.5], dtype=torch.float64), rtol=1e-6, atol=0)
     # the plain arccos has lost the small one: that is why sines are used
     naive = torch.acos(torch.linalg.svdvals(U.T @ V).clamp(0, 1))
     assert abs(float(naive[0]) - a) > 1e-10
     assert torch.allclose(sub.principal_angles(V, U), angles)
-    assert torch.allclose(sub.principal_angles(EYE[:, :1], V), torch.tensor([a], dtype=torch.float64), rtol=1e-6)
+    assert torch.allclose(
+        sub.principal_angles(EYE[:, :1], V), torch.tensor([a], dtype=torch.float64), rtol=1e-6
+    )
     assert torch.allclose(
         sub.principal_angles(U, EYE[:, 2:4]), torch.full((2,), math.pi / 2, dtype=torch.float64)
     )
@@ -109,7 +113,9 @@ def test_gram_schmidt_agrees_with_the_svd_and_shows_its_steps():
     Q = sub.gram_schmidt(T)
     assert torch.allclose(sub.projector(Q), sub.projector(sub.orthonormal_basis(T)), atol=1e-10)
     for s in steps:
-        rebuilt = s.residual + sum(c * q for c, q in zip(s.coefficients, s.Q.T[: len(s.coefficients)], strict=True))
+        rebuilt = s.residual + sum(
+            c * q for c, q in zip(s.coefficients, s.Q.T[: len(s.coefficients)], strict=True)
+        )
         assert torch.allclose(rebuilt, T[s.index])
 
 
