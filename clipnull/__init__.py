@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from clipnull import erasers, subspace
 from clipnull.erasers import METHODS, Edit, build, consistent, nullspace, random_subspace
-from clipnull.evaluate import Report, drop_label, evaluate, protocol_score, sweep, sweep_sizes
+from clipnull.evaluate import Evaluator, Report, drop_label, evaluate, protocol_score, sweep, sweep_sizes
 
 if TYPE_CHECKING:
     from clipnull import datasets, exercises, models, plots, surgery, widgets
@@ -24,6 +24,7 @@ __all__ = [
     "METHODS",
     "Clip",
     "Edit",
+    "Evaluator",
     "Report",
     "build",
     "consistent",

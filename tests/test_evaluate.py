@@ -79,6 +79,24 @@ def test_evaluate_equals_full_recomputation(seed, method, side):
     assert math.isclose(report.retain_after, float(right[~mask].double().mean()))
 
 
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from(list(cn.METHODS)), st.sampled_from(["image", "text", "both"]))
+def test_the_evaluator_agrees_with_evaluate(seed, method, side):
+    Z, T, labels = (x.double() if x.is_floating_point() else x for x in world(seed=seed))
+    edit = cn.build(method, T[:3], T[3:], seed=seed).to(torch.float64)
+    scores = cn.Evaluator(Z, T, labels)
+    fast, plain = scores.report([0, 1, 2], edit, side), cn.evaluate(Z, T, labels, [0, 1, 2], edit, side)
+    assert (fast.predicted_after != plain.predicted_after).double().mean() < 0.005, "ties aside"
+    assert torch.equal(fast.predicted_before, plain.predicted_before) and fast.title == plain.title
+    A, B, scale = scores.factors(edit, side)
+    updated = (scores.scores - A @ B.T) * (1 if scale is None else scale)
+    Z2 = edit.apply_image(Z) if side != "text" else Z
+    T2 = edit.apply_text(T, normalize=True) if side != "image" else T
+    # a name that the edit sends to (nearly) nothing has no direction left to compare
+    alive = edit.apply_text(T).norm(dim=1) > 1e-6
+    assert torch.allclose(updated[:, alive], (Z2 @ T2.T)[:, alive], atol=1e-7)
+
+
 def test_blocks_do_not_matter(monkeypatch):
     import sys
 
@@ -87,6 +105,8 @@ def test_blocks_do_not_matter(monkeypatch):
     whole = cn.evaluate(Z, T, labels, [0, 1], edit)
     monkeypatch.setattr(sys.modules["clipnull.evaluate"], "BLOCK", 7)
     assert torch.equal(cn.evaluate(Z, T, labels, [0, 1], edit).predicted_after, whole.predicted_after)
+    monkeypatch.setattr(sys.modules["clipnull.evaluate"], "CACHED", 12 * 17)
+    assert torch.equal(cn.Evaluator(Z, T, labels).predict(edit), whole.predicted_after)
 
 
 def test_identity_changes_nothing_and_names_equal_indices():
