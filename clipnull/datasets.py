@@ -39,6 +39,8 @@ PHOTO, FLOWER = ["a photo of a {}."], ["a photo of a {}, a type of flower."]
 #: where torchvision sets are looked for when no folder is given
 ROOT = Path.home() / ".cache" / "clipnull"
 CLASSROOM_PER_CATEGORY = 20
+#: Twemoji touches the edges of its 36 x 36 box; the clean scene leaves a narrow margin
+CENTRED = "translate(18 18) scale(0.9) translate(-18 -18)"
 
 
 # --- what load returns ---------------------------------------------------------------------
@@ -252,15 +254,15 @@ def twemoji_svg(code: str, scene: int = 0, seed: int = 0) -> str:
         Code points in lower-case hexadecimal joined by ``-``, without fe0f.
     scene : int
         0: upright, centred, on white. 1, 2, …: turned by up to 20 degrees, scaled to 0.7 … 1,
-        shifted, on white, a plain colour or a gradient, dimmed by up to 30%.
+        shifted, on white, a plain colour or a gradient, dimmed by up to 20%.
     seed : int
         With ``code`` and ``scene`` it decides the scene: neither the other classes nor the
         number of scenes matter.
     """
-    pose, colours, end, dim = "", ("#fff", "#fff"), "", 0.0
+    pose, colours, end, dim = CENTRED, ("#fff", "#fff"), "", 0.0
     if scene:
         rng = random.Random(f"{seed}/{code}/{scene}")  # Python guarantees this stream across versions
-        angle, scale, dim = rng.uniform(-20, 20), rng.uniform(0.7, 1.0), rng.uniform(0, 0.3)
+        angle, scale, dim = rng.uniform(-20, 20), rng.uniform(0.7, 1.0), rng.uniform(0, 0.2)
         reach = 18 * (1 - scale) + 1  # of 36 units: the picture stays in the frame, or nearly
         x, y = 18 + rng.uniform(-reach, reach), 18 + rng.uniform(-reach, reach)
         pose = f"translate({x:.2f} {y:.2f}) rotate({angle:.2f}) scale({scale:.3f}) translate(-18 -18)"
@@ -279,7 +281,7 @@ def twemoji_svg(code: str, scene: int = 0, seed: int = 0) -> str:
 
 def _pale(rng: random.Random) -> str:
     """A light colour: dark art stays visible on it."""
-    rgb = colorsys.hsv_to_rgb(rng.random(), rng.uniform(0.1, 0.5), rng.uniform(0.7, 1.0))
+    rgb = colorsys.hsv_to_rgb(rng.random(), rng.uniform(0.1, 0.45), rng.uniform(0.85, 1.0))
     return "#" + "".join(f"{round(255 * v):02x}" for v in rgb)
 
 
@@ -306,6 +308,8 @@ def _twemoji(
         raise ValueError(
             f"scenes: got {scenes!r}, want 'clean' or a whole number of images a class, at least 1"
         )
+    if isinstance(size, (tuple, list)) and len(set(size)) == 1:
+        size = size[0]  # open_clip's towers give (height, width)
     if isinstance(size, bool) or not isinstance(size, int) or not 8 <= size <= 4096:
         raise ValueError(f"size: got {size!r}, want a width in pixels from 8 to 4096")
     categories = list(dict.fromkeys(c["category"] for c in table))
