@@ -24,11 +24,26 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from clipnull import subspace
+
 __all__ = [
     "Case",
     "Verdict",
     "Wrong",
     "cases",
+    "check_anchored",
+    "check_basis",
+    "check_ccup",
+    "check_ccup_factors",
+    "check_coarse_anchor",
+    "check_cone",
+    "check_modality_gap",
+    "check_nearest",
+    "check_partial_projector",
+    "check_project_out",
+    "check_projector",
+    "check_rank",
+    "check_zero_shot",
     "expect",
     "expect_shape",
     "run",
@@ -270,3 +285,454 @@ def run(
                 break
     print(verdict.message)
     return verdict
+
+
+# --- lesson 04: partial and consistent -----------------------------------------------------
+
+
+def _mixed_names(case: Case) -> tuple[torch.Tensor, torch.Tensor]:
+    """T_f [m, d] and T_r [k, d] of a case, float64 for the reference answers."""
+    return case.T[case.forget].double(), case.T[case.retain].double()
+
+
+def _consistent_by_hand(
+    T_f: torch.Tensor, T_r: torch.Tensor, A: torch.Tensor, lam: float, mu: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """L and R [d, m] of W = I - L R^T, from the d x d matrix M (names in rows; notebook 04)."""
+    M = torch.eye(T_f.shape[1], dtype=T_f.dtype) + lam * T_f.T @ T_f + mu * T_r.T @ T_r
+    return (T_f - A).T, lam * torch.linalg.solve(M, T_f.T)
+
+
+def _edit_matrix(L: torch.Tensor, R: torch.Tensor) -> torch.Tensor:
+    return torch.eye(len(L), dtype=L.dtype) - L @ R.T
+
+
+def check_partial_projector(function: Callable[..., Any]) -> Verdict:
+    """Check ``partial_projector(U, alpha)`` -> I - alpha U U^T [d, d], for orthonormal ``U [d, r]``."""
+    from clipnull.subspace import orthonormal_basis
+
+    def body(case: Case, call: Callable[..., torch.Tensor]) -> None:
+        U = orthonormal_basis(case.T[case.forget]).to(case.T.dtype)
+        eye, P = torch.eye(len(U), dtype=U.dtype), U @ U.T
+        for alpha in (0.3, 1.0, 0.0):
+            mistakes = {
+                "that is αUUᵀ, the part to take away: take it away from I.": alpha * P,
+                "that is the full projector I − UUᵀ, whatever α is: where does α enter?": eye - P,
+                "that keeps a share α of the forgotten part; α is the share that goes.": eye
+                - (1 - alpha) * P,
+                "that adds αUUᵀ instead of taking it away.": eye + alpha * P,
+                "that scales all of I − UUᵀ by α; directions outside the span of U must stay whole.": alpha
+                * (eye - P),
+                "that is (1 − α)I + αUUᵀ: it keeps the span of U and shrinks everything else.": (1 - alpha)
+                * eye
+                + alpha * P,
+                "that is I − αUᵀU: UᵀU is [r, r], the projector is UUᵀ.": torch.eye(U.shape[1]) * (1 - alpha),
+            }
+            expect(f"partial_projector(U, {alpha})", call(U, alpha), eye - alpha * P, mistakes)
+
+    solved = "W = I − αUUᵀ, as in `cn.nullspace(T_f, strength=alpha).matrix()`."
+    return run(function, body, solved)
+
+
+def _mistaken_edits(
+    T_f: torch.Tensor, T_r: torch.Tensor, A: torch.Tensor, lam: float, mu: float
+) -> dict[str, torch.Tensor]:
+    """Usual wrong answers for W = I - (T_f - A) R^T, by hint."""
+    from clipnull.subspace import orthonormal_basis, projector
+
+    L, R = _consistent_by_hand(T_f, T_r, A, lam, mu)
+    eye, zero = torch.eye(len(L), dtype=L.dtype), torch.zeros_like(A)
+    no_eye = lam * T_f.T @ T_f + mu * T_r.T @ T_r
+    swapped = _edit_matrix(*_consistent_by_hand(T_f, T_r, A, mu, lam))
+    without_mu = _edit_matrix(*_consistent_by_hand(T_f, T_r, A, lam, 0.0))
+    projected = eye - projector(orthonormal_basis(T_f))
+    return {
+        "that is Wᵀ. The unknown W stands on the left, W M = B, so W = B M⁻¹ and not M⁻¹ B.": (
+            eye - L @ R.T
+        ).T,
+        "λ and μ are swapped: λ goes with T_f, μ with T_r.": swapped,
+        "λ and μ are swapped, and W is transposed.": swapped.T,
+        "the I of ‖W − I‖² is missing (I − … in W).": -L @ R.T,
+        "that is L Rᵀ: take it away from I.": L @ R.T,
+        "the I of ‖W − I‖² is missing in W M = I + …: μ T_r T_rᵀ alone stands on the right.": (eye - L @ R.T)
+        - torch.linalg.inv(eye + no_eye),
+        "the I of ‖W − I‖² is missing in M = I + λ T_f T_fᵀ + μ T_r T_rᵀ.": eye
+        - L @ (lam * torch.linalg.pinv(no_eye, hermitian=True) @ T_f.T).T,
+        "μ has no effect: T_r is missing from M.": without_mu,
+        "that is the projector I − UUᵀ: the retained names are not asked.": projected,
+        "λ is missing in front: R = λ M⁻¹ T_f.": eye - L @ R.T / lam,
+        "the anchor is ignored: that is CCUP, the edit with A = 0.": _edit_matrix(
+            *_consistent_by_hand(T_f, T_r, zero, lam, mu)
+        ),
+        "the anchor's sign: L = T_f − A.": eye - (T_f + A).T @ R.T,
+        "that sends the retained names' place to A too: only T_f has a target, T_r stays.": eye + A.T @ R.T,
+    }
+
+
+#: dials that tell lam from mu, and one at which the two agree with the package's defaults
+_DIALS = [(20.0, 5.0), (10.0, 10.0), (3.0, 0.0)]
+
+
+def check_ccup(function: Callable[..., Any]) -> Verdict:
+    """Check ``ccup(T_f, T_r, lam, mu)`` -> W [d, d], the minimiser with names in rows (notebook 04)."""
+
+    def body(case: Case, call: Callable[..., torch.Tensor]) -> None:
+        T_f, T_r = _mixed_names(case)
+        zero = torch.zeros_like(T_f)
+        for lam, mu in _DIALS:
+            want = _edit_matrix(*_consistent_by_hand(T_f, T_r, zero, lam, mu))
+            got = call(case.T[case.forget], case.T[case.retain], lam, mu)
+            expect(f"ccup(T_f, T_r, {lam:g}, {mu:g})", got, want, _mistaken_edits(T_f, T_r, zero, lam, mu))
+
+    return run(function, body, "W = I − λ T_f T_fᵀ M⁻¹, as in `cn.consistent(T_f, T_r, lam, mu).matrix()`.")
+
+
+def check_ccup_factors(function: Callable[..., Any]) -> Verdict:
+    """Check ``ccup_factors(T_f, T_r, lam, mu)`` -> (L, R), both [d, m], with W = I - L R^T."""
+
+    @functools.wraps(function)
+    def stacked(*args: Any) -> Any:
+        out = function(*args)
+        if out is None or out is Ellipsis:
+            return out
+        if not isinstance(out, (tuple, list)) or len(out) != 2:
+            raise Wrong(f"your function returns {type(out).__name__}, want two arrays: return L, R")
+        L, R = (torch.as_tensor(x) for x in out)
+        if L.shape != R.shape:
+            raise Wrong(f"L has shape {list(L.shape)} and R {list(R.shape)}; both are [d, m].")
+        return torch.stack([L, R])
+
+    def body(case: Case, _: Callable[..., torch.Tensor]) -> None:
+        T_f, T_r = _mixed_names(case)
+        zero = torch.zeros_like(T_f)
+        for lam, mu in _DIALS:
+            L, R = _Call(stacked, case)(case.T[case.forget], case.T[case.retain], lam, mu)
+            expect_shape("L", L, tuple(T_f.T.shape))
+            # factors are not unique (L S, R S⁻ᵀ), their product is
+            want = _edit_matrix(*_consistent_by_hand(T_f, T_r, zero, lam, mu))
+            got = torch.eye(len(L), dtype=L.dtype) - L @ R.T
+            expect(f"I − L Rᵀ, λ = {lam:g}, μ = {mu:g},", got, want, _mistaken_edits(T_f, T_r, zero, lam, mu))
+
+    return run(function, body, "L = T_f, R = λ M⁻¹ T_f: two [d, m] arrays do the work of a [d, d] one.")
+
+
+def check_anchored(function: Callable[..., Any]) -> Verdict:
+    """Check ``anchored(T_f, T_r, A, lam, mu)`` -> W [d, d], with targets ``A [m, d]`` in rows."""
+
+    def body(case: Case, call: Callable[..., torch.Tensor]) -> None:
+        T_f, T_r = _mixed_names(case)
+        A = 0.5 * T_r.mean(0) + 0.5 * T_r[: len(T_f)]  # a target of its own for each name
+        for lam, mu in _DIALS:
+            want = _edit_matrix(*_consistent_by_hand(T_f, T_r, A, lam, mu))
+            got = call(case.T[case.forget], case.T[case.retain], A.to(case.T.dtype), lam, mu)
+            mistakes = _mistaken_edits(T_f, T_r, A, lam, mu)
+            expect(f"anchored(T_f, T_r, A, {lam:g}, {mu:g})", got, want, mistakes)
+
+    solved = "W = I − λ (T_f − A) T_fᵀ M⁻¹, as in `cn.consistent(T_f, T_r, lam, mu, anchor=A).matrix()`."
+    return run(function, body, solved)
+
+
+def check_coarse_anchor(function: Callable[..., Any]) -> Verdict:
+    """Check ``coarse_anchor(T_f, T_r, p)`` -> A [m, d]: mean plus the name's part along p components."""
+
+    def components(X: torch.Tensor, p: int) -> torch.Tensor:
+        return torch.linalg.svd(X, full_matrices=False).Vh[:p].T
+
+    def body(case: Case, call: Callable[..., torch.Tensor]) -> None:
+        T_f, T_r = _mixed_names(case)
+        mean = T_r.mean(0)
+        for p in (0, 1, 3):
+            V, raw = components(T_r - mean, p), components(T_r, p)
+            own = T_f - mean
+            mistakes = {
+                "the mean t̄ is missing: subtract it before the projection and add it back after.": own
+                @ V
+                @ V.T,
+                "the names are not centred: project T_f − t̄, not T_f.": mean + T_f @ V @ V.T,
+                "the components are those of T_r as it is; principal components need T_r − t̄.": mean
+                + own @ raw @ raw.T,
+                "neither the names nor the components are centred.": T_f @ raw @ raw.T,
+                "that keeps what lies off the components (projected out); keep what lies along them.": mean
+                + own
+                - own @ V @ V.T,
+                "the components are those of the forgotten names; take T_r's.": mean
+                + own @ components(own, p) @ components(own, p).T,
+                "that is one row, the mean: repeat it for each forgotten name.": mean,
+            }
+            got = call(case.T[case.forget], case.T[case.retain], p)
+            expect(f"coarse_anchor(T_f, T_r, {p})", got, mean + own @ V @ V.T, mistakes)
+
+    return run(
+        function, body, "A = t̄ + V Vᵀ(t_f − t̄), as `anchor='coarse'` has it; p = 0 is `anchor='mean'`."
+    )
+
+
+# --- notebook 01 ---------------------------------------------------------------------------
+
+
+def _lengths(n: int, seed: int) -> torch.Tensor:
+    """Lengths [n, 1] from 0.3 to 3, to take unit rows apart."""
+    g = torch.Generator().manual_seed(seed)
+    return 10 ** (torch.rand(n, 1, generator=g) - 0.5)
+
+
+def _accuracy(scores: torch.Tensor, labels: torch.Tensor) -> float:
+    return float((scores.argmax(1) == labels).double().mean())
+
+
+def check_zero_shot(function: Callable[..., Any]) -> Verdict:
+    """Check ``function(Z [n, d], T [C, d], labels [n])``: the zero-shot accuracy, a fraction.
+
+    An image's class is the nearest name by cosine; rows of ``Z`` and ``T`` have any length.
+    """
+
+    def body(case: Case, call: Callable[..., torch.Tensor]) -> None:
+        # half the labels move on by one: a fraction strictly between 0 and 1 tells more
+        labels = torch.where(torch.arange(len(case.labels)) % 2 == 0, case.labels, case.labels.roll(1))
+        Z, T = case.Z * _lengths(len(case.Z), 1), case.T * _lengths(len(case.T), 2)
+        cosines = case.Z @ case.T.T
+        right = _accuracy(cosines, labels)
+        by_column = cosines.argmax(0)
+        expect(
+            "the accuracy",
+            call(Z, T, labels),
+            right,
+            {
+                "that is the share by dot product. Names differ in length here: cosines need unit rows.": (
+                    _accuracy(Z @ T.T, labels)
+                ),
+                "that is in percent, want a fraction between 0 and 1.": 100 * right,
+                "that counts the images, want a fraction: divide by how many there are.": right * len(Z),
+                "that is the share of wrong answers.": 1 - right,
+                "that takes the argmax over images: want, for each image (row), the best class (column).": (
+                    float((labels[by_column] == torch.arange(len(T))).double().mean())
+                ),
+                "that takes the smallest cosine, want the largest.": _accuracy(-cosines, labels),
+            },
+        )
+
+    return run(function, body, "the zero-shot accuracy, on random and on real embeddings.")
+
+
+def check_cone(function: Callable[..., Any]) -> Verdict:
+    """Check ``function(T [C, d])``: the mean cosine between different rows."""
+
+    def body(case: Case, call: Callable[..., torch.Tensor]) -> None:
+        T, C = case.T * _lengths(len(case.T), 3), len(case.T)
+        cosines, dots = case.T @ case.T.T, T @ T.T
+        off = ~torch.eye(C, dtype=torch.bool)
+        right = cosines[off].mean()
+        expect(
+            "the mean cosine",
+            call(T),
+            right,
+            {
+                "that averages over each row with itself too. Leave the diagonal out.": cosines.mean(),
+                "these are dot products. Cosines need unit rows.": dots[off].mean(),
+                "these are dot products, and the diagonal is among them.": dots.mean(),
+                "that divides by C² although C of the terms were left out.": right * (C - 1) / C,
+                "that counts each pair once but divides as if twice.": right / 2,
+                "that is the squared length of the mean row: it has each row with itself in it.": (
+                    case.T.mean(0).square().sum()
+                ),
+            },
+        )
+
+    return run(function, body, "the width of the cone, on random and on real embeddings.")
+
+
+def check_modality_gap(function: Callable[..., Any]) -> Verdict:
+    """Check ``function(Z [n, d], T [C, d])``: distance of the mean image and the mean text (unit rows)."""
+
+    def body(case: Case, call: Callable[..., torch.Tensor]) -> None:
+        Z, T = case.Z * _lengths(len(case.Z), 4), case.T * _lengths(len(case.T), 5)
+        gap = case.Z.mean(0) - case.T.mean(0)
+        unit = F.normalize(case.Z.mean(0), dim=0) - F.normalize(case.T.mean(0), dim=0)
+        expect(
+            "the gap",
+            call(Z, T),
+            gap.norm(),
+            {
+                "that is the vector between the means, want its length.": gap,
+                "that uses rows of the lengths they came with. Scale each row to unit length first.": (
+                    (Z.mean(0) - T.mean(0)).norm()
+                ),
+                "that is the squared length, take the root.": gap.square().sum(),
+                "that scales the means to unit length. Scale the rows, not their means.": unit.norm(),
+                "that is the mean distance over pairs, want the distance between the two means.": (
+                    torch.cdist(case.Z, case.T).mean()
+                ),
+                "that is the cosine of the two means, want their distance.": (
+                    F.cosine_similarity(case.Z.mean(0), case.T.mean(0), dim=0)
+                ),
+            },
+        )
+
+    return run(function, body, "the modality gap, on random and on real embeddings.")
+
+
+def check_nearest(function: Callable[..., Any]) -> Verdict:
+    """Check ``function(T [C, d], i, k)``: indices of the k rows nearest to row i by cosine, best first."""
+
+    def body(case: Case, call: Callable[..., torch.Tensor]) -> None:
+        T, k = case.T * _lengths(len(case.T), 6), 3
+        for i in (0, len(T) // 2):
+            cosines, dots = case.T @ case.T[i], T @ T[i]
+            order = [j for j in cosines.argsort(descending=True).tolist() if j != i]
+            by_dot = [j for j in dots.argsort(descending=True).tolist() if j != i]
+            got = call(T, i, k)
+            mistakes = {
+                "row i itself is among them. It is always nearest: leave it out.": [i, *order[: k - 1]],
+                "row i itself is among them, and one too many.": [i, *order[:k]],
+                "these are the farthest ones.": order[::-1][:k],
+                "these are the right rows, worst first. Want the best first.": order[:k][::-1],
+                "these have the largest dot products. Cosines need unit rows.": by_dot[:k],
+                "these have the largest dot products, row i among them.": dots.argsort(descending=True)[:k],
+            }
+            if got.shape == (k,) and not got.is_floating_point() and len(set(got.tolist())) == k:
+                # two rows may tie: compare the cosines, not the indices
+                if bool((got >= 0).all() and (got < len(T)).all()) and i not in got.tolist():
+                    if error(cosines[got], cosines[order[:k]]) < TOLERANCE:
+                        continue
+            expect(f"nearest(T, {i}, {k})", got, order[:k], mistakes)
+
+    return run(function, body, "the nearest names, on random and on real embeddings.")
+
+
+# --- notebook 02 ---------------------------------------------------------------------------
+
+
+def _with_repeats(T: torch.Tensor) -> torch.Tensor:
+    """Rows [m + 2, d]: the second is the first again, the last is the third, shorter. Rank as before."""
+    return torch.cat([T[:1], T[:1], T[1:], 0.5 * T[-1:]])
+
+
+def check_basis(function: Callable[..., Any]) -> Verdict:
+    """Check ``function(T [m, d])``: U [d, r], orthonormal columns that span the rows of T, r the rank."""
+
+    def body(case: Case, call: Callable[..., torch.Tensor]) -> None:
+        for T in (case.T[case.forget], _with_repeats(case.T[case.forget])):
+            right = subspace.orthonormal_basis(T)
+            d, r = right.shape
+            U = call(T)
+            if tuple(U.shape) == (r, d) or tuple(U.shape) == (len(T), d):
+                raise Wrong(
+                    f"U has shape {list(U.shape)}: it looks transposed, a basis is in columns, [d, r]."
+                )
+            if U.ndim != 2 or U.shape[0] != d:
+                raise Wrong(f"U has shape {list(U.shape)}, want [{d}, {r}].")
+            if not torch.isfinite(U.double()).all():
+                raise Wrong(
+                    "U holds NaN or infinity: a repeated name leaves a residual of zero, which divides."
+                )
+            gram = U.double().T @ U.double()
+            off = error(gram, torch.eye(U.shape[1], dtype=torch.double))
+            if U.shape[1] > r:
+                raise Wrong(
+                    f"U has {U.shape[1]} columns, but the {len(T)} rows span {r} directions: two rows are "
+                    "repeated, up to length. Drop what is numerically zero."
+                )
+            if off > TOLERANCE:
+                lengths = error(gram.diagonal(), torch.ones(U.shape[1], dtype=torch.double))
+                hint = (
+                    "are the columns unit length?"
+                    if lengths > TOLERANCE
+                    else "the columns have unit length but are not orthogonal to each other. Subtract first."
+                )
+                raise Wrong(f"UᵀU differs from I by {off:.2g}: {hint}")
+            if U.shape[1] < r:
+                raise Wrong(f"U has {U.shape[1]} columns, but the rows span {r} directions.")
+            left = subspace.project_out(T.double(), U.double()).norm(dim=1).max()
+            if float(left) > TOLERANCE:
+                raise Wrong(
+                    f"UᵀU = I, but U does not span the rows of T: a part {float(left):.2g} long is left over."
+                )
+
+    return run(function, body, "UᵀU = I, the span is right, and repeated names add no column.")
+
+
+def check_projector(function: Callable[..., Any]) -> Verdict:
+    """Check ``function(U [d, r])``: P [d, d], the orthogonal projector onto the span of U."""
+
+    def body(case: Case, call: Callable[..., torch.Tensor]) -> None:
+        U = subspace.orthonormal_basis(case.T[case.forget]).float()
+        P = U @ U.T
+        eye = torch.eye(len(P))
+        expect(
+            "P",
+            call(U),
+            P,
+            {
+                "that is I − P, which projects out of the span instead of onto it.": eye - P,
+                "that is UᵀU, the identity of size r. The projector is [d, d].": U.T @ U,
+                "that is 2P − I, a reflection.": 2 * P - eye,
+                "that is U itself.": U,
+                "the whole is divided by r.": P / U.shape[1],
+            },
+        )
+
+    return run(function, body, "P = UUᵀ, so that P² = P = Pᵀ.")
+
+
+def check_project_out(function: Callable[..., Any]) -> Verdict:
+    """Check ``function(Z [n, d], U [d, r])``: rows of Z without their part in the span of U."""
+
+    def body(case: Case, call: Callable[..., torch.Tensor]) -> None:
+        Z = case.Z[:10]
+        U = subspace.orthonormal_basis(case.T[case.forget]).float()
+        inside = (Z @ U) @ U.T
+        out = Z - inside
+        coefficients = (Z @ U).sum(1, keepdim=True)
+        expect(
+            "project_out(Z, U)",
+            call(Z, U),
+            out,
+            {
+                "that is the part inside the span (projected onto). Want what is left of Z.": inside,
+                "these are the coefficients ZU, in the basis. Go back to d dimensions with Uᵀ.": Z @ U,
+                "the rows are scaled to unit length afterwards. A projection does not.": F.normalize(
+                    out, dim=1
+                ),
+                "that subtracts twice the part inside (a reflection).": Z - 2 * inside,
+                "that takes out the first column of U only.": Z - (Z @ U[:, :1]) @ U[:, :1].T,
+                "that adds the part inside instead of subtracting it.": Z + inside,
+                "it is transposed: samples are rows.": out.T,
+                "that is the projector I − P itself. Apply it to Z.": torch.eye(len(U)) - U @ U.T,
+                "that adds up the coefficients before using them.": Z - coefficients * U.sum(1),
+            },
+        )
+
+    return run(function, body, "nothing of U is left in Z, and nothing else is lost.")
+
+
+def check_rank(function: Callable[..., Any]) -> Verdict:
+    """Check ``function(T [m, d])``: the numerical rank, by singular values relative to the largest."""
+
+    def body(case: Case, call: Callable[..., torch.Tensor]) -> None:
+        names = case.T[case.forget]
+        repeated = _with_repeats(names)
+        for what, T in (
+            ("independent rows", names),
+            ("rows of which two are repeated", repeated),
+            ("the same rows times 0.00001", 1e-5 * repeated),
+            ("the same rows times 10,000", 1e4 * repeated),
+            ("more rows than dimensions", case.T[:, :5]),
+        ):
+            right, s = subspace.numerical_rank(T), torch.linalg.svdvals(T)
+            expect(
+                f"the rank of {what}",
+                call(T).double(),
+                right,
+                {
+                    "that counts rows. Rows that are repeated add no direction.": len(T),
+                    "that counts singular values above 0. Rounding leaves none at 0 exactly.": int(
+                        (s > 0).sum()
+                    ),
+                    "that compares with a fixed number. The scale of T must not matter: compare with the "
+                    "largest singular value.": int((s > 1e-6).sum()),
+                    "that counts directions lost, want directions there.": len(T) - right,
+                    "that is the dimension d.": T.shape[1],
+                },
+            )
+
+    return run(function, body, "the rank, whatever the scale and however often a name is repeated.")
