@@ -25,6 +25,7 @@ import torch
 import torch.nn.functional as F
 
 from clipnull import subspace
+from clipnull.erasers import consistent
 
 __all__ = [
     "Case",
@@ -32,11 +33,15 @@ __all__ = [
     "Wrong",
     "cases",
     "check_anchored",
+    "check_apply_edit",
     "check_basis",
     "check_ccup",
     "check_ccup_factors",
     "check_coarse_anchor",
     "check_cone",
+    "check_edited_scores",
+    "check_forget_projector",
+    "check_forget_prompts",
     "check_modality_gap",
     "check_nearest",
     "check_partial_projector",
@@ -356,8 +361,6 @@ def _mistaken_edits(
         "that is L Rᵀ: take it away from I.": L @ R.T,
         "the I of ‖W − I‖² is missing in W M = I + …: μ T_r T_rᵀ alone stands on the right.": (eye - L @ R.T)
         - torch.linalg.inv(eye + no_eye),
-        "the I of ‖W − I‖² is missing in M = I + λ T_f T_fᵀ + μ T_r T_rᵀ.": eye
-        - L @ (lam * torch.linalg.pinv(no_eye, hermitian=True) @ T_f.T).T,
         "μ has no effect: T_r is missing from M.": without_mu,
         "that is the projector I − UUᵀ: the retained names are not asked.": projected,
         "λ is missing in front: R = λ M⁻¹ T_f.": eye - L @ R.T / lam,
@@ -367,6 +370,20 @@ def _mistaken_edits(
         "the anchor's sign: L = T_f − A.": eye - (T_f + A).T @ R.T,
         "that sends the retained names' place to A too: only T_f has a target, T_r stays.": eye + A.T @ R.T,
     }
+
+
+def _expect_edit(
+    what: str, got: Callable[[], torch.Tensor], want: torch.Tensor, mistakes: dict[str, torch.Tensor]
+) -> None:
+    """`expect` for a W; an M without its I is singular, which shows as an error or as huge entries."""
+    hint = "is the I of M = I + λ T_f T_fᵀ + μ T_r T_rᵀ there? Without it M is singular."
+    try:
+        W = got()
+    except Wrong as wrong:
+        raise Wrong(f"{wrong}; {hint}") if "singular" in str(wrong) else wrong from wrong
+    if W.shape == want.shape and (largest := float(W.abs().max())) > 1e3:
+        raise Wrong(f"{what} has entries as large as {largest:.1g}: {hint}")
+    expect(what, W, want, mistakes)
 
 
 #: dials that tell lam from mu, and one at which the two agree with the package's defaults
@@ -381,8 +398,12 @@ def check_ccup(function: Callable[..., Any]) -> Verdict:
         zero = torch.zeros_like(T_f)
         for lam, mu in _DIALS:
             want = _edit_matrix(*_consistent_by_hand(T_f, T_r, zero, lam, mu))
-            got = call(case.T[case.forget], case.T[case.retain], lam, mu)
-            expect(f"ccup(T_f, T_r, {lam:g}, {mu:g})", got, want, _mistaken_edits(T_f, T_r, zero, lam, mu))
+            _expect_edit(
+                f"ccup(T_f, T_r, {lam:g}, {mu:g})",
+                functools.partial(call, case.T[case.forget], case.T[case.retain], lam, mu),
+                want,
+                _mistaken_edits(T_f, T_r, zero, lam, mu),
+            )
 
     return run(function, body, "W = I − λ T_f T_fᵀ M⁻¹, as in `cn.consistent(T_f, T_r, lam, mu).matrix()`.")
 
@@ -441,7 +462,7 @@ def check_coarse_anchor(function: Callable[..., Any]) -> Verdict:
     def body(case: Case, call: Callable[..., torch.Tensor]) -> None:
         T_f, T_r = _mixed_names(case)
         mean = T_r.mean(0)
-        for p in (0, 1, 3):
+        for p in (3, 1, 0):
             V, raw = components(T_r - mean, p), components(T_r, p)
             own = T_f - mean
             mistakes = {
@@ -736,3 +757,144 @@ def check_rank(function: Callable[..., Any]) -> Verdict:
             )
 
     return run(function, body, "the rank, whatever the scale and however often a name is repeated.")
+
+
+# --- 03 nullspace forgetting ----------------------------------------------------------------
+
+
+def _expect_projector(what: str, W: torch.Tensor, T_f: torch.Tensor) -> None:
+    """Raise `Wrong` unless ``W`` projects out the span of the rows of ``T_f [m, d]``, and no more."""
+    m, d = T_f.shape
+    eye, unit = torch.eye(d, dtype=T_f.dtype), F.normalize(T_f, dim=1)
+    U = subspace.orthonormal_basis(T_f).to(T_f)
+    r = U.shape[1]
+    want = eye - U @ U.T
+    mistakes = {
+        "that projects onto the names: subtract it from I to project out of them.": U @ U.T,
+        "that is I - UUᵀ with raw names as U: are its columns unit length?": eye - T_f.T @ T_f,
+        "the columns of your U are unit vectors but not perpendicular to each other: "
+        "UUᵀ wants an orthonormal basis (SVD or QR) of the names.": eye - unit.T @ unit,
+        "that is I minus a number: your U came from T_f [m, d]. Transpose first, a basis has d rows.": eye
+        - 1,
+    }
+    if W.shape == want.shape and r < m:
+        removed = d - float(W.trace())
+        if error(W @ W, W) < 1e-2 and error(T_f @ W, torch.zeros_like(T_f)) < 1e-2 and removed > r + 0.5:
+            raise Wrong(
+                f"{what} removes {removed:.0f} dimensions, but these {m} rows span only {r}: one is a "
+                "multiple of another. Drop the directions whose singular value is zero but for noise."
+            )
+    expect(what, W, want, mistakes)
+
+
+def check_forget_projector(function: Callable[..., Any]) -> Verdict:
+    """``forget_projector(T_f)``: text embeddings [m, d] to W = I - U U^T [d, d] (notebook 03).
+
+    One name, a longer one, several, and several of which one is repeated.
+    """
+
+    def body(case: Case, call: Callable[..., torch.Tensor]) -> None:
+        one, several = case.T[:1], case.T[case.forget]
+        _expect_projector("W for one name", call(one), one)
+        _expect_projector("W for a name of length 3", call(3 * one), 3 * one)
+        _expect_projector("W for three names", call(several), several)
+        repeated = torch.cat([several, 2 * several[:1]])
+        _expect_projector("W for three names and one of them again", call(repeated), repeated)
+
+    return run(function, body, "your projector forgets one name, several, and repeated ones.")
+
+
+def check_edited_scores(function: Callable[..., Any]) -> Verdict:
+    """``edited_scores(S, Z, T, L, R)``: scores [n, C] after W = I - L R^T, by the rank-m update (notebook 03)."""
+
+    def body(case: Case, call: Callable[..., torch.Tensor]) -> None:
+        edit = consistent(case.T[case.forget], case.T[case.retain])
+        Z, T, L, R = case.Z, case.T, edit.left, edit.right
+        S = Z @ T.T
+        taken = (Z @ L) @ (T @ R).T
+        what = "edited_scores(S, Z, T, L, R)"
+        mistakes = {
+            "L and R are swapped, which is Wᵀ in the place of W. Images meet L, names meet R.": S
+            - (Z @ R) @ (T @ L).T,
+            "that is what the edit takes away: subtract it from S.": taken,
+            "the sign is wrong: the edit takes this away.": S + taken,
+            "the edited images were normalised. The update gives raw scores.": F.normalize(
+                Z - (Z @ L) @ R.T, dim=1
+            )
+            @ T.T,
+            "the edited names were normalised. The update gives raw scores.": Z
+            @ F.normalize(T - (T @ R) @ L.T, dim=1).T,
+        }
+        expect(what, call(S, Z, T, L, R), S - taken, mistakes)
+        again = (
+            "they were computed anew from Z and T. Start from the S you are given: it costs n·C·m, not n·C·d."
+        )
+        expect(
+            what + " with 1 added to every old score",
+            call(S + 1, Z, T, L, R),
+            S + 1 - taken,
+            {again: S - taken},
+        )
+
+    return run(function, body, "new scores from the old ones, without a new [n, d] by [d, C] product.")
+
+
+def check_apply_edit(function: Callable[..., Any]) -> Verdict:
+    """``apply_edit(X, L, R, side)``: rows of images to X W, rows of names to X W^T (notebook 03)."""
+
+    def body(case: Case, call: Callable[..., torch.Tensor]) -> None:
+        # CCUP: W is not symmetric, so that the sides differ
+        edit = consistent(case.T[case.forget], case.T[case.retain])
+        L, R = edit.left, edit.right
+        for side, X, a, b in [("image", case.Z, L, R), ("text", case.T, R, L)]:
+            want, other = X - (X @ a) @ b.T, X - (X @ b) @ a.T
+            right, wrong = ("X W", "X Wᵀ") if side == "image" else ("X Wᵀ", "X W")
+            mistakes = {
+                f"that is {wrong}, want {right}: W for Wᵀ. Rows of {'images' if side == 'image' else 'names'} "
+                f"meet {'L' if side == 'image' else 'R'} first.": other,
+                "that is what the edit takes away: subtract it from X.": (X @ a) @ b.T,
+                "your rows were normalised; leave their length as it comes out.": F.normalize(want, dim=1),
+            }
+            expect(f"apply_edit(X, L, R, {side!r})", call(X, L, R, side), want, mistakes)
+
+    return run(function, body, "both sides, each with its own of W and Wᵀ.")
+
+
+def check_forget_prompts(function: Callable[..., Any]) -> Verdict:
+    """``forget_prompts(Z, E)``: images [n, d] less the span of all prompts E [m, k, d] (notebook 03)."""
+
+    def body(case: Case, call: Callable[..., torch.Tensor]) -> None:
+        m, k, d = len(case.forget), 4, case.T.shape[1]
+        noise = F.normalize(torch.randn(m, k, d, generator=torch.Generator().manual_seed(3)), dim=2)
+        E = F.normalize(case.T[case.forget][:, None] + 0.3 * noise, dim=2)
+        E[:, -1] = E[:, 0]  # a prompt that says the same again: the rank drops
+        flat, eye = E.reshape(-1, d), torch.eye(d)
+
+        def out(X: torch.Tensor, names: torch.Tensor) -> torch.Tensor:
+            U = subspace.orthonormal_basis(names).to(X)
+            return X - (X @ U) @ U.T
+
+        def one_by_one(X: torch.Tensor) -> torch.Tensor:
+            for t in flat:
+                X = X - (X @ t)[:, None] * t
+            return X
+
+        what, want = "forget_prompts(Z, E)", out(case.Z, flat)
+        mistakes = {
+            "the prompts of a class were averaged first, so what tells them apart is still there. "
+            "Every prompt is a row of its own.": out(case.Z, E.mean(1)),
+            "only the first prompt of each class was removed.": out(case.Z, E[:, 0]),
+            "only the first class was removed.": out(case.Z, E[0]),
+            "that is the part inside the span: subtract it from Z.": case.Z - want,
+            "names were removed one after the other, but they are not perpendicular: the later ones put "
+            "back some of the earlier. Take an orthonormal basis of them all.": one_by_one(case.Z),
+            "your rows were normalised; leave their length as it comes out.": F.normalize(want, dim=1),
+        }
+        got = call(case.Z, E)
+        known = [w for w in (want, *mistakes.values()) if w.shape == got.shape]
+        if all(error(got, w) > TOLERANCE for w in known):
+            # rows of I are turned into W itself, which shows how many dimensions went
+            _expect_projector("forget_prompts(I, E)", call(eye, E), flat)
+        expect(what, got, want, mistakes)
+
+    return run(function, body, "several prompts a class, and the rank is what they span.")
