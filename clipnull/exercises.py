@@ -774,8 +774,7 @@ def _expect_projector(what: str, W: torch.Tensor, T_f: torch.Tensor) -> None:
         "that is I - UUᵀ with raw names as U: are its columns unit length?": eye - T_f.T @ T_f,
         "the columns of your U are unit vectors but not perpendicular to each other: "
         "UUᵀ wants an orthonormal basis (SVD or QR) of the names.": eye - unit.T @ unit,
-        "that is I minus a number: your U came from T_f [m, d]. Transpose first, a basis has d rows.": eye
-        - 1,
+        "that is I minus a number: your U has m rows. A basis has d: transpose T_f first.": eye - 1,
     }
     if W.shape == want.shape and r < m:
         removed = d - float(W.trace())
@@ -805,7 +804,7 @@ def check_forget_projector(function: Callable[..., Any]) -> Verdict:
 
 
 def check_edited_scores(function: Callable[..., Any]) -> Verdict:
-    """``edited_scores(S, Z, T, L, R)``: scores [n, C] after W = I - L R^T, by the rank-m update (notebook 03)."""
+    """``edited_scores(S, Z, T, L, R)``: scores [n, C] after W = I - L R^T, from those before (notebook 03)."""
 
     def body(case: Case, call: Callable[..., torch.Tensor]) -> None:
         edit = consistent(case.T[case.forget], case.T[case.retain])
@@ -826,15 +825,11 @@ def check_edited_scores(function: Callable[..., Any]) -> Verdict:
             @ F.normalize(T - (T @ R) @ L.T, dim=1).T,
         }
         expect(what, call(S, Z, T, L, R), S - taken, mistakes)
-        again = (
-            "they were computed anew from Z and T. Start from the S you are given: it costs n·C·m, not n·C·d."
+        more, again = (
+            S + 1,
+            "they were computed anew. Start from the S you are given: n·C·m steps, not n·C·d.",
         )
-        expect(
-            what + " with 1 added to every old score",
-            call(S + 1, Z, T, L, R),
-            S + 1 - taken,
-            {again: S - taken},
-        )
+        expect(f"{what} with 1 added to S", call(more, Z, T, L, R), more - taken, {again: S - taken})
 
     return run(function, body, "new scores from the old ones, without a new [n, d] by [d, C] product.")
 
@@ -848,10 +843,12 @@ def check_apply_edit(function: Callable[..., Any]) -> Verdict:
         L, R = edit.left, edit.right
         for side, X, a, b in [("image", case.Z, L, R), ("text", case.T, R, L)]:
             want, other = X - (X @ a) @ b.T, X - (X @ b) @ a.T
-            right, wrong = ("X W", "X Wᵀ") if side == "image" else ("X Wᵀ", "X W")
+            hint = {
+                "image": "that is X Wᵀ, want X W: W for Wᵀ. Rows of images meet L first.",
+                "text": "that is X W, want X Wᵀ: W for Wᵀ. Rows of names meet R first.",
+            }[side]
             mistakes = {
-                f"that is {wrong}, want {right}: W for Wᵀ. Rows of {'images' if side == 'image' else 'names'} "
-                f"meet {'L' if side == 'image' else 'R'} first.": other,
+                hint: other,
                 "that is what the edit takes away: subtract it from X.": (X @ a) @ b.T,
                 "your rows were normalised; leave their length as it comes out.": F.normalize(want, dim=1),
             }
