@@ -804,7 +804,7 @@ def check_forget_projector(function: Callable[..., Any]) -> Verdict:
 
 
 def check_edited_scores(function: Callable[..., Any]) -> Verdict:
-    """``edited_scores(S, Z, T, L, R)``: scores [n, C] after W = I - L R^T, from those before (notebook 03)."""
+    """``edited_scores(S, Z, T, L, R)``: scores [n, C] after W = I - L R^T (notebook 03)."""
 
     def body(case: Case, call: Callable[..., torch.Tensor]) -> None:
         edit = consistent(case.T[case.forget], case.T[case.retain])
@@ -825,10 +825,8 @@ def check_edited_scores(function: Callable[..., Any]) -> Verdict:
             @ F.normalize(T - (T @ R) @ L.T, dim=1).T,
         }
         expect(what, call(S, Z, T, L, R), S - taken, mistakes)
-        more, again = (
-            S + 1,
-            "they were computed anew. Start from the S you are given: n·C·m steps, not n·C·d.",
-        )
+        again = "they were computed anew. Start from the S you are given: n·C·m steps, not n·C·d."
+        more = S + 1
         expect(f"{what} with 1 added to S", call(more, Z, T, L, R), more - taken, {again: S - taken})
 
     return run(function, body, "new scores from the old ones, without a new [n, d] by [d, C] product.")
