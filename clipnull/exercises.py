@@ -361,6 +361,8 @@ def _mistaken_edits(
         "that is L Rᵀ: take it away from I.": L @ R.T,
         "the I of ‖W − I‖² is missing in W M = I + …: μ T_r T_rᵀ alone stands on the right.": (eye - L @ R.T)
         - torch.linalg.inv(eye + no_eye),
+        "the I of ‖W − I‖² is missing in M = I + λ T_f T_fᵀ + μ T_r T_rᵀ.": eye
+        - L @ (lam * torch.linalg.pinv(no_eye, rtol=1e-5, hermitian=True) @ T_f.T).T,
         "μ has no effect: T_r is missing from M.": without_mu,
         "that is the projector I − UUᵀ: the retained names are not asked.": projected,
         "λ is missing in front: R = λ M⁻¹ T_f.": eye - L @ R.T / lam,
@@ -508,8 +510,8 @@ def check_zero_shot(function: Callable[..., Any]) -> Verdict:
     """
 
     def body(case: Case, call: Callable[..., torch.Tensor]) -> None:
-        # half the labels move on by one: a fraction strictly between 0 and 1 tells more
-        labels = torch.where(torch.arange(len(case.labels)) % 2 == 0, case.labels, case.labels.roll(1))
+        # a few labels are made wrong: a fraction strictly between 0 and 1 tells more
+        labels = torch.where(torch.arange(len(case.labels)) % 7 < 5, case.labels, case.labels.roll(4))
         Z, T = case.Z * _lengths(len(case.Z), 1), case.T * _lengths(len(case.T), 2)
         cosines = case.Z @ case.T.T
         right = _accuracy(cosines, labels)

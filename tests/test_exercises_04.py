@@ -1,0 +1,214 @@
+"""The checks of lesson 04: right answers pass, each usual wrong one gets its own message."""
+
+import pytest
+import torch
+
+import clipnull as cn
+from clipnull import exercises as ex
+
+
+@pytest.fixture(autouse=True)
+def synthetic_inputs(monkeypatch):
+    """No model is needed to test the messages: leave the real embeddings out."""
+    synthetic = [ex._synthetic("random", 0.0, 12, 32, 0), ex._synthetic("CLIP-shaped", 1.25, 20, 48, 1)]
+    monkeypatch.setattr(ex, "cases", lambda: synthetic)
+
+
+def M_of(T_f, T_r, lam, mu):
+    return torch.eye(T_f.shape[1]) + lam * T_f.T @ T_f + mu * T_r.T @ T_r
+
+
+def partial_projector(U, alpha):
+    return torch.eye(len(U)) - alpha * U @ U.T
+
+
+def ccup(T_f, T_r, lam, mu):
+    return (torch.eye(T_f.shape[1]) + mu * T_r.T @ T_r) @ torch.linalg.inv(M_of(T_f, T_r, lam, mu))
+
+
+def ccup_factors(T_f, T_r, lam, mu):
+    return T_f.T, lam * torch.linalg.solve(M_of(T_f, T_r, lam, mu), T_f.T)
+
+
+def anchored(T_f, T_r, A, lam, mu):
+    R = lam * torch.linalg.solve(M_of(T_f, T_r, lam, mu), T_f.T)
+    return torch.eye(len(R)) - (T_f - A).T @ R.T
+
+
+def coarse_anchor(T_f, T_r, p):
+    mean = T_r.mean(0)
+    V = torch.linalg.svd(T_r - mean, full_matrices=False).Vh[:p]
+    return mean + (T_f - mean) @ V.T @ V
+
+
+def no_return(*args):
+    sum(a.sum() for a in args if isinstance(a, torch.Tensor))
+
+
+CHECKS = {
+    ex.check_partial_projector: partial_projector,
+    ex.check_ccup: ccup,
+    ex.check_ccup_factors: ccup_factors,
+    ex.check_anchored: anchored,
+    ex.check_coarse_anchor: coarse_anchor,
+}
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.__name__)
+def test_right_answer_passes(check):
+    verdict = check(CHECKS[check])
+    assert verdict.passed and "Solved" in verdict.message, verdict.message
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.__name__)
+def test_stub_is_not_attempted(check):
+    def stub(*args):
+        """Write me."""
+        ...
+
+    assert check(stub).passed is None
+
+
+def test_package_passes_its_own_checks():
+    assert ex.check_ccup(lambda f, r, lam, mu: cn.consistent(f, r, lam, mu).matrix())
+    assert ex.check_anchored(lambda f, r, A, lam, mu: cn.consistent(f, r, lam, mu, anchor=A).matrix())
+
+    def factors(f, r, lam, mu):
+        edit = cn.consistent(f, r, lam, mu)
+        return edit.left, edit.right
+
+    assert ex.check_ccup_factors(factors)
+
+    def anchor(f, r, p):
+        return cn.erasers.ConsistentSolver(f, r).anchors("coarse", p)[0].T
+
+    assert ex.check_coarse_anchor(anchor)
+    # another pair of factors of the same product is right too
+    assert ex.check_ccup_factors(lambda *a: (2 * ccup_factors(*a)[0], ccup_factors(*a)[1] / 2))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        (lambda U, a: a * U @ U.T, "the part to take away"),
+        (lambda U, a: torch.eye(len(U)) - U @ U.T, "the full projector"),
+        (lambda U, a: torch.eye(len(U)) - (1 - a) * U @ U.T, "keeps a share α"),
+        (lambda U, a: torch.eye(len(U)) + a * U @ U.T, "adds αUUᵀ"),
+        (lambda U, a: a * (torch.eye(len(U)) - U @ U.T), "must stay whole"),
+        (lambda U, a: (1 - a) * torch.eye(len(U)) + a * U @ U.T, "shrinks everything else"),
+        (lambda U, a: torch.eye(U.shape[1]) - a * U.T @ U, "UᵀU is [r, r]"),
+        (lambda U, a: torch.eye(len(U)) - a * U @ U, "your function raised RuntimeError"),
+        (no_return, "return statement missing"),
+        (lambda U, a: torch.zeros(len(U), len(U)), "differs from the right answer by up to"),
+    ],
+)
+def test_partial_projector_mistakes(wrong, hint):
+    verdict = ex.check_partial_projector(wrong)
+    assert verdict.passed is False and hint in verdict.message, verdict.message
+
+
+def no_eye(T_f, T_r, lam, mu):
+    return M_of(T_f, T_r, lam, mu) - torch.eye(T_f.shape[1])
+
+
+CCUP_MISTAKES = [
+    (lambda f, r, lam, mu: ccup(f, r, lam, mu).T, "that is Wᵀ"),
+    (lambda f, r, lam, mu: ccup(f, r, mu, lam), "λ and μ are swapped: λ goes with T_f"),
+    (lambda f, r, lam, mu: ccup(f, r, mu, lam).T, "λ and μ are swapped, and W is transposed"),
+    (lambda f, r, lam, mu: torch.eye(f.shape[1]) - ccup(f, r, lam, mu), "take it away from I"),
+    (lambda f, r, lam, mu: ccup(f, r, lam, mu) - torch.eye(f.shape[1]), "the I of ‖W − I‖² is missing"),
+    (
+        lambda f, r, lam, mu: mu * r.T @ r @ torch.linalg.inv(M_of(f, r, lam, mu)),
+        "stands on the right",
+    ),
+    (
+        lambda f, r, lam, mu: (
+            torch.eye(f.shape[1]) - lam * f.T @ f @ torch.linalg.pinv(no_eye(f, r, lam, mu), 1e-5)
+        ),
+        "missing in M = I +",
+    ),
+    (lambda f, r, lam, mu: torch.linalg.inv(0 * no_eye(f, r, lam, mu)), "is the I of M"),
+    (lambda f, r, lam, mu: ccup(f, r, lam, 0.0), "μ has no effect"),
+    (lambda f, r, lam, mu: cn.nullspace(f).matrix(), "the projector I − UUᵀ"),
+    (
+        lambda f, r, lam, mu: torch.eye(f.shape[1]) - f.T @ f @ torch.linalg.inv(M_of(f, r, lam, mu)),
+        "λ is missing in front",
+    ),
+    (lambda f, r, lam, mu: ccup(f, r, lam, mu) + 0.01, "differs from the right answer by up to 0.01"),
+    (lambda f, r, lam, mu: f @ f.T, "has shape"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "hint"), CCUP_MISTAKES)
+def test_ccup_mistakes(wrong, hint):
+    verdict = ex.check_ccup(wrong)
+    assert verdict.passed is False and hint in verdict.message, verdict.message
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        (lambda *a: ccup_factors(*a)[::-1], "that is Wᵀ"),
+        (lambda *a: [x.T for x in ccup_factors(*a)], "It looks transposed"),
+        (lambda f, r, lam, mu: ccup_factors(f, r, mu, lam), "λ and μ are swapped"),
+        (lambda *a: (ccup_factors(*a)[0], ccup_factors(*a)[1] / a[2]), "λ is missing in front"),
+        (lambda *a: (ccup_factors(*a)[0], ccup_factors(*a)[1].T), "both are [d, m]"),
+        (lambda *a: ccup(*a), "return L, R"),
+        (no_return, "return statement missing"),
+    ],
+)
+def test_ccup_factor_mistakes(wrong, hint):
+    verdict = ex.check_ccup_factors(wrong)
+    assert verdict.passed is False and hint in verdict.message, verdict.message
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        (lambda f, r, A, lam, mu: ccup(f, r, lam, mu), "the anchor is ignored"),
+        (lambda f, r, A, lam, mu: anchored(f, r, -A, lam, mu), "the anchor's sign"),
+        (lambda f, r, A, lam, mu: anchored(f, r, A, lam, mu).T, "that is Wᵀ"),
+        (lambda f, r, A, lam, mu: anchored(f, r, A, mu, lam), "λ and μ are swapped"),
+        (lambda f, r, A, lam, mu: anchored(f, r, A, lam, 0.0), "μ has no effect"),
+        (lambda f, r, A, lam, mu: cn.nullspace(f).matrix(), "the projector I − UUᵀ"),
+        (
+            lambda f, r, A, lam, mu: anchored(f, r, A, lam, mu) - torch.eye(f.shape[1]),
+            "the I of ‖W − I‖² is missing",
+        ),
+    ],
+)
+def test_anchored_mistakes(wrong, hint):
+    verdict = ex.check_anchored(wrong)
+    assert verdict.passed is False and hint in verdict.message, verdict.message
+
+
+def components(X, p):
+    return torch.linalg.svd(X, full_matrices=False).Vh[:p]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        (lambda f, r, p: coarse_anchor(f, r, p) - r.mean(0), "the mean t̄ is missing"),
+        (
+            lambda f, r, p: r.mean(0) + f @ components(r - r.mean(0), p).T @ components(r - r.mean(0), p),
+            "the names are not centred",
+        ),
+        (
+            lambda f, r, p: r.mean(0) + (f - r.mean(0)) @ components(r, p).T @ components(r, p),
+            "the components are those of T_r as it is",
+        ),
+        (lambda f, r, p: f @ components(r, p).T @ components(r, p), "neither the names nor"),
+        (lambda f, r, p: f + r.mean(0) - coarse_anchor(f, r, p), "keep what lies along them"),
+        (
+            lambda f, r, p: (
+                r.mean(0) + (f - r.mean(0)) @ components(f - r.mean(0), p).T @ components(f - r.mean(0), p)
+            ),
+            "those of the forgotten names",
+        ),
+        (lambda f, r, p: r.mean(0), "repeat it for each"),
+    ],
+)
+def test_coarse_anchor_mistakes(wrong, hint):
+    verdict = ex.check_coarse_anchor(wrong)
+    assert verdict.passed is False and hint in verdict.message, verdict.message
