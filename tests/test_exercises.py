@@ -1,0 +1,265 @@
+"""The exercise checks: how they report, and those of lessons 01 and 02 against the usual wrong answers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from clipnull import exercises as ex
+from clipnull import subspace
+
+
+@pytest.fixture(autouse=True)
+def synthetic_inputs(request, monkeypatch):
+    """No model is needed to test the messages: leave the real embeddings out."""
+    if "models_embeddings" not in request.node.name:
+        synthetic = [ex._synthetic("random", 0.0, 12, 32, 0), ex._synthetic("CLIP-shaped", 1.25, 20, 48, 1)]
+        monkeypatch.setattr(ex, "cases", lambda: synthetic)
+
+
+# --- right answers, written as a learner would -------------------------------------------------
+
+
+def zero_shot(Z, T, labels):
+    scores = F.normalize(Z, dim=1) @ F.normalize(T, dim=1).T
+    return (scores.argmax(1) == labels).double().mean()
+
+
+def cone(T):
+    T = F.normalize(T, dim=1)
+    C = len(T)
+    return ((T @ T.T).sum() - C) / (C * (C - 1))
+
+
+def modality_gap(Z, T):
+    return (F.normalize(Z, dim=1).mean(0) - F.normalize(T, dim=1).mean(0)).norm()
+
+
+def nearest(T, i, k):
+    cosines = F.cosine_similarity(T, T[i : i + 1])
+    cosines[i] = -1
+    return cosines.topk(k).indices
+
+
+def basis(T):
+    columns = []
+    for t in T:
+        residual = t / t.norm()
+        for q in columns:
+            residual = residual - (q @ residual) * q
+        if residual.norm() > 1e-5:
+            columns.append(residual / residual.norm())
+    return torch.stack(columns, 1)
+
+
+def projector(U):
+    return U @ U.T
+
+
+def project_out(Z, U):
+    return Z - (Z @ U) @ U.T
+
+
+def rank(T):
+    s = torch.linalg.svdvals(T)
+    return int((s > 1e-5 * s[0]).sum())
+
+
+RIGHT = {
+    ex.check_zero_shot: zero_shot,
+    ex.check_cone: cone,
+    ex.check_modality_gap: modality_gap,
+    ex.check_nearest: nearest,
+    ex.check_basis: basis,
+    ex.check_projector: projector,
+    ex.check_project_out: project_out,
+    ex.check_rank: rank,
+}
+
+
+def name(value):
+    return getattr(value, "__name__", None)
+
+
+@pytest.mark.parametrize("check", RIGHT, ids=name)
+def test_right_answer_passes(check, capsys):
+    verdict = check(RIGHT[check])
+    assert verdict.passed, verdict.message
+    assert capsys.readouterr().out == verdict.message + "\n"
+
+
+@pytest.mark.parametrize("check", RIGHT, ids=name)
+def test_right_answer_passes_on_the_models_embeddings(check):
+    verdict = check(RIGHT[check])
+    assert verdict.passed, verdict.message
+
+
+@pytest.mark.parametrize("check", RIGHT, ids=name)
+def test_numpy_answers_are_read(check):
+    def in_numpy(*args):
+        return np.asarray(RIGHT[check](*args))
+
+    assert check(in_numpy).passed
+
+
+@pytest.mark.parametrize("check", RIGHT, ids=name)
+def test_untouched_stub_is_not_attempted(check, capsys):
+    def stub(*args):
+        """What to write."""
+        ...
+
+    verdict = check(stub)
+    assert verdict.passed is None and not verdict
+    assert capsys.readouterr().out == "not attempted yet\n"
+
+
+# --- the usual wrong answers, each with its own message ----------------------------------------
+
+unit = F.normalize
+
+
+def repeated_gram_schmidt(T):
+    """Never drops a row."""
+    columns = []
+    for t in T:
+        residual = t.clone()
+        for q in columns:
+            residual = residual - (q @ residual) * q
+        columns.append(residual / residual.norm())
+    return torch.stack(columns, 1)
+
+
+def unnormalised_gram_schmidt(T):
+    columns = []
+    for t in T:
+        residual = t.clone()
+        for q in columns:
+            residual = residual - (q @ residual) / (q @ q) * q
+        if residual.norm() > 1e-5:
+            columns.append(residual)
+    return torch.stack(columns, 1)
+
+
+WRONG = [
+    (ex.check_zero_shot, lambda Z, T, y: float(((Z @ T.T).argmax(1) == y).float().mean()), "dot product"),
+    (ex.check_zero_shot, lambda Z, T, y: 100 * zero_shot(Z, T, y), "in percent"),
+    (ex.check_zero_shot, lambda Z, T, y: len(Z) * zero_shot(Z, T, y), "counts the images"),
+    (ex.check_zero_shot, lambda Z, T, y: 1 - zero_shot(Z, T, y), "share of wrong"),
+    (
+        ex.check_zero_shot,
+        lambda Z, T, y: (y[(unit(Z) @ unit(T).T).argmax(0)] == torch.arange(len(T))).double().mean(),
+        "argmax over images",
+    ),
+    (ex.check_cone, lambda T: (unit(T) @ unit(T).T).mean(), "Leave the diagonal out"),
+    (ex.check_cone, lambda T: (T @ T.T).mean(), "the diagonal is among them"),
+    (ex.check_cone, lambda T: ((T @ T.T).sum() - (T * T).sum()) / (len(T) * (len(T) - 1)), "dot products"),
+    (ex.check_cone, lambda T: cone(T) / 2, "once but divides"),
+    (ex.check_cone, lambda T: cone(T) * (len(T) - 1) / len(T), "C²"),
+    (ex.check_modality_gap, lambda Z, T: (Z.mean(0) - T.mean(0)).norm(), "unit length first"),
+    (ex.check_modality_gap, lambda Z, T: unit(Z).mean(0) - unit(T).mean(0), "want its length"),
+    (ex.check_modality_gap, lambda Z, T: modality_gap(Z, T) ** 2, "squared length"),
+    (
+        ex.check_modality_gap,
+        lambda Z, T: (unit(unit(Z).mean(0), dim=0) - unit(unit(T).mean(0), dim=0)).norm(),
+        "not their means",
+    ),
+    (ex.check_modality_gap, lambda Z, T: torch.cdist(unit(Z), unit(T)).mean(), "over pairs"),
+    (ex.check_nearest, lambda T, i, k: F.cosine_similarity(T, T[i : i + 1]).topk(k).indices, "leave it out"),
+    (ex.check_nearest, lambda T, i, k: nearest(T, i, k).flip(0), "worst first"),
+    (ex.check_nearest, lambda T, i, k: F.cosine_similarity(T, T[i : i + 1]).argsort()[:k], "farthest"),
+    (
+        ex.check_nearest,
+        lambda T, i, k: [j for j in (T @ T[i]).argsort(descending=True).tolist() if j != i][:k],
+        "dot products",
+    ),
+    (ex.check_basis, lambda T: basis(T).T, "transposed"),
+    (ex.check_basis, lambda T: T.T, "unit length but are not orthogonal"),
+    (ex.check_basis, unnormalised_gram_schmidt, "are the columns unit length"),
+    (ex.check_basis, repeated_gram_schmidt, "two rows are repeated|NaN or infinity"),
+    (ex.check_basis, lambda T: torch.linalg.qr(T.T).Q, "two rows are repeated"),
+    (ex.check_basis, lambda T: basis(T)[:, :1], "span 3 directions"),
+    (ex.check_basis, lambda T: torch.eye(T.shape[1])[:, :3], "does not span the rows"),
+    (ex.check_projector, lambda U: torch.eye(len(U)) - U @ U.T, "projects out of the span"),
+    (ex.check_projector, lambda U: U.T @ U, "identity of size r"),
+    (ex.check_projector, lambda U: U @ U.T / U.shape[1], "divided by r"),
+    (ex.check_project_out, lambda Z, U: (Z @ U) @ U.T, "projected onto"),
+    (ex.check_project_out, lambda Z, U: Z @ U, "coefficients ZU"),
+    (ex.check_project_out, lambda Z, U: unit(project_out(Z, U)), "unit length afterwards"),
+    (ex.check_project_out, lambda Z, U: project_out(Z, U).T, "transposed"),
+    (ex.check_project_out, lambda Z, U: Z - 2 * (Z @ U) @ U.T, "reflection"),
+    (ex.check_project_out, lambda Z, U: Z - (Z @ U[:, :1]) @ U[:, :1].T, "first column"),
+    (ex.check_rank, lambda T: len(T), "counts rows"),
+    (ex.check_rank, lambda T: int((torch.linalg.svdvals(T) > 1e-6).sum()), "fixed number"),
+    (
+        ex.check_rank,
+        lambda T: int((torch.linalg.svdvals(T) > 0).sum()),
+        "counts (singular values above 0|rows)",
+    ),
+    (ex.check_rank, lambda T: T.shape[1], "the dimension d"),
+]
+
+
+@pytest.mark.parametrize(("check", "wrong", "message"), WRONG, ids=lambda v: name(v) or str(v))
+def test_wrong_answer_gets_its_own_message(check, wrong, message):
+    import re
+
+    verdict = check(wrong)
+    assert verdict.passed is False and verdict.message.startswith("✗ Not yet, on ")
+    assert re.search(message, verdict.message), verdict.message
+
+
+def test_messages_say_by_how_much():
+    message = ex.check_basis(lambda T: T.T).message
+    assert "UᵀU differs from I by 0." in message
+    assert "differs by" in ex.check_projector(lambda U: torch.eye(len(U)) - U @ U.T).message
+
+
+# --- what the core itself does ------------------------------------------------------------------
+
+
+def test_a_crash_names_the_error_and_the_line():
+    def crash(U):
+        return U @ U
+
+    message = ex.check_projector(crash).message
+    assert "raised RuntimeError" in message and "`return U @ U`" in message
+
+
+def test_forgotten_return_is_named():
+    def forgot(U):
+        P = U @ U.T  # noqa: F841
+
+    assert "return statement" in ex.check_projector(forgot).message
+
+
+def test_input_changed_in_place_is_named():
+    def in_place(Z, U):
+        Z -= (Z @ U) @ U.T
+        return Z
+
+    assert "changes its input" in ex.check_project_out(in_place).message
+
+
+def test_not_implemented_counts_as_not_attempted():
+    def todo(U):
+        raise NotImplementedError
+
+    assert ex.check_projector(todo).passed is None
+
+
+def test_something_that_is_no_array_is_named():
+    assert "which is not an array" in ex.check_projector(lambda U: {"P": U}).message
+
+
+def test_nan_is_named():
+    assert "NaN" in ex.check_projector(lambda U: U @ U.T / 0).message
+
+
+def test_synthetic_inputs_have_the_shape_of_clips_space():
+    case = ex.cases()[1]
+    assert 0.5 < float(cone(case.T)) < 0.75
+    assert float(modality_gap(case.Z, case.T)) > 0.3
+    assert zero_shot(case.Z, case.T, case.labels) > 0.9
+    assert subspace.numerical_rank(ex._with_repeats(case.T[case.forget])) == 3
