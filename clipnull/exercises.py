@@ -773,9 +773,9 @@ def _expect_projector(what: str, W: torch.Tensor, T_f: torch.Tensor) -> None:
     want = eye - U @ U.T
     mistakes = {
         "that projects onto the names: subtract it from I to project out of them.": U @ U.T,
-        "that is I - UUᵀ with raw names as U: are its columns unit length?": eye - T_f.T @ T_f,
         "the columns of your U are unit vectors but not perpendicular to each other: "
         "UUᵀ wants an orthonormal basis (SVD or QR) of the names.": eye - unit.T @ unit,
+        "that is I - UUᵀ with raw names as U: are its columns unit length?": eye - T_f.T @ T_f,
         "that is I minus a number: your U has m rows. A basis has d: transpose T_f first.": eye - 1,
     }
     if W.shape == want.shape and r < m:
