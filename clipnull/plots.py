@@ -16,6 +16,7 @@ import matplotlib.figure
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+from matplotlib.patheffects import withStroke
 
 __all__ = [
     "Figure",
@@ -108,13 +109,8 @@ def _axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
 
 
 def _figure(ax: Axes) -> matplotlib.figure.Figure:
-    return ax.get_figure(root=True) if _root_argument() else ax.figure  # type: ignore[return-value]
-
-
-def _root_argument() -> bool:
-    import inspect
-
-    return "root" in inspect.signature(Axes.get_figure).parameters
+    fig = ax.figure
+    return fig if isinstance(fig, matplotlib.figure.Figure) else fig.figure  # out of a subfigure
 
 
 def _style(ax: Axes, title: str = "", x: str = "", y: str = "", grid: str = "") -> None:
@@ -125,13 +121,14 @@ def _style(ax: Axes, title: str = "", x: str = "", y: str = "", grid: str = "") 
     ax.set_xlabel(x)
     ax.set_ylabel(y)
     if title:
-        inches = _figure(ax).get_size_inches()[0] * ax.get_position().width * 1.25
+        # before the layout is made, one axes of a whole figure is 0.775 of it wide
+        inches = _figure(ax).get_size_inches()[0] * ax.get_position().width / 0.775 - 0.6
         ax.set_title(_wrap(title, inches), loc="left", fontsize=11)
 
 
 def _wrap(text: str, inches: float) -> str:
     """Break a title at 11 points so that it fits the width."""
-    return "\n".join(textwrap.wrap(text, max(20, int(inches * 12.5))))
+    return "\n".join(textwrap.wrap(text, max(20, int(inches * 12))))
 
 
 def _percent(fraction: float) -> str:
@@ -263,14 +260,15 @@ def similarity_matrix(
     T = _array(T).astype(float)
     T = T / np.linalg.norm(T, axis=1, keepdims=True)
     cosines, C = T @ T.T, len(T)
-    ax = _axes(ax, (max(4.2, 0.42 * C + 2.2), max(3.4, 0.38 * C + 1.6)))
+    ax = _axes(ax, _matrix_size(C))
     off = cosines[~np.eye(C, dtype=bool)]
     low = min(0.0, float(off.min())) if C > 1 else 0.0
     shown = ax.imshow(cosines, cmap="cividis", vmin=low, vmax=1)
     _figure(ax).colorbar(shown, ax=ax, label="cosine", shrink=0.8)
     labels = [_short(n, 16) for n in names]
-    ax.set_xticks(range(C), labels, rotation=45, ha="right", rotation_mode="anchor", fontsize=9)
-    ax.set_yticks(range(C), labels, fontsize=9)
+    small = 9 if C <= 20 else 7
+    ax.set_xticks(range(C), labels, rotation=45, ha="right", rotation_mode="anchor", fontsize=small)
+    ax.set_yticks(range(C), labels, fontsize=small)
     if C <= 12:
         for i, j in np.ndindex(C, C):
             dark = (cosines[i, j] - low) / (1 - low) < 0.55
@@ -289,6 +287,11 @@ def similarity_matrix(
         _figure(ax),
         f"Matrix of cosines between {C} names; off the diagonal the mean is {mean:.2f}.{nearest}",
     )
+
+
+def _matrix_size(C: int) -> tuple[float, float]:
+    cell = 0.46 if C <= 12 else max(0.16, 5.5 / C)
+    return max(4.4, cell * C + 2.4), max(3.4, cell * C + 1.5)
 
 
 def pca(Z: Any, k: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -362,7 +365,8 @@ def pca_scatter(
     else:
         _scatter_groups(ax, xy, groups)
     for name, point in zip(names or [], xy, strict=names is not None):
-        ax.annotate(_short(name), point, xytext=(5, 4), textcoords="offset points", fontsize=8)
+        ax.annotate(_short(name), point, xytext=(5, 4), textcoords="offset points", fontsize=8,
+                    path_effects=[withStroke(linewidth=2.5, foreground="white")])  # fmt: skip
     ax.margins(0.08)
     if title is None:
         title = f"Principal components {_held(components, ratio)}"
@@ -526,7 +530,8 @@ def gram_schmidt_step(
     origin = np.zeros(frame.shape[1])
     for vector, label, colour, line, width in arrows:
         _arrow(ax, origin, vector @ frame, colour, line, width)
-        at = 1.06 * (vector @ frame)
+        # the first row lies along q1: names go to the shaft, so that labels do not meet at the tip
+        at = (0.62 if colour == GREY else 1.06) * (vector @ frame)
         ax.text(*at, _short(label, 14), color=colour, fontsize=9, fontweight="bold" if width > 2 else None)
     if residual is not None and before is not None:
         _arrow(ax, _array(before).astype(float) @ frame, arrows[-1][0] @ frame, RED, ":", 1.4)
@@ -626,8 +631,8 @@ def cosine_histogram(
     means = {k: float(v.mean()) for k, v in series.items()}
     if title is None:
         title = (
-            f"Nothing is orthogonal here: an image meets its own name at {means['image – own name']:.2f}, "
-            f"other names at {means['image – other name']:.2f}"
+            f"Nothing is orthogonal: mean cosine {means['image – own name']:.2f} with its own name, "
+            f"{means['image – other name']:.2f} with others"
         )
     _style(ax, title, "cosine", "density")
     text = "; ".join(f"{k}: mean {v:.2f}" for k, v in means.items())
@@ -656,10 +661,9 @@ def forget_retain_bars(reports: Mapping[str, Any], *, title: str | None = None) 
         rows = np.arange(len(R))
         ax.barh(rows, after, height=0.62, color=colour, label="after")
         ax.plot(before, rows, "D", color="white", markeredgecolor=BLACK, markersize=6, label="before", ls="")
-        for row, (b, a) in enumerate(zip(before, after, strict=True)):
-            # clear of the diamond, which often sits at the bar's end
-            ax.text(max(a, b if abs(a - b) < 14 else a) + 3, row, f"{a:.1f}", va="center", fontsize=9)
-        ax.set_xlim(0, 118)
+        for row, a in enumerate(after):
+            ax.text(121, row, f"{a:.1f}", va="center", ha="right", fontsize=9)
+        ax.set_xlim(0, 122)
         ax.set_xticks([0, 25, 50, 75, 100])
         ax.tick_params(axis="y", length=0)
         what = (
@@ -670,7 +674,7 @@ def forget_retain_bars(reports: Mapping[str, Any], *, title: str | None = None) 
     axes[0].set_yticks(range(len(names)), names)
     axes[0].invert_yaxis()
     handles, labels = axes[1].get_legend_handles_labels()
-    fig.legend(handles[::1], labels, loc="outside lower right", ncols=2, fontsize=8, frameon=False)
+    fig.legend(handles, labels, loc="outside lower right", ncols=2, fontsize=8, frameon=False)
     title = "What each method forgets, and what it costs the other classes" if title is None else title
     fig.suptitle(_wrap(title, 8.0), x=0.01, ha="left", fontsize=11)
     rows_text = "; ".join(
@@ -781,8 +785,13 @@ def collateral(
     lost = np.isin(np.arange(len(c)), losers)
     ax.axhline(0, color=GREY, linewidth=0.8)
     ax.scatter(s[~lost], c[~lost], s=28, marker="s", color=RETAIN, alpha=0.6, linewidths=0)
-    ax.scatter(s[lost], c[lost], s=40, marker="o", color=FORGET, zorder=3)
-    _label_apart(ax, s, c, losers, names)
+    ax.scatter(s[lost], c[lost], s=120, marker="o", color=FORGET, edgecolors="white")
+    for rank, i in enumerate(losers, 1):
+        ax.text(s[i], c[i], str(rank), ha="center", va="center_baseline", fontsize=8, color="white")
+    if losers:
+        lines = [f"{rank}  {_short(names[i])} {c[i]:+.0f}" for rank, i in enumerate(losers, 1)]
+        ax.text(1.03, 0.98, "largest losses, points\n" + "\n".join(lines), transform=ax.transAxes,
+                va="top", fontsize=9, linespacing=1.5)  # fmt: skip
     share = float((c < 0).mean()) if len(c) else 0.0
     if title is None:
         lowest = f"; the worst is {names[losers[0]]} ({c[losers[0]]:+.0f} points)" if losers else ""
@@ -790,22 +799,6 @@ def collateral(
     _style(ax, title, "cosine of the name with the forgotten one", "change in accuracy, points", "both")
     text = "; ".join(f"{names[i]}: cosine {s[i]:.2f}, {c[i]:+.0f} points" for i in losers)
     return describe(_figure(ax), f"{title}. Largest losses: {text or 'none'}.")
-
-
-def _label_apart(ax: Axes, x: np.ndarray, y: np.ndarray, picked: Sequence[int], names: Sequence[str]) -> None:
-    """Name points; those that share a place are named together rather than over one another."""
-    span_x, span_y = max(float(np.ptp(x)), 1e-9), max(float(np.ptp(y)), 1e-9)
-    ax.margins(x=0.12, y=0.14)
-    used: list[tuple[float, float]] = []
-    for i in sorted(picked, key=lambda i: (y[i], x[i])):
-        at = [x[i], y[i]]
-        while any(abs(at[0] - u) / span_x < 0.22 and abs(at[1] - v) / span_y < 0.085 for u, v in used):
-            at[1] += 0.09 * span_y
-        used.append((at[0], at[1]))
-        right = x[i] < x.min() + 0.75 * span_x
-        offset = (7, 0) if right else (-7, 0)
-        ax.annotate(_short(names[i]), at, offset, textcoords="offset points", fontsize=8,
-                    va="center", ha="left" if right else "right")  # fmt: skip
 
 
 def scores_before_after(
