@@ -26,13 +26,18 @@ from __future__ import annotations
 
 import html
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import ipywidgets as widgets
+import torch
 from matplotlib.figure import Figure
 
-__all__ = ["FigureWidget", "player"]
+from clipnull import _check, plots, subspace
+from clipnull.erasers import Edit
+
+__all__ = ["FigureWidget", "PCAExplorer", "StepPlayer", "player"]
 
 DPI = 90
 
@@ -133,3 +138,215 @@ def player(last: int, description: str = "step", interval: int = 1200) -> tuple[
     slider = widgets.IntSlider(min=0, max=last, description=description)
     widgets.jslink((play, "value"), (slider, "value"))
     return play, slider
+
+
+class PCAExplorer(FigureWidget):
+    """Embeddings on principal components of your choice, before and after an edit (notebook 01).
+
+    Parameters
+    ----------
+    T : array [C, d]
+        Text embeddings, one a class.
+    Z : array [n, d]
+        Image embeddings.
+    labels : array [n]
+        Class index of each image.
+    categories : C str
+        Colour and marker shape.
+    thumbnails : n PIL images, optional
+        Offered as markers.
+    edits : dict of name -> Edit, optional
+        Offered as "edit". It acts on images as `Edit.apply_image`, on names as `Edit.apply_text`;
+        when both are shown, on the images (that is what an edited image tower does).
+
+    Attributes
+    ----------
+    which, view, marks, edit : widgets.Dropdown
+    x, y, z, azimuth, elevation : widgets.IntSlider
+    """
+
+    def __init__(
+        self,
+        T: Any,
+        Z: Any,
+        labels: Any,
+        categories: Sequence[str],
+        thumbnails: Sequence[Any] | None = None,
+        edits: Mapping[str, Edit] | None = None,
+    ) -> None:
+        self.T = _check.rows("T", T)
+        self.Z = _check.rows("Z", Z, self.T.shape[1])
+        self.labels = _check.labels("labels", labels, len(self.Z), len(self.T)).tolist()
+        self.categories = [c or "all classes" for c in categories]
+        self.thumbnails = None if thumbnails is None else list(thumbnails)
+        self.edits = dict(edits or {})
+        last = max(1, min(8, len(self.T), len(self.Z), self.T.shape[1]))
+        marks = ["category"] if self.thumbnails is None else ["category", "picture"]
+        self.which = widgets.Dropdown(options=["images", "names", "both"], description="show")
+        self.view = widgets.Dropdown(options=["2-D", "3-D"], description="view")
+        self.marks = widgets.Dropdown(options=marks, description="marker")
+        self.edit = widgets.Dropdown(options=["none", *self.edits], description="edit")
+        self.x, self.y, self.z = (
+            widgets.IntSlider(min(k, last), 1, last, description=f"{axis} axis", continuous_update=False)
+            for axis, k in (("first", 1), ("second", 2), ("third", 3))
+        )
+        self.azimuth = widgets.IntSlider(-60, -180, 180, 5, description="turn °")
+        self.elevation = widgets.IntSlider(20, -90, 90, 5, description="tilt °")
+        super().__init__(
+            [
+                [self.which, self.marks, self.edit],
+                [self.x, self.y, self.view],
+                [self.z, self.azimuth, self.elevation],
+            ]
+        )
+
+    def update(self) -> None:
+        """As in the base; the sliders of the third dimension are there only when it is."""
+        for control in (self.z, self.azimuth, self.elevation):
+            control.layout.display = None if self.view.value == "3-D" else "none"
+        self.marks.layout.display = "none" if self.view.value == "3-D" else None
+        super().update()
+
+    def embeddings(self) -> tuple[torch.Tensor, torch.Tensor | None, list[str]]:
+        """What is shown: rows before the edit, after it (None without one), and their groups."""
+        which, edit = self.which.value, self.edits.get(self.edit.value)
+        names, images = self.categories, [self.categories[y] for y in self.labels]
+        if which == "names":
+            return self.T, None if edit is None else edit.apply_text(self.T), names
+        if which == "images":
+            return self.Z, None if edit is None else edit.apply_image(self.Z), images
+        after = None if edit is None else torch.cat([self.T, edit.apply_image(self.Z)])
+        groups = [f"{g}, {kind}" for kind, gs in (("name", names), ("image", images)) for g in gs]
+        return torch.cat([self.T, self.Z]), after, groups
+
+    @property
+    def components(self) -> list[int]:
+        """The components drawn, counted from 1."""
+        axes = [self.x, self.y, self.z] if self.view.value == "3-D" else [self.x, self.y]
+        return [a.value for a in axes]
+
+    def figure(self) -> Figure:
+        """The scatter of the present state."""
+        before, after, groups = self.embeddings()
+        c = self.components
+        if self.view.value == "3-D":
+            return plots.pca_scatter_3d(
+                before,
+                groups,
+                after=after,
+                components=(c[0], c[1], c[2]),
+                azimuth=self.azimuth.value,
+                elevation=self.elevation.value,
+            )
+        pictures = self.thumbnails if self.marks.value == "picture" and self.which.value == "images" else None
+        return plots.pca_scatter(before, groups, after=after, components=(c[0], c[1]), thumbnails=pictures)
+
+    def text(self) -> str:
+        """Share of the variance on the axes, and how far the edit moves the embeddings."""
+        before, after, _ = self.embeddings()
+        ratio = plots.pca(before, max(self.components))[2]
+        held = ", ".join(f"component {c}: {100 * ratio[c - 1]:.1f}%" for c in self.components)
+        words = f"{len(before)} embeddings. Share of the variance: {held}."
+        if self.view.value == "3-D":
+            words += f" Seen from {self.azimuth.value}°, {self.elevation.value}° up."
+        if after is not None:
+            moved = (after - before).norm(dim=1)
+            words += f" The edit moves them by {moved.mean():.3f} on average, {moved.max():.3f} at most."
+        if self.marks.value == "picture" and self.which.value != "images":
+            words += " Pictures mark images only; names are drawn by category."
+        return words
+
+
+@dataclass(frozen=True)
+class _Moment:
+    """What `StepPlayer` shows at one position of its slider."""
+
+    words: str
+    entered: int
+    Q: torch.Tensor
+    residual: torch.Tensor | None
+    before: torch.Tensor | None
+
+
+class StepPlayer(FigureWidget):
+    """Gram-Schmidt, one subtraction at a time (notebook 02).
+
+    Parameters
+    ----------
+    T : array [m, d]
+        Embeddings, in the order in which they enter; the drawing shows the first three directions.
+    names : m str
+
+    Attributes
+    ----------
+    play : widgets.Play
+    step : widgets.IntSlider
+        Position; one a row that enters, a component that is subtracted, a residual that is scaled.
+    azimuth : widgets.IntSlider
+        Where the drawing is seen from.
+    moments : list
+        What each position shows.
+    """
+
+    def __init__(self, T: Any, names: Sequence[str]) -> None:
+        self.T = _check.rows("T", T, nonzero=True).double()
+        self.T = torch.nn.functional.normalize(self.T, dim=1)
+        self.names = [str(n) for n in names]
+        self.moments = _moments(self.T, self.names)
+        Q = self.moments[-1].Q
+        # a single direction still needs a plane to be drawn in
+        U = torch.linalg.qr(torch.cat([Q, torch.eye(len(Q), 2, dtype=Q.dtype)], 1)).Q
+        self.frame = Q[:, :3] if Q.shape[1] >= 2 else torch.cat([Q, U[:, 1:2]], 1)
+        self.play, self.step = player(len(self.moments) - 1)
+        self.azimuth = widgets.IntSlider(35, -180, 180, 5, description="turn °")
+        super().__init__([[self.play, self.step, self.azimuth]])
+
+    @property
+    def moment(self) -> _Moment:
+        """The one at the slider."""
+        return self.moments[self.step.value]
+
+    def figure(self) -> Figure:
+        """The vectors so far and QᵀQ."""
+        m = self.moment
+        return plots.gram_schmidt_step(
+            self.T[: m.entered],
+            self.names[: m.entered],
+            m.Q,
+            self.frame,
+            residual=m.residual,
+            before=m.before,
+            azimuth=self.azimuth.value,
+            title=m.words,
+        )
+
+    def text(self) -> str:
+        """The step in words, the length of the residual, and how far QᵀQ is from I."""
+        m = self.moment
+        eye = torch.eye(m.Q.shape[1], dtype=m.Q.dtype)
+        off = float((m.Q.T @ m.Q - eye).abs().max()) if len(eye) else 0.0
+        words = f"<b>{self.step.value} of {len(self.moments) - 1}.</b> {html.escape(m.words)}."
+        if m.residual is not None:
+            words += f" Length of the residual: {m.residual.norm():.3f}."
+        size = "below 10⁻¹²" if off < 1e-12 else f"{off:.1e}"
+        return f"{words} Basis vectors: {len(eye)}; |QᵀQ − I| is {size}."
+
+
+def _moments(T: torch.Tensor, names: Sequence[str]) -> list[_Moment]:
+    """`gram_schmidt_steps`, told one subtraction at a time."""
+    moments, Q = [], T.new_zeros(T.shape[1], 0)
+    for s in subspace.gram_schmidt_steps(T):
+        name, running, n = names[s.index], T[s.index], s.index + 1
+        moments.append(_Moment(f"{name} enters, length 1", n, Q, running, None))
+        for k, c in enumerate(s.coefficients):
+            left = running - c * Q[:, k]
+            words = f"Subtract the part of {name} along q{k + 1}: {c:.3f} q{k + 1}"
+            moments.append(_Moment(words, n, Q, left, running))
+            running = left
+        if s.kept:
+            words = f"Divide the residual by its length, {s.norm:.3f}: this is q{s.Q.shape[1]}"
+        else:
+            words = f"Nothing of {name} is left: it adds no direction and is dropped"
+        moments.append(_Moment(words, n, s.Q, None, None))
+        Q = s.Q
+    return moments
