@@ -21,6 +21,7 @@ from matplotlib.patheffects import withStroke
 __all__ = [
     "Figure",
     "alt",
+    "approach",
     "collateral",
     "cosine_histogram",
     "curves",
@@ -686,7 +687,11 @@ def forget_retain_bars(reports: Mapping[str, Any], *, title: str | None = None) 
 
 
 def forget_retain_plane(
-    points: Mapping[str, Any], *, ax: Axes | None = None, title: str | None = None
+    points: Mapping[str, Any],
+    *,
+    highlight: str | None = None,
+    ax: Axes | None = None,
+    title: str | None = None,
 ) -> matplotlib.figure.Figure:
     """Methods as points: retained accuracy across, forgotten recall up; best is lower right.
 
@@ -694,15 +699,19 @@ def forget_retain_plane(
     ----------
     points : dict of name -> Report or (retain_after, forget_after)
         Fractions.
+    highlight : str, optional
+        The one point that is drawn in colour, large, over the others in grey.
     """
     ax = _axes(ax, (5.8, 4.2))
     xy = {n: _point(p) for n, p in points.items()}
     for i, (name, (x, y)) in enumerate(xy.items()):
         marker, colour = MARKERS[i % len(MARKERS)], SERIES[i % len(SERIES)]
+        if highlight is not None:
+            colour = FORGET if name == highlight else PALE
+        top = name == highlight
         label = f"{name}: {x:.1f} / {y:.1f}"
-        ax.plot(
-            x, y, marker, color=colour, markersize=10, markeredgecolor="white", label=label, clip_on=False
-        )
+        ax.plot(x, y, marker, color=colour, markersize=15 if top else 10, markeredgecolor="white",
+                label=label, clip_on=False, zorder=4 if top else 3)  # fmt: skip
     values = np.array(list(xy.values()))
     low = max(0.0, 10 * np.floor((values[:, 0].min() - 4) / 10))
     ax.set_xlim(low, 100)
@@ -846,3 +855,121 @@ def scores_before_after(
     _style(ax, title, "cosine of the image with the name", grid="x")
     text = "; ".join(f"{names[i]} {b[i]:.2f} to {a[i]:.2f}" for i in shown)
     return describe(_figure(ax), f"{title}. Scores before to after: {text}.")
+
+
+# --- dials (notebook 04) -------------------------------------------------------------------
+
+
+def dial_map(
+    rows: Sequence[float],
+    columns: Sequence[float],
+    forget: Any,
+    retain: Any,
+    *,
+    y: str = "λ",
+    x: str = "μ",
+    title: str | None = None,
+) -> matplotlib.figure.Figure:
+    """Forget and retain accuracy over two dials, as two tables of coloured cells.
+
+    Parameters
+    ----------
+    rows, columns : sequence of float
+        Values of the dial that runs down (``y``) and of the one that runs across (``x``).
+    forget, retain : array [len(rows), len(columns)]
+        Accuracies after the edit (fractions).
+    """
+    fig = Figure(figsize=(8.4, 0.42 * len(rows) + 1.6), layout="constrained")
+    axes = fig.subplots(1, 2, sharey=True)
+    table = {"forget": 100 * _array(forget), "retain": 100 * _array(retain)}
+    what = {
+        "forget": "recall of the forgotten, % (low is good)",
+        "retain": "accuracy on the others, % (high is good)",
+    }
+    for ax, (which, cells) in zip(axes, table.items(), strict=True):
+        ax.imshow(cells, cmap="Reds" if which == "forget" else "Blues", vmin=0, vmax=130, aspect="auto")
+        for i, j in np.ndindex(cells.shape):
+            ax.text(j, i, f"{cells[i, j]:.1f}", ha="center", va="center", fontsize=9)
+        ax.set_xticks(range(len(columns)), [f"{c:g}" for c in columns])
+        ax.set_yticks(range(len(rows)), [f"{r:g}" for r in rows])
+        ax.tick_params(length=0)
+        ax.spines[:].set_visible(False)
+        ax.set_xlabel(x)
+        ax.set_title(what[which], loc="left", fontsize=10, color=FORGET if which == "forget" else RETAIN)
+    axes[0].set_ylabel(y)
+    title = f"Accuracy after the edit, by {y} and {x}" if title is None else title
+    fig.suptitle(_wrap(title, 8.4), x=0.01, ha="left", fontsize=11)
+    text = "; ".join(
+        f"{y} {r:g}, {x} {c:g}: forget {table['forget'][i, j]:.1f}, retain {table['retain'][i, j]:.1f}"
+        for i, r in enumerate(rows)
+        for j, c in enumerate(columns)
+    )
+    return describe(fig, f"{title}. In percent. {text}.")
+
+
+def forget_retain_panels(
+    sweep: Iterable[Mapping[str, Any]], *, title: str | None = None
+) -> matplotlib.figure.Figure:
+    """The forget-retain plane once for each number of forgotten classes.
+
+    Parameters
+    ----------
+    sweep : Sweep of `clipnull.sweep_sizes`
+        Points with size, method, forget_after, retain_before and retain_after (fractions).
+    """
+    points = list(sweep)
+    sizes, methods = (list(dict.fromkeys(p[k] for p in points)) for k in ("size", "method"))
+    fig = Figure(figsize=(1.9 * len(sizes) + 1.9, 2.9), layout="constrained")
+    axes = fig.subplots(1, len(sizes), sharex=True, sharey=True, squeeze=False)[0]
+    for ax, size in zip(axes, sizes, strict=True):
+        for i, method in enumerate(methods):
+            (p,) = [p for p in points if p["size"] == size and p["method"] == method]
+            ax.plot(*_point((p["retain_after"], p["forget_after"])), MARKERS[i % len(MARKERS)], markersize=8,
+                    color=SERIES[i % len(SERIES)], markeredgecolor="white", label=method, clip_on=False,
+                    linestyle="none", zorder=3)  # fmt: skip
+        _style(ax, grid="both")
+        ax.set_title(f"{size} forgotten", loc="left", fontsize=10)
+        ax.set_xlim(0, 100)
+        ax.set_ylim(-3, 103)
+    fig.supxlabel("accuracy on the other classes, after, %", fontsize=10)
+    axes[0].set_ylabel("recall of the forgotten, %")
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
+    title = "Low and to the right is better" if title is None else title
+    fig.suptitle(_wrap(title, 1.9 * len(sizes) + 1.9), x=0.01, ha="left", fontsize=11)
+    text = "; ".join(
+        f"{p['size']} forgotten, {p['method']}: retain {_percent(p['retain_after'])}, "
+        f"forget {_percent(p['forget_after'])}"
+        for p in points
+    )
+    return describe(fig, f"{title}. In percent, after the edit. {text}.")
+
+
+def approach(
+    x: Any,
+    series: Mapping[str, Any],
+    *,
+    xlabel: str = "λ",
+    ylabel: str = "error",
+    ax: Axes | None = None,
+    title: str = "",
+) -> matplotlib.figure.Figure:
+    """How fast something goes to zero: both axes logarithmic, so that 1/x is a straight line.
+
+    Parameters
+    ----------
+    x : array [k]
+    series : dict of name -> array [k]
+    """
+    ax = _axes(ax, (5.6, 3.4))
+    x = _array(x).astype(float)
+    for i, (name, values) in enumerate(series.items()):
+        style = ["-", "--", ":", "-."][i % 4]
+        ax.loglog(x, _array(values), style, marker=MARKERS[i % len(MARKERS)], color=SERIES[i % len(SERIES)],
+                  markersize=6, label=name)  # fmt: skip
+    ax.legend(fontsize=9, frameon=False)
+    _style(ax, title, xlabel, ylabel, "both")
+    text = "; ".join(
+        f"{n}: from {float(_array(v)[0]):.1g} at {x[0]:g} to {float(_array(v)[-1]):.1g} at {x[-1]:g}"
+        for n, v in series.items()
+    )
+    return describe(_figure(ax), f"{title}. {ylabel} against {xlabel}, both logarithmic. {text}.")
