@@ -133,10 +133,13 @@ def _real() -> Case:
     import clipnull as cn
 
     clip = cn.load()
-    data = cn.datasets.load(size=clip.image_size, scenes=1)
+    data = cn.datasets.load(size=clip.image_size)
+    # some 25 classes with one picture each are enough to tell a wrong answer, and quick to embed
+    data = data.subset(range(0, len(data.classes), max(1, len(data.classes) // 25)))
+    first = [int(data.where(c)[0]) for c in range(len(data.classes))]
     T = clip.embed_text(data.classes, templates=data.templates).float().cpu()
-    Z = clip.embed_images(data.images).float().cpu()
-    return Case("PocketCLIP's", T, Z, torch.as_tensor(data.labels), [0, 1, 2])
+    Z = clip.embed_images(data.images[first]).float().cpu()
+    return Case("PocketCLIP's", T, Z, torch.arange(len(T)), [0, 1, 2])
 
 
 def cases() -> list[Case]:

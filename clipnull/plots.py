@@ -406,7 +406,7 @@ def pca_scatter_3d(
     Parameters are those of `pca_scatter`.
     """
     xyz, V, ratio = _components(Z, components)
-    fig = Figure(figsize=(6.4, 4.6), layout="constrained")
+    fig = Figure(figsize=(6.4, 4.3), layout="constrained")
     ax = fig.add_subplot(projection="3d")
     if after is not None:
         to = (_array(after).astype(float) - _array(Z).astype(float).mean(0)) @ V.T
@@ -418,7 +418,7 @@ def pca_scatter_3d(
     ax.tick_params(labelsize=7, pad=-2)
     labels = [f"component {c} ({100 * r:.0f}%)" for c, r in zip(components, ratio, strict=True)]
     ax.set(xlabel=labels[0], ylabel=labels[1], zlabel=labels[2])
-    ax.set_box_aspect(None, zoom=0.88)
+    ax.set_box_aspect(None, zoom=1.05)
     title = f"Principal components {_held(components, ratio)}" if title is None else title
     fig.suptitle(_wrap(title, 6.4), x=0.01, ha="left", fontsize=11)
     kinds = "" if groups is None else f" in {len(dict.fromkeys(groups))} groups"

@@ -35,9 +35,10 @@ import torch
 from matplotlib.figure import Figure
 
 from clipnull import _check, plots, subspace
-from clipnull.erasers import Edit
+from clipnull.erasers import METHODS, ConsistentSolver, Edit, build, nullspace
+from clipnull.evaluate import Evaluator, Report, drop_label
 
-__all__ = ["FigureWidget", "PCAExplorer", "StepPlayer", "player"]
+__all__ = ["EraserDials", "FigureWidget", "PCAExplorer", "StepPlayer", "player"]
 
 DPI = 90
 
@@ -152,7 +153,7 @@ class PCAExplorer(FigureWidget):
     labels : array [n]
         Class index of each image.
     categories : C str
-        Colour and marker shape.
+        Colour and marker shape; names and images shown together are told apart by these instead.
     thumbnails : n PIL images, optional
         Offered as markers.
     edits : dict of name -> Edit, optional
@@ -216,7 +217,7 @@ class PCAExplorer(FigureWidget):
         if which == "images":
             return self.Z, None if edit is None else edit.apply_image(self.Z), images
         after = None if edit is None else torch.cat([self.T, edit.apply_image(self.Z)])
-        groups = [f"{g}, {kind}" for kind, gs in (("name", names), ("image", images)) for g in gs]
+        groups = ["name"] * len(names) + ["image"] * len(images)
         return torch.cat([self.T, self.Z]), after, groups
 
     @property
@@ -350,3 +351,95 @@ def _moments(T: torch.Tensor, names: Sequence[str]) -> list[_Moment]:
         moments.append(_Moment(words, n, s.Q, None, None))
         Q = s.Q
     return moments
+
+
+class EraserDials(FigureWidget):
+    """The dials of the erasers and where they put you on the forget-retain plane (notebook 04).
+
+    Parameters
+    ----------
+    Z, T, labels, classes
+        As in `clipnull.evaluate`.
+    forget : list of int or of str
+        Classes to forget.
+
+    Attributes
+    ----------
+    method : widgets.Dropdown
+        ``"partial"``, ``"ccup"``, ``"mean"`` or ``"coarse"``.
+    alpha : widgets.FloatSlider
+    lam, mu : widgets.FloatLogSlider
+    components : widgets.IntSlider
+        p of ``"coarse"``. Only the dials of the method are shown.
+    fixed : dict of name -> Report
+        The package's defaults, drawn in grey.
+    """
+
+    def __init__(
+        self, Z: Any, T: Any, labels: Any, forget: Any, classes: Sequence[str] | None = None
+    ) -> None:
+        self.evaluator = Evaluator(Z, T, labels, classes)
+        T = self.evaluator.T
+        self.forget = _check.forget_set(forget, len(T), self.evaluator.classes)
+        retain = [i for i in range(len(T)) if i not in self.forget]
+        self.T_f = T[self.forget]
+        self.solver = ConsistentSolver(self.T_f, T[retain])
+        self.fixed = {m: self._report(build(m, self.T_f, T[retain])) for m in METHODS}
+        self.fixed["drop the label"] = drop_label(Z, T, labels, self.forget, classes)
+        self.method = widgets.Dropdown(
+            options=[
+                ("partial: I − αUUᵀ", "partial"),
+                ("CCUP: anchor 0", "ccup"),
+                ("anchor: the mean", "mean"),
+                ("anchor: coarse self", "coarse"),
+            ],
+            value="ccup",
+            description="method",
+        )
+        self.alpha = widgets.FloatSlider(0.5, min=0, max=1, step=0.05, description="α")
+        self.lam, self.mu = (
+            widgets.FloatLogSlider(10, base=10, min=-2, max=4, step=0.25, description=x, readout_format=".3g")
+            for x in ("λ", "μ")
+        )
+        last = self.solver.retain_components.shape[1]
+        self.components = widgets.IntSlider(min(3, last), 0, min(60, last), description="p")
+        super().__init__([[self.method, self.alpha, self.lam, self.mu, self.components]])
+
+    def _report(self, edit: Edit) -> Report:
+        return self.evaluator.report(self.forget, edit)
+
+    def update(self) -> None:
+        """As in the base; only the dials that the method has are shown."""
+        method = self.method.value
+        self.alpha.layout.display = None if method == "partial" else "none"
+        for dial in (self.lam, self.mu):
+            dial.layout.display = "none" if method == "partial" else None
+        self.components.layout.display = None if method == "coarse" else "none"
+        super().update()
+
+    def edit(self) -> Edit:
+        """The eraser at the present dials."""
+        method = self.method.value
+        if method == "partial":
+            return nullspace(self.T_f, strength=self.alpha.value)
+        anchor = None if method == "ccup" else method
+        return self.solver.edit(self.lam.value, self.mu.value, anchor, self.components.value)
+
+    def figure(self) -> Figure:
+        """The plane: the defaults of every method in grey, the present dials in colour."""
+        points = {**self.fixed, "your dials": self._report(self.edit())}
+        return plots.forget_retain_plane(
+            points, highlight="your dials", title="Your dials among the package's defaults"
+        )
+
+    def text(self) -> str:
+        """Both accuracies, and the size of the edit."""
+        edit = self.edit()
+        r = self._report(edit)
+        # ||L R^T|| from the two small Gram matrices
+        size = float(((edit.left.T @ edit.left) * (edit.right.T @ edit.right)).sum().clamp_min(0).sqrt())
+        return (
+            f"forget {100 * r.forget_before:.1f} → <b>{100 * r.forget_after:.1f}%</b>, "
+            f"retain {100 * r.retain_before:.1f} → <b>{100 * r.retain_after:.1f}%</b>; "
+            f"‖W − I‖ = {size:.2f}, rank {edit.rank}."
+        )
