@@ -168,18 +168,18 @@ def meaning(reports: Mapping[str, Report]) -> str:
         return f"The random control leaves {kept} of {pictures} pictures of {names} recognised."
     # fully forgotten first, then the least cost
     best = min(edits, key=lambda n: (edits[n].forget_after, -edits[n].retain_after))
-    r = edits[best]
+    r, drawn = edits[best], round(control.forget_after * pictures)
     before, after = (round(x * pictures) for x in (r.forget_before, r.forget_after))
-    drawn = round(control.forget_after * pictures)
+    verdict = (
+        "it is the direction that carries the class, not the size of the edit."
+        if drawn > after
+        else "here the edit does no more than the random control."
+    )
     return (
         f"{names}: {before} of {pictures} pictures recognised before, {after} after '{best}', while the "
-        f"other classes keep {100 * r.retained:.1f}% of their accuracy ({100 * baseline.retained:.1f}% if the name is merely "
-        f"dropped); a random subspace of the same rank leaves {drawn} of {pictures}, so "
-        + (
-            "it is the direction that carries the class, not the size of the edit."
-            if drawn > after
-            else "here the edit does no more than the random control."
-        )
+        f"other classes keep {100 * r.retained:.1f}% of their accuracy "
+        f"({100 * baseline.retained:.1f}% if the name is merely dropped); "
+        f"a random subspace of the same rank leaves {drawn} of {pictures}, so {verdict}"
     )
 
 
