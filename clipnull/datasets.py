@@ -181,9 +181,9 @@ def resolve(wanted: Iterable[str | int], classes: Sequence[str], argument: str =
     --------
     >>> resolve(["owl", 0], ["cat", "dog", "owl"])
     [2, 0]
-    >>> resolve(["cot"], ["cat", "dog", "owl", "cow"])
+    >>> resolve(["owls"], ["cat", "dog", "owl"])
     Traceback (most recent call last):
-    ValueError: classes: unknown class 'cot'; the closest are 'cow', 'cat', 'dog'
+    ValueError: classes: unknown class 'owls'; the closest are 'owl', ...
     """
     position = {c: i for i, c in enumerate(classes)}
     found: dict[int, None] = {}
@@ -492,12 +492,14 @@ def _torchvision(
 
     spec, folder = TORCHVISION[name], Path(root or ROOT).expanduser()
     try:
+        if not download and not folder.is_dir():  # torchvision would create it
+            raise OSError("no such folder.")
         dataset = getattr(torchvision.datasets, spec.cls)(str(folder), download=download, **spec.split(split))
         all_names, all_labels = list(spec.classes_of(dataset)), torch.as_tensor(spec.label_of(dataset))
     except (RuntimeError, OSError, ValueError, AttributeError) as error:
         raise ValueError(
-            f"name: {name!r} (split {split!r}) is not in {str(folder)!r}: {error} "
-            f"Pass root= with its folder, or download=True once, where there is a network."
+            f"name: cannot load {name!r} (split {split!r}) from {str(folder)!r}: {error} Pass root= with the "
+            f"folder that torchvision keeps it in, or, where there is a network, download=True once."
         ) from error
     data = LabelledImages(
         images=Images(partial(_read_item, dataset=dataset), range(len(all_labels))),

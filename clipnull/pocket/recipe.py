@@ -33,6 +33,8 @@ from PIL import Image
 from safetensors.torch import save_file
 from tqdm.auto import tqdm
 
+from clipnull.datasets import TEMPLATES
+
 HERE = Path(__file__).parent
 GROUPS = {3: "animals-nature", 4: "food-drink", 5: "travel-places", 6: "activities", 7: "objects"}
 #: npm package -> words that describe the artist's style in a caption
@@ -46,7 +48,6 @@ STYLES = {
     "fluent-emoji": ["shaded", "glossy", "modern"],
     "fluent-emoji-flat": ["flat", "simple", "modern"],
 }
-TEMPLATES = ["an emoji of a {}.", "a picture of a {}.", "a drawing of a {}.", "a {}.", "{}", "a small icon of a {}."]
 STYLED = ["a {s} drawing of a {}.", "a {s} emoji of a {}.", "a {s} picture of a {}."]
 #: sprites are drawn larger than the model's input so that zooming in stays sharp
 SPRITE, INPUT, CONTEXT = 96, 64, 24

@@ -1,0 +1,224 @@
+"""Measure PocketCLIP, or any open_clip folder, on Twemoji, which it was never trained on.
+
+    python -m clipnull.pocket.measure                       # the shipped model, figures as JSON
+    python -m clipnull.pocket.measure build/pocket/model    # one just trained
+    python -m clipnull.pocket.measure --one-at-a-time       # also forgets each classroom class in turn
+    python -m clipnull.pocket.measure --write               # everything, into the model card beside this file
+
+Accuracies are fractions in the JSON and percent in the model card.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import clipnull as cn
+
+HERE = Path(__file__).parent
+CARD, START, END = HERE / "README.md", "<!-- measured: start -->", "<!-- measured: end -->"
+#: images a class in the measurements "with scenes"; the first is the clean one
+SCENES = 4
+
+
+def accuracy(Z: torch.Tensor, T: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
+    """Zero-shot top-1 and top-5 accuracy (fractions) of image embeddings [n, d] against names [C, d]."""
+    top = (Z @ T.T).topk(min(5, len(T)), dim=1).indices
+    hit = top == labels[:, None]
+    return {"top1": float(hit[:, 0].double().mean()), "top5": float(hit.any(1).double().mean())}
+
+
+def geometry(Z: torch.Tensor, T: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
+    """The cone and the modality gap, as mean cosines and norms of means; unit rows.
+
+    text_text is over pairs of distinct classes; matched is an image with its own name, unmatched
+    with all the others.
+    """
+    text, cross = T @ T.T, Z @ T.T
+    own = torch.zeros_like(cross, dtype=torch.bool)
+    own[torch.arange(len(Z)), labels] = True
+    return {
+        "text_text": float(text[~torch.eye(len(T), dtype=torch.bool)].mean()),
+        "norm_of_mean_text": float(T.mean(0).norm()),
+        "norm_of_mean_image": float(Z.mean(0).norm()),
+        "matched": float(cross[own].mean()),
+        "unmatched": float(cross[~own].mean()),
+    }
+
+
+def parameters(clip: cn.Clip) -> dict[str, int]:
+    """How many parameters, with and without the token table, and how many of its rows are used."""
+    table = clip.model.token_embedding.weight
+    total = sum(p.numel() for p in clip.model.parameters())
+    return {
+        "parameters": total,
+        "without_token_table": total - table.numel(),
+        "token_rows_used": int((table != 0).any(1).sum()),
+    }
+
+
+def zero_shot(clip: cn.Clip) -> dict[str, Any]:
+    """Accuracy over all classes, over classroom and by category, clean and with scenes; geometry."""
+    data = cn.datasets.load("twemoji", subset="all", scenes=SCENES, size=clip.image_size)
+    T = clip.embed_text(data.classes, templates=data.templates)
+    Z, labels = clip.embed_images(data.images), data.labels
+    clean = data.scene == 0
+    result: dict[str, Any] = {
+        "all": {
+            "classes": len(T),
+            "clean": accuracy(Z[clean], T, labels[clean]),
+            "scenes": accuracy(Z[~clean], T, labels[~clean]),
+        },
+        "categories": {},
+        "geometry_all": geometry(Z[clean], T, labels[clean]),
+    }
+    category = [data.categories[c] for c in labels.tolist()]
+    for name in dict.fromkeys(data.categories):
+        rows = torch.tensor([c == name for c in category])
+        result["categories"][name] = {
+            "classes": data.categories.count(name),
+            "clean": accuracy(Z[rows & clean], T, labels[rows & clean]),
+            "scenes": accuracy(Z[rows & ~clean], T, labels[rows & ~clean]),
+        }
+    # classroom is a part of the same images: nothing is embedded twice
+    picked = cn.datasets.classroom()
+    rows = torch.isin(labels, torch.tensor(picked))
+    room = torch.searchsorted(torch.tensor(picked), labels)
+    result["classroom"] = {
+        "classes": len(picked),
+        "clean": accuracy(Z[rows & clean], T[picked], room[rows & clean]),
+        "scenes": accuracy(Z[rows & ~clean], T[picked], room[rows & ~clean]),
+    }
+    result["geometry_classroom"] = geometry(Z[rows & clean], T[picked], room[rows & clean])
+    return result
+
+
+def one_at_a_time(clip: cn.Clip, seed: int = 0) -> dict[str, dict[str, float]]:
+    """Forget each classroom class alone, by every method; means over the classes.
+
+    Image-side edits, classroom names as candidates, `SCENES` images a class.
+
+    Returns
+    -------
+    dict of method -> forget_before, forget_after, retain_before, retain_after, retained
+        Means of fractions; ``retained`` is the mean of retain after / retain before.
+    """
+    data = cn.datasets.load("twemoji", scenes=SCENES, size=clip.image_size)
+    T = clip.embed_text(data.classes, templates=data.templates)
+    Z = clip.embed_images(data.images)
+    reports: dict[str, list[cn.Report]] = {}
+    for f in range(len(T)):
+        keep = [c for c in range(len(T)) if c != f]
+        for method in cn.METHODS:
+            edit = cn.build(method, T[[f]], T[keep], seed=seed + f)
+            reports.setdefault(method, []).append(cn.evaluate(Z, T, data.labels, [f], edit))
+        reports.setdefault("drop the label", []).append(cn.drop_label(Z, T, data.labels, [f]))
+    figures = ("forget_before", "forget_after", "retain_before", "retain_after", "retained")
+    return {
+        method: {k: statistics.fmean(getattr(r, k) for r in of_method) for k in figures}
+        for method, of_method in reports.items()
+    }
+
+
+def measure(folder: Path | None = None, forget: bool = False) -> dict[str, Any]:
+    """Everything the model card states about an open_clip folder (default: the shipped one).
+
+    Parameters
+    ----------
+    folder : Path, optional
+    forget : bool
+        Also `one_at_a_time`.
+    """
+    clip = cn.load(f"local-dir:{folder or HERE}", device="cpu")
+    result = {**parameters(clip), **zero_shot(clip)}
+    if forget:
+        result["one_at_a_time"] = one_at_a_time(clip)
+    return result
+
+
+# --- the model card ------------------------------------------------------------------------
+
+
+def _row(*cells: object) -> str:
+    return "| " + " | ".join(f"{100 * c:.1f}" if isinstance(c, float) else str(c) for c in cells) + " |"
+
+
+def card(result: dict[str, Any]) -> str:
+    """The measured part of the model card, as Markdown."""
+    lines = [
+        f"Parameters: {result['without_token_table']:,} without the token table, "
+        f"{result['parameters']:,} with it ({result['token_rows_used']:,} of its rows are used).",
+        "",
+        "Zero-shot accuracy on Twemoji, %, prompts averaged over the templates. Clean: one image a "
+        f"class, on white. Scenes: {SCENES - 1} images a class, turned, scaled, on a background. By "
+        "category the candidates are still all the classes.",
+        "",
+        _row("", "classes", "clean, top-1", "clean, top-5", "scenes, top-1", "scenes, top-5"),
+        _row("---", *["---:"] * 5),
+    ]
+    parts = {"all": result["all"], "classroom": result["classroom"], **result["categories"]}
+    for name, r in parts.items():
+        lines.append(
+            _row(name, r["classes"], *(r[k][t] for k in ("clean", "scenes") for t in ("top1", "top5")))
+        )
+    names = {
+        "text_text": "mean cosine between different names",
+        "norm_of_mean_text": "norm of the mean text embedding",
+        "norm_of_mean_image": "norm of the mean image embedding",
+        "matched": "mean cosine, image with its own name",
+        "unmatched": "mean cosine, image with other names",
+    }
+    lines += ["", "Geometry, clean images:", "", _row("", "all", "classroom"), _row("---", "---:", "---:")]
+    for key, what in names.items():
+        values = [f"{result[g][key]:.2f}" for g in ("geometry_all", "geometry_classroom")]
+        lines.append(_row(what, *values))
+    if "one_at_a_time" in result:
+        lines += [
+            "",
+            f"Forgetting each classroom class alone, image side, {SCENES} images a class; means over the "
+            "classes, %. Retained: retain after as a share of before.",
+            "",
+            _row("method", "forget before", "forget after", "retain before", "retain after", "retained"),
+            _row("---", *["---:"] * 5),
+            *(_row(method, *values.values()) for method, values in result["one_at_a_time"].items()),
+        ]
+    return "\n".join(lines)
+
+
+def write(result: dict[str, Any], path: Path = CARD) -> None:
+    """Replace the marked block of the model card."""
+    text = path.read_text(encoding="utf-8")
+    if START not in text or END not in text:
+        raise ValueError(f"path: {str(path)!r} has no block between {START!r} and {END!r}")
+    block = f"{START}\n{card(result)}\n{END}"
+    text = re.sub(re.escape(START) + ".*?" + re.escape(END), lambda _: block, text, flags=re.DOTALL)
+    path.write_text(text, encoding="utf-8")
+
+
+def main(argv: list[str] | None = None) -> dict[str, Any]:
+    """Command line; returns what it prints."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path, nargs="?", help="an open_clip folder (default: the shipped one)")
+    parser.add_argument("--one-at-a-time", action="store_true", help="forget each classroom class in turn")
+    parser.add_argument("--write", action="store_true", help=f"fill the marked block of {CARD.name}")
+    args = parser.parse_args(argv)
+    start = time.perf_counter()
+    result = measure(args.folder, forget=args.one_at_a_time or args.write)
+    result["seconds"] = round(time.perf_counter() - start, 1)
+    if args.write:
+        write(result)
+    print(json.dumps(result, indent=2))
+    return result
+
+
+if __name__ == "__main__":
+    main()
