@@ -212,8 +212,8 @@ def _open_clip(name: str, tag: str | None, cache_dir: str | None) -> _Source:
     if not known:
         if os.path.isfile(tag):
             return _Source(cleaned, config, str(tag))
-        near = _check.closest(tag, open_clip.list_pretrained_tags_by_model(cleaned))
-        hint = f"; the closest are {', '.join(near)}" if near else f"; open_clip knows none for {cleaned}"
+        tags = _check.closest(tag, open_clip.list_pretrained_tags_by_model(cleaned))
+        hint = f"; the closest are {', '.join(tags)}" if tags else f"; open_clip knows none for {cleaned}"
         raise ValueError(f"pretrained: {tag!r} is neither a tag of {cleaned} nor a file{hint}")
     _same_activation(cleaned, tag, config, known)
     with _fetching(f"{cleaned}, {tag}", cache_dir):
@@ -281,7 +281,7 @@ def _create(source: _Source, device: torch.device, precision: str, cache: str | 
     return model.eval()
 
 
-def _transform(model: nn.Module) -> Callable[[Image.Image], torch.Tensor]:
+def _transform(model: Any) -> Callable[[Image.Image], torch.Tensor]:
     from open_clip.transform import PreprocessCfg, image_transform_v2
 
     return image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
@@ -358,7 +358,7 @@ class Clip:
         config: dict[str, Any] | None = None,
         receipt: dict[str, Any] | None = None,
     ) -> None:
-        self.model = model.eval()
+        self.model: Any = model.eval()  # open_clip's classes share no base that has their methods
         self.preprocess, self.tokenizer = preprocess, tokenizer
         self.name, self.pretrained, self.precision = name, pretrained, precision
         self.config, self.receipt = copy.deepcopy(config), receipt
@@ -592,7 +592,7 @@ class Clip:
             return hashlib.file_digest(weights, "sha256").hexdigest()
 
     def _receipt(self, report: Any, classes: Sequence[str] | None, digest: str) -> dict[str, Any]:
-        edits = [
+        edits: list[dict[str, Any]] = [
             {
                 "side": side,
                 "method": edit.info.get("method"),

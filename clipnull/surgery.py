@@ -120,7 +120,7 @@ class Slot:
 # --- where each kind of tower ends ---------------------------------------------------------
 
 
-def _vit(model: nn.Module) -> Slot | None:
+def _vit(model: Any) -> Slot | None:
     """open_clip's VisionTransformer, CoCa's included: ``proj [width, d]``."""
     visual = model.visual
     if "VisionTransformer" not in _kind(visual):
@@ -129,13 +129,13 @@ def _vit(model: nn.Module) -> Slot | None:
     return Slot(visual, "proj", visual.output_dim if proj is None else proj.shape[1], "matrix")
 
 
-def _resnet(model: nn.Module) -> Slot | None:
+def _resnet(model: Any) -> Slot | None:
     """open_clip's ModifiedResNet: the output projection of its attention pool, bias included."""
-    pool = getattr(model.visual, "attnpool", None)
-    return Slot(pool, "c_proj", pool.c_proj.out_features) if isinstance(pool, nn.Module) else None
+    pool: Any = getattr(model.visual, "attnpool", None)
+    return None if pool is None else Slot(pool, "c_proj", pool.c_proj.out_features)
 
 
-def _timm(model: nn.Module) -> Slot | None:
+def _timm(model: Any) -> Slot | None:
     """open_clip's TimmModel: a linear, mlp or pooling head, the trunk's own classifier, or none."""
     visual = model.visual
     if "TimmModel" not in _kind(visual):
@@ -143,7 +143,7 @@ def _timm(model: nn.Module) -> Slot | None:
     head, trunk = visual.head, visual.trunk
     for path in ("proj", "mlp.fc2", "pool.proj"):
         parent, _, name = path.rpartition(".")
-        holder = getattr(head, parent, None) if parent else head
+        holder: Any = getattr(head, parent, None) if parent else head
         if isinstance(linear := getattr(holder, name, None), nn.Linear):
             return Slot(holder, name, linear.out_features)
     classifier = trunk.get_classifier()
@@ -158,7 +158,7 @@ def _timm(model: nn.Module) -> Slot | None:
     return Slot(trunk.get_submodule(parent), name, dim, "linear with bias", config)
 
 
-def _hf_text(model: nn.Module) -> Slot | None:
+def _hf_text(model: Any) -> Slot | None:
     """open_clip's HFTextEncoder: ``proj``, a Linear, the last of an mlp, or nothing."""
     text = getattr(model, "text", None)
     if text is None or "HFTextEncoder" not in _kind(text):
@@ -169,7 +169,7 @@ def _hf_text(model: nn.Module) -> Slot | None:
     return Slot(text, "proj", text.output_dim, "linear", {"text_cfg": {"hf_proj_type": "linear"}})
 
 
-def _text(model: nn.Module) -> Slot | None:
+def _text(model: Any) -> Slot | None:
     """open_clip's own text tower, inside CLIP or beside it: ``text_projection``."""
     text = getattr(model, "text", model)
     if not hasattr(text, "text_projection"):
@@ -183,16 +183,16 @@ def _text(model: nn.Module) -> Slot | None:
     return Slot(text, "text_projection", dim, "matrix", config)
 
 
-def _kind(module: nn.Module) -> str:
+def _kind(module: Any) -> str:
     # parametrize swaps the class for a subclass called Parametrized...
     return type(module).__name__
 
 
-IMAGE_TOWERS: list[Callable[[nn.Module], Slot | None]] = [_vit, _resnet, _timm]
-TEXT_TOWERS: list[Callable[[nn.Module], Slot | None]] = [_hf_text, _text]
+IMAGE_TOWERS: list[Callable[[Any], Slot | None]] = [_vit, _resnet, _timm]
+TEXT_TOWERS: list[Callable[[Any], Slot | None]] = [_hf_text, _text]
 
 
-def _network(clip: Any) -> nn.Module:
+def _network(clip: Any) -> Any:
     model = clip if isinstance(clip, nn.Module) else getattr(clip, "model", None)
     if not isinstance(model, nn.Module) or isinstance(model, torch.jit.ScriptModule):
         raise ValueError(
@@ -252,6 +252,11 @@ class _Folded(nn.Module):
         return y.to(x.dtype)
 
 
+def _steps(module: Any, name: str) -> Any:
+    """The parametrizations of a tensor, in the order in which they act; empty when it has none."""
+    return module.parametrizations[name] if parametrize.is_parametrized(module, name) else ()
+
+
 def _push(clip: Any, slot: Slot, edit: Edit, side: str) -> list[_Folded]:
     if slot.is_empty:
         model = _network(clip)
@@ -273,9 +278,8 @@ def _pop(slot: Slot, drop: Callable[[_Folded], bool]) -> None:
         return
     clean = True
     for module, name, _ in slot.tensors():
-        if not parametrize.is_parametrized(module, name):
+        if not (steps := _steps(module, name)):
             continue
-        steps: Any = module.parametrizations[name]
         ours = [i for i, step in enumerate(steps) if isinstance(step, _Folded) and drop(step)]
         if len(ours) == len(steps):
             _restore(module, name)
@@ -397,7 +401,7 @@ def folded(clip: M, edit: Edit, side: str = "image") -> Iterator[M]:
         yield clip
     finally:
         for slot, steps in made:
-            _pop(slot, lambda step, steps=steps: any(step is s for s in steps))
+            _pop(slot, steps.__contains__)  # modules compare by identity
 
 
 def folded_edits(clip: Any) -> list[tuple[str, Edit]]:
@@ -414,9 +418,7 @@ def folded_edits(clip: Any) -> list[tuple[str, Edit]]:
         if slot.is_empty:
             continue
         module, name, _ = slot.tensors()[0]
-        if parametrize.is_parametrized(module, name):
-            steps: Any = module.parametrizations[name]
-            found += [(side, step.edit) for step in steps if isinstance(step, _Folded)]
+        found += [(side, step.edit) for step in _steps(module, name) if isinstance(step, _Folded)]
     return found
 
 

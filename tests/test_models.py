@@ -1,0 +1,512 @@
+"""Loading, embedding and saving: shapes, invariance, what plain open_clip makes of a saved folder."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+import clipnull as cn
+from clipnull import models
+from clipnull.erasers import nullspace, random_subspace
+from clipnull.models import Clip, load
+from clipnull.surgery import fold, folded, unfold
+
+TINY = {
+    "embed_dim": 16,
+    "vision_cfg": {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8, "head_width": 32},
+    "text_cfg": {"context_length": 24, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+}
+SIGLIP = {
+    "embed_dim": 96,
+    "custom_text": True,
+    "init_logit_bias": -10,
+    "vision_cfg": {
+        "image_size": 160,
+        "timm_model_name": "test_vit3",
+        "timm_pool": "map",
+        "timm_proj": "none",
+        "timm_model_pretrained": False,
+    },
+    "text_cfg": dict(TINY["text_cfg"], width=96, proj_type="none"),
+}
+NAMES = ["tiger", "house cat", "owl"]
+
+
+def write_folder(path, config):
+    """A random model as an open_clip folder."""
+    path.mkdir()
+    text = json.dumps({"model_cfg": config, "preprocess_cfg": {"mean": [0.5] * 3, "std": [0.5] * 3}})
+    (path / models.CONFIG).write_text(text)
+    torch.manual_seed(0)
+    config = copy.deepcopy(config)
+    cls = open_clip.CustomTextCLIP if config.pop("custom_text", False) else open_clip.CLIP
+    model = cls(**config)
+    torch.nn.init.normal_(model.visual.attnpool.c_proj.bias) if hasattr(model.visual, "attnpool") else None
+    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, path / models.WEIGHTS)
+    return path
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    return write_folder(tmp_path_factory.mktemp("models") / "tiny", TINY)
+
+
+@pytest.fixture(scope="session")
+def siglip_folder(tmp_path_factory):
+    return write_folder(tmp_path_factory.mktemp("models") / "siglip", SIGLIP)
+
+
+@pytest.fixture
+def clip(folder):
+    return load(f"local-dir:{folder}", device="cpu")
+
+
+@pytest.fixture
+def small_rn50(monkeypatch):
+    """Under the name RN50, a tiny one."""
+    for module in (open_clip, open_clip.factory):
+        monkeypatch.setattr(module, "get_model_config", lambda name: copy.deepcopy(TINY))
+
+
+def pictures(n=7, size=(40, 36)):
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for _ in range(n)]
+
+
+def plain_features(folder, arrays):
+    """What open_clip alone makes of a folder: unit image and text features."""
+    name = f"local-dir:{folder}"
+    model, _, preprocess = open_clip.create_model_and_transforms(name)
+    model.eval()
+    tokens = open_clip.get_tokenizer(name)(NAMES)
+    with torch.no_grad():
+        pixels = torch.stack([preprocess(Image.fromarray(a)) for a in arrays])
+        return model.encode_image(pixels, normalize=True), model.encode_text(tokens, normalize=True)
+
+
+# --- loading -------------------------------------------------------------------------------
+
+
+def test_importing_costs_no_open_clip():
+    code = "import sys, clipnull; print(sorted({'open_clip', 'timm', 'matplotlib'} & set(sys.modules)))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+def test_load_a_folder(clip, folder):
+    assert isinstance(clip, Clip) and cn.load is load
+    assert (clip.dim, clip.image_size, clip.device.type) == (16, 32, "cpu")
+    assert not clip.model.training and clip.receipt is None
+    assert clip.logit_scale == pytest.approx(1 / 0.07, rel=1e-5)
+    Z, T = plain_features(folder, pictures())
+    torch.testing.assert_close(clip.embed_images(pictures()), Z)
+    torch.testing.assert_close(clip.embed_text(NAMES), T)
+    assert repr(clip).startswith("Clip(local-dir:") and "16 dimensions, 32 px" in repr(clip)
+    with folded(clip, random_subspace(16)):
+        assert "folded: random on image" in repr(clip)
+
+
+def test_random_weights_follow_the_seed_and_leave_the_generator_alone(small_rn50):
+    torch.manual_seed(5)
+    want = torch.rand(3)
+    torch.manual_seed(5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        one = load("RN50", device="cpu", seed=1)
+    assert torch.equal(torch.rand(3), want)
+    two, three = load("RN50", device="cpu", seed=1), load("RN50", device="cpu", seed=2)
+    weights = [c.model.visual.conv1.weight for c in (one, two, three)]
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+    assert (one.dim, one.image_size) == (16, 32)
+
+
+def test_the_environment_names_the_model(monkeypatch, folder):
+    monkeypatch.setenv("CLIPNULL_MODEL", f"local-dir:{folder}")
+    assert load(device="cpu").dim == 16
+    seen = {}
+    monkeypatch.setattr(models, "_source", lambda *a: seen.setdefault("asked", a) and 1 / 0)
+    monkeypatch.setenv("CLIPNULL_MODEL", "ViT-B-32:laion2b_s34b_b79k")
+    with pytest.raises(ZeroDivisionError):
+        load()
+    assert seen["asked"] == ("ViT-B-32", "laion2b_s34b_b79k", None)
+    monkeypatch.setenv("CLIPNULL_MODEL", "ViT-B-32")
+    with pytest.raises(ValueError, match=r"CLIPNULL_MODEL: got 'ViT-B-32', want NAME:TAG"):
+        load()
+
+
+def test_a_tag_is_fetched_and_loaded_with_its_own_transform(monkeypatch, folder, small_rn50):
+    tag = {"mean": (0.1,) * 3, "std": (0.2,) * 3, "interpolation": "bilinear", "resize_mode": "squash"}
+    fetched = []
+    monkeypatch.setattr(
+        open_clip, "get_pretrained_cfg", lambda name, asked: tag if asked == "some_tag" else {}
+    )
+    monkeypatch.setattr(
+        open_clip,
+        "download_pretrained",
+        lambda known, cache_dir: fetched.append((known, cache_dir)) or str(folder / models.WEIGHTS),
+    )
+    clip = load("RN50", "some_tag", device="cpu", cache_dir="somewhere")
+    assert fetched == [(tag, "somewhere")] and clip.pretrained == "some_tag"
+    cfg = clip.model.visual.preprocess_cfg
+    assert {k: cfg[k] for k in tag} == tag and cfg["size"] == 32
+    file = load("RN50", str(folder / models.WEIGHTS), device="cpu")  # a file in place of a tag
+    weight = load_file(folder / models.WEIGHTS)["text_projection"]
+    assert torch.equal(clip.model.text_projection, weight) and torch.equal(file.model.text_projection, weight)
+
+
+# --- text ----------------------------------------------------------------------------------
+
+
+def test_text_embeddings(clip):
+    T = clip.embed_text(NAMES)
+    assert T.shape == (3, 16) and T.dtype == torch.float32 and not T.requires_grad
+    torch.testing.assert_close(T.norm(dim=1), torch.ones(3))
+    torch.testing.assert_close(clip.embed_text("owl"), T[2:])
+    torch.testing.assert_close(clip.embed_text(NAMES, batch_size=1), T)
+    T.clone().requires_grad_().sum().backward()  # not an inference tensor
+
+
+def test_templates(clip):
+    prompts = ["a photo of a {}.", "a drawing of a {}."]
+    parts = [clip.embed_text([p.format(n) for n in NAMES]) for p in prompts]
+    mean = F.normalize((parts[0] + parts[1]) / 2, dim=1)
+    torch.testing.assert_close(clip.embed_text(NAMES, prompts), mean)
+    torch.testing.assert_close(clip.embed_text(NAMES, prompts[0]), parts[0])
+    mixed = [prompts[0], lambda name: f"a drawing of a {name}."]
+    torch.testing.assert_close(clip.embed_text(NAMES, mixed), mean)
+    simple = clip.embed_text(NAMES, list(open_clip.SIMPLE_IMAGENET_TEMPLATES))
+    torch.testing.assert_close(clip.embed_text(NAMES, "simple"), simple)
+    assert clip.embed_text("owl", "openai").shape == (1, 16)
+
+
+def test_bad_text(clip):
+    for templates in ("a photo", ["{}", "a photo"], ["{1}"], ["{name}"], [3]):
+        with pytest.raises(ValueError, match=r"templates: .* has no place for the name"):
+            clip.embed_text(NAMES, templates)
+    with pytest.raises(ValueError, match="templates: got none"):
+        clip.embed_text(NAMES, [])
+    with pytest.raises(ValueError, match="names: got none"):
+        clip.embed_text([])
+    for bad in (["owl", 3], ["owl", " "]):
+        with pytest.raises(ValueError, match=r"names: got (3|' '), want text"):
+            clip.embed_text(bad)
+
+
+# --- images --------------------------------------------------------------------------------
+
+
+class Pairs(torch.utils.data.Dataset):
+    """A Dataset that, like many, never raises IndexError."""
+
+    def __init__(self, items):
+        self.items = items
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, i):
+        return self.items[i % len(self.items)], i
+
+
+def test_images_come_in_many_forms(clip, tmp_path):
+    arrays = pictures(4)
+    Z = clip.embed_images(arrays)
+    assert Z.shape == (4, 16) and Z.dtype == torch.float32
+    torch.testing.assert_close(Z.norm(dim=1), torch.ones(4))
+    pil = [Image.fromarray(a) for a in arrays]
+    paths = [tmp_path / f"{i}.png" for i in range(4)]
+    for image, path in zip(pil, paths, strict=True):
+        image.save(path)
+    ready = [clip.preprocess(image) for image in pil]
+    for images in (
+        pil,
+        paths,
+        [str(p) for p in paths],
+        np.stack(arrays),
+        torch.from_numpy(np.stack(arrays)),
+        ready,
+        torch.stack(ready),
+        (image for image in pil),
+        [pil[0], paths[1], arrays[2], ready[3]],
+        Pairs(pil),
+        Pairs(ready),
+        torch.utils.data.DataLoader(Pairs(ready), batch_size=3),
+        cn.datasets.Images(Image.fromarray, arrays),
+    ):
+        torch.testing.assert_close(clip.embed_images(images), Z)
+    for image in (pil[1], paths[1], arrays[1], ready[1]):
+        torch.testing.assert_close(clip.embed_images(image), Z[1:2])
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 7, 256])
+def test_rows_do_not_depend_on_the_batch_size(clip, batch_size):
+    torch.testing.assert_close(clip.embed_images(pictures(), batch_size), clip.embed_images(pictures(), 2))
+
+
+def test_transparent_parts_are_white_from_a_file_and_from_memory(clip, tmp_path):
+    image = Image.new("RGBA", (32, 32), (255, 0, 0, 0))
+    image.paste((0, 0, 255, 255), (8, 8, 24, 24))
+    image.save(tmp_path / "a.png")
+    white = Image.new("RGB", (32, 32), "white")
+    white.paste((0, 0, 255), (8, 8, 24, 24))
+    want = clip.embed_images(white)
+    torch.testing.assert_close(clip.embed_images(image), want)
+    torch.testing.assert_close(clip.embed_images(tmp_path / "a.png"), want)
+
+
+def test_bad_images(clip, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match=r"cannot read .*broken\.png"):
+        clip.embed_images([*pictures(1), tmp_path / "broken.png"])
+    with pytest.raises(ValueError, match=r"cannot read .*absent\.png"):
+        clip.embed_images(str(tmp_path / "absent.png"))
+    Image.fromarray(pictures(1, (300, 300))[0]).save(tmp_path / "cut.png")
+    whole = (tmp_path / "cut.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"cannot read .*cut\.png"):
+        clip.embed_images([Image.open(tmp_path / "cut.png")])
+    with pytest.raises(ValueError, match="images: got none"):
+        clip.embed_images([])
+    with pytest.raises(ValueError, match=r"images: array 0 is float64 \(4, 4, 3\), want uint8"):
+        clip.embed_images(np.zeros((4, 4, 3)))
+    with pytest.raises(ValueError, match=r"images: tensor 0 has shape \(3, 8, 8\), want \(3, 32, 32\)"):
+        clip.embed_images(torch.zeros(3, 8, 8))
+    with pytest.raises(ValueError, match="images: the embedding of image 1 is NaN"):
+        clip.embed_images([torch.zeros(3, 32, 32), torch.full((3, 32, 32), torch.nan)])
+    with pytest.raises(ValueError, match="images: item 0 is a int"):
+        clip.embed_images([3])
+    with pytest.raises(ValueError, match="images: got a int"):
+        clip.embed_images(3)
+    with pytest.raises(ValueError, match="batch_size: got 0"):
+        clip.embed_images(pictures(1), batch_size=0)
+
+
+def test_progress_is_silent_here_and_shown_when_asked_for(clip, capsys):
+    clip.embed_images(pictures(2))
+    assert capsys.readouterr() == ("", "")
+    clip.embed_images(pictures(2), batch_size=1, progress=True)
+    out, err = capsys.readouterr()
+    assert out == "" and "images" in err
+
+
+# --- saving --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["folder", "siglip_folder"])
+def test_open_clip_alone_loads_what_has_forgotten(kind, request, tmp_path):
+    source = request.getfixturevalue(kind)
+    clip = load(f"local-dir:{source}", device="cpu")
+    arrays, T = pictures(3), clip.embed_text(NAMES)
+    before = clip.embed_images(arrays)
+    edit = nullspace(T[:1])
+    fold(clip, edit, "both")
+    want = clip.embed_images(arrays), clip.embed_text(NAMES)
+    saved = clip.save(tmp_path / "unlearned")
+    Z, T_after = plain_features(saved, arrays)
+    torch.testing.assert_close(Z, want[0])
+    torch.testing.assert_close(T_after[1:], want[1][1:])  # row 0 is rounding noise, normalised
+    torch.testing.assert_close(Z, edit.apply_image(before, normalize=True), rtol=1e-4, atol=1e-5)
+    assert (Z @ T[0]).abs().max() < 1e-5 < (before @ T[0]).abs().max()
+    # saving leaves the fold in place, and unfolding gives the model of before
+    torch.testing.assert_close(unfold(clip).embed_images(arrays), before)
+    again = load(f"local-dir:{saved}", device="cpu")
+    torch.testing.assert_close(again.embed_images(arrays), want[0])
+    # the folder of before is no subset of this one: no original weight is left in it
+    old, new = load_file(source / models.WEIGHTS), load_file(saved / models.WEIGHTS)
+    assert not any("parametrizations" in key for key in new)
+    if kind == "folder":
+        assert list(new) == list(old)
+        changed = {k for k in old if not torch.equal(old[k], new[k])}
+        assert changed == {"text_projection", "visual.attnpool.c_proj.weight", "visual.attnpool.c_proj.bias"}
+
+
+def test_saving_unedited_gives_the_same_weights(clip, folder, tmp_path):
+    saved = clip.save(tmp_path / "a" / "copy")
+    old, new = load_file(folder / models.WEIGHTS), load_file(saved / models.WEIGHTS)
+    assert old.keys() == new.keys() and all(torch.equal(old[k], new[k]) for k in old)
+    config = json.loads((saved / models.CONFIG).read_text())
+    assert config["model_cfg"] == TINY
+    assert config["preprocess_cfg"]["mean"] == [0.5] * 3
+
+
+def test_saving_in_half_precision(clip, tmp_path):
+    saved = clip.save(tmp_path / "half", dtype=torch.float16)
+    kinds = {v.dtype for k, v in load_file(saved / models.WEIGHTS).items() if "num_batches" not in k}
+    assert kinds == {torch.float16}
+    Z = load(f"local-dir:{saved}", device="cpu").embed_images(pictures(2))
+    torch.testing.assert_close(Z, clip.embed_images(pictures(2)), rtol=0, atol=5e-3)
+    with pytest.raises(ValueError, match=r"dtype: got torch\.int8"):
+        clip.save(tmp_path / "int", dtype=torch.int8)
+
+
+def test_receipt(clip, tmp_path):
+    T, Z = clip.embed_text(NAMES), clip.embed_images(pictures(3))
+    edit = cn.consistent(T[:1], T[1:], lam=float("inf"))
+    report = cn.evaluate(Z, T, [0, 1, 2], ["tiger"], edit, classes=NAMES)
+    fold(clip, edit)
+    saved = clip.save(tmp_path / "unlearned", report=report)
+    receipt = json.loads((saved / models.RECEIPT).read_text())
+    assert receipt["classes"] == ["tiger"]
+    (done,) = receipt["edits"]
+    assert (done["side"], done["method"], done["dim"], done["rank"]) == ("image", "ccup", 16, 1)
+    assert done["parameters"] == {"lam": "inf", "mu": 10.0, "anchor": "origin"}
+    assert receipt["report"]["forget_before"] == pytest.approx(report.forget_before)
+    assert receipt["report"]["retain_after"] == pytest.approx(report.retain_after)
+    assert receipt["report"]["unit"] == "fraction"
+    assert {"clipnull", "torch", "open_clip_torch"} <= receipt["versions"].keys()
+    assert receipt["date"][:2] == "20" and len(receipt["weights_sha256"]) == 64
+    # edited again, the earlier receipt goes along
+    again = load(f"local-dir:{saved}", device="cpu")
+    assert again.receipt == receipt
+    fold(again, nullspace(T[1:2]))
+    later = json.loads((again.save(saved, classes=["house cat"]) / models.RECEIPT).read_text())
+    assert later["classes"] == ["house cat"] and later["earlier"] == receipt
+    with pytest.raises(ValueError, match="report: got a float"):
+        clip.save(tmp_path / "other", report=0.5)
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_failure_leaves_no_half_folder(clip, tmp_path, monkeypatch):
+    kept = clip.save(tmp_path / "kept")
+    before = (kept / models.RECEIPT).read_bytes()
+
+    def fail(*args):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Clip, "_receipt", fail)
+    for name in ("new", "kept"):
+        with pytest.raises(OSError, match="disk full"):
+            clip.save(tmp_path / name)
+    assert [p.name for p in tmp_path.iterdir()] == ["kept"]
+    assert (kept / models.RECEIPT).read_bytes() == before
+
+
+def test_where_not_to_save(clip, folder, tmp_path):
+    with pytest.raises(ValueError, match=r"holds something that Clip\.save did not write"):
+        clip.save(folder)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="is a file, want a folder"):
+        clip.save(tmp_path / "file")
+    (tmp_path / "empty").mkdir()
+    assert (clip.save(tmp_path / "empty") / models.WEIGHTS).is_file()
+    bare = Clip(clip.model, clip.preprocess, clip.tokenizer)
+    with pytest.raises(ValueError, match="came without open_clip's model_cfg"):
+        bare.save(tmp_path / "bare")
+
+
+def test_a_config_that_cannot_say_it_is_refused(clip, tmp_path, monkeypatch):
+    state, _ = models.surgery.merged_state(clip)
+    changes = {"text_cfg": {"proj_bias": True}}
+    monkeypatch.setattr(models.surgery, "merged_state", lambda model: (state, changes))
+    with pytest.raises(ValueError, match="open_clip's config cannot describe this tower"):
+        clip.save(tmp_path / "odd")
+    assert not list(tmp_path.iterdir())
+
+
+# --- bad names and checkpoints -------------------------------------------------------------
+
+
+def test_unknown_names_come_with_the_closest():
+    with pytest.raises(ValueError, match=r"name: unknown model 'ViT-B32'; the closest are .*ViT-B-32"):
+        load("ViT-B32")
+    with pytest.raises(ValueError, match=r"name: unknown model 'pockt'; the closest are pocket"):
+        load("pockt")
+    with pytest.raises(
+        ValueError, match=r"'laion2b' is neither a tag of ViT-B-32 nor a file; the closest are laion"
+    ):
+        load("ViT-B-32", "laion2b")
+    with pytest.raises(ValueError, match=r"name: got 3"):
+        load(3)
+
+
+def test_quickgelu_mismatch_is_an_error():
+    with pytest.raises(ValueError, match=r"name: got 'ViT-B-32', but 'openai' .* want 'ViT-B-32-quickgelu'"):
+        load("ViT-B-32", "openai")
+    with pytest.raises(ValueError, match=r"trained without QuickGELU; want 'ViT-B-32'"):
+        models._same_activation("ViT-B-32-quickgelu", "x", {"quick_gelu": True}, {})
+
+
+def test_no_network_is_one_sentence(monkeypatch, tmp_path):
+    def fail(*args, **kwargs):
+        raise OSError("Name or service not known\nwith\na\nlong\ntale")
+
+    monkeypatch.setattr(open_clip, "download_pretrained", fail)
+    with pytest.raises(ValueError, match="could not be fetched; want a network") as error:
+        load("ViT-B-32", "laion2b_s34b_b79k", cache_dir=tmp_path)
+    assert str(tmp_path) in str(error.value) and "\n" not in str(error.value)
+    monkeypatch.setattr("open_clip.pretrained.download_pretrained_from_hf", fail)
+    with pytest.raises(
+        ValueError, match=r"hf-hub:someone/model is not in the cache folder .* could not be fetched"
+    ):
+        load("hf-hub:someone/model")
+
+
+def test_checkpoints_that_do_not_fit(folder, tmp_path):
+    wide = {**TINY, "embed_dim": 24}
+    (tmp_path / models.CONFIG).write_text(json.dumps({"model_cfg": wide}))
+    with pytest.raises(ValueError, match="name: no weights in"):
+        load(f"local-dir:{tmp_path}")
+    weights = (folder / models.WEIGHTS).read_bytes()
+    (tmp_path / models.WEIGHTS).write_bytes(weights)
+    with pytest.raises(ValueError, match=r"the checkpoint in local-dir:.* does not fit its config"):
+        load(f"local-dir:{tmp_path}")
+    (tmp_path / models.WEIGHTS).write_bytes(weights[:1000])
+    with pytest.raises(ValueError, match="does not fit its config, or cannot be read"):
+        load(f"local-dir:{tmp_path}")
+    (tmp_path / models.CONFIG).write_text("{}")
+    with pytest.raises(ValueError, match="holds a file that cannot be read"):
+        load(f"local-dir:{tmp_path}")
+    with pytest.raises(ValueError, match=r"name: no open_clip_config\.json in"):
+        load("local-dir:/nowhere")
+    with pytest.raises(ValueError, match=r"pretrained: got 'openai', but local-dir:.* has its own weights"):
+        load(f"local-dir:{folder}", "openai")
+
+
+class Trap:
+    """Runs code when it is unpickled."""
+
+    def __reduce__(self):
+        return (exec, ("raise SystemExit('unpickled')",))
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_nothing_is_unpickled(tmp_path):
+    (tmp_path / models.CONFIG).write_text(json.dumps({"model_cfg": TINY}))
+    for write in (
+        lambda p: torch.save({"state_dict": Trap()}, p),
+        lambda p: p.write_bytes(pickle.dumps(Trap())),
+    ):
+        write(tmp_path / "open_clip_pytorch_model.bin")
+        with pytest.raises(ValueError, match="cannot be read without unpickling"):
+            load(f"local-dir:{tmp_path}")
+
+
+def test_other_bad_arguments(folder):
+    with pytest.raises(ValueError, match="precision: got 'fp8', want one of fp32"):
+        load(precision="fp8")
+    with pytest.raises(ValueError, match="device: got 'toaster'"):
+        load(device="toaster")
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="device: got 'cuda'"):
+            load(device="cuda")
+
+
+def test_half_precision_embeds_as_float32(folder):
+    full = load(f"local-dir:{folder}", device="cpu")
+    half = load(f"local-dir:{folder}", device="cpu", precision="bf16")
+    Z = half.embed_images(pictures(2))
+    assert Z.dtype == torch.float32
+    torch.testing.assert_close(Z, full.embed_images(pictures(2)), rtol=0, atol=0.05)
+    torch.testing.assert_close(half.embed_text(NAMES), full.embed_text(NAMES), rtol=0, atol=0.05)
