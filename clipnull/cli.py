@@ -7,6 +7,7 @@ import ast
 import hashlib
 import importlib.metadata
 import importlib.util
+import io
 import json
 import os
 import subprocess
@@ -18,6 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from clipnull.evaluate import Report
 
 PACKAGE = Path(__file__).resolve().parent
@@ -112,7 +115,7 @@ def demo(
     import torch
 
     import clipnull as cn
-    from clipnull import _check
+    from clipnull import _check, plots
 
     _check.one_of("method", method, ["all", *cn.METHODS])
     data = cn.datasets.load("twemoji", subset=subset, scenes=scenes, seed=seed)
@@ -133,7 +136,25 @@ def demo(
     print(f"To forget: {', '.join(data.classes[i] for i in index)}.\n")
     print(table(reports, {**cn.METHODS, BASELINE: "strike the name off the candidates; edits nothing"}))
     print("\n" + textwrap.fill(meaning(reports), 100) + "\n")
-    _picture(reports, target)
+
+    shown = _least_cost(reports)
+    own = (labels == index[0]).nonzero()[:, 0]
+    right = own[reports[shown].predicted_before[own] == index[0]]
+    i = int((right if len(right) else own)[0])
+    z = torch.cat([Z[i : i + 1], edits[shown].apply_image(Z[i : i + 1], normalize=True)])
+    before, after = (clip.logit_scale * z @ T.T).softmax(1)
+    _picture(
+        target,
+        plots.zero_shot_bars(
+            data.images[i],
+            data.classes,
+            before,
+            after,
+            highlight=data.classes[index[0]],
+            title=f"A {data.classes[index[0]]}, before and after '{shown}'",
+        ),
+        plots.forget_retain_bars(reports),
+    )
     print(f"Picture: {target}")
     folder = _notebooks()
     tour = f"{folder.name}/{FIRST_NOTEBOOK}"
@@ -166,8 +187,7 @@ def meaning(reports: Mapping[str, Report]) -> str:
     if not edits:
         kept = round(control.forget_after * pictures)
         return f"The random control leaves {kept} of {pictures} pictures of {names} recognised."
-    # fully forgotten first, then the least cost
-    best = min(edits, key=lambda n: (edits[n].forget_after, -edits[n].retain_after))
+    best = _least_cost(reports)
     r, drawn = edits[best], round(control.forget_after * pictures)
     before, after = (round(x * pictures) for x in (r.forget_before, r.forget_after))
     verdict = (
@@ -183,9 +203,16 @@ def meaning(reports: Mapping[str, Report]) -> str:
     )
 
 
+def _least_cost(reports: Mapping[str, Report]) -> str:
+    """The edit that forgets most and, among equals, takes least from the others."""
+    edits = {n: r for n, r in reports.items() if n not in ("random", BASELINE)}
+    edits = edits or {"random": reports["random"]}
+    return min(edits, key=lambda n: (edits[n].forget_after, -edits[n].retain_after))
+
+
 def _writable(out: str) -> Path:
     path = Path(out)
-    kinds = [".jpg", ".pdf", ".png", ".svg"]
+    kinds = [".jpg", ".png"]
     if path.suffix.lower() not in kinds:
         raise ValueError(f"out: got {out!r}, want a file name ending in {', '.join(kinds)}")
     if not path.parent.is_dir():
@@ -193,14 +220,21 @@ def _writable(out: str) -> Path:
     return path
 
 
-def _picture(reports: Mapping[str, Report], path: Path) -> None:
-    import matplotlib
+def _picture(path: Path, *figures: Figure) -> None:
+    """Write the figures below one another."""
+    from PIL import Image
 
-    matplotlib.use("Agg")
-    from clipnull import plots
-
-    figure = plots.forget_retain_bars(dict(reports))
-    figure.savefig(path, dpi=120, bbox_inches="tight")
+    parts = []
+    for figure in figures:
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=120)
+        parts.append(Image.open(buffer).convert("RGB"))
+    sheet = Image.new("RGB", (max(p.width for p in parts), sum(p.height for p in parts)), "white")
+    top = 0
+    for part in parts:
+        sheet.paste(part, (0, top))
+        top += part.height
+    sheet.save(path)
 
 
 # --- doctor --------------------------------------------------------------------------------
