@@ -32,13 +32,14 @@ from typing import Any
 
 import ipywidgets as widgets
 import torch
+import torch.nn.functional as F
 from matplotlib.figure import Figure
 
 from clipnull import _check, plots, subspace
 from clipnull.erasers import METHODS, ConsistentSolver, Edit, build, nullspace
 from clipnull.evaluate import Evaluator, Report, drop_label
 
-__all__ = ["EraserDials", "FigureWidget", "PCAExplorer", "StepPlayer", "player"]
+__all__ = ["EraserDials", "FigureWidget", "ForgetOne", "PCAExplorer", "StepPlayer", "player"]
 
 DPI = 90
 
@@ -442,4 +443,80 @@ class EraserDials(FigureWidget):
             f"forget {100 * r.forget_before:.1f} → <b>{100 * r.forget_after:.1f}%</b>, "
             f"retain {100 * r.retain_before:.1f} → <b>{100 * r.retain_after:.1f}%</b>; "
             f"‖W − I‖ = {size:.2f}, rank {edit.rank}."
+        )
+
+
+class ForgetOne(FigureWidget):
+    """Project one class's name out: its pictures' scores, and who pays (notebook 03).
+
+    Parameters
+    ----------
+    Z, T, labels, classes
+        As in `clipnull.evaluate`.
+    forget : str or int, optional
+        The class shown first.
+
+    Attributes
+    ----------
+    name : widgets.Dropdown
+        The class to forget; those that have images.
+    """
+
+    def __init__(
+        self, Z: Any, T: Any, labels: Any, classes: Sequence[str] | None = None, forget: Any = None
+    ) -> None:
+        self.evaluator = Evaluator(Z, T, labels, classes)
+        e = self.evaluator
+        seen = torch.unique(e.labels).tolist()
+        first = seen[0] if forget is None else _check.forget_set(forget, len(e.T), e.classes)[0]
+        options = [(e.classes[c], c) for c in seen]
+        self.name = widgets.Dropdown(options=options, value=first, description="forget")
+        super().__init__([self.name])
+
+    def edit(self) -> Edit:
+        """The projection that removes the chosen name."""
+        return nullspace(self.evaluator.T[[self.name.value]])
+
+    def report(self) -> Report:
+        """Accuracies before and after it."""
+        return self.evaluator.report([self.name.value], self.edit())
+
+    def scores(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean scores [C] of the class's images, before and after."""
+        e = self.evaluator
+        rows = e.labels == self.name.value
+        after = self.edit().update_scores(e.scores[rows], e.Z[rows], e.T)
+        return e.scores[rows].mean(0), after.mean(0)
+
+    def figure(self) -> Figure:
+        """Left: mean scores of the class's images. Right: each other class's loss by cosine."""
+        e, f = self.evaluator, self.name.value
+        before, after = self.scores()
+        rows = [row for row in self.report().per_class if not row["forgotten"]]
+        fig = plots.Figure(figsize=(9.6, 4.2), layout="constrained")
+        left, right = fig.subplots(1, 2)
+        names = e.classes
+        best = names[int(before.argmax())], names[int(after.argmax())]
+        plots.scores_before_after(
+            before, after, names, forget=[names[f]], ax=left,
+            title=f"Mean scores of the {names[f]} images: {best[0]} leads before, {best[1]} after",
+        )  # fmt: skip
+        plots.collateral(
+            e.T[[row["index"] for row in rows]] @ F.normalize(e.T[f], dim=0),
+            [row["after"] - row["before"] for row in rows],
+            [row["name"] for row in rows],
+            ax=right,
+        )
+        left.set_xlabel("mean cosine with the name")
+        said = f"After projecting {names[f]} out, {best[1]} leads on its images ({best[0]} before)"
+        return plots.describe(fig, f"{said}. {plots.alt(fig)}")
+
+    def text(self) -> str:
+        """Recall of the class, accuracy on the others, and where its images went."""
+        r = self.report()
+        went = html.escape(", ".join(f"{name} ({n})" for name, n in r.destinations(3)))
+        return (
+            f"forget {100 * r.forget_before:.1f} → <b>{100 * r.forget_after:.1f}%</b>, "
+            f"retain {100 * r.retain_before:.1f} → <b>{100 * r.retain_after:.1f}%</b>; "
+            f"its images became {went}."
         )
