@@ -121,10 +121,13 @@ def _style(ax: Axes, title: str = "", x: str = "", y: str = "", grid: str = "") 
         ax.set_axisbelow(True)
     ax.set_xlabel(x)
     ax.set_ylabel(y)
-    if title:
-        # before the layout is made, one axes of a whole figure is 0.775 of it wide
-        inches = _figure(ax).get_size_inches()[0] * ax.get_position().width / 0.775 - 0.6
-        ax.set_title(_wrap(title, inches), loc="left", fontsize=11)
+    fig = _figure(ax)
+    if title and isinstance(fig, Figure):  # ours: the title has the whole width, legend included
+        fig.suptitle(_wrap(title, fig.get_size_inches()[0]), x=0.01, ha="left", fontsize=11)
+    elif title:
+        ax.set_title(
+            _wrap(title, fig.get_size_inches()[0] * ax.get_position().width), loc="left", fontsize=11
+        )
 
 
 def _wrap(text: str, inches: float) -> str:
@@ -414,11 +417,14 @@ def pca_scatter_3d(
             ax.plot(*np.stack([a, b]).T, color=GREY, linewidth=0.6)
         ax.scatter(*to.T, s=18, facecolors="white", edgecolors=GREY, label="after")
     _scatter_groups(ax, xyz, groups)
+    if (legend := ax.get_legend()) is not None:
+        legend.remove()  # beside the box it would lie on the third axis' label
+        fig.legend(*ax.get_legend_handles_labels(), fontsize=8, frameon=False, loc="outside right center")
     ax.view_init(elev=elevation, azim=azimuth)
     ax.tick_params(labelsize=7, pad=-2)
     labels = [f"component {c} ({100 * r:.0f}%)" for c, r in zip(components, ratio, strict=True)]
     ax.set(xlabel=labels[0], ylabel=labels[1], zlabel=labels[2])
-    ax.set_box_aspect(None, zoom=1.05)
+    ax.set_box_aspect(None, zoom=0.86)
     title = f"Principal components {_held(components, ratio)}" if title is None else title
     fig.suptitle(_wrap(title, 6.4), x=0.01, ha="left", fontsize=11)
     kinds = "" if groups is None else f" in {len(dict.fromkeys(groups))} groups"

@@ -19,6 +19,7 @@ __all__ = [
     "gram_schmidt",
     "gram_schmidt_steps",
     "numerical_rank",
+    "orthogonality_error",
     "orthonormal_basis",
     "principal_angles",
     "project_onto",
@@ -97,6 +98,19 @@ def numerical_rank(T: ArrayLike, rtol: float | None = None) -> int:
     1
     """
     return orthonormal_basis(T, rtol).shape[1]
+
+
+def orthogonality_error(Q: ArrayLike) -> float:
+    """Largest entry of ``|Q^T Q - I|`` for columns ``Q [d, k]``: how far from orthonormal (notebook 02).
+
+    Examples
+    --------
+    >>> orthogonality_error([[1., 0.5], [0., 1.]])
+    0.5
+    """
+    Q = torch.as_tensor(Q)
+    eye = torch.eye(Q.shape[1], dtype=Q.dtype, device=Q.device)
+    return float((Q.T @ Q - eye).abs().max()) if Q.shape[1] else 0.0
 
 
 def projector(U: ArrayLike) -> torch.Tensor:

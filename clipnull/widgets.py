@@ -325,13 +325,12 @@ class StepPlayer(FigureWidget):
     def text(self) -> str:
         """The step in words, the length of the residual, and how far QᵀQ is from I."""
         m = self.moment
-        eye = torch.eye(m.Q.shape[1], dtype=m.Q.dtype)
-        off = float((m.Q.T @ m.Q - eye).abs().max()) if len(eye) else 0.0
+        off = subspace.orthogonality_error(m.Q)
         words = f"<b>{self.step.value} of {len(self.moments) - 1}.</b> {html.escape(m.words)}."
         if m.residual is not None:
             words += f" Length of the residual: {m.residual.norm():.3f}."
         size = "below 10⁻¹²" if off < 1e-12 else f"{off:.1e}"
-        return f"{words} Basis vectors: {len(eye)}; |QᵀQ − I| is {size}."
+        return f"{words} Basis vectors: {m.Q.shape[1]}; |QᵀQ − I| is {size}."
 
 
 def _moments(T: torch.Tensor, names: Sequence[str]) -> list[_Moment]:
