@@ -970,8 +970,9 @@ def approach(
     x = _array(x).astype(float)
     for i, (name, values) in enumerate(series.items()):
         style = ["-", "--", ":", "-."][i % 4]
+        # later series are smaller, so that curves that coincide are both seen
         ax.loglog(x, _array(values), style, marker=MARKERS[i % len(MARKERS)], color=SERIES[i % len(SERIES)],
-                  markersize=6, label=name)  # fmt: skip
+                  markersize=max(4, 10 - 5 * i), linewidth=max(1, 3 - 1.5 * i), label=name)  # fmt: skip
     ax.legend(fontsize=9, frameon=False)
     _style(ax, title, xlabel, ylabel, "both")
     text = "; ".join(
