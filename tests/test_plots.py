@@ -1,0 +1,141 @@
+"""Figures: drawn from torch and NumPy, titled, labelled, with alt text that holds the numbers."""
+
+import io
+from types import SimpleNamespace
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from clipnull import plots
+
+NAMES = ["tiger", "wolf", "rose", "pizza", "a name that is far too long to be drawn in full"]
+RNG = np.random.default_rng(0)
+PICTURE = Image.new("RGB", (32, 32), "orange")
+
+
+def report(*accuracies):
+    keys = ("forget_before", "forget_after", "retain_before", "retain_after")
+    return SimpleNamespace(**dict(zip(keys, accuracies, strict=True)))
+
+
+def embeddings(n=5, d=8):
+    return torch.nn.functional.normalize(torch.from_numpy(RNG.normal(size=(n, d)) + 1), dim=1)
+
+
+REPORTS = {"nullspace": report(1, 0, 0.75, 0.6125), "anchored": report(1, 0.0312, 0.75, 0.74)}
+SCORES = torch.tensor([0.6, 0.2, 0.1, 0.06, 0.04])
+
+FIGURES = {
+    "image_grid": lambda: plots.image_grid(
+        [PICTURE] * 5, NAMES, right=[True] * 4 + [False], title="Pictures"
+    ),
+    "zero_shot_bars": lambda: plots.zero_shot_bars(PICTURE, NAMES, SCORES, SCORES.flip(0)),
+    "similarity_matrix": lambda: plots.similarity_matrix(embeddings(), NAMES),
+    "pca_scatter": lambda: plots.pca_scatter(embeddings(), ["x", "x", "y", "y", "z"], names=NAMES),
+    "pca_thumbnails": lambda: plots.pca_scatter(embeddings(), thumbnails=[PICTURE] * 5, after=embeddings()),
+    "cosine_histogram": lambda: plots.cosine_histogram(*(RNG.uniform(-0.2, 1, 50) for _ in range(4))),
+    "forget_retain_bars": lambda: plots.forget_retain_bars(REPORTS),
+    "forget_retain_plane": lambda: plots.forget_retain_plane({**REPORTS, "pair": (0.5, 0.25)}),
+    "strength_curve": lambda: plots.strength_curve([0.1, 0.5, 1], [1, 0.5, 0], [0.7, 0.7, 0.6], log=True),
+    "collateral": lambda: plots.collateral(SCORES, torch.tensor([0, -0.25, 0.1, -0.5, 0]), NAMES),
+    "scores_before_after": lambda: plots.scores_before_after(
+        SCORES, SCORES.flip(0), NAMES, forget=["tiger"], k=3
+    ),
+}
+
+
+def text_of(fig):
+    """Every word drawn."""
+    return " ".join(t.get_text() for t in fig.findobj(plots.matplotlib.text.Text))
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_has_title_alt_text_and_ink(name):
+    fig = FIGURES[name]()
+    assert isinstance(fig, plots.Figure)
+    assert len(plots.alt(fig)) > 30 and "nan" not in plots.alt(fig)
+    titles = [fig.get_suptitle() if hasattr(fig, "get_suptitle") else ""]
+    titles += [ax.get_title(loc="left") for ax in fig.axes]
+    assert any(len(t) > 3 for t in titles)
+    buffer = io.BytesIO()
+    fig.savefig(buffer, dpi=60)
+    drawn = np.asarray(Image.open(buffer).convert("L"))
+    assert drawn.std() > 1 and buffer.tell() < 200_000
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_nothing_is_drawn_outside_the_figure(name):
+    """A title or a tick label beyond the edge would be cut off."""
+    fig = FIGURES[name]()
+    fig.savefig(io.BytesIO(), dpi=plots.DPI)  # lays the figure out
+    box = fig.get_tightbbox()
+    width, height = fig.get_size_inches()
+    assert box.x0 > -0.05 and box.y0 > -0.05 and box.x1 < width + 0.05 and box.y1 < height + 0.05
+
+
+@pytest.mark.parametrize("name", ["similarity_matrix", "pca_scatter", "strength_curve", "collateral"])
+def test_axes_of_the_callers_own(name):
+    fig, ax = plt.subplots()
+    calls = {
+        "similarity_matrix": lambda: plots.similarity_matrix(embeddings(), NAMES, ax=ax),
+        "pca_scatter": lambda: plots.pca_scatter(embeddings(), ax=ax),
+        "strength_curve": lambda: plots.strength_curve([0, 1], [1, 0], [1, 1], ax=ax),
+        "collateral": lambda: plots.collateral([0.5, 0.6], [0, -0.1], NAMES[:2], ax=ax),
+    }
+    assert calls[name]() is fig and plots.alt(fig)
+    plt.close(fig)
+
+
+def test_accuracies_are_drawn_in_percent():
+    words = text_of(plots.forget_retain_bars(REPORTS))
+    assert "61.2" in words or "61.3" in words
+    assert "3.1" in words and "nullspace" in words
+    assert "retain 75.0 to 74.0" in plots.alt(plots.forget_retain_bars(REPORTS))
+
+
+def test_title_says_what_changed():
+    fig = plots.zero_shot_bars(PICTURE, NAMES, SCORES, torch.tensor([0.05, 0.8, 0.1, 0.03, 0.02]))
+    assert "tiger (60%)" in text_of(fig) and "wolf (80%)" in text_of(fig)
+    given = plots.zero_shot_bars(PICTURE, NAMES, SCORES, title="My own")
+    assert "My own" in text_of(given)
+
+
+def test_collateral_names_the_worst_and_only_losers():
+    fig = plots.collateral(SCORES, torch.tensor([0.1, -0.25, 0.2, -0.5, 0.0]), NAMES, worst=3)
+    assert "pizza -50" in text_of(fig) and "wolf -25" in text_of(fig) and "rose" not in text_of(fig)
+    assert "none" in plots.alt(plots.collateral([0.1, 0.2], [0.0, 0.1], NAMES[:2]))
+
+
+def test_pca_is_pca_with_the_sign_fixed():
+    Z = RNG.normal(size=(30, 6))
+    scores, V, ratio = plots.pca(torch.from_numpy(Z), 6)
+    np.testing.assert_allclose(V @ V.T, np.eye(6), atol=1e-10)
+    np.testing.assert_allclose(scores @ V + Z.mean(0), Z, atol=1e-10)
+    assert ratio.sum() == pytest.approx(1) and (np.diff(ratio) <= 0).all()
+    assert (V[np.arange(6), np.abs(V).argmax(1)] > 0).all()
+    np.testing.assert_allclose(plots.pca(-Z, 6)[1], V, atol=1e-8)  # the sign does not follow the data's
+    with pytest.raises(ValueError, match="k: got 7, want 1 to 6"):
+        plots.pca(Z, 7)
+
+
+def test_empty_input_is_named():
+    with pytest.raises(ValueError, match="images: got none"):
+        plots.image_grid([])
+    with pytest.raises(ValueError, match="reports: got none"):
+        plots.forget_retain_bars({})
+
+
+def test_show_publishes_png_with_alt_text(monkeypatch, capsys):
+    published = []
+    monkeypatch.setattr("IPython.display.display", lambda data, **k: published.append((data, k)))
+    fig = FIGURES["strength_curve"]()
+    fig._ipython_display_()
+    plots.show(fig, alt="Two lines.\n  One falls.")
+    (first, _), (second, options) = published
+    assert first["image/png"].startswith(b"\x89PNG") and "forget" in first["text/plain"]
+    assert options["metadata"]["image/png"]["alt"] == "Two lines. One falls." == plots.alt(fig)
+    assert Image.open(io.BytesIO(second["image/png"])).info["Description"] == "Two lines. One falls."
+    assert capsys.readouterr().out == ""
