@@ -1,0 +1,181 @@
+"""The command line: what it prints, and what it says to bad input."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+from PIL import Image
+
+import clipnull as cn
+from clipnull import cli
+
+
+def report(fb: float, fa: float, rb: float, ra: float, pictures: int = 4) -> SimpleNamespace:
+    mask = SimpleNamespace(sum=lambda: pictures)
+    return SimpleNamespace(
+        forget_before=fb, forget_after=fa, retain_before=rb, retain_after=ra, retained=ra / rb,
+        is_forget=mask, forget_names=["tiger"],
+    )  # fmt: skip
+
+
+REPORTS = {
+    "nullspace": report(0.75, 0.0, 0.8, 0.6),
+    "anchored": report(0.75, 0.0, 0.8, 0.796),
+    "coarse": report(0.75, 0.25, 0.8, 0.8),
+    "random": report(0.75, 0.75, 0.8, 0.8),
+    cli.BASELINE: report(0.75, 0.0, 0.8, 0.8),
+}
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch):
+    monkeypatch.setenv("CLIPNULL_NO_PROGRESS", "1")
+    monkeypatch.delenv("CLIPNULL_MODEL", raising=False)
+    monkeypatch.delenv("CLIPNULL_DATA", raising=False)
+
+
+# --- demo ------------------------------------------------------------------------------------
+
+
+def test_demo_prints_every_method_and_saves_a_picture(tmp_path, capsys):
+    out = tmp_path / "demo.png"
+    assert cli.main(["demo", "--scenes", "2", "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    rows = {line.split("  ")[0]: line for line in said.splitlines()}
+    assert {*cn.METHODS, cli.BASELINE} <= set(rows)
+    assert "tiger" in said and "notebooks/00_tour.ipynb" in said and "This took" in said
+    with Image.open(out) as picture:
+        assert picture.width > 600 and picture.height > 400
+
+
+def test_demo_with_one_method_and_two_classes(tmp_path, capsys):
+    arguments = [
+        "--forget",
+        "tiger",
+        "lion",
+        "--method",
+        "ccup",
+        "--subset",
+        "animals-nature",
+        "--scenes",
+        "1",
+    ]
+    assert cli.main(["demo", *arguments, "--out", str(tmp_path / "x.jpg")]) == 0
+    said = capsys.readouterr().out
+    rows = {line.split("  ")[0] for line in said.splitlines()}
+    assert {"ccup", "random", cli.BASELINE} <= rows and "nullspace" not in rows
+    assert "To forget: tiger, lion." in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--forget", "tigre"], "unknown class 'tigre'; the closest are 'tiger'"),
+        (["--method", "magic"], "method: got 'magic', want one of all, nullspace"),
+        (["--subset", "zoo"], "subset: got 'zoo'"),
+        (["--scenes", "0"], "scenes: got 0"),
+        (["--out", "demo.txt"], "out: got 'demo.txt', want a file name ending in"),
+        (["--out", "no/such/folder/demo.png"], "out: there is no folder"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(arguments, says, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["demo", *arguments]) == 2
+    err = capsys.readouterr().err
+    assert says in err and err.count("\n") == 1 and err.startswith("clipnull demo: ")
+
+
+def test_unknown_arguments_and_no_command_exit_2(capsys):
+    for arguments in ([], ["demo", "--forgt", "tiger"], ["dmo"]):
+        with pytest.raises(SystemExit) as stop:
+            cli.main(arguments)
+        assert stop.value.code == 2
+    assert "usage: clipnull" in capsys.readouterr().err
+
+
+def test_help_loads_no_model():
+    code = (
+        "import sys; from clipnull.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "assert not {'open_clip', 'matplotlib', 'ipywidgets'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "doctor" in done.stdout
+
+
+def test_meaning_follows_the_numbers():
+    said = cli.meaning(REPORTS)
+    assert "3 of 4 pictures recognised before, 0 after 'anchored'" in said
+    assert "99.5% of their accuracy (100.0% if" in said
+    assert "leaves 3 of 4, so it is the direction" in said
+    assert said.count(". ") == 0  # one sentence
+
+
+def test_meaning_when_there_is_nothing_to_say():
+    unknown = {name: report(0.0, 0.0, 0.8, 0.8) for name in REPORTS}
+    assert "nothing to forget" in cli.meaning(unknown)
+    none = {name: report(math.nan, math.nan, 0.8, 0.8, 0) for name in REPORTS}
+    assert "nothing to forget" in cli.meaning(none)
+    useless = {**REPORTS, **{n: report(0.75, 0.75, 0.8, 0.8) for n in ("nullspace", "anchored", "coarse")}}
+    assert "no more than the random control" in cli.meaning(useless)
+    control = {name: REPORTS[name] for name in ("random", cli.BASELINE)}
+    assert "random control leaves 3 of 4" in cli.meaning(control)
+
+
+# --- doctor ----------------------------------------------------------------------------------
+
+
+def test_doctor_finds_nothing_missing_here(capsys):
+    assert cli.main(["doctor"]) == 0
+    said = capsys.readouterr().out
+    assert "Nothing is missing." in said and "sha256 " in said and "device" in said
+
+
+def test_doctor_names_what_is_missing(tmp_path, monkeypatch, capsys):
+    notebook = {"cells": [{"cell_type": "code", "source": ["import torch, nowhere_to_be_found\n"]}]}
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    (folder / "00_tour.ipynb").write_text(json.dumps(notebook))
+    monkeypatch.setattr(cli, "WEIGHTS", tmp_path / "gone.safetensors")
+    monkeypatch.setattr(cli, "CORE", {**cli.CORE, "no-such-thing": "no_such_thing"})
+    monkeypatch.setattr(cli, "_notebooks", lambda: folder)
+    assert cli.main(["doctor"]) == 1
+    said = capsys.readouterr().out
+    assert "no-such-thing is missing" in said
+    assert "gone.safetensors is missing: every notebook needs it" in said
+    assert "00_tour.ipynb needs nowhere_to_be_found" in said
+
+
+def test_imported_modules_reads_cells_only_at_top_level(tmp_path):
+    sources = ["%pip list\nimport a.b as c\nfrom d import e", "if x:\n    import f", "%%bash\nls ("]
+    cells = [{"cell_type": "code", "source": source} for source in sources]
+    cells.append({"cell_type": "markdown", "source": "import nothing"})
+    path = tmp_path / "x.ipynb"
+    path.write_text(json.dumps({"cells": cells}))
+    assert cli.imported_modules(path) == {"a", "d"}
+
+
+# --- lab -------------------------------------------------------------------------------------
+
+
+def test_lab_without_notebooks_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(cli, "PACKAGE", tmp_path / "site-packages" / "clipnull")
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["lab"]) == 1
+    assert "A wheel carries none" in capsys.readouterr().err
+
+
+def test_lab_starts_jupyterlab_on_the_notebooks(monkeypatch):
+    called: list[list[str]] = []
+    monkeypatch.setattr(cli.subprocess, "call", lambda command: called.append(command) or 0)
+    assert cli.main(["lab", "--no-browser"]) == 0
+    (command,) = called
+    assert command[1:3] == ["-m", "jupyterlab"] and "--no-browser" in command
+    assert any(part.startswith("--ServerApp.root_dir=") and part.endswith("notebooks") for part in command)

@@ -1,0 +1,165 @@
+"""The house rules: packaging in step, imports downwards, nothing private in the repository."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import tomllib
+import zlib
+from pathlib import Path
+
+import pytest
+import yaml
+
+import clipnull
+
+ROOT = Path(__file__).resolve().parent.parent
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = PYPROJECT["project"]
+#: what conda calls differently
+CONDA_NAMES = {"playwright-python": "playwright"}
+#: who may import whom: a module imports its own level or below
+LEVELS = [
+    {"_check"},
+    {"subspace"},
+    {"erasers"},
+    {"evaluate", "audit", "surgery", "models", "datasets", "plots"},
+    {"lab", "exercises"},
+    {"widgets", "cli"},
+    {"__main__", "pocket"},
+]
+
+
+def tracked() -> list[Path]:
+    done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in done.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def requirement(text: str) -> tuple[str, str]:
+    """Name (in one spelling) and bound."""
+    match = re.fullmatch(r"([A-Za-z0-9_.-]+)\s*(.*)", text.strip())
+    assert match, text
+    name = re.sub(r"[-_.]+", "-", match[1]).lower()
+    return CONDA_NAMES.get(name, name), match[2].replace(" ", "")
+
+
+def required() -> dict[str, str]:
+    extras = PROJECT["optional-dependencies"]
+    return dict(map(requirement, [*PROJECT["dependencies"], *extras["lab"], *extras["test"]]))
+
+
+# --- packaging -------------------------------------------------------------------------------
+
+
+def test_environment_asks_for_the_same_packages():
+    asked: dict[str, str] = {}
+    for entry in yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))["dependencies"]:
+        entries = entry["pip"] if isinstance(entry, dict) else [entry]
+        asked |= dict(requirement(e) for e in entries if e != "-e .")
+    assert asked.pop("python") == PROJECT["requires-python"]
+    assert asked.pop("pip") == asked.pop("nodejs") == ""
+    assert asked == required()
+
+
+def test_bounds_are_lower_bounds():
+    for name, bound in required().items():
+        assert re.fullmatch(r">=[\d.]+", bound), (name, bound)
+
+
+def test_citation_names_paper_and_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == clipnull.__version__
+    assert citation["license"] == PROJECT["license"] == "MIT"
+    paper = citation["references"][0]
+    assert paper["identifiers"][0]["value"] == "arXiv:2512.14137"
+    assert len(paper["authors"]) == 6
+
+
+def test_wheel_carries_pocketclip_and_stays_small():
+    folder, globs = (
+        ROOT / "clipnull" / "pocket",
+        PYPROJECT["tool"]["setuptools"]["package-data"]["clipnull.pocket"],
+    )
+    data = {path for pattern in globs for path in folder.glob(pattern)}
+    rest = {p for p in tracked() if p.parent == folder} - data
+    assert all(path.suffix == ".py" for path in rest), rest
+    assert {"open_clip_config.json", "open_clip_model.safetensors", "classes.json"} <= {p.name for p in data}
+    assert sum(len(zlib.compress(path.read_bytes())) for path in data) < 9.5e6
+    assert sum(path.stat().st_size for path in tracked()) < 40e6
+
+
+def test_readme_has_the_two_commands_and_every_lesson():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert 'pip install -e ".[lab]" && clipnull demo\n' in readme
+    assert 'pip install -e ".[test]" && pytest\n' in readme
+    linked = set(re.findall(r"\(notebooks/(\w+\.ipynb)\)", readme))
+    assert linked == {path.name for path in (ROOT / "notebooks").glob("*.ipynb")}
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", readme):
+        assert (ROOT / target).exists(), target
+
+
+def test_readme_code_runs(tmp_path, monkeypatch, capsys):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", readme, re.S)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CLIPNULL_NO_PROGRESS", "1")
+    exec(code.replace('load("twemoji")', 'load("twemoji", scenes=1)'), {})
+    assert "forget" in capsys.readouterr().out
+    assert (tmp_path / "unlearned" / "open_clip_config.json").is_file()
+
+
+def test_ci_runs_the_readme_test_command():
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    for line in ('-e ".[test]"', "ruff format --check", "ruff check", "mypy", "\npytest\n", "trap 'rm -rf"):
+        assert line in script
+
+
+# --- the code --------------------------------------------------------------------------------
+
+
+def imports(path: Path) -> set[str]:
+    """Modules of the package that a file imports, anywhere but under TYPE_CHECKING."""
+    found: set[str] = set()
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    typing = [n for n in ast.walk(tree) if isinstance(n, ast.If) and "TYPE_CHECKING" in ast.unparse(n.test)]
+    hidden = {id(inner) for node in typing for inner in ast.walk(node)}
+    for node in ast.walk(tree):
+        if id(node) in hidden:
+            continue
+        if isinstance(node, ast.ImportFrom) and node.module == "clipnull":
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("clipnull."):
+            found.add(str(node.module).split(".")[1])
+        elif isinstance(node, ast.Import):
+            found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("clipnull.")}
+    return found
+
+
+def test_imports_run_downwards():
+    level = {name: i for i, names in enumerate(LEVELS) for name in names}
+    for path in sorted((ROOT / "clipnull").glob("*.py")):
+        if path.stem == "__init__":
+            continue
+        above = {name for name in imports(path) & set(level) if level[name] > level[path.stem]}
+        assert not above, f"{path.name} imports {above} from above"
+
+
+def test_mathematics_knows_no_clip():
+    for name in ("_check", "subspace", "erasers", "evaluate"):
+        source = (ROOT / "clipnull" / f"{name}.py").read_text(encoding="utf-8")
+        assert not re.search(r"^\s*(import|from) (open_clip|matplotlib|ipywidgets|PIL)", source, re.M), name
+
+
+def test_nothing_private_is_tracked():
+    # spelled in pieces, so that this file passes its own test
+    hosts = ["py" + "pi.org", "python" + "hosted.org", "registry." + "npmjs", "deb." + "debian"]
+    paths = ["/ro" + "ot/", "/wo" + "rk/", "/ho" + "me/", "." + "library"]
+    for path in tracked():
+        if path.suffix in {".png", ".safetensors"}:
+            continue
+        text = path.read_text(encoding="utf-8")
+        for word in [*hosts, *paths]:
+            assert word not in text, f"{path.relative_to(ROOT)} names {word}"
