@@ -285,7 +285,7 @@ def similarity_matrix(
     ax.spines[:].set_visible(False)
     nearest = ""
     if C > 1:
-        i, j = np.unravel_index(np.argmax(np.where(np.eye(C, dtype=bool), -2, cosines)), cosines.shape)
+        i, j = divmod(int(np.argmax(np.where(np.eye(C, dtype=bool), -2, cosines))), C)
         nearest = f" Nearest pair: {names[i]} and {names[j]}, {cosines[i, j]:.2f}."
     return describe(
         _figure(ax),
