@@ -492,7 +492,7 @@ class ForgetOne(FigureWidget):
         e, f = self.evaluator, self.name.value
         before, after = self.scores()
         rows = [row for row in self.report().per_class if not row["forgotten"]]
-        fig = plots.Figure(figsize=(9.6, 4.2), layout="constrained")
+        fig = Figure(figsize=(9.6, 4.4), layout="constrained")
         left, right = fig.subplots(1, 2)
         names = e.classes
         best = names[int(before.argmax())], names[int(after.argmax())]
