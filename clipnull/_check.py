@@ -101,38 +101,43 @@ def labels(name: str, value: ArrayLike, n: int, n_classes: int) -> torch.Tensor:
     return y
 
 
-def forget_set(forget: Any, n_classes: int, classes: Sequence[str] | None = None) -> list[int]:
-    """Class indices of ``forget``, given as indices or as names of ``classes``; duplicates dropped.
+def class_indices(name: str, wanted: Any, n_classes: int, classes: Sequence[str] | None = None) -> list[int]:
+    """Indices of classes given by index or by name of ``classes``; duplicates dropped.
 
     Raises
     ------
     ValueError
         Unknown class (with the three closest names), index out of range, names without
-        ``classes``, nothing to forget, or every class.
+        ``classes``, or nothing at all.
     """
-    if isinstance(forget, (str, int)):
-        forget = [forget]
-    indices: list[int] = []
-    for item in forget.tolist() if isinstance(forget, (torch.Tensor, np.ndarray)) else forget:
+    if isinstance(wanted, (str, int)):
+        wanted = [wanted]
+    position = {c: i for i, c in reversed(list(enumerate(classes or [])))}
+    found: dict[int, None] = {}
+    for item in wanted.tolist() if isinstance(wanted, (torch.Tensor, np.ndarray)) else wanted:
         if isinstance(item, str):
             if classes is None:
                 raise ValueError(
-                    f"forget: got the name {item!r}, want indices, or pass classes= with the names"
+                    f"{name}: got the name {item!r}, want indices, or pass classes= with the names"
                 )
-            if item not in classes:
+            if item not in position:
                 near = ", ".join(repr(c) for c in closest(item, classes))
-                raise ValueError(f"forget: unknown class {item!r}; the closest are {near}")
-            index = list(classes).index(item)
+                raise ValueError(f"{name}: unknown class {item!r}; the closest are {near}")
+            found[position[item]] = None
         elif isinstance(item, (int, np.integer)) and not isinstance(item, bool):
-            index = int(item)
-            if not 0 <= index < n_classes:
-                raise ValueError(f"forget: class index {index} is out of range, want 0 to {n_classes - 1}")
+            if not 0 <= item < n_classes:
+                raise ValueError(f"{name}: class index {item} is out of range, want 0 to {n_classes - 1}")
+            found[int(item)] = None
         else:
-            raise ValueError(f"forget: got {item!r}, want class indices or class names")
-        if index not in indices:
-            indices.append(index)
-    if not indices:
-        raise ValueError("forget: got no class, want at least one class to forget")
+            raise ValueError(f"{name}: got {item!r}, want class indices or class names")
+    if not found:
+        raise ValueError(f"{name}: got no class, want at least one")
+    return list(found)
+
+
+def forget_set(forget: Any, n_classes: int, classes: Sequence[str] | None = None) -> list[int]:
+    """Class indices of ``forget``, as `class_indices`; a ValueError if no class is left to retain."""
+    indices = class_indices("forget", forget, n_classes, classes)
     if len(indices) == n_classes:
         raise ValueError(f"forget: got all {n_classes} classes, want at least one class left to retain")
     return indices

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 
-from clipnull._check import closest
+from clipnull import _check
 
 __all__ = ["Images", "LabelledImages", "class_table", "classroom", "load", "names", "resolve", "twemoji_svg"]
 
@@ -185,21 +185,7 @@ def resolve(wanted: Iterable[str | int], classes: Sequence[str], argument: str =
     Traceback (most recent call last):
     ValueError: classes: unknown class 'owls'; the closest are 'owl', ...
     """
-    position = {c: i for i, c in enumerate(classes)}
-    found: dict[int, None] = {}
-    for item in [wanted] if isinstance(wanted, (str, int)) else wanted:
-        if isinstance(item, str):
-            if item not in position:
-                near = ", ".join(map(repr, closest(item, classes)))
-                raise ValueError(f"{argument}: unknown class {item!r}; the closest are {near}")
-            found[position[item]] = None
-        elif 0 <= int(item) < len(classes):
-            found[int(item)] = None
-        else:
-            raise ValueError(f"{argument}: class index {item} is out of range, want 0 to {len(classes) - 1}")
-    if not found:
-        raise ValueError(f"{argument}: got no class, want at least one")
-    return list(found)
+    return _check.class_indices(argument, wanted, len(classes), classes)
 
 
 # --- Twemoji -------------------------------------------------------------------------------
@@ -529,7 +515,7 @@ def _loader(name: str) -> Callable[..., LabelledImages]:
         return partial(_folder if kind == "folder" else _coop, path)
     if kind in TORCHVISION and (path or not colon):
         return partial(_torchvision, kind, root=path) if path else partial(_torchvision, kind)
-    near = ", ".join(map(repr, closest(name, names())))
+    near = ", ".join(map(repr, _check.closest(name, names())))
     raise ValueError(f"name: unknown data set {name!r}; the closest are {near}")
 
 
