@@ -1,7 +1,6 @@
 """Labelled images: Twemoji's scenes, folders, CoOp splits, torchvision layouts, and bad input."""
 
 import json
-import time
 
 import numpy as np
 import pytest
@@ -44,13 +43,11 @@ def test_classroom_follows_its_rule():
     assert datasets.classroom([dict(label="two words", version=1, category="x")]) == []
 
 
-def test_every_class_can_be_drawn_and_quickly():
-    start = time.process_time()
+def test_every_class_can_be_drawn():
     data = datasets.load("twemoji", subset="all", scenes=1)
     assert len(data) == 853
     ink = [np.ptp(pixels(image)) for image in data.images]
     assert min(ink) > 30  # no blank picture
-    assert time.process_time() - start < 15  # one or two seconds on an idle core
 
 
 def test_an_image_is_rgb_of_the_size_asked_for():
