@@ -1,0 +1,217 @@
+"""The widgets' base and those of lessons 01 and 02, without a browser: controls in, readout and picture out."""
+
+from __future__ import annotations
+
+import os
+
+import ipywidgets
+import pytest
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+
+import clipnull as cn
+from clipnull import exercises, plots, subspace, widgets
+
+PNG = b"\x89PNG"
+
+
+def test_the_generation_asked_for_is_the_one_imported():
+    """tests/test_widgets_v7.py runs this file again under ipywidgets 7.7."""
+    wanted = os.environ.get("CLIPNULL_IPYWIDGETS", ipywidgets.__version__)
+    assert ipywidgets.__version__.startswith(wanted)
+
+
+@pytest.fixture(autouse=True)
+def small_pictures(monkeypatch):
+    """Drawing is most of the time; what is drawn does not depend on the resolution."""
+    png = widgets.png
+    monkeypatch.setattr(widgets, "png", lambda fig, dpi: png(fig, 30))
+
+
+@pytest.fixture
+def case():
+    return exercises._synthetic("CLIP-shaped", 1.25, 20, 48, seed=1)
+
+
+# --- the base ----------------------------------------------------------------------------------
+
+
+class Counter(widgets.FigureWidget):
+    """Counts how often it draws."""
+
+    def __init__(self):
+        self.drawn = 0
+        self.a = ipywidgets.IntSlider(max=9)
+        self.b = ipywidgets.IntSlider(max=9)
+        self.play, self.step = widgets.player(5)
+        super().__init__([self.a, [self.b, self.play, self.step]])
+
+    def text(self):
+        return f"{self.a.value} and {10 // (9 - self.b.value)}"
+
+    def figure(self):
+        self.drawn += 1
+        fig = Figure(figsize=(2, 1))
+        fig.subplots().bar([0, 1], [self.a.value, self.b.value])
+        return fig
+
+
+def test_a_control_changes_readout_and_picture():
+    lab = Counter()
+    before = bytes(lab.image.value)
+    assert before.startswith(PNG) and lab.readout.value == "0 and 1" and lab.drawn == 1
+    lab.a.value = 3
+    assert lab.readout.value == "3 and 1" and lab.image.value != before and lab.drawn == 2
+
+
+def test_set_draws_once():
+    lab = Counter()
+    lab.set(a=4, b=7)
+    assert lab.readout.value == "4 and 5" and lab.drawn == 2
+
+
+def test_a_player_is_watched_through_its_slider_only():
+    lab = Counter()
+    lab.play.value = 3  # the browser moves the slider with it; the kernel does not
+    assert lab.drawn == 1
+    lab.step.value = 3
+    assert lab.drawn == 2 and (lab.play.max, lab.step.max) == (5, 5)
+
+
+def test_an_error_is_seen_in_the_readout_and_raised():
+    lab = Counter()
+    with pytest.raises(ZeroDivisionError):
+        lab.b.value = 9
+    assert "ZeroDivisionError" in lab.readout.value
+    lab.b.value = 8  # and the widget goes on
+    assert lab.readout.value == "0 and 10"
+
+
+def test_it_is_shown_by_jupyter():
+    """What a cell ending in a widget sends: the widget's view, under both generations."""
+    from IPython.core.interactiveshell import InteractiveShell
+    from IPython.utils.capture import capture_output
+
+    InteractiveShell.instance()
+    lab = Counter()
+    with capture_output() as shown:
+        if hasattr(lab, "_repr_mimebundle_"):
+            data = lab._repr_mimebundle_()
+        else:
+            lab._ipython_display_()
+            data = shown.outputs[0].data
+    assert "application/vnd.jupyter.widget-view+json" in data
+
+
+# --- PCAExplorer -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def explorer(case):
+    pictures = [Image.new("RGB", (8, 8), (10 * i, 40, 80)) for i in range(20)]
+    categories = ["animal", "food"] * 10
+    edits = {"without class 0": cn.nullspace(case.T[:1])}
+    return widgets.PCAExplorer(case.T, case.Z[::4], case.labels[::4], categories, pictures, edits)
+
+
+def test_explorer_starts_with_images_by_category(explorer):
+    before, after, groups = explorer.embeddings()
+    assert len(before) == 20 and after is None and groups == ["animal", "food"] * 10
+    ratio = plots.pca(before, 2)[2]
+    assert f"component 1: {100 * ratio[0]:.1f}%" in explorer.readout.value
+    assert bytes(explorer.image.value).startswith(PNG)
+
+
+@pytest.mark.parametrize(
+    ("which", "view", "edit"),
+    [
+        ("names", "2-D", "none"),
+        ("names", "3-D", "without class 0"),
+        ("both", "2-D", "without class 0"),
+        ("images", "3-D", "none"),
+        ("images", "2-D", "without class 0"),
+    ],
+)
+def test_explorer_draws_every_combination(explorer, which, view, edit):
+    before = explorer.image.value
+    explorer.set(which=which, view=view, edit=edit, x=2, y=5)
+    assert explorer.image.value != before
+    assert explorer.components == ([2, 5] if view == "2-D" else [2, 5, 3])
+    assert ("The edit moves them" in explorer.readout.value) == (edit != "none")
+
+
+def test_explorer_applies_the_edit_on_the_right_side(case, explorer):
+    edit = explorer.edits["without class 0"]
+    explorer.set(edit="without class 0", which="images")
+    assert torch.equal(explorer.embeddings()[1], edit.apply_image(case.Z[::4]))
+    explorer.which.value = "names"
+    assert torch.equal(explorer.embeddings()[1], edit.apply_text(case.T))
+    explorer.which.value = "both"
+    both = explorer.embeddings()[1]
+    assert torch.equal(both[:20], case.T) and torch.equal(both[20:], edit.apply_image(case.Z[::4]))
+
+
+def test_explorer_turns_and_hides_what_does_not_apply(explorer):
+    assert explorer.azimuth.layout.display == "none"
+    explorer.view.value = "3-D"
+    assert explorer.azimuth.layout.display is None and explorer.marks.layout.display == "none"
+    before = explorer.image.value
+    explorer.azimuth.value = 20
+    assert explorer.image.value != before and "20°" in explorer.readout.value
+
+
+def test_explorer_pictures_mark_images_only(explorer):
+    before = explorer.image.value
+    explorer.marks.value = "picture"
+    assert explorer.image.value != before
+    explorer.which.value = "names"
+    assert "Pictures mark images only" in explorer.readout.value
+
+
+def test_explorer_takes_a_data_set_without_categories(case):
+    lab = widgets.PCAExplorer(case.T, case.Z, case.labels, [""] * 20)
+    assert set(lab.embeddings()[2]) == {"all classes"}
+    assert list(lab.marks.options) == ["category"] and list(lab.edit.options) == ["none"]
+
+
+def test_explorer_with_few_rows(case):
+    lab = widgets.PCAExplorer(case.T[:3], case.Z[:3], [0, 1, 2], ["a", "b", "c"])
+    lab.set(view="3-D")
+    assert lab.components == [1, 2, 3]
+
+
+# --- StepPlayer --------------------------------------------------------------------------------
+
+
+def test_player_tells_gram_schmidt_step_by_step(case):
+    lab = widgets.StepPlayer(case.T[:3], ["tiger", "wolf", "bear"])
+    # enter + scale, enter + 1 subtraction + scale, enter + 2 subtractions + scale
+    assert lab.step.max == len(lab.moments) - 1 == 8
+    seen = set()
+    steps = list(subspace.gram_schmidt_steps(case.T[:3].double()))
+    for i in range(9):
+        lab.step.value = i
+        assert lab.readout.value.startswith(f"<b>{i} of 8.</b>")
+        seen.add(lab.image.value)
+    assert len(seen) == 9
+    assert torch.allclose(lab.moment.Q, steps[-1].Q, atol=1e-6)
+    lab.step.value = 7
+    assert f"Length of the residual: {steps[-1].norm:.3f}" in lab.readout.value
+
+
+def test_player_says_when_a_name_adds_nothing(case):
+    lab = widgets.StepPlayer(torch.stack([case.T[0], 2 * case.T[0], case.T[1]]), ["a", "a again", "b"])
+    lab.step.value = 4
+    assert "adds no direction" in lab.readout.value and "Basis vectors: 1" in lab.readout.value
+    lab.step.value = lab.step.max
+    assert "Basis vectors: 2" in lab.readout.value
+
+
+@pytest.mark.parametrize("m", [1, 2, 5])
+def test_player_draws_any_number_of_names(case, m):
+    lab = widgets.StepPlayer(case.T[:m], [f"name <{i}>" for i in range(m)])
+    lab.step.value = lab.step.max
+    assert bytes(lab.image.value).startswith(PNG)
+    lab.step.value = 0
+    assert "name &lt;0&gt; enters" in lab.readout.value
