@@ -39,8 +39,9 @@ PHOTO, FLOWER = ["a photo of a {}."], ["a photo of a {}, a type of flower."]
 #: where torchvision sets are looked for when no folder is given
 ROOT = Path.home() / ".cache" / "clipnull"
 CLASSROOM_PER_CATEGORY = 20
-#: Twemoji touches the edges of its 36 x 36 box; the clean scene leaves a narrow margin
-CENTRED = "translate(18 18) scale(0.9) translate(-18 -18)"
+#: Twemoji touches the edges of its box; the clean scene leaves this share of the width free,
+#: about as much as the training artists leave. The model card has the figures without it.
+MARGIN = 0.1
 
 
 # --- what load returns ---------------------------------------------------------------------
@@ -231,7 +232,7 @@ def _art(code: str) -> str:
     return text[text.index("<svg") :]
 
 
-def twemoji_svg(code: str, scene: int = 0, seed: int = 0) -> str:
+def twemoji_svg(code: str, scene: int = 0, seed: int = 0, margin: float = MARGIN) -> str:
     """One emoji in one scene, as SVG text: sharp at any size.
 
     Parameters
@@ -244,14 +245,16 @@ def twemoji_svg(code: str, scene: int = 0, seed: int = 0) -> str:
     seed : int
         With ``code`` and ``scene`` it decides the scene: neither the other classes nor the
         number of scenes matter.
+    margin : float in [0, 1)
+        Share of the width that scene 0 leaves free.
     """
-    pose, colours, end, dim = CENTRED, ("#fff", "#fff"), "", 0.0
+    pose, colours, end, dim = _pose(18, 18, 0, 1 - margin), ("#fff", "#fff"), "", 0.0
     if scene:
         rng = random.Random(f"{seed}/{code}/{scene}")  # Python guarantees this stream across versions
         angle, scale, dim = rng.uniform(-20, 20), rng.uniform(0.7, 1.0), rng.uniform(0, 0.2)
         reach = 18 * (1 - scale) + 1  # of 36 units: the picture stays in the frame, or nearly
         x, y = 18 + rng.uniform(-reach, reach), 18 + rng.uniform(-reach, reach)
-        pose = f"translate({x:.2f} {y:.2f}) rotate({angle:.2f}) scale({scale:.3f}) translate(-18 -18)"
+        pose = _pose(x, y, angle, scale)
         first, second = _pale(rng), _pale(rng)
         colours = rng.choice([("#fff", "#fff"), (first, first), (first, second)])
         end = rng.choice(['x2="1" y2="0"', 'x2="0" y2="1"'])
@@ -265,6 +268,11 @@ def twemoji_svg(code: str, scene: int = 0, seed: int = 0) -> str:
     )
 
 
+def _pose(x: float, y: float, angle: float, scale: float) -> str:
+    """Move the centre of the 36 x 36 box to (x, y), turned (degrees) and scaled."""
+    return f"translate({x:.2f} {y:.2f}) rotate({angle:.2f}) scale({scale:.3f}) translate(-18 -18)"
+
+
 def _pale(rng: random.Random) -> str:
     """A light colour: dark art stays visible on it."""
     rgb = colorsys.hsv_to_rgb(rng.random(), rng.uniform(0.1, 0.45), rng.uniform(0.85, 1.0))
@@ -272,21 +280,25 @@ def _pale(rng: random.Random) -> str:
 
 
 @lru_cache(maxsize=8192)
-def _png(code: str, scene: int, seed: int, size: int) -> bytes:
+def _png(code: str, scene: int, seed: int, size: int, margin: float) -> bytes:
     """Rasterised scene as PNG: a few kilobytes each, so that thousands can be kept."""
     import resvg_py
 
-    svg = twemoji_svg(code, scene, seed)
+    svg = twemoji_svg(code, scene, seed, margin)
     # there is no text in the art; looking for the system's fonts would cost more than drawing
     return bytes(resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size, skip_system_fonts=True))
 
 
-def _draw(item: tuple[str, int], seed: int, size: int) -> Image.Image:
-    return Image.open(io.BytesIO(_png(item[0], item[1], seed, size))).convert("RGB")
+def _draw(item: tuple[str, int], seed: int, size: int, margin: float) -> Image.Image:
+    return Image.open(io.BytesIO(_png(item[0], item[1], seed, size, margin))).convert("RGB")
 
 
 def _twemoji(
-    subset: Any = "classroom", scenes: int | str = 4, seed: int = 0, size: int = 64
+    subset: Any = "classroom",
+    scenes: int | str = 4,
+    seed: int = 0,
+    size: int = 64,
+    margin: float = MARGIN,
 ) -> LabelledImages:
     table = class_table()
     k = 1 if scenes == "clean" else scenes
@@ -298,6 +310,7 @@ def _twemoji(
         size = size[0]  # open_clip's towers give (height, width)
     if isinstance(size, bool) or not isinstance(size, int) or not 8 <= size <= 4096:
         raise ValueError(f"size: got {size!r}, want a width in pixels from 8 to 4096")
+    margin = _check.number("margin", margin, 0.0, 0.9)
     categories = list(dict.fromkeys(c["category"] for c in table))
     if subset is None or isinstance(subset, str):
         subset = "classroom" if subset is None else subset
@@ -312,7 +325,10 @@ def _twemoji(
         keep = resolve(subset, [c["label"] for c in table], "subset")
     rows = [table[i] for i in keep]
     return LabelledImages(
-        images=Images(partial(_draw, seed=seed, size=size), [(c["code"], s) for c in rows for s in range(k)]),
+        images=Images(
+            partial(_draw, seed=seed, size=size, margin=margin),
+            [(c["code"], s) for c in rows for s in range(k)],
+        ),
         labels=torch.arange(len(rows)).repeat_interleave(k),
         classes=[c["label"] for c in rows],
         templates=list(TEMPLATES),
@@ -539,6 +555,8 @@ def load(name: str | None = None, *, subset: Any = None, **options: Any) -> Labe
         others differ in pose, background and light; 1 and ``"clean"`` give the clean one alone.
     seed : int
         Twemoji: which scenes 1, 2, … are drawn.
+    margin : float
+        Twemoji: share of the width that the clean image leaves free, default 0.1.
     size : int
         Twemoji: width and height in pixels, default 64 (PocketCLIP's); 224 for a ViT-B/32.
     skip_broken : bool

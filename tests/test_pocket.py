@@ -104,7 +104,7 @@ def test_writing_fills_the_marked_block(tmp_path):
         ["text_text", "norm_of_mean_text", "norm_of_mean_image", "matched", "unmatched"], 0.25
     )
     result = dict(
-        parameters=9, without_token_table=5, token_rows_used=2, all=part, classroom=part,
+        parameters=9, without_token_table=5, token_rows_used=2, all={**part, "no_margin": pair}, classroom=part,
         categories={"objects": part}, geometry_all=geometry, geometry_classroom=geometry,
         one_at_a_time={"nullspace": dict(a=0.7, b=0.0, c=0.7, d=0.6, e=0.857)},
     )  # fmt: skip

