@@ -11,7 +11,6 @@ Random ids, timings and widget state are dropped, so that a diff shows only what
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from pathlib import Path
@@ -22,7 +21,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from tools.nbval_close import settle_widgets, texts_close
+from tools.nbval_close import kernel_environment, settle_widgets, texts_close
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -87,7 +86,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("notebooks", nargs="*")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a text output changed")
     args = parser.parse_args(argv)
-    os.environ["CLIPNULL_NO_PROGRESS"] = "1"
+    kernel_environment()
     failed = 0
     for path in find(args.notebooks):
         start, nb = time.perf_counter(), nbformat.read(path, as_version=4)

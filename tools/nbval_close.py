@@ -85,11 +85,17 @@ def _same(a: Any, b: Any) -> bool:
     return texts_close(str(a.get("data", {}).get("text/plain")), str(b.get("data", {}).get("text/plain")))
 
 
+def kernel_environment() -> None:
+    """What kernels started from this process inherit: this checkout's package, and no progress bars."""
+    os.environ["CLIPNULL_NO_PROGRESS"] = "1"
+    path = os.environ.get("PYTHONPATH", "")
+    if str(ROOT) not in path.split(os.pathsep):
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), path]))
+
+
 def pytest_configure(config: Any) -> None:
     """Point nbval at the sanitize file and teach it to compare numbers."""
-    # kernels that nbval starts inherit these
-    os.environ.setdefault("CLIPNULL_NO_PROGRESS", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    kernel_environment()
     if not getattr(config.option, "nbval", False):
         return
     if config.option.nbval_sanitize_with is None:
