@@ -20,6 +20,12 @@ from clipnull.subspace import fix_signs, orthonormal_basis
 
 __all__ = ["METHODS", "ConsistentSolver", "Edit", "build", "consistent", "nullspace", "random_subspace"]
 
+#: default (lam, mu). With about as many names as half the dimensions, smaller ones leave a few
+#: percent of the forgotten images recognised; the ratio sets what the others pay (notebook 04).
+CCUP, ANCHORED = (30.0, 30.0), (1000.0, 300.0)
+#: default margin (cosine) of ``components="auto"``
+MARGIN = 0.25
+
 
 @dataclass(frozen=True)
 class Edit:
@@ -245,7 +251,7 @@ class ConsistentSolver:
         return lam * torch.linalg.solve(eye + lam * gram, inverse_T_f, left=False)
 
     def anchors(
-        self, anchor: str | ArrayLike | None, components: int | str = 3, margin: float = 0.1
+        self, anchor: str | ArrayLike | None, components: int | str = 3, margin: float = MARGIN
     ) -> tuple[torch.Tensor, dict[str, Any]]:
         """Targets A [d, m], what each forgotten name becomes, and how to name them (see `consistent`)."""
         if anchor is None:
@@ -297,14 +303,14 @@ class ConsistentSolver:
         mu: float | None = None,
         anchor: str | ArrayLike | None = None,
         components: int | str = 3,
-        margin: float = 0.1,
+        margin: float = MARGIN,
         dtype: torch.dtype = torch.float32,
     ) -> Edit:
         """The `Edit` for these dials; arguments as in `consistent`."""
         lam = _check.number(
-            "lam", (10.0 if anchor is None else 100.0) if lam is None else lam, 0.0, allow_inf=True
+            "lam", (CCUP[0] if anchor is None else ANCHORED[0]) if lam is None else lam, 0.0, allow_inf=True
         )
-        mu = _check.number("mu", (10.0 if anchor is None else 30.0) if mu is None else mu, 0.0)
+        mu = _check.number("mu", (CCUP[1] if anchor is None else ANCHORED[1]) if mu is None else mu, 0.0)
         A, how = self.anchors(anchor, components, margin)
         info = {"method": "ccup" if anchor is None else "anchored", "lam": lam, "mu": mu, **how}
         return Edit((self.T_f - A).to(dtype), self.right(lam, mu).to(dtype), info)
@@ -317,7 +323,7 @@ def consistent(
     mu: float | None = None,
     anchor: str | ArrayLike | None = None,
     components: int | str = 3,
-    margin: float = 0.1,
+    margin: float = MARGIN,
     dtype: torch.dtype = torch.float32,
 ) -> Edit:
     """Forget some names while keeping others in place: CCUP, and its anchored variants.
@@ -331,10 +337,10 @@ def consistent(
     T_f, T_r : array [m, d], array [k, d]
         Text embeddings to forget and to retain, unit rows.
     lam : float >= 0
-        Pull of the forgotten names to their anchors; ``math.inf`` makes it exact. Default 10
-        for CCUP, 100 with an anchor.
+        Pull of the forgotten names to their anchors; ``math.inf`` makes it exact. Default 30
+        for CCUP, 1000 with an anchor.
     mu : float >= 0
-        Pull of the retained names to where they are. Default 10 for CCUP, 30 with an anchor.
+        Pull of the retained names to where they are. Default 30 for CCUP, 300 with an anchor.
     anchor : None, "mean", "coarse", array [d] or [m, d]
         A, what a forgotten name becomes. ``None``: the origin (CCUP). ``"mean"``: the mean of
         ``T_r``, not re-normalised, where an unknown object would lie. ``"coarse"``: that mean
@@ -407,8 +413,8 @@ def random_subspace(
 METHODS: dict[str, str] = {
     "nullspace": "project the names' span out, α = 1",
     "partial": "the same at α = 0.5",
-    "ccup": "CCUP, λ = μ = 10",
-    "anchored": "anchored at the mean, λ = 100, μ = 30",
+    "ccup": "CCUP, λ = μ = 30",
+    "anchored": "anchored at the mean, λ = 1000, μ = 300",
     "coarse": "anchored at the coarse self, p = 3",
     "random": "control: a random subspace of the same rank",
 }
