@@ -196,9 +196,9 @@ def meaning(reports: Mapping[str, Report]) -> str:
         else "here the edit does no more than the random control."
     )
     return (
-        f"{names}: {before} of {pictures} pictures recognised before, {after} after '{best}', while the "
-        f"other classes keep {100 * r.retained:.1f}% of their accuracy "
-        f"({100 * baseline.retained:.1f}% if the name is merely dropped); "
+        f"{names}: {before} of {pictures} pictures recognised before, {after} after '{best}', while "
+        f"accuracy on the other classes goes from {100 * r.retain_before:.1f}% to "
+        f"{100 * r.retain_after:.1f}% ({100 * baseline.retain_after:.1f}% if the name is merely dropped); "
         f"a random subspace of the same rank leaves {drawn} of {pictures}, so {verdict}"
     )
 
