@@ -357,7 +357,7 @@ def fold(clip: M, edit: Edit, side: str = "image") -> M:
 
     References
     ----------
-    Ours; the edit is arXiv 2512.14137's. Derived in notebook 05.
+    Ours; the edit is arXiv 2512.14137's. Shown in notebook 03.
     """
     _fold(clip, edit, side)
     return clip
