@@ -173,8 +173,8 @@ def card(result: dict[str, Any]) -> str:
     bare = result["all"]["no_margin"]
     lines += [
         "",
-        f"Clean images leave a tenth of the width free, as the training art does on average. Drawn to the edges "
-        f"of the frame, all classes: top-1 {100 * bare['top1']:.1f}, top-5 {100 * bare['top5']:.1f}.",
+        "Clean images leave a tenth of the width free, as the training art does on average. Drawn to the "
+        f"edges of the frame, all classes: top-1 {100 * bare['top1']:.1f}, top-5 {100 * bare['top5']:.1f}.",
     ]
     names = {
         "text_text": "mean cosine between different names",

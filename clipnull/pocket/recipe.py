@@ -22,6 +22,7 @@ import subprocess
 import tarfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -52,7 +53,7 @@ STYLED = ["a {s} drawing of a {}.", "a {s} emoji of a {}.", "a {s} picture of a 
 #: sprites are drawn larger than the model's input so that zooming in stays sharp
 SPRITE, INPUT, CONTEXT = 96, 64, 24
 MIN_STYLES = 4
-MODEL_CFG = {
+MODEL_CFG: dict[str, Any] = {
     "embed_dim": 256,
     "vision_cfg": {
         "image_size": INPUT,
@@ -137,7 +138,7 @@ def rasterise(svg: str) -> np.ndarray:
     return np.asarray(image)
 
 
-def build(packs: Path, limit: int | None = None) -> tuple[list[dict], dict[str, np.ndarray]]:
+def build(packs: Path, limit: int | None = None) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
     """Class table and sprites of every class that at least ``MIN_STYLES`` designers drew.
 
     Returns
@@ -163,7 +164,11 @@ def build(packs: Path, limit: int | None = None) -> tuple[list[dict], dict[str, 
 
     emoji = [e for e in data if e.get("group") in GROUPS]
     emoji = sorted(emoji, key=lambda e: e["order"])[:: max(1, len(emoji) // limit) if limit else 1]
-    seen, classes, x, y, s = set(), [], [], [], []
+    seen: set[str] = set()
+    classes: list[dict[str, Any]] = []
+    x: list[np.ndarray] = []
+    y: list[int] = []
+    s: list[int] = []
     for e in tqdm(emoji, desc="rasterise"):
         code, label = e["hexcode"].lower().replace("-fe0f", ""), clean_label(e["label"])
         if slug(label) in seen or code not in evaluation:
@@ -175,7 +180,9 @@ def build(packs: Path, limit: int | None = None) -> tuple[list[dict], dict[str, 
             continue
         seen.add(slug(label))
         for i, svg in drawn:
-            x.append(rasterise(svg)), y.append(len(classes)), s.append(i)
+            x.append(rasterise(svg))
+            y.append(len(classes))
+            s.append(i)
         classes.append(
             dict(
                 code=code,
@@ -189,7 +196,7 @@ def build(packs: Path, limit: int | None = None) -> tuple[list[dict], dict[str, 
     return classes, dict(x=np.stack(x), y=np.array(y), s=np.array(s))
 
 
-def write_classes(classes: list[dict], path: Path) -> None:
+def write_classes(classes: list[dict[str, Any]], path: Path) -> None:
     """One class a line, so that a diff shows which class changed."""
     lines = ",\n".join(json.dumps(c, ensure_ascii=False) for c in classes)
     path.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
@@ -244,8 +251,9 @@ def augment(rgba: torch.Tensor, gen: torch.Generator) -> torch.Tensor:
 class Captions:
     """Random captions, tokenised over the compact vocabulary of the training text."""
 
-    def __init__(self, classes: list[dict], rng: np.random.Generator) -> None:
-        self.classes, self.rng, self.cache = classes, rng, {}
+    def __init__(self, classes: list[dict[str, Any]], rng: np.random.Generator) -> None:
+        self.classes, self.rng = classes, rng
+        self.cache: dict[str, torch.Tensor] = {}
         self.tokenizer = SimpleTokenizer(context_length=CONTEXT)
         words = [w for c in classes for w in (c["label"], *c["keywords"], c["subcategory"].replace("-", " "))]
         words += [*TEMPLATES, *STYLED, *(w for ws in STYLES.values() for w in ws), "a , , ,"]
@@ -297,7 +305,7 @@ def new_model(vocab_size: int) -> CLIP:
 
 
 def train(
-    classes: list[dict],
+    classes: list[dict[str, Any]],
     sprites: dict[str, np.ndarray],
     steps: int,
     batch: int = 256,
