@@ -494,6 +494,8 @@ def curves(
     for i, (name, y) in enumerate(values.items()):
         ax.plot(x[: len(y)], y, "-" if i % 2 == 0 else "--", marker=MARKERS[i % len(MARKERS)],
                 color=SERIES[i % len(SERIES)], markersize=5, label=name)  # fmt: skip
+    if "x" not in log and len(x) <= 12 and (x == np.round(x)).all():
+        ax.set_xticks(x)  # counts: no ticks between them
     ax.legend(fontsize=8, frameon=False)
     _style(ax, title, x_label, y_label, "both")
     ends = "; ".join(f"{name}: from {y[0]:.2g} to {y[-1]:.2g}" for name, y in values.items())
