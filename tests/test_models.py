@@ -353,7 +353,7 @@ def test_saving_in_half_precision(clip, tmp_path):
 
 def test_receipt(clip, tmp_path):
     T, Z = clip.embed_text(NAMES), clip.embed_images(pictures(3))
-    edit = cn.consistent(T[:1], T[1:], lam=float("inf"))
+    edit = cn.consistent(T[:1], T[1:], lam=float("inf"), mu=10.0)
     report = cn.evaluate(Z, T, [0, 1, 2], ["tiger"], edit, classes=NAMES)
     fold(clip, edit)
     saved = clip.save(tmp_path / "unlearned", report=report)
