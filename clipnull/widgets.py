@@ -38,8 +38,18 @@ from matplotlib.figure import Figure
 from clipnull import _check, plots, subspace
 from clipnull.erasers import METHODS, ConsistentSolver, Edit, build, nullspace
 from clipnull.evaluate import Evaluator, Report, drop_label
+from clipnull.lab_widget import ForgetRetainLab, show_panel
 
-__all__ = ["EraserDials", "FigureWidget", "ForgetOne", "PCAExplorer", "StepPlayer", "player"]
+__all__ = [
+    "EraserDials",
+    "FigureWidget",
+    "ForgetOne",
+    "ForgetRetainLab",
+    "PCAExplorer",
+    "StepPlayer",
+    "player",
+    "show_panel",
+]
 
 DPI = 90
 

@@ -26,6 +26,8 @@ LEVELS = [
     {"erasers"},
     {"evaluate", "audit", "surgery", "models", "datasets", "plots"},
     {"lab", "exercises"},
+    {"lab_views"},
+    {"lab_widget"},
     {"widgets", "cli"},
     {"__main__", "pocket"},
 ]

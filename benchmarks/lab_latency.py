@@ -1,0 +1,135 @@
+"""How long the lab takes: low-rank re-evaluation against a new product, and a slider move to its redraw.
+
+    python benchmarks/lab_latency.py --threads 2
+
+Both sides of a comparison run in one process, alternating, on the same arrays, and are checked to
+predict the same. Prints the tables of benchmarks/README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+import clipnull as cn
+from clipnull.evaluate import BLOCK, Evaluator, Report
+
+
+def synthetic(n: int, C: int, d: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Unit pictures around the unit names of their class, names in a cone as CLIP's are."""
+    g = torch.Generator().manual_seed(0)
+    centre = F.normalize(torch.randn(d, generator=g), dim=0)
+    T = F.normalize(F.normalize(torch.randn(C, d, generator=g), dim=1) + 1.2 * centre, dim=1)
+    labels = torch.randint(C, (n,), generator=g)
+    Z = F.normalize(T[labels] + 1.5 * F.normalize(torch.randn(n, d, generator=g), dim=1), dim=1)
+    return Z, T, labels
+
+
+def read(report: Report) -> tuple[Any, ...]:
+    """What the lab reads off a report: both accuracies, classes, destinations."""
+    return (report.forget_after, report.retain_after, report.per_class, report.destinations(5))
+
+
+def milliseconds(*calls: Callable[[], Any], repeats: int) -> list[list[float]]:
+    """Times of each call, the calls taking turns, after one unmeasured turn."""
+    times: list[list[float]] = [[] for _ in calls]
+    for turn in range(repeats + 1):
+        for call, record in zip(calls, times, strict=True):
+            began = time.perf_counter()
+            call()
+            if turn:
+                record.append(1000 * (time.perf_counter() - began))
+    return times
+
+
+def spread(times: list[float]) -> str:
+    """Median and range."""
+    return f"{statistics.median(times):.0f} ({min(times):.0f}–{max(times):.0f})"
+
+
+def evaluation(n: int, C: int, d: int, ranks: list[int], repeats: int) -> None:
+    """Print the table of re-evaluations."""
+    Z, T, labels = synthetic(n, C, d)
+    evaluator = Evaluator(Z, T, labels)
+    print(f"{n:,} pictures × {C:,} classes × {d} dimensions\n")
+    print("| rank | Evaluator, ms | blocked Z′Tᵀ, ms | whole Z′Tᵀ, ms | times faster |")
+    print("|---|---|---|---|---|")
+    for rank in ranks:
+        forget = list(range(rank))
+        edit = cn.nullspace(T[forget])
+
+        def low_rank(forget: list[int] = forget, edit: cn.Edit = edit) -> Report:
+            report = evaluator.report(forget, edit)
+            read(report)
+            return report
+
+        def product(step: int, forget: list[int] = forget, edit: cn.Edit = edit) -> Report:
+            X = edit.apply_image(Z)
+            after = torch.cat([(x @ T.T).argmax(1) for x in X.split(step)])
+            report = Report(evaluator.classes, forget, labels, evaluator.predicted_before, after)
+            read(report)
+            return report
+
+        # float32 may decide a near tie either way
+        same = (low_rank().predicted_after == product(BLOCK).predicted_after).double().mean()
+        assert same > 0.999, float(same)
+        new, blocked, whole = milliseconds(
+            low_rank, lambda p=product: p(BLOCK), lambda p=product: p(n), repeats=repeats
+        )
+        ratio = min(statistics.median(blocked), statistics.median(whole)) / statistics.median(new)
+        print(f"| {rank} | {spread(new)} | {spread(blocked)} | {spread(whole)} | {ratio:.1f} |")
+
+
+def redraw(repeats: int) -> None:
+    """Print the table of slider moves on the classroom data."""
+    lab = cn.widgets.ForgetRetainLab()
+    data = lab.bench.data
+    print(f"\nA slider move to the finished picture, {len(data)} pictures × {len(data.classes)} classes\n")
+    print("| view | λ (anchored), ms | μ (anchored), ms | α (partial), ms |")
+    print("|---|---|---|---|")
+    for label, key in lab.view.options:
+        lab.view.value, cells = key, []
+        for method, dial, values in (
+            ("mean", "lam", [10 ** (i / 8) for i in range(repeats + 1)]),
+            ("mean", "mu", [10 ** (i / 8) for i in range(repeats + 1)]),
+            ("partial", "strength", [i / (repeats + 1) for i in range(repeats + 1)]),
+        ):
+            lab.controls["method"].value = method
+            steps = iter(values)
+
+            def move(dial: str = dial, steps: Any = steps) -> None:
+                lab.controls[dial].value = next(steps)
+
+            (times,) = milliseconds(move, repeats=repeats)
+            assert lab.error is None
+            cells.append(spread(times))
+        print(f"| {label} | {' | '.join(cells)} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--size", type=int, nargs=3, default=[50_000, 1_000, 512], metavar=("n", "C", "d"))
+    parser.add_argument("--ranks", type=int, nargs="+", default=[1, 10, 50, 100])
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    print(
+        f"{platform.machine()}, {os.cpu_count()} logical cores, {options.threads} threads, "
+        f"Python {platform.python_version()}, torch {torch.__version__}; "
+        f"medians (range) of {options.repeats} turns\n"
+    )
+    evaluation(*options.size, options.ranks, options.repeats)
+    redraw(options.repeats)
+
+
+if __name__ == "__main__":
+    main()
