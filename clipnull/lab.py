@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from clipnull import _check
-from clipnull.erasers import ConsistentSolver, Edit, nullspace, random_subspace
+from clipnull.erasers import ANCHORED, CCUP, ConsistentSolver, Edit, nullspace, random_subspace
 from clipnull.evaluate import Evaluator, Report
 from clipnull.subspace import fix_signs, orthonormal_basis, project_onto
 
@@ -51,8 +51,8 @@ DEFAULT_STATE: dict[str, Any] = {
     "forget": ["tiger"],  # class names
     "method": "mean",
     "strength": 1.0,  # α of partial and random
-    "lam": 100.0,
-    "mu": 30.0,
+    "lam": ANCHORED[0],
+    "mu": ANCHORED[1],
     "components": 3,  # p of coarse
     "word": "an animal",  # anchor of word
     "erase_as": "",  # texts to erase instead of the class names, separated by commas
@@ -80,7 +80,7 @@ PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "Half of all classes": (
         "Many names, CCUP. Who pays? Then switch to an anchor.",
-        {"forget": 0.5, "method": "ccup", "lam": 10.0, "mu": 10.0},
+        {"forget": 0.5, "method": "ccup", "lam": CCUP[0], "mu": CCUP[1]},
     ),
     "Synonyms too": (
         "Keywords span more directions. What do they cost?",

@@ -111,8 +111,8 @@ class ForgetRetainLab(widgets.VBox):
             "forget": widgets.SelectMultiple(options=classes, rows=7, layout=wide),
             "method": widgets.Dropdown(options=[(v, k) for k, v in METHODS.items()], layout=wide),
             "strength": widgets.FloatSlider(1.0, min=0, max=1, step=0.05, description="α", layout=wide),
-            "lam": widgets.FloatLogSlider(100.0, description="λ", layout=wide, **log),
-            "mu": widgets.FloatLogSlider(10**1.5, description="μ", layout=wide, **log),
+            "lam": widgets.FloatLogSlider(DEFAULT_STATE["lam"], description="λ", layout=wide, **log),
+            "mu": widgets.FloatLogSlider(DEFAULT_STATE["mu"], description="μ", layout=wide, **log),
             "components": widgets.IntSlider(3, 0, 30, description="p", layout=wide),
             "word": widgets.Text("an animal", description="anchor", layout=wide, continuous_update=False),
             "erase_as": widgets.Text(
