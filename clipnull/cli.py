@@ -61,10 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     args, extra = parser.parse_known_args(argv)
     if extra and args.command != "lab":
         parser.error(f"unrecognized arguments: {' '.join(extra)}")
+    if args.command == "lab":
+        return lab(extra)
     try:
-        if args.command == "demo":
-            return demo(args.forget, args.method, args.subset, args.scenes, args.out, args.seed)
-        return doctor() if args.command == "doctor" else lab(extra)
+        return args.run(args)
     except (ValueError, OSError) as error:
         print(f"clipnull {args.command}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -80,7 +80,9 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--scenes", type=int, default=4, help="pictures a class (default: 4)")
     one.add_argument("--out", default="demo.png", help="where the picture goes (default: demo.png)")
     one.add_argument("--seed", type=int, default=0, help="for the scenes and the random control")
-    commands.add_parser("doctor", help="versions, device, weights, and what is missing")
+    one.set_defaults(run=lambda a: demo(a.forget, a.method, a.subset, a.scenes, a.out, a.seed))
+    one = commands.add_parser("doctor", help="versions, device, weights, and what is missing")
+    one.set_defaults(run=lambda _: doctor())
     commands.add_parser("lab", help="JupyterLab on the notebooks; further arguments go to it")
     return parser
 

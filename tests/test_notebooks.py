@@ -22,7 +22,7 @@ from tools.nbval_close import WIDGET_MIME
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted(p for p in (ROOT / "notebooks").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
 LESSONS = [p for p in NOTEBOOKS if p.parent.name == "notebooks"]
-MAX_BYTES, MAX_BYTES_TOGETHER, MAX_LINES = 2**20, 4 * 2**20, 25
+MAX_BYTES, MAX_BYTES_TOGETHER, MAX_LINES = 2**20, 8 * 2**20, 25
 MIN_COMPARED = 5
 UNCHECKED = ("NBVAL_IGNORE_OUTPUT", "NBVAL_SKIP", "PYTEST_VALIDATE_IGNORE_OUTPUT")
 MACHINE_PATH = re.compile(r"(?<![\w.:/])(/(root|home|tmp|work|Users|private|var|opt|usr)/|[A-Z]:\\)")
