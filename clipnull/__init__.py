@@ -14,7 +14,7 @@ from clipnull.erasers import METHODS, Edit, build, consistent, nullspace, random
 from clipnull.evaluate import Evaluator, Report, drop_label, evaluate, protocol_score, sweep, sweep_sizes
 
 if TYPE_CHECKING:
-    from clipnull import datasets, exercises, models, plots, surgery, widgets
+    from clipnull import attacks, datasets, exercises, models, plots, surgery, widgets
     from clipnull.models import Clip, load
     from clipnull.surgery import fold, folded, unfold
 
@@ -26,6 +26,7 @@ __all__ = [
     "Edit",
     "Evaluator",
     "Report",
+    "attacks",
     "build",
     "consistent",
     "datasets",
@@ -50,7 +51,7 @@ __all__ = [
 ]
 
 _LAZY = {"Clip": "models", "load": "models", "fold": "surgery", "folded": "surgery", "unfold": "surgery"}
-_MODULES = {"datasets", "exercises", "models", "plots", "surgery", "widgets"}
+_MODULES = {"attacks", "datasets", "exercises", "models", "plots", "surgery", "widgets"}
 
 
 def __getattr__(name: str) -> Any:
