@@ -184,10 +184,11 @@ def test_auto_components_is_per_name_the_largest_that_loses_by_the_margin():
     assert len(set(info["components_used"])) > 1, "the choice differs from name to name"
 
 
-def test_solver_dials_agree_with_fresh_solves():
-    T_f, T_r = cone(3, 16, 12), cone(30, 16, 13)
+@pytest.mark.parametrize("k", [5, 30], ids=["fewer names than dimensions", "more"])
+def test_solver_dials_agree_with_fresh_solves(k):
+    T_f, T_r = cone(3, 16, 12), cone(k, 16, 13)
     solver, I = ConsistentSolver(T_f, T_r), torch.eye(16, dtype=F64)
-    for lam, mu in [(0.0, 5.0), (1.0, 0.0), (1e-3, 1e3), (1e4, 1e4)]:
+    for lam, mu in [(0.0, 5.0), (2.0, 5.0), (1.0, 0.0), (1e-3, 1e3), (1e4, 1e4), (3.0, 5.0)]:
         M = I + lam * T_f.T @ T_f + mu * T_r.T @ T_r
         assert torch.allclose(solver.right(lam, mu), lam * torch.linalg.solve(M, T_f.T), rtol=1e-6, atol=1e-8)
 
