@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import html
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+import mmap
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -22,8 +24,10 @@ from clipnull.erasers import METHODS, ConsistentSolver, Edit, build, consistent,
 
 __all__ = ["Evaluator", "Report", "Sweep", "drop_label", "evaluate", "protocol_score", "sweep", "sweep_sizes"]
 
-#: rows of Z scored at a time: the block of scores stays in cache, and n x C is never stored
+#: rows of Z scored at a time, so that n x C is never stored
 BLOCK = 2048
+#: rows of a memory-mapped Z read before their pages are given back
+MAPPED = 16 * BLOCK
 #: scores an `Evaluator` updates at a time: 1 MiB in float32, a block that fits a core's cache
 CACHED = 2**18
 
@@ -87,23 +91,16 @@ class Report:
     @property
     def per_class(self) -> list[dict[str, Any]]:
         """One row a class that has images: index, name, forgotten, images, before, after (fractions)."""
-        C = len(self.classes)
-        count = torch.bincount(self.labels, minlength=C)
-        right = [
-            torch.bincount(self.labels[p == self.labels], minlength=C)
+        C, forget = len(self.classes), set(self.forget)
+        images = torch.bincount(self.labels, minlength=C)
+        before, after = (
+            (torch.bincount(self.labels[p == self.labels], minlength=C) / images).tolist()
             for p in (self.predicted_before, self.predicted_after)
-        ]
+        )
         return [
-            dict(
-                index=c,
-                name=self.classes[c],
-                forgotten=c in self.forget,
-                images=int(count[c]),
-                before=float(right[0][c] / count[c]),
-                after=float(right[1][c] / count[c]),
-            )
-            for c in range(C)
-            if count[c]
+            dict(index=c, name=name, forgotten=c in forget, images=count, before=before[c], after=after[c])
+            for c, (name, count) in enumerate(zip(self.classes, images.tolist(), strict=True))
+            if count
         ]
 
     def destinations(self, k: int = 5) -> list[tuple[str, int]]:
@@ -159,16 +156,62 @@ def _inputs(
     Z: ArrayLike, T: ArrayLike, labels: ArrayLike, forget: Any, classes: Sequence[str] | None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[int], list[str]]:
     Z = _check.rows("Z", Z)
-    T = _check.rows("T", T, Z.shape[1], nonzero=True).to(Z)
-    labels = _check.labels("labels", labels, len(Z), len(T)).to(Z.device)
+    return Z, *_candidates(Z, T, labels, forget, classes)
+
+
+def _candidates(
+    Z: torch.Tensor | np.memmap, T: ArrayLike, labels: ArrayLike, forget: Any, classes: Sequence[str] | None
+) -> tuple[torch.Tensor, torch.Tensor, list[int], list[str]]:
+    T = _check.rows("T", T, Z.shape[1], nonzero=True)
+    T = T.to(Z) if isinstance(Z, torch.Tensor) else T.float()
+    labels = _check.labels("labels", labels, len(Z), len(T)).to(T.device)
     if classes is not None and len(classes) != len(T):
         raise ValueError(f"classes: got {len(classes)} names, want {len(T)}, one a row of T")
     index = _check.forget_set(forget, len(T), classes)
-    return Z, T, labels, index, list(classes) if classes is not None else [str(i) for i in range(len(T))]
+    return T, labels, index, list(classes) if classes is not None else [str(i) for i in range(len(T))]
 
 
-def _predict(score: Callable[[torch.Tensor], torch.Tensor], Z: torch.Tensor) -> torch.Tensor:
-    return torch.cat([score(z).argmax(1) for z in Z.split(BLOCK)])
+def _streamed(Z: ArrayLike) -> torch.Tensor | np.memmap:
+    """``Z`` checked, except that a memory-mapped file is left on disk: its blocks are checked as read."""
+    if isinstance(Z, np.memmap) and Z.ndim == 2 and Z.size and Z.dtype.kind == "f":
+        return Z
+    return _check.rows("Z", Z)
+
+
+def _blocks(Z: torch.Tensor | np.memmap) -> Iterator[torch.Tensor]:
+    """Blocks of rows; of a memory-mapped file at most `MAPPED` rows are resident at a time."""
+    if isinstance(Z, torch.Tensor):
+        yield from Z.split(BLOCK)
+        return
+    for i in range(0, len(Z), BLOCK):
+        yield _check.rows(f"Z[{i}:{i + BLOCK}]", np.array(Z[i : i + BLOCK], np.float32))
+        if (i + BLOCK) % MAPPED == 0:
+            _give_back(Z)
+
+
+def _give_back(Z: np.memmap) -> None:
+    """Drop the resident pages of a file mapped for reading; they can be read again."""
+    base: Any = Z
+    while base is not None and not isinstance(base, mmap.mmap):
+        base = getattr(base, "base", None)
+    if base is not None and Z.mode in ("r", "r+") and hasattr(mmap, "MADV_DONTNEED"):
+        base.madvise(mmap.MADV_DONTNEED)
+
+
+def _argmax(scores: torch.Tensor) -> torch.Tensor:
+    """Index of the largest entry of each row. NumPy's is several times faster than torch's on a CPU."""
+    if scores.device.type == "cpu" and scores.dtype in (torch.float32, torch.float64):
+        return torch.from_numpy(scores.numpy().argmax(1))
+    return scores.argmax(1)
+
+
+def _predict(
+    score: Callable[[torch.Tensor], Iterable[torch.Tensor]], Z: torch.Tensor | np.memmap
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Predictions [n] before and after, from the two score matrices that ``score`` yields for a block."""
+    blocks = [[_argmax(scores) for scores in score(z)] for z in _blocks(Z)]
+    before, after = (torch.cat(predictions) for predictions in zip(*blocks, strict=True))
+    return before, after
 
 
 def evaluate(
@@ -185,7 +228,8 @@ def evaluate(
     Parameters
     ----------
     Z : array [n, d]
-        Image embeddings.
+        Image embeddings. A memory-mapped array (``np.load(path, mmap_mode="r")``) is read block by
+        block and never held as a whole.
     T : array [C, d]
         Text embeddings of all the candidate classes, forgotten ones included.
     labels : array of int [n]
@@ -223,19 +267,22 @@ def evaluate(
     (1.0, 0.0, 1.0)
     """
     _check.one_of("side", side, ["image", "text", "both"])
-    Z, T, labels, index, names = _inputs(Z, T, labels, forget, classes)
-    if edit.dim != Z.shape[1]:
-        raise ValueError(f"edit: acts on {edit.dim} dimensions, want {Z.shape[1]} like Z")
+    Z = _streamed(Z)
+    T, labels, index, names = _candidates(Z, T, labels, forget, classes)
+    if edit.dim != T.shape[1]:
+        raise ValueError(f"edit: acts on {edit.dim} dimensions, want {T.shape[1]} like Z")
     after = F.normalize(edit.apply_text(T), dim=1) if side != "image" else T
     # Z W T'^T = Z T'^T - (Z L)(T' R)^T: the rank-m update of the scores
-    L, TR = edit.left.to(Z), (after @ edit.right.to(Z)).T
+    L, TR = edit.left.to(T), (after @ edit.right.to(T)).T
 
-    def score_after(z: torch.Tensor) -> torch.Tensor:
-        scores = z @ after.T
-        return scores if side == "text" else scores.addmm_(z @ L, TR, alpha=-1)
+    def score(z: torch.Tensor) -> Iterator[torch.Tensor]:
+        scores = z @ T.T
+        yield scores
+        if side != "image":
+            torch.mm(z, after.T, out=scores)
+        yield scores if side == "text" else scores.addmm_(z @ L, TR, alpha=-1)
 
-    before = _predict(lambda z: z @ T.T, Z)
-    return Report(names, index, labels, before, _predict(score_after, Z), _title(edit, side))
+    return Report(names, index, labels, *_predict(score, Z), _title(edit, side))
 
 
 class Evaluator:
@@ -260,7 +307,7 @@ class Evaluator:
     ) -> None:
         self.Z, self.T, self.labels, _, self.classes = _inputs(Z, T, labels, [0], classes)
         self.scores = self.Z @ self.T.T
-        self.predicted_before = self.scores.argmax(1)
+        self.predicted_before = _argmax(self.scores)
         rows = max(16, CACHED // len(self.T))
         self._blocks = [slice(i, i + rows) for i in range(0, len(self.Z), rows)]
         self._buffer = self.scores.new_empty(min(rows, len(self.Z)), len(self.T))
@@ -294,7 +341,7 @@ class Evaluator:
             torch.addmm(self.scores[rows], A[rows], B.T, alpha=-1, out=block)
             if scale is not None:
                 block.mul_(scale)
-            torch.argmax(block, 1, out=predicted[rows])
+            predicted[rows] = _argmax(block)
         return predicted
 
     def report(self, forget: Any, edit: Edit, side: str = "image") -> Report:
@@ -318,11 +365,16 @@ def drop_label(
 
     Parameters and errors as in `evaluate`.
     """
-    Z, T, labels, index, names = _inputs(Z, T, labels, forget, classes)
-    struck = torch.zeros(len(T), dtype=Z.dtype, device=Z.device)
-    struck[index] = -torch.inf
-    before = _predict(lambda z: z @ T.T, Z)
-    return Report(names, index, labels, before, _predict(lambda z: z @ T.T + struck, Z), "drop the label")
+    Z = _streamed(Z)
+    T, labels, index, names = _candidates(Z, T, labels, forget, classes)
+
+    def score(z: torch.Tensor) -> Iterator[torch.Tensor]:
+        scores = z @ T.T
+        yield scores
+        scores[:, index] = -torch.inf
+        yield scores
+
+    return Report(names, index, labels, *_predict(score, Z), "drop the label")
 
 
 # --- many reports --------------------------------------------------------------------------
