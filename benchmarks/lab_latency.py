@@ -8,51 +8,20 @@ predict the same. Prints the tables of benchmarks/README.md.
 
 from __future__ import annotations
 
-import argparse
-import os
-import platform
 import statistics
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
+from _timing import arguments, begin, milliseconds, spread, synthetic
 
 import clipnull as cn
 from clipnull.evaluate import BLOCK, Evaluator, Report
 
 
-def synthetic(n: int, C: int, d: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Unit pictures around the unit names of their class, names in a cone as CLIP's are."""
-    g = torch.Generator().manual_seed(0)
-    centre = F.normalize(torch.randn(d, generator=g), dim=0)
-    T = F.normalize(F.normalize(torch.randn(C, d, generator=g), dim=1) + 1.2 * centre, dim=1)
-    labels = torch.randint(C, (n,), generator=g)
-    Z = F.normalize(T[labels] + 1.5 * F.normalize(torch.randn(n, d, generator=g), dim=1), dim=1)
-    return Z, T, labels
-
-
 def read(report: Report) -> tuple[Any, ...]:
     """What the lab reads off a report: both accuracies, classes, destinations."""
     return (report.forget_after, report.retain_after, report.per_class, report.destinations(5))
-
-
-def milliseconds(*calls: Callable[[], Any], repeats: int) -> list[list[float]]:
-    """Times of each call, the calls taking turns, after one unmeasured turn."""
-    times: list[list[float]] = [[] for _ in calls]
-    for turn in range(repeats + 1):
-        for call, record in zip(calls, times, strict=True):
-            began = time.perf_counter()
-            call()
-            if turn:
-                record.append(1000 * (time.perf_counter() - began))
-    return times
-
-
-def spread(times: list[float]) -> str:
-    """Median and range."""
-    return f"{statistics.median(times):.0f} ({min(times):.0f}–{max(times):.0f})"
 
 
 def evaluation(n: int, C: int, d: int, ranks: list[int], repeats: int) -> None:
@@ -114,19 +83,11 @@ def redraw(repeats: int) -> None:
         print(f"| {label} | {' | '.join(cells)} |")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=15)
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = arguments(__doc__, repeats=15)
     parser.add_argument("--size", type=int, nargs=3, default=[50_000, 1_000, 512], metavar=("n", "C", "d"))
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 10, 50, 100])
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    print(
-        f"{platform.machine()}, {os.cpu_count()} logical cores, {options.threads} threads, "
-        f"Python {platform.python_version()}, torch {torch.__version__}; "
-        f"medians (range) of {options.repeats} turns\n"
-    )
+    options = begin(parser, argv)
     evaluation(*options.size, options.ranks, options.repeats)
     redraw(options.repeats)
 
