@@ -128,6 +128,10 @@ def test_the_model_card_is_measured():
 # --- the recipe ----------------------------------------------------------------------------
 
 
+def test_the_recipe_pins_its_artwork():
+    assert set(recipe.VERSIONS) == {*(f"@iconify-json/{style}" for style in recipe.STYLES), "emojibase-data"}
+
+
 def emoji(order, code, label, subgroup, group, tags):
     return dict(order=order, hexcode=code, label=label, group=group, subgroup=subgroup, tags=tags, version=1)
 

@@ -49,6 +49,18 @@ STYLES = {
     "fluent-emoji": ["shaded", "glossy", "modern"],
     "fluent-emoji-flat": ["flat", "simple", "modern"],
 }
+#: the artwork and names that the shipped weights were trained on
+VERSIONS = {
+    "@iconify-json/noto": "1.2.9",
+    "@iconify-json/noto-v1": "1.2.5",
+    "@iconify-json/openmoji": "1.2.29",
+    "@iconify-json/emojione": "1.2.3",
+    "@iconify-json/emojione-v1": "1.2.3",
+    "@iconify-json/fxemoji": "1.2.2",
+    "@iconify-json/fluent-emoji": "1.2.7",
+    "@iconify-json/fluent-emoji-flat": "1.2.6",
+    "emojibase-data": "17.0.0",
+}
 STYLED = ["a {s} drawing of a {}.", "a {s} emoji of a {}.", "a {s} picture of a {}."]
 #: sprites are drawn larger than the model's input so that zooming in stays sharp
 SPRITE, INPUT, CONTEXT = 96, 64, 24
@@ -82,12 +94,16 @@ STD = torch.tensor(OPENAI_DATASET_STD).view(1, 3, 1, 1)
 def fetch(folder: Path) -> None:
     """Download and unpack the npm packages into ``folder`` (skips what is there)."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in [*(f"@iconify-json/{s}" for s in STYLES), "emojibase-data"]:
+    for name, version in VERSIONS.items():
         target = folder / name.split("/")[-1]
         if target.exists():
             continue
         out = subprocess.run(
-            ["npm", "pack", "--silent", name], cwd=folder, check=True, capture_output=True, text=True
+            ["npm", "pack", "--silent", f"{name}@{version}"],
+            cwd=folder,
+            check=True,
+            capture_output=True,
+            text=True,
         ).stdout
         with tarfile.open(folder / out.strip().splitlines()[-1]) as tar:
             tar.extractall(target, filter="data")
