@@ -13,14 +13,17 @@ and h then has a column of ones.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
-from clipnull import _check
+from clipnull import _check, surgery
 from clipnull._check import ArrayLike
 from clipnull.erasers import METHODS, Edit, build
 
@@ -48,6 +51,7 @@ HIDDEN, EMBEDDING = "before the projection", "embedding"
 READERS: dict[str, str] = {
     "left": "share of the name in the span of L",
     "left, centred": "share of the name less the mean name in the span of L",
+    "either": "the larger of these two, for a reader who does not know the method",
     "right": "share of the name in the span of R",
 }
 
@@ -79,14 +83,14 @@ class Fingerprint:
     scores: dict[str, torch.Tensor]
     names: list[str]
 
-    def ranking(self, reader: str = "left") -> list[str]:
+    def ranking(self, reader: str = "either") -> list[str]:
         """Names by falling score; empty when nothing was edited."""
         _check.one_of("reader", reader, READERS)
         if not self.rank:
             return []
         return [self.names[i] for i in self.scores[reader].argsort(descending=True, stable=True).tolist()]
 
-    def place(self, name: str, reader: str = "left") -> int:
+    def place(self, name: str, reader: str = "either") -> int:
         """Where ``name`` comes in the ranking: 1 is first; the number of names when nothing was edited.
 
         Raises
@@ -171,12 +175,14 @@ def fingerprint(
     noise = 2 * eps * float(Q.double().norm())
     U, s, Vt = torch.linalg.svd(P.double() - Q.double(), full_matrices=False)
     rank = int((s > noise).sum())
-    read = torch.linalg.lstsq(P.double(), U[:, :rank], driver="gelsd").solution
+    read = torch.linalg.lstsq(P.double().cpu(), U[:, :rank].cpu(), driver="gelsd").solution.to(P.device)
     left, right = torch.linalg.qr(read).Q, Vt[:rank].T
     unit, centred = F.normalize(T, dim=1), F.normalize(T - T.mean(0), dim=1)
+    raw, less_mean = (unit @ left).norm(dim=1), (centred @ left).norm(dim=1)
     scores = {
-        "left": (unit @ left).norm(dim=1),
-        "left, centred": (centred @ left).norm(dim=1),
+        "left": raw,
+        "left, centred": less_mean,
+        "either": torch.maximum(raw, less_mean),
         "right": (unit @ right).norm(dim=1),
     }
     return Fingerprint(rank, s, noise, left, right, scores, names)
@@ -241,11 +247,12 @@ def fingerprint_rates(
 
 # --- 6: relearning -------------------------------------------------------------------------
 
-#: who learns in `relearning`: what is compared with what
+#: who learns in `relearning`, and with what
 ARMS: dict[str, str] = {
-    "edited": "the edited layer, the true name",
-    "un-edited": "the layer before the edit, the true name",
-    "never seen": "the layer before the edit, a made-up name",
+    "edited": "the edited layer, the class and its name",
+    "un-edited": "the layer before the edit, the class and its name",
+    "new name": "the layer before the edit, the class under a name that it never had",
+    "no class": "the layer before the edit, pictures of all other classes mixed under that name",
 }
 
 
@@ -272,7 +279,7 @@ class Relearned:
 
     @property
     def steps(self) -> int | None:
-        """Steps until recall first reached the goal; None if it did not."""
+        """Steps until recall reached the goal; None if it did not."""
         return next((i for i, r in enumerate(self.recall) if r >= self.goal), None)
 
 
@@ -286,8 +293,9 @@ def relearn(
     *,
     goal: float = 0.8,
     max_steps: int = 50,
-    lr: float = 1e-3,
+    lr: float = 3e-4,
     scale: float = 100.0,
+    others: int = 200,
     seed: int = 0,
 ) -> Relearned:
     """Bring a class back by a few gradient steps on the last layer, with k of its images.
@@ -307,7 +315,7 @@ def relearn(
     target : int
         The class to bring back.
     shots : int
-        k, taken at random from the images of the class; recall is measured on its other images.
+        k, taken from one half of the images of the class; recall is measured on the other half.
     goal : float
         Recall (fraction) at which the training stops.
     max_steps : int
@@ -315,6 +323,8 @@ def relearn(
         Of Adam: about the size of the change of a weight in one step.
     scale : float
         What cosines are multiplied by to make logits.
+    others : int
+        Images of other classes, taken at random, on which the accuracy is measured meanwhile.
     seed : int
         Which images.
 
@@ -325,13 +335,49 @@ def relearn(
     Raises
     ------
     ValueError
-        Bad arrays, an unknown class, or a class with no images left to measure on.
+        Bad arrays, an unknown class, fewer than 2 k images of it, or no image of another class.
 
     References
     ----------
     Ours; that a few samples bring a class back: arXiv 2506.01318.
     """
-    raise NotImplementedError
+    H = _check.rows("H", H).float()
+    P = _check.rows("weight", weight).to(H)
+    if P.shape[0] != H.shape[1]:
+        raise ValueError(f"weight: got {P.shape[0]} rows, want {H.shape[1]}, one a feature of H")
+    T = _check.rows("T", T, P.shape[1], nonzero=True).to(H)
+    y = _check.labels("labels", labels, len(H), len(T)).to(H.device)
+    (target,) = _check.class_indices("target", target, len(T))
+    generator = torch.Generator().manual_seed(seed)
+    own, rest = (_shuffled(mask, generator) for mask in (y == target, y != target))
+    half = len(own) // 2
+    if not 1 <= shots <= half:
+        raise ValueError(
+            f"shots: got {shots}, want 1 to {half}, half of the {len(own)} images of class {target}"
+        )
+    if len(rest) == 0:
+        raise ValueError("labels: every image is of the class to bring back, want others to measure on")
+    train, test, rest = own[:shots], own[half:], rest[:others]
+    P = P.clone().requires_grad_()
+    optimizer = torch.optim.Adam([P], lr=lr)
+    result, wanted = Relearned(shots, goal), y[train]
+    for step in range(max_steps + 1):
+        with torch.no_grad():
+            for rows, curve in ((test, result.recall), (rest, result.retain)):
+                curve.append(float((((H[rows] @ P) @ T.T).argmax(1) == y[rows]).double().mean()))
+        if result.recall[-1] >= goal or step == max_steps:
+            break
+        logits = scale * F.normalize(H[train] @ P, dim=1) @ T.T
+        optimizer.zero_grad()
+        F.cross_entropy(logits, wanted).backward()
+        optimizer.step()
+    return result
+
+
+def _shuffled(mask: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Positions of a mask in random order."""
+    index = mask.nonzero()[:, 0]
+    return index[torch.randperm(len(index), generator=generator).to(index.device)]
 
 
 def relearning(
@@ -347,18 +393,18 @@ def relearning(
     seed: int = 0,
     **options: Any,
 ) -> list[dict[str, Any]]:
-    """`relearn` against its controls: the un-edited layer, and a class whose name was never seen.
+    """`relearn` against its controls: the un-edited layer, a new name, and no class at all.
 
     Parameters
     ----------
     H, labels, weight, T
         As in `relearn`; ``weight`` is that of the un-edited model.
     edits : mapping of int to Edit
-        Class to bring back -> the edit that forgot it.
+        Class to bring back -> the image-side edit that forgot it.
     shots : sequence of int
-    made_up : array [d] or [k, d], optional
-        Embeddings of made-up words, which replace the name of the class in the arm "never seen"
-        (cycled through); default: random unit vectors, as close to the mean name as names are.
+    made_up : array [k, d], optional
+        Embeddings of made-up words: the names of the arms "new name" and "no class", cycled
+        through. Default: random directions, at the angle to the mean name that names have.
     arms : sequence of str
         Keys of `ARMS`.
     seed : int
@@ -368,11 +414,64 @@ def relearning(
     Returns
     -------
     list of dict
-        For each arm and k: arm, shots, steps (median over classes; infinite when most never came
-        back), back (fraction of classes that came back), recall_start, recall_end, retain_start,
+        For each arm and k: arm, shots, steps (median over classes; infinite when most did not come
+        back), back (fraction of classes that did), recall_start, recall_end, retain_start,
         retain_end (means, fractions).
+
+    Raises
+    ------
+    ValueError
+        As `relearn`; no edits; an unknown arm.
     """
-    raise NotImplementedError
+    H, T = _check.rows("H", H), _check.rows("T", T, nonzero=True)
+    P = _check.rows("weight", weight, T.shape[1])
+    y = _check.labels("labels", labels, len(H), len(T))
+    targets = _check.class_indices("edits", list(edits), len(T))
+    words = (
+        _made_up(T, len(targets), seed) if made_up is None else _check.rows("made_up", made_up, T.shape[1])
+    )
+    rows = []
+    for arm in arms:
+        _check.one_of("arm", arm, ARMS)
+        for k in shots:
+            runs = []
+            for i, c in enumerate(targets):
+                layer, names, X, classes = P, T, H, y
+                if arm == "edited":
+                    layer = edits[c].apply_image(P)
+                if arm in ("new name", "no class"):
+                    names = T.clone()
+                    names[c] = words[i % len(words)].to(T)
+                if arm == "no class":
+                    X, classes = _no_class(H, y, c, seed + i)
+                runs.append(relearn(X, classes, layer, names, c, k, seed=seed + i, **options))
+            steps = [math.inf if r.steps is None else r.steps for r in runs]
+            row = {"arm": arm, "shots": k, "steps": median(steps)}
+            row["back"] = sum(map(math.isfinite, steps)) / len(steps)
+            for name in ("recall", "retain"):
+                curves = [getattr(r, name) for r in runs]
+                row[f"{name}_start"] = sum(c[0] for c in curves) / len(curves)
+                row[f"{name}_end"] = sum(c[-1] for c in curves) / len(curves)
+            rows.append(row)
+    return rows
+
+
+def _made_up(T: torch.Tensor, n: int, seed: int) -> torch.Tensor:
+    """Random unit rows [n, d] with the cosine to the mean name that names have on average."""
+    mean = F.normalize(T.mean(0), dim=0)
+    cosine = float((F.normalize(T, dim=1) @ mean).mean())
+    u = torch.randn(n, T.shape[1], generator=torch.Generator().manual_seed(seed)).to(T)
+    across = F.normalize(u - (u @ mean)[:, None] * mean, dim=1)
+    return cosine * mean + math.sqrt(max(0.0, 1 - cosine**2)) * across
+
+
+def _no_class(H: torch.Tensor, y: torch.Tensor, c: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Features and labels without class c, its label given to as many random images of the others."""
+    keep = y != c
+    X, labels = H[keep], y[keep].clone()
+    generator = torch.Generator().manual_seed(seed)
+    labels[torch.randperm(len(labels), generator=generator)[: int((~keep).sum())]] = c
+    return X, labels
 
 
 # --- 8: where it lives ---------------------------------------------------------------------
@@ -415,16 +514,55 @@ def layers(clip: Any, images: Any, batch_size: int = 256) -> dict[str, torch.Ten
 
     Returns
     -------
-    dict of str to torch.Tensor [n, width]
-        The stages in order, averaged over positions; then "before the projection", H [n, w] with
-        a column of ones if the last layer has a bias; then "embedding", H P [n, d] of unit rows.
+    dict of str to torch.Tensor [n, width], float32 on the CPU
+        The stages in order, averaged over positions; "before the projection", H [n, w], with a
+        column of ones if the last layer has a bias; "embedding", H P [n, d] scaled to unit rows.
 
     Raises
     ------
     ValueError
-        A tower that clipnull does not know.
+        A tower that clipnull does not know; what ``embed_images`` raises.
     """
-    raise NotImplementedError
+    visual = clip.model.visual
+    found: dict[str, list[torch.Tensor]] = {}
+
+    def keep(name: str, pooled: bool) -> Callable[[Any, Any, Any], None]:
+        def hook(module: Any, inputs: Any, output: torch.Tensor) -> None:
+            x = output if pooled else _pooled(output, getattr(visual, "transformer", None))
+            found.setdefault(name, []).append(x.detach().float().cpu())
+
+        return hook
+
+    hooks = [stage.register_forward_hook(keep(name, False)) for name, stage in _stages(visual)]
+    hooks.append(visual.register_forward_hook(keep(HIDDEN, True)))
+    try:
+        with surgery.unprojected(clip):
+            clip.embed_images(images, batch_size=batch_size)
+    finally:
+        for handle in hooks:
+            handle.remove()
+    features = {name: torch.cat(chunks) for name, chunks in found.items()}
+    P = surgery.last_layer(clip)
+    if len(P) == features[HIDDEN].shape[1] + 1:
+        features[HIDDEN] = torch.cat([features[HIDDEN], torch.ones(len(features[HIDDEN]), 1)], 1)
+    return features | {EMBEDDING: F.normalize(features[HIDDEN] @ P, dim=1)}
+
+
+def _stages(visual: Any) -> list[tuple[str, Any]]:
+    """The blocks of a ViT, the stages of a ResNet, or the blocks or stages of a timm trunk."""
+    if hasattr(visual, "layer1"):
+        return [(f"stage {i}", getattr(visual, f"layer{i}")) for i in range(1, 5)]
+    trunk = getattr(visual, "trunk", None)
+    blocks: Iterable[Any] = getattr(getattr(visual, "transformer", None), "resblocks", ())
+    blocks = blocks or getattr(trunk, "blocks", ()) or getattr(trunk, "stages", ())
+    return [(f"block {i}", block) for i, block in enumerate(blocks, 1)]
+
+
+def _pooled(x: torch.Tensor, transformer: Any) -> torch.Tensor:
+    """Mean over the positions of a map [n, c, h, w] or of tokens [n, L, c] (or [L, n, c])."""
+    if x.ndim == 4:
+        return x.mean((2, 3))
+    return x.mean(1 if getattr(transformer, "batch_first", True) else 0)
 
 
 def layer_probe(
@@ -447,7 +585,7 @@ def layer_probe(
     forget : list of int or of str
         Whose recall is reported; names need ``classes``.
     folds : int
-        Of the cross-validation; every image is predicted by a probe that did not see it.
+        Of the cross-validation: every image is predicted by a probe that did not see it.
     seed : int
         Folds, and the shuffled labels of the control.
 
@@ -456,9 +594,55 @@ def layer_probe(
     list of LayerProbe
         One a layer.
 
+    Raises
+    ------
+    ValueError
+        Different layers before and after, bad arrays, an unknown class, a forgotten class with
+        fewer images than folds.
+
     Notes
     -----
     The probe is scikit-learn's ridge classifier over all classes on standardised features: linear,
     and fitted in closed form.
     """
-    raise NotImplementedError
+    if list(before) != list(after):
+        raise ValueError(f"after: has layers {list(after)}, want {list(before)} like before")
+    n = len(_check.rows("before", next(iter(before.values()))))
+    size = len(classes) if classes is not None else int(torch.as_tensor(labels).max()) + 1
+    y = _check.labels("labels", labels, n, size).cpu().numpy()
+    index = _check.class_indices("forget", forget, size, classes)
+    fewest = min(int((y == c).sum()) for c in index)
+    if not 2 <= folds <= fewest:
+        raise ValueError(
+            f"folds: got {folds}, want 2 to {fewest}, the images of the smallest forgotten class"
+        )
+    mine = np.isin(y, index)
+    shuffled = np.random.default_rng(seed).permutation(y)
+    probes = []
+    for layer in before:
+        b, a = (_check.rows(layer, side[layer]).cpu() for side in (before, after))
+        same = torch.equal(b, a)
+        recalled = _probe(b, y, folds, seed)[mine].mean()
+        probes.append(
+            LayerProbe(
+                layer,
+                b.shape[1],
+                float(recalled),
+                float(recalled if same else _probe(a, y, folds, seed)[mine].mean()),
+                float(_probe(b, shuffled, folds, seed)[np.isin(shuffled, index)].mean()),
+                same,
+            )
+        )
+    return probes
+
+
+def _probe(X: torch.Tensor, y: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """Which images [n] a cross-validated linear probe gets right."""
+    from sklearn.linear_model import RidgeClassifier
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    split = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    model = make_pipeline(StandardScaler(), RidgeClassifier(alpha=float(X.shape[1])))
+    return cross_val_predict(model, X.double().numpy(), y, cv=split) == y

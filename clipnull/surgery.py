@@ -33,7 +33,16 @@ from torch.nn.utils import parametrize
 from clipnull import _check
 from clipnull.erasers import Edit
 
-__all__ = ["embedding_dim", "fold", "folded", "folded_edits", "merged_state", "unfold"]
+__all__ = [
+    "embedding_dim",
+    "fold",
+    "folded",
+    "folded_edits",
+    "last_layer",
+    "merged_state",
+    "unfold",
+    "unprojected",
+]
 
 SIDES = ("image", "text")
 # attributes that a module carries while something is folded into it
@@ -252,6 +261,17 @@ class _Folded(nn.Module):
         return y.to(x.dtype)
 
 
+class _Bypass(nn.Module):
+    """Stands in for a projection from w features: the identity for its matrix, zero for its bias."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.new_zeros(self.width) if x.ndim == 1 else torch.eye(self.width).to(x)
+
+
 def _steps(module: Any, name: str) -> Any:
     """The parametrizations of a tensor, in the order in which they act; empty when it has none."""
     return module.parametrizations[name] if parametrize.is_parametrized(module, name) else ()
@@ -420,6 +440,60 @@ def folded_edits(clip: Any) -> list[tuple[str, Edit]]:
         module, name, _ = slot.tensors()[0]
         found += [(side, step.edit) for step in _steps(module, name) if isinstance(step, _Folded)]
     return found
+
+
+def last_layer(clip: Any, side: str = "image") -> torch.Tensor:
+    """The last layer of a tower as P [w, d], with the edits folded in now: features z = h P.
+
+    A bias is one more row; h then has a column of ones (`unprojected`, `clipnull.attacks.layers`).
+    A tower without a projection has the identity.
+
+    Returns
+    -------
+    torch.Tensor [w, d], float32 on the CPU
+
+    Raises
+    ------
+    ValueError
+        Not a model, or a tower that clipnull does not know.
+    """
+    slot = _slot(clip, _check.one_of("side", side, SIDES))
+    if slot.is_empty:
+        return torch.eye(slot.dim)
+    rows = []
+    for module, name, axis in slot.tensors():
+        x = getattr(module, name).detach().float().cpu()
+        rows.append(x.T if x.ndim == 2 and axis == 0 else x.reshape(-1, slot.dim))
+    return torch.cat(rows).contiguous()
+
+
+@contextlib.contextmanager
+def unprojected(clip: M, side: str = "image") -> Iterator[M]:
+    """``with unprojected(clip): ...`` - the tower ends before its last layer.
+
+    Inside, features are h [n, w], what the last layer gets; outside nothing has changed, folded
+    edits included. Parameters and errors as in `last_layer`.
+
+    Yields
+    ------
+    The same ``clip``.
+    """
+    slot = _slot(clip, _check.one_of("side", side, SIDES))
+    tensors = [] if slot.is_empty else slot.tensors()
+    # widths first: a stand-in changes what the layer looks like
+    width = next((getattr(m, name).shape[1 if axis == 0 else 0] for m, name, axis in tensors), 0)
+    for module, name, _ in tensors:
+        module.__dict__.setdefault(_ORDER, list(module._parameters))
+        parametrize.register_parametrization(module, name, _Bypass(width), unsafe=True)
+    try:
+        yield clip
+    finally:
+        for module, name, _ in tensors:
+            steps = _steps(module, name)
+            if len(steps) == 1:
+                _restore(module, name)
+            else:
+                del steps[len(steps) - 1]
 
 
 def merged_state(clip: Any) -> tuple[dict[str, torch.Tensor], dict[str, dict[str, Any]]]:
