@@ -27,7 +27,6 @@ import torch.nn.functional as F
 from clipnull import _check
 from clipnull._check import ArrayLike
 from clipnull.erasers import Edit, consistent, nullspace, random_subspace
-from clipnull.evaluate import drop_label, evaluate
 from clipnull.subspace import orthonormal_basis
 
 if TYPE_CHECKING:
@@ -45,6 +44,7 @@ __all__ = [
     "controls",
     "edited",
     "entropy",
+    "guarded",
     "knn",
     "leace",
     "linear_probe",
@@ -166,9 +166,11 @@ class AuditReport:
     def _repr_html_(self) -> str:
         def row(tag: str, cells: Sequence[str]) -> str:
             align = ["left", "right", "right", "right", "left", "left", "left"]
-            return "<tr>" + "".join(
-                f"<{tag} style='text-align:{a}'>{html.escape(c)}</{tag}>" for a, c in zip(align, cells, strict=True)
-            ) + "</tr>"  # fmt: skip
+            inner = (
+                f"<{tag} style='text-align:{a}'>{html.escape(c)}</{tag}>"
+                for a, c in zip(align, cells, strict=True)
+            )
+            return f"<tr>{''.join(inner)}</tr>"
 
         head = row("th", ["measurement", "before", "after", "control", "against", "what it means", "source"])
         body = "".join(row("td", [*r.cells(), r.against, r.means, r.source]) for r in self.rows)
@@ -181,21 +183,142 @@ class AuditReport:
 
 # --- what every measurement needs ----------------------------------------------------------
 
+#: rows scored at a time, so that n x C is never stored
+BLOCK = 2048
+
 
 def edited(Z: ArrayLike, edit: Eraser, normalize: bool = True) -> torch.Tensor:
-    """Image embeddings [n, d] after an edit, unit rows unless ``normalize`` is False."""
-    raise NotImplementedError
+    """Image embeddings after an edit.
+
+    Parameters
+    ----------
+    Z : array [n, d]
+    edit : Edit or callable
+        An edit is applied on the image side, Z W.
+    normalize : bool
+        Scale rows to unit length, as CLIP does after its last layer.
+
+    Returns
+    -------
+    torch.Tensor [n, d]
+
+    Raises
+    ------
+    ValueError
+        A callable that returns another shape, or NaN.
+    """
+    Z = _check.rows("Z", Z)
+    out = edit.apply_image(Z) if isinstance(edit, Edit) else _check.rows("edit(Z)", edit(Z), Z.shape[1])
+    if len(out) != len(Z):
+        raise ValueError(f"edit: returned {len(out)} rows for {len(Z)}, want as many")
+    return F.normalize(out, dim=1) if normalize else out
 
 
-def rebuild(edit: Edit, T_f: ArrayLike, T_r: ArrayLike) -> Edit:
-    """The same kind of edit, by its ``info``, for other names.
+def rebuild(edit: Eraser, T_f: ArrayLike, T_r: ArrayLike) -> Edit:
+    """The same kind of edit, with the parameters in its ``info``, for other names.
+
+    Parameters
+    ----------
+    edit : Edit
+        From `clipnull.nullspace`, `clipnull.consistent` or `clipnull.random_subspace`.
+    T_f, T_r : array [m, d], array [k, d]
+        Text embeddings to forget and to retain.
 
     Raises
     ------
     ValueError
         An edit that does not say how it was made, or was anchored at given embeddings.
+
+    Examples
+    --------
+    >>> import torch
+    >>> T = torch.eye(4)
+    >>> rebuild(nullspace(T[0], strength=0.5), T[1:2], T[2:])
+    Edit(dim=4, rank=1, method=partial, strength=0.5)
     """
-    raise NotImplementedError
+    info = edit.info if isinstance(edit, Edit) else {}
+    method, anchor = info.get("method"), info.get("anchor")
+    if method in ("nullspace", "partial"):
+        return nullspace(T_f, strength=info["strength"])
+    if method == "random":
+        T_f = _check.rows("T_f", T_f)
+        return random_subspace(T_f.shape[1], orthonormal_basis(T_f).shape[1], info["seed"], info["strength"])
+    if method == "ccup":
+        return consistent(T_f, T_r, info["lam"], info["mu"])
+    if method == "anchored" and anchor in ("mean", "coarse"):
+        p = info.get("components", 0)
+        return consistent(T_f, T_r, info["lam"], info["mu"], anchor, p)
+    raise ValueError(f"edit: cannot be made again from its info {info}; pass builder=(T_f, T_r) -> Edit")
+
+
+@dataclass(frozen=True)
+class _Case:
+    """Checked inputs."""
+
+    Z: torch.Tensor
+    T: torch.Tensor
+    y: torch.Tensor
+    forget: list[int]
+    classes: list[str]
+
+    @property
+    def retain(self) -> list[int]:
+        gone = set(self.forget)
+        return [c for c in range(len(self.T)) if c not in gone]
+
+    @property
+    def gone(self) -> torch.Tensor:
+        """Which images [n] are of a forgotten class."""
+        return torch.isin(self.y, torch.tensor(self.forget, device=self.y.device))
+
+    def recall(self, predicted: torch.Tensor) -> float:
+        """Share of the forgotten classes' images that are recognised."""
+        return _share((predicted == self.y)[self.gone])
+
+    def accuracy(self, predicted: torch.Tensor) -> float:
+        """Share of the other images that are recognised."""
+        return _share((predicted == self.y)[~self.gone])
+
+
+def _case(
+    Z: ArrayLike, T: ArrayLike, labels: ArrayLike, forget: Any, classes: Sequence[str] | None = None
+) -> _Case:
+    Z = _check.rows("Z", Z)
+    T = _check.rows("T", T, Z.shape[1], nonzero=True).to(Z)
+    if classes is not None and len(classes) != len(T):
+        raise ValueError(f"classes: got {len(classes)} names, want {len(T)}, one a row of T")
+    y = _check.labels("labels", labels, len(Z), len(T)).to(Z.device)
+    index = _check.forget_set(forget, len(T), classes)
+    if not bool(torch.isin(y, torch.tensor(index, device=y.device)).any()):
+        raise ValueError("labels: no image is of a forgotten class, want at least one")
+    return _Case(Z, T, y, index, list(classes) if classes else [str(i) for i in range(len(T))])
+
+
+def _share(mask: torch.Tensor) -> float:
+    return float(mask.double().mean()) if mask.numel() else math.nan
+
+
+def _zero_shot(X: torch.Tensor, T: torch.Tensor) -> torch.Tensor:
+    return torch.cat([(x @ T.T).argmax(1) for x in X.split(BLOCK)])
+
+
+def _control(case: _Case, edit: Eraser, seed: int) -> Edit:
+    """A random subspace of the edit's rank and strength."""
+    rank = edit.rank if isinstance(edit, Edit) else len(case.forget)
+    strength = edit.info.get("strength", 1.0) if isinstance(edit, Edit) else 1.0
+    return random_subspace(case.T.shape[1], max(1, rank), seed, strength)
+
+
+def _pc(x: float) -> str:
+    return "–" if math.isnan(x) else f"{100 * x:.1f}%"
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(torch.tensor(values, dtype=torch.float64).mean()) if len(values) else math.nan
+
+
+def _std(values: Sequence[float]) -> float:
+    return float(torch.tensor(values, dtype=torch.float64).std()) if len(values) > 1 else math.nan
 
 
 # --- 1 controls ----------------------------------------------------------------------------
@@ -223,15 +346,82 @@ def controls(
         Makes the edit from ``(T_f, T_r)``, for the shuffled names; by default `rebuild`.
     seeds : int
         Random subspaces, and draws of other names.
+    seed : int
 
     Returns
     -------
     list of Measurement
         "forgotten, zero-shot" (control: random subspaces of the same rank), "forgotten, other
-        names" (control: the edit built from as many names of other classes), "retained,
-        zero-shot" (control: dropping the label). ``details``: the control's values over seeds.
+        names" (control: the edit built from as many names of other classes; left out when it can
+        not be built), "retained, zero-shot" (control: dropping the label). ``details["values"]``:
+        the control's values over seeds; of "retained", ``details["random"]``.
+
+    Raises
+    ------
+    ValueError
+        Bad arrays, an unknown class, no image of a forgotten class.
     """
-    raise NotImplementedError
+    case = _case(Z, T, labels, forget, classes)
+    before, after = (_zero_shot(X, case.T) for X in (case.Z, edited(case.Z, edit)))
+    b, a = case.recall(before), case.recall(after)
+    kept = case.accuracy(before), case.accuracy(after)
+
+    drawn = [_zero_shot(edited(case.Z, _control(case, edit, seed + i)), case.T) for i in range(seeds)]
+    random = [case.recall(p) for p in drawn]
+    rows = [
+        Measurement(
+            "forgotten, zero-shot", b, a, _mean(random), "random subspaces of the same rank",
+            _against(b, a, random, "random subspaces of the same rank"), "2407.07485; control ours",
+            spread=_std(random), details=dict(values=random),
+        )
+    ]  # fmt: skip
+    with contextlib.suppress(ValueError):
+        others = [case.recall(p) for p in _shuffled(case, edit, builder, seeds, seed)]
+        rows.append(
+            Measurement(
+                "forgotten, other names", b, a, _mean(others), "the edit built from other classes' names",
+                _against(b, a, others, "edits built from other names"), spread=_std(others),
+                details=dict(values=others),
+            )
+        )  # fmt: skip
+    struck = case.T.new_zeros(len(case.T))
+    struck[case.forget] = -torch.inf
+    dropped = torch.cat([(z @ case.T.T + struck).argmax(1) for z in case.Z.split(BLOCK)])
+    free = case.accuracy(dropped)
+    cost = 100 * (kept[1] - kept[0])
+    rows.append(
+        Measurement(
+            "retained, zero-shot", *kept, free, "dropping the label",
+            f"The edit changes accuracy on the other classes by {cost:+.1f} points; striking the name off "
+            f"the candidates, by {100 * (free - kept[0]):+.1f}, and that edits nothing.",
+            "2407.07485", details=dict(random=[case.accuracy(p) for p in drawn]),
+        )
+    )  # fmt: skip
+    return rows
+
+
+def _shuffled(
+    case: _Case, edit: Eraser, builder: Builder | None, seeds: int, seed: int
+) -> Iterator[torch.Tensor]:
+    """Predictions after edits of the same kind that forget other classes, drawn at random."""
+    g = torch.Generator().manual_seed(seed)
+    m = min(len(case.forget), len(case.retain) - 1)
+    for _ in range(seeds):
+        order = torch.randperm(len(case.retain), generator=g)[:m].tolist()
+        picked = {case.retain[i] for i in order}
+        T_f, T_r = case.T[sorted(picked)], case.T[[c for c in range(len(case.T)) if c not in picked]]
+        other = builder(T_f, T_r) if builder else rebuild(edit, T_f, T_r)
+        yield _zero_shot(edited(case.Z, other), case.T)
+
+
+def _against(before: float, after: float, values: Sequence[float], what: str) -> str:
+    if not before:
+        return "The model recognised none of these images to begin with, so there was nothing to forget."
+    if after >= before:
+        return f"Nothing was forgotten: recall goes from {_pc(before)} to {_pc(after)}."
+    if after < min(values):
+        return f"The names' own directions do it: {len(values)} {what} leave at least {_pc(min(values))}."
+    return f"No effect to speak of: some {what} leave {_pc(min(values))} or less too."
 
 
 # --- 2 collateral --------------------------------------------------------------------------
@@ -245,6 +435,7 @@ def collateral(
     edit: Eraser,
     categories: Sequence[str] | None = None,
     nearest: int = 5,
+    seeds: int = 5,
     seed: int = 0,
     classes: Sequence[str] | None = None,
 ) -> list[Measurement]:
@@ -252,30 +443,152 @@ def collateral(
 
     Parameters
     ----------
+    Z, T, labels, forget, classes
+        As in `clipnull.evaluate`.
+    edit : Edit or callable
     categories : list of str [C], optional
-        Coarser classes; without them the same-category line is left out.
+        Coarser classes; without them the line "same category" is left out.
     nearest : int
-        Classes counted as near; as many of the farthest are far.
+        Retained classes (that have images) counted as near; as many of the farthest are far.
+    seeds, seed : int
+        Random subspaces of the control.
 
     Returns
     -------
     list of Measurement
-        "nearest names", "same category", "far names", "next to the boundary": accuracy, control a
-        random subspace of the same rank. ``details`` of the first: similarity [R], change [R],
-        index [R], spearman.
+        "nearest names", "same category", "far names": accuracy on their images; control: random
+        subspaces of the same rank. "next to the boundary": of the retained images that were right
+        with a forgotten class as runner-up, the share still right; control: the other right ones.
+        ``details`` of the first: index, similarity and change [R] of each retained class, and
+        ``spearman``, their rank correlation.
+
+    Notes
+    -----
+    The similarity of a name t to the forget subspace is ||U^T t|| / ||t||, the cosine of t with
+    its projection on the span of the forgotten names, U its orthonormal basis.
+
+    Raises
+    ------
+    ValueError
+        As `controls`; ``categories`` of another length.
+
+    References
+    ----------
+    Over-unlearning near the forget set: arXiv 2506.01318. Groups and correlation are ours.
     """
-    raise NotImplementedError
+    from scipy.stats import spearmanr  # scikit-learn brings scipy
+
+    case = _case(Z, T, labels, forget, classes)
+    if categories is not None and len(categories) != len(case.T):
+        raise ValueError(f"categories: got {len(categories)}, want {len(case.T)}, one a class")
+    before, after = (_zero_shot(X, case.T) for X in (case.Z, edited(case.Z, edit)))
+    drawn = [_zero_shot(edited(case.Z, _control(case, edit, seed + i)), case.T) for i in range(seeds)]
+    U = orthonormal_basis(case.T[case.forget]).to(case.T)
+    near = (F.normalize(case.T, dim=1) @ U).norm(dim=1)
+    index = torch.tensor([c for c in case.retain if bool((case.y == c).any())])
+    index = index[torch.argsort(near[index], descending=True, stable=True)]
+    change = torch.tensor(
+        [_share((after == c)[case.y == c]) - _share((before == c)[case.y == c]) for c in index]
+    )
+    rho = float(spearmanr(near[index], change).statistic) if len(index) > 2 and change.std() > 0 else math.nan
+    groups = {"nearest names": index[:nearest], "far names": index[nearest:][-nearest:]}
+    own = set() if categories is None else {categories[c] for c in case.forget} - {""}
+    if own and categories is not None:
+        groups["same category"] = torch.tensor([c for c in index.tolist() if categories[c] in own])
+    details = dict(index=index, similarity=near[index], change=change, spearman=rho)
+
+    rows = []
+    for name, members in groups.items():
+        if not len(members):
+            continue
+        mask = torch.isin(case.y, members)
+        b, a, *c = (_share((p == case.y)[mask]) for p in (before, after, *drawn))
+        rows.append(
+            Measurement(
+                name, b, a, _mean(c), "random subspaces of the same rank",
+                _cost(name, members, case, b, a, c, rho),
+                "2506.01318" if name == "nearest names" else "ours", spread=_std(c),
+                details=details if name == "nearest names" else dict(index=members),
+            )
+        )  # fmt: skip
+    return [*rows, _boundary(case, before, after)]
+
+
+def _cost(
+    name: str, members: torch.Tensor, case: _Case, b: float, a: float, c: Sequence[float], rho: float
+) -> str:
+    who = ", ".join(case.classes[i] for i in members[:3].tolist()) + (", …" if len(members) > 3 else "")
+    verdict = "more than by any random subspace" if a < min(c) else "no more than random subspaces do"
+    said = f"{len(members)} classes ({who}) change by {100 * (a - b):+.1f} points, {verdict}."
+    if name == "nearest names" and not math.isnan(rho):
+        said += f" Over all retained classes, similarity and change have rank correlation {rho:+.2f}."
+    return said
+
+
+def _boundary(case: _Case, before: torch.Tensor, after: torch.Tensor) -> Measurement:
+    scores = torch.cat([(z @ case.T.T).topk(2, dim=1).indices for z in case.Z.split(BLOCK)])
+    right = (before == case.y) & ~case.gone
+    beside = right & torch.isin(scores[:, 1], torch.tensor(case.forget, device=scores.device))
+    a, c = _share((after == case.y)[beside]), _share((after == case.y)[right & ~beside])
+    n = int(beside.sum())
+    if not n:
+        means = "No image of a retained class had a forgotten one as its runner-up."
+    else:
+        worse = "more often than" if a < c else "no more often than"
+        means = f"Of {n} such images {n - round(a * n)} are lost, {worse} images away from the boundary."
+    return Measurement(
+        "next to the boundary", 1.0 if n else math.nan, a, c, "right images elsewhere", means, "2506.01318",
+        details=dict(images=beside.nonzero()[:, 0]),
+    )  # fmt: skip
 
 
 # --- 3 other words -------------------------------------------------------------------------
 
+#: prompts that no lesson builds its names from
+TEMPLATES = ["this is a {}.", "a sketch of one {} on paper", "look, a {}!", "{}, icon", "the {} I saw"]
 
-def word_forms(name: str, keywords: Sequence[str] = (), category: str = "") -> dict[str, list[str]]:
-    """Other ways to say a name: kind -> texts.
 
-    Kinds: keyword, plural, article, misspelling, category, description.
+def word_forms(
+    name: str, keywords: Sequence[str] = (), categories: Sequence[str] = ()
+) -> dict[str, list[str]]:
+    """Other ways to say a name, by simple English rules.
+
+    Parameters
+    ----------
+    name : str
+    keywords : list of str
+        Synonyms and related words.
+    categories : list of str
+        Coarser classes; ``"animal-mammal"`` gives two words.
+
+    Returns
+    -------
+    dict of str to list of str
+        plural, article, misspelling, keyword, category, description (the keywords in one phrase);
+        kinds that have no text are left out.
+
+    Examples
+    --------
+    >>> word_forms("fox", ["red", "vixen"], ["animal-mammal"])["plural"]
+    ['foxes']
     """
-    raise NotImplementedError
+    end = ("s", "x", "z", "ch", "sh")
+    if name.endswith("y") and name[-2:-1] not in "aeiou":
+        plural = name[:-1] + "ies"
+    else:
+        plural = name + ("es" if name.endswith(end) else "s")
+    i = len(name) // 2  # the middle: first letters matter most to a reader and to a tokenizer
+    keys = [k for k in dict.fromkeys(keywords) if k.lower() != name.lower()]
+    forms = {
+        "plural": [plural],
+        "article": [f"the {name}", f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"],
+        "misspelling": [name[:i] + name[i + 1 :], name[:i] + name[i : i + 1] + name[i:],
+                        name[: i - 1] + name[i : i + 1] + name[i - 1 : i] + name[i + 1 :]],
+        "keyword": keys,
+        "category": list(dict.fromkeys(w for c in categories for w in c.split("-") if w)),
+        "description": [f"something with {', '.join(keys[:-1])} and {keys[-1]}"] if len(keys) > 1 else [],
+    }  # fmt: skip
+    return {k: [w for w in dict.fromkeys(v) if w and w != name] for k, v in forms.items() if any(v)}
 
 
 def other_words(
@@ -294,20 +607,83 @@ def other_words(
 
     Parameters
     ----------
+    Z, T, labels, forget
+        As in `clipnull.evaluate`.
+    edit : Edit or callable
     words : array [k, d]
         Embeddings of the other words.
     owner : array of int [k]
         The forgotten class that each of them stands for.
     kinds, texts : list of str [k], optional
+        What sort of word it is, and the word.
+    seed : int
+        Of the control.
 
     Returns
     -------
     list of Measurement
         One line a kind: recall of the owner's images when the word takes the place of its name
         among the candidates, mean over words. Control: a random subspace of the same rank.
-        ``details``: text, kind, owner, cosine with the name, before, after, control, word by word.
+        ``details``: texts, owner, cosine (with the name), before, after, control, word by word.
+
+    Raises
+    ------
+    ValueError
+        As `controls`; an owner that is not forgotten, lists of another length.
+
+    References
+    ----------
+    Prompt variants reactivate what was erased: arXiv 2605.26992. The measurement is ours.
     """
-    raise NotImplementedError
+    case = _case(Z, T, labels, forget)
+    W, who = _words(case, words, owner)
+    kinds = list(kinds) if kinds is not None else ["word"] * len(W)
+    texts = list(texts) if texts is not None else [f"word {i}" for i in range(len(W))]
+    if not len(kinds) == len(texts) == len(W):
+        raise ValueError(f"kinds, texts: got {len(kinds)} and {len(texts)}, want {len(W)}, one a word")
+    sets = [case.Z, edited(case.Z, edit), edited(case.Z, _control(case, edit, seed))]
+    before, after, control = (_recall_by(case, X, W, who) for X in sets)
+    cosine = (F.normalize(W, dim=1) * F.normalize(case.T[who], dim=1)).sum(1)
+    named = case.recall(_zero_shot(case.Z, case.T))
+    rows = []
+    for kind in dict.fromkeys(kinds):
+        pick = torch.tensor([i for i, k in enumerate(kinds) if k == kind])
+        b, a, c = (_mean(x[pick].tolist()) for x in (before, after, control))
+        best = int(pick[after[pick].argmax()])
+        back = int((after[pick] >= 0.5 * max(named, 1e-9)).sum())
+        said = f"{back} of {len(pick)} bring back at least half of what the name had ({_pc(named)})"
+        if after[best] > 0:
+            said += f"; the best is {texts[best]!r}, {_pc(float(after[best]))}"
+        if b == 0:
+            said = "The model did not know the class by these words before either"
+        rows.append(
+            Measurement(
+                f"other words: {kind}", b, a, c, "a random subspace of the same rank",
+                said + ".", "2605.26992",
+                details=dict(texts=[texts[i] for i in pick], owner=who[pick], cosine=cosine[pick],
+                             before=before[pick], after=after[pick], control=control[pick]),
+            )
+        )  # fmt: skip
+    return rows
+
+
+def _words(case: _Case, words: ArrayLike, owner: ArrayLike) -> tuple[torch.Tensor, torch.Tensor]:
+    W = _check.rows("words", words, case.T.shape[1], nonzero=True).to(case.T)
+    who = _check.labels("owner", owner, len(W), len(case.T))
+    if strangers := sorted(set(who.tolist()) - set(case.forget)):
+        raise ValueError(f"owner: classes {strangers} are not forgotten, want classes of the forget set")
+    return W, who
+
+
+def _recall_by(case: _Case, X: torch.Tensor, W: torch.Tensor, who: torch.Tensor) -> torch.Tensor:
+    """Recall [k] of the owner's images when each word of ``W`` replaces the owner's name."""
+    out = torch.zeros(len(W), dtype=torch.float64)
+    for c in who.unique().tolist():
+        x, mine = X[case.y == c], (who == c).nonzero()[:, 0]
+        scores = x @ case.T.T
+        scores[:, c] = -torch.inf
+        out[mine] = ((x @ W[mine].T) > scores.amax(1, keepdim=True)).double().mean(0).cpu()
+    return out
 
 
 def span_names(
@@ -321,40 +697,208 @@ def span_names(
     counts: Sequence[int] = (0, 1, 2, 4, 8),
     seed: int = 0,
 ) -> list[dict[str, float]]:
-    """The cure for other words, and its price: span more names.
+    """The cure for other words, and its price: an edit that spans more names.
+
+    Parameters
+    ----------
+    Z, T, labels, forget
+        As in `clipnull.evaluate`.
+    words, owner
+        As in `other_words`. A random half of each class's words may be spanned; the others are
+        never spanned, so that they show whether the cure reaches words nobody thought of.
+    builder : callable, optional
+        ``(T_f, T_r) -> Edit``; by default the nullspace projector.
+    counts : sequence of int
+        Words added to the name of each class.
+    seed : int
+        Which half, in which order.
 
     Returns
     -------
     list of dict
-        For each number of added names a class: added, rank, by_name, by_spanned, by_unseen
-        (recall), retain (accuracy on the others).
+        For each count: added, rank, by_name, by_spannable, by_unseen (recall of the forgotten
+        classes' images by their name, by words of the first half, by words of the other half),
+        retain (accuracy on the others).
     """
-    raise NotImplementedError
+    case = _case(Z, T, labels, forget)
+    W, who = _words(case, words, owner)
+    g = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(W), generator=g)
+    # every class's words in the shuffled order: even places may be spanned, odd ones never are
+    of_class = {c: [i for i in order.tolist() if int(who[i]) == c] for c in case.forget}
+    first = {c: ids[::2] for c, ids in of_class.items()}
+    halves = [[i for ids in of_class.values() for i in ids[start::2]] for start in (0, 1)]
+    rows = []
+    for count in counts:
+        added = [i for ids in first.values() for i in ids[:count]]
+        T_f, T_r = torch.cat([case.T[case.forget], W[added]]), case.T[case.retain]
+        edit = builder(T_f, T_r) if builder else nullspace(T_f)
+        X = edited(case.Z, edit)
+        by = [_mean(_recall_by(case, X, W[half], who[half]).tolist()) for half in halves]
+        predicted = _zero_shot(X, case.T)
+        rows.append(
+            dict(added=count, rank=edit.rank, by_name=case.recall(predicted), by_spannable=by[0],
+                 by_unseen=by[1], retain=case.accuracy(predicted))
+        )  # fmt: skip
+    return rows
 
 
 # --- 4 other readers -----------------------------------------------------------------------
 
 
+def _readable(X: ArrayLike, labels: ArrayLike) -> tuple[torch.Tensor, torch.Tensor]:
+    X = _check.rows("X", X)
+    y = torch.as_tensor(labels)
+    return X, _check.labels("labels", y, len(X), int(y.max()) + 1 if y.numel() else 1)
+
+
 def linear_probe(
     X: ArrayLike, labels: ArrayLike, folds: int = 4, C: float = 100.0, balanced: bool = False, seed: int = 0
 ) -> torch.Tensor:
-    """Cross-validated predictions [n] of a logistic regression on embeddings ``X [n, d]``."""
-    raise NotImplementedError
+    """Cross-validated predictions of a linear probe, scikit-learn's logistic regression.
+
+    Parameters
+    ----------
+    X : array [n, d]
+        Embeddings, read as they are. Do not standardise them: that would amplify the rounding
+        that an erased direction leaves behind until a probe can read it.
+    labels : array of int [n]
+    folds : int
+        Each image is predicted by a probe fitted without its fold.
+    C : float
+        Inverse strength of the L2 penalty.
+    balanced : bool
+        Weigh classes equally, for yes-or-no questions about a rare class.
+    seed : int
+        Of the folds.
+
+    Returns
+    -------
+    torch.Tensor [n]
+
+    Raises
+    ------
+    ValueError
+        Bad arrays, one class only, no class with as many images as folds.
+
+    References
+    ----------
+    A linear probe recovers what was unlearned: arXiv 2604.08271.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+    X, y = _readable(X, labels)
+    counts = torch.bincount(y)
+    if int((counts > 0).sum()) < 2 or int(counts.max()) < folds:
+        raise ValueError(f"labels: want two classes or more, with {folds} images, one a fold")
+    probe = LogisticRegression(C=C, class_weight="balanced" if balanced else None, max_iter=100, tol=1e-3)
+    split = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        # 100 steps rank classes well enough; a rare class may have fewer images than folds
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        predicted = cross_val_predict(probe, X.double().cpu().numpy(), y.cpu().numpy(), cv=split)
+    return torch.as_tensor(predicted)
+
+
+def _neighbours(X: torch.Tensor, k: int) -> torch.Tensor:
+    """Indices [n, k] of the nearest other rows by cosine, nearest first."""
+    from sklearn.neighbors import NearestNeighbors
+
+    unit = F.normalize(X.float(), dim=1).cpu().numpy()
+    return torch.as_tensor(NearestNeighbors(n_neighbors=k).fit(unit).kneighbors(return_distance=False))
 
 
 def knn(X: ArrayLike, labels: ArrayLike, k: int = 5) -> torch.Tensor:
-    """Majority vote [n] of the ``k`` nearest other images (cosine)."""
-    raise NotImplementedError
+    """Vote of the nearest other images.
+
+    Parameters
+    ----------
+    X : array [n, d]
+    labels : array of int [n]
+    k : int
+        Neighbours by cosine; a tie goes to the class of the nearer ones.
+
+    Returns
+    -------
+    torch.Tensor [n]
+
+    Raises
+    ------
+    ValueError
+        Bad arrays, ``k`` not in 1 … n − 1.
+    """
+    X, y = _readable(X, labels)
+    if not 1 <= k < len(X):
+        raise ValueError(f"k: got {k}, want 1 to {len(X) - 1} for {len(X)} images")
+    votes = torch.zeros(len(X), int(y.max()) + 1)
+    weights = 1 + 1e-3 / torch.arange(1, k + 1)
+    return votes.scatter_add_(1, y[_neighbours(X, k)], weights.expand(len(X), k)).argmax(1)
 
 
 def retrieval(X: ArrayLike, labels: ArrayLike, queries: ArrayLike, k: int | None = None) -> torch.Tensor:
-    """Precision at k [q] of image-to-image search: share of the nearest k of the query's class."""
-    raise NotImplementedError
+    """Precision at k of image-to-image search.
+
+    Parameters
+    ----------
+    X : array [n, d]
+    labels : array of int [n]
+    queries : array of int [q]
+        Rows that search among all the others, by cosine.
+    k : int, optional
+        By default, for each query, the number of other images of its class.
+
+    Returns
+    -------
+    torch.Tensor [q], float64
+        Share of the k nearest that are of the query's class; NaN for a class with one image.
+    """
+    X, y = _readable(X, labels)
+    ask = _check.labels("queries", queries, len(torch.as_tensor(queries)), len(X))
+    unit, out = F.normalize(X, dim=1), []
+    for i in ask.tolist():
+        scores = unit @ unit[i]
+        scores[i] = -torch.inf
+        n = int((y == y[i]).sum()) - 1 if k is None else k
+        out.append(_share((y == y[i])[scores.topk(n).indices]) if n else math.nan)
+    return torch.tensor(out, dtype=torch.float64)
 
 
 def prototypes(X: ArrayLike, labels: ArrayLike, k: int = 1, draws: int = 10, seed: int = 0) -> torch.Tensor:
-    """Predictions [draws, n] by the nearest class mean of ``k`` labelled images; -1 for those."""
-    raise NotImplementedError
+    """Predictions by the nearest class prototype, the mean of ``k`` labelled images.
+
+    Parameters
+    ----------
+    X : array [n, d]
+    labels : array of int [n]
+    k : int
+        Labelled images a class, drawn at random; classes with k images or fewer give all but one.
+    draws, seed : int
+
+    Returns
+    -------
+    torch.Tensor [draws, n]
+        Predicted class; -1 for the images that the prototypes were made of.
+
+    References
+    ----------
+    Prototypical relearning from a few samples: arXiv 2506.01318.
+    """
+    X, y = _readable(X, labels)
+    k = int(_check.number("k", k, 1, len(X)))
+    X, present = F.normalize(X, dim=1), y.unique()
+    g = torch.Generator().manual_seed(seed)
+    out = torch.full((draws, len(X)), -1)
+    for predicted in out:
+        order = torch.randperm(len(X), generator=g)
+        of_class = [order[y[order] == c] for c in present]
+        support = [rows[: max(1, min(k, len(rows) - 1))] for rows in of_class]
+        P = F.normalize(torch.stack([X[rows].mean(0) for rows in support]), dim=1)
+        predicted[:] = present[_zero_shot(X, P)]
+        predicted[torch.cat(support)] = -1
+    return out
 
 
 def readers(
@@ -369,12 +913,98 @@ def readers(
 ) -> list[Measurement]:
     """Other readers of the same features: probes, neighbours, retrieval, prototypes.
 
+    Parameters
+    ----------
+    Z : array [n, d]
+    labels : array of int [n]
+    forget : list of int
+    edit : Edit or callable
+    shots : sequence of int
+        k of the prototypes; those that leave a forgotten class no image to test on are left out.
+    draws : int
+        Choices of the k images.
+    folds, seed : int
+        Of the cross-validation.
+
     Returns
     -------
     list of Measurement
-        Recall on the forgotten classes' images. Control: chance.
+        "linear probe", "k nearest images", "prototypes, k = …": recall on the forgotten classes'
+        images, control 1 / C. "linear probe, yes or no": balanced accuracy of "is it forgotten?",
+        control 50%. "image search": precision at k, control the share of such images.
+
+    Raises
+    ------
+    ValueError
+        Bad arrays; a forgotten class with fewer than two images.
+
+    References
+    ----------
+    Linear probe: arXiv 2604.08271. Prototypes: arXiv 2506.01318.
     """
-    raise NotImplementedError
+    Z, y = _readable(Z, labels)
+    index = _check.forget_set(forget, int(y.max()) + 1)
+    gone, C = torch.isin(y, torch.tensor(index)), len(y.unique())
+    fewest = min(int((y == c).sum()) for c in index)
+    if fewest < 2:
+        raise ValueError(
+            "labels: a forgotten class has fewer than 2 images, want one to learn from and one to test"
+        )
+    folds, k, d = min(folds, fewest), min(5, fewest), Z.shape[1]
+    sets = [Z, edited(Z, edit)]
+
+    def recall(predicted: torch.Tensor) -> float:
+        return _share((predicted == y)[gone])
+
+    b, a = (recall(linear_probe(X, y, folds, seed=seed)) for X in sets)
+    rank = edit.rank if isinstance(edit, Edit) else len(index)
+    why = f"The edit takes {rank} of {d} directions; a probe may use any of the other {d - rank}."
+    rows = [
+        Measurement("linear probe", b, a, 1 / C, "chance", f"{_survives(b, a, 1 / C)} {why}", "2604.08271")
+    ]
+
+    answers = [linear_probe(X, gone.long(), folds, balanced=True, seed=seed).bool() for X in sets]
+    b, a = ((_share(p[gone]) + _share(~p[~gone])) / 2 for p in answers)
+    rows.append(
+        Measurement("linear probe, yes or no", b, a, 0.5, "chance", _survives(b, a, 0.5), "2604.08271")
+    )
+    b, a = (recall(knn(X, y, k)) for X in sets)
+    rows.append(
+        Measurement("nearest images", b, a, 1 / C, "chance", f"{_survives(b, a, 1 / C)} ({k} neighbours.)")
+    )
+
+    queries = gone.nonzero()[:, 0]
+    b, a = (_mean(retrieval(X, y, queries).tolist()) for X in sets)
+    chance = _mean([(int((y == y[i]).sum()) - 1) / (len(y) - 1) for i in queries])
+    rows.append(Measurement("image search", b, a, chance, "chance", _survives(b, a, chance)))
+
+    for k in shots:
+        if k >= fewest:
+            continue
+        b, a = (_prototype_recall(X, y, gone, k, draws, seed) for X in sets)
+        means = _survives(b, a, 1 / C)
+        rows.append(Measurement(f"prototypes, k = {k}", b, a, 1 / C, "chance", means, "2506.01318"))
+    return rows
+
+
+def _prototype_recall(
+    X: torch.Tensor, y: torch.Tensor, gone: torch.Tensor, k: int, draws: int, seed: int
+) -> float:
+    predicted = prototypes(X, y, k, draws, seed)
+    asked = (predicted >= 0) & gone
+    return _share((predicted == y)[asked])
+
+
+def _survives(before: float, after: float, chance: float) -> str:
+    """How much of what a reader found above chance is still found."""
+    if before <= chance:
+        return f"This reader found nothing before ({_pc(before)}, chance {_pc(chance)})."
+    left = (after - chance) / (before - chance)
+    if left <= 0.05:
+        return f"Gone: no better than chance ({_pc(chance)})."
+    if left >= 0.95:
+        return "Nothing is gone for this reader."
+    return f"{100 * left:.0f}% of what it found above chance is still there."
 
 
 def span_prototypes(
@@ -382,62 +1012,251 @@ def span_prototypes(
     T: ArrayLike,
     labels: ArrayLike,
     forget: Any,
-    counts: Sequence[int] = (0, 1, 2, 4),
+    counts: Sequence[int] = (0, 1, 2),
+    builder: Builder | None = None,
+    folds: int = 4,
     seed: int = 0,
 ) -> list[dict[str, float]]:
     """What falls when the edit spans labelled images of the forgotten classes too.
 
+    Parameters
+    ----------
+    Z, T, labels, forget
+        As in `clipnull.evaluate`.
+    counts : sequence of int
+        Spanned images a class. Readers only meet images that no count spans.
+    builder : callable, optional
+        ``(names and images to forget, names to retain) -> Edit``; by default the nullspace
+        projector of the names and images together.
+    folds, seed : int
+
     Returns
     -------
     list of dict
-        For each number of spanned images a class: images, rank, zero_shot, probe, knn (recall of
-        the forgotten on images that were not spanned), retain.
+        For each count: images, rank, zero_shot, probe, knn (recall of the forgotten),
+        probe_before, knn_before (the same without an edit), retain (zero-shot accuracy on the
+        others).
+
+    Raises
+    ------
+    ValueError
+        As `controls`; fewer than two images of a forgotten class left for the readers.
     """
-    raise NotImplementedError
+    case = _case(Z, T, labels, forget)
+    g = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(case.Z), generator=g)
+    of_class = {c: order[case.y[order] == c] for c in case.forget}
+    most = max(counts)
+    if (fewest := min(map(len, of_class.values())) - most) < 2:
+        raise ValueError(f"counts: spanning {most} images leaves {max(fewest, 0)} of a class, want 2 or more")
+    read = torch.ones(len(case.Z), dtype=torch.bool)
+    read[torch.cat([ids[:most] for ids in of_class.values()])] = False
+    y, gone, rows = case.y[read], case.gone[read], []
+
+    def found(X: torch.Tensor) -> tuple[float, float]:
+        predicted = linear_probe(X[read], y, min(folds, fewest), seed=seed), knn(X[read], y, min(5, fewest))
+        probe, near = (_share((p == y)[gone]) for p in predicted)
+        return probe, near
+
+    first = found(case.Z)
+    for count in counts:
+        spanned = torch.cat([ids[:count] for ids in of_class.values()])
+        T_f = torch.cat([case.T[case.forget], case.Z[spanned]])
+        edit = builder(T_f, case.T[case.retain]) if builder else nullspace(T_f)
+        X = edited(case.Z, edit)
+        predicted = _zero_shot(X, case.T)
+        probe, near = found(X)
+        rows.append(
+            dict(images=count, rank=edit.rank, zero_shot=_share((predicted == case.y)[read & case.gone]),
+                 probe=probe, probe_before=first[0], knn=near, knn_before=first[1],
+                 retain=case.accuracy(predicted))
+        )  # fmt: skip
+    return rows
 
 
 def leace(
     X: ArrayLike, labels: ArrayLike, forget: Any, question: str = "is it"
 ) -> Callable[[torch.Tensor], torch.Tensor]:
-    """LEACE fitted on labelled embeddings: no linear probe of them answers the question.
+    """LEACE of the ``concept-erasure`` package, fitted on labelled embeddings.
 
     Parameters
     ----------
+    X : array [n, d]
+    labels : array of int [n]
+    forget : list of int
     question : {"is it", "which"}
-        "is it one of the forgotten" (yes or no for each), or "which class is it" (all classes).
+        What no linear probe of the result can answer better than a constant: for each forgotten
+        class, "is it this one?"; or, for all the classes, "which one is it?".
+
+    Returns
+    -------
+    callable [n, d] -> [n, d]
+        x - A (x - mean), A of rank at most the number of forgotten classes, or of classes.
 
     Raises
     ------
     ImportError
         ``concept-erasure`` is not installed.
+    ValueError
+        Bad arrays, an unknown question.
+
+    Notes
+    -----
+    The package drops directions whose whitened cross-covariance with the labels is below
+    ``svd_tol``, 0.01 by default. That of one class in a hundred is; we ask for 1e-6.
+
+    The guarantee holds on the embeddings it was fitted on, as they leave the eraser. Scaling them
+    to unit length afterwards is not linear, and can bring the class back.
+
+    References
+    ----------
+    arXiv 2306.03819.
     """
-    raise NotImplementedError
+    _check.one_of("question", question, ["is it", "which"])
+    X, y = _readable(X, labels)
+    C = int(y.max()) + 1
+    index = _check.forget_set(forget, C) if question == "is it" else y.unique().tolist()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its import uses what torch deprecates
+        try:
+            from concept_erasure import LeaceEraser
+        except ImportError as error:
+            raise ImportError('concept-erasure is not installed: pip install -e ".[leace]"') from error
+    concept = (y[:, None] == torch.tensor(index)).double()
+    eraser = LeaceEraser.fit(X.double(), concept, svd_tol=1e-6)
+    return lambda Z: eraser(Z.double()).to(Z.dtype)
+
+
+def guarded(
+    Z: ArrayLike, T: ArrayLike, labels: ArrayLike, forget: Any, folds: int = 4, seed: int = 0
+) -> list[Measurement]:
+    """LEACE as the extreme: what a guarantee against linear probes costs, and what it does not cover.
+
+    Parameters
+    ----------
+    Z, T, labels, forget
+        As in `clipnull.evaluate`.
+    folds, seed : int
+
+    Returns
+    -------
+    list of Measurement
+        "LEACE: is it" (balanced accuracy of a yes-or-no probe) and "LEACE: which" (recall by a
+        probe over all classes), on embeddings as they leave the eraser. ``details``: normalized
+        (the same after scaling to unit length), classes (recall by a probe over all classes),
+        nearest (by nearest images), forget, retain (zero-shot after), retain_before.
+
+    Raises
+    ------
+    ImportError, ValueError
+        As `leace` and `controls`.
+    """
+    case = _case(Z, T, labels, forget)
+    y, gone = case.y, case.gone
+    fewest = min(int((y == c).sum()) for c in case.forget)
+    folds = max(2, min(folds, fewest))
+
+    def yes_no(X: torch.Tensor) -> float:
+        p = linear_probe(X, gone.long(), folds, balanced=True, seed=seed).bool()
+        return (_share(p[gone]) + _share(~p[~gone])) / 2
+
+    def which(X: torch.Tensor) -> float:
+        return case.recall(linear_probe(X, y, folds, seed=seed))
+
+    kept, rows = case.accuracy(_zero_shot(case.Z, case.T)), []
+    asked: list[tuple[str, Callable[[torch.Tensor], float], float]] = [
+        ("is it", yes_no, 0.5),
+        ("which", which, 1 / len(y.unique())),
+    ]
+    for question, probe, chance in asked:
+        eraser = leace(case.Z, y, case.forget, question)
+        X = edited(case.Z, eraser, normalize=False)
+        unit, predicted = F.normalize(X, dim=1), _zero_shot(X, case.T)
+        b, a, scaled = probe(case.Z), probe(X), probe(unit)
+        found = dict(
+            normalized=scaled,
+            classes=which(X),
+            nearest=case.recall(knn(X, y, min(5, fewest))),
+            forget=case.recall(predicted),
+            retain=case.accuracy(predicted),
+            retain_before=kept,
+        )
+        said = (
+            f"{_survives(b, a, chance)} After scaling to unit length the probe has {_pc(scaled)}. Zero-shot, "
+            f"the others go from {_pc(kept)} to {_pc(found['retain'])}."
+        )
+        rows.append(
+            Measurement(f"LEACE: {question}", b, a, chance, "chance", said, "2306.03819", details=found)
+        )
+    return rows
 
 
 # --- 7 confidence --------------------------------------------------------------------------
 
 
 def probabilities(Z: ArrayLike, T: ArrayLike, scale: float = 100.0) -> torch.Tensor:
-    """softmax(scale * cosines) [n, C]."""
-    raise NotImplementedError
+    """What a CLIP says: softmax(scale * cosines) [n, C], of ``Z [n, d]`` with ``T [C, d]``.
+
+    ``scale`` is the model's ``logit_scale``.
+    """
+    Z = _check.rows("Z", Z)
+    T = _check.rows("T", T, Z.shape[1], nonzero=True).to(Z)
+    return (scale * F.normalize(Z, dim=1) @ F.normalize(T, dim=1).T).softmax(1)
 
 
 def entropy(p: ArrayLike) -> torch.Tensor:
-    """Entropy [n] of each row of ``p [n, C]``, in bits."""
-    raise NotImplementedError
+    """Entropy [n] of each row of ``p [n, C]``, in bits.
+
+    Examples
+    --------
+    >>> entropy([[0.5, 0.5], [1.0, 0.0]]).tolist()
+    [1.0, 0.0]
+    """
+    p = _check.rows("p", p)
+    return torch.special.entr(p).sum(1) / math.log(2) + 0.0
 
 
 def calibration_error(
     p: ArrayLike, labels: ArrayLike, bins: int = 10
 ) -> tuple[float, dict[str, torch.Tensor]]:
-    """Expected calibration error, and its bins."""
-    raise NotImplementedError
+    """Expected calibration error: how far confidence is from accuracy.
+
+    Parameters
+    ----------
+    p : array [n, C]
+        Probabilities.
+    labels : array of int [n]
+    bins : int
+        Of equal width over the top-1 confidence, (0, 1/bins], …, (1 - 1/bins, 1].
+
+    Returns
+    -------
+    ece : float
+        sum_b n_b / n |accuracy_b - confidence_b|, a fraction.
+    table : dict of str to torch.Tensor [bins]
+        count, confidence and accuracy of each bin (0 in an empty one).
+
+    Examples
+    --------
+    >>> calibration_error([[0.75, 0.25]] * 4, [0, 0, 0, 1])[0]
+    0.0
+    """
+    p = _check.rows("p", p).double()
+    y = _check.labels("labels", labels, len(p), p.shape[1])
+    bins = int(_check.number("bins", bins, 1))
+    top, predicted = p.max(1)
+    which = (top * bins).ceil().long().sub(1).clamp(0, bins - 1)
+    count = torch.bincount(which, minlength=bins)
+    sums = [torch.bincount(which, x, bins) for x in (top, (predicted == y).double())]
+    conf, accuracy = (s / count.clamp_min(1) for s in sums)
+    ece = float((count * (accuracy - conf).abs()).sum() / len(p))
+    return ece, dict(count=count, confidence=conf, accuracy=accuracy)
 
 
 def conformal_sets(
     p: ArrayLike, calibration: ArrayLike, labels: ArrayLike, alpha: float = 0.1
 ) -> torch.Tensor:
-    """Split-conformal prediction sets, bool [n, C].
+    """Split-conformal prediction sets.
 
     Parameters
     ----------
@@ -446,10 +1265,28 @@ def conformal_sets(
     calibration, labels : array [m, C], array of int [m]
         Probabilities and true classes of the calibration images.
     alpha : float in (0, 1)
-        The sets hold the true label with probability at least 1 - alpha, if images are exchangeable
-        with the calibration images.
+
+    Returns
+    -------
+    torch.Tensor [n, C], bool
+        The classes whose probability is at least 1 - q, q the ceil((m + 1)(1 - alpha))-th smallest
+        of the calibration scores 1 - p[true class]; every class when m is too small for that. A set
+        holds the true class with probability at least 1 - alpha if its image is exchangeable with
+        the calibration images.
+
+    References
+    ----------
+    Conformal sets as a test of forgetting: arXiv 2501.19403. Score and split are the textbook's.
     """
-    raise NotImplementedError
+    cal = _check.rows("calibration", calibration).double()
+    p = _check.rows("p", p, cal.shape[1]).double()
+    y = _check.labels("labels", labels, len(cal), cal.shape[1])
+    if not 0 < (alpha := _check.number("alpha", alpha, 0, 1)) < 1:
+        raise ValueError(f"alpha: got {alpha}, want a number between 0 and 1")
+    scores = (1 - cal[torch.arange(len(cal)), y]).sort().values
+    rank = math.ceil((len(cal) + 1) * (1 - alpha))
+    q = float(scores[rank - 1]) if rank <= len(cal) else math.inf
+    return 1 - p <= q
 
 
 def confidence(
@@ -463,11 +1300,90 @@ def confidence(
     bins: int = 10,
     seed: int = 0,
 ) -> list[Measurement]:
-    """What the model says on forgotten images, and whether its confidence on the others still fits."""
-    raise NotImplementedError
+    """What the model says on forgotten images, and whether its confidence on the others still fits.
+
+    Parameters
+    ----------
+    Z, T, labels, forget
+        As in `clipnull.evaluate`.
+    edit : Edit or callable
+    scale : float
+        The model's ``logit_scale``.
+    alpha : float in (0, 1)
+        Conformal sets are to hold the true class with probability 1 - alpha. They are calibrated
+        on a random half of the retained images, each model on its own probabilities.
+    bins : int
+        Of `calibration_error`.
+    seed : int
+
+    Returns
+    -------
+    list of Measurement
+        "entropy" (bits) and "top-1 confidence" (mean over forgotten images), "true class in the
+        conformal set" (share of forgotten images; ``details``: coverage and size, of the retained
+        images not calibrated on, before, after, control; ``size_forget``), "calibration error"
+        (retained images; ``details``: the bins before and after). Control: a random subspace of
+        the same rank.
+
+    Raises
+    ------
+    ValueError
+        As `controls`.
+    """
+    case = _case(Z, T, labels, forget)
+    edits = (case.Z, edited(case.Z, edit), edited(case.Z, _control(case, edit, seed)))
+    P = [probabilities(X, case.T, scale) for X in edits]
+    gone, y, C = case.gone, case.y, len(case.T)
+    against, source = "a random subspace of the same rank", "2501.19403"
+
+    b, a, c = (float(entropy(p[gone]).mean()) for p in P)
+    more = "less sure" if a > b else "no less sure"
+    said = f"On forgotten images the model is {more} than before; a blind guess has {math.log2(C):.2f} bits."
+    rows = [Measurement("entropy, forgotten", b, a, c, against, said, source, "bits")]
+
+    b, a, c = (float(p[gone].amax(1).mean()) for p in P)
+    wrong = _share((P[1].argmax(1) != y)[gone])
+    said = f"{_pc(wrong)} of the forgotten images get a wrong name, said with {_pc(a)} confidence on average."
+    rows.append(Measurement("top-1 confidence, forgotten", b, a, c, against, said, source))
+
+    others = (~gone).nonzero()[:, 0]
+    order = others[torch.randperm(len(others), generator=torch.Generator().manual_seed(seed))]
+    cal, rest = order[: len(order) // 2], order[len(order) // 2 :]
+    sets = [conformal_sets(p, p[cal], y[cal], alpha) for p in P]
+    hit = [s[torch.arange(len(y)), y] for s in sets]
+    b, a, c = (_share(h[gone]) for h in hit)
+    details: dict[str, Any] = dict(
+        coverage=[_share(h[rest]) for h in hit],
+        size=[float(s[rest].double().sum(1).mean()) for s in sets],
+        size_forget=[float(s[gone].double().sum(1).mean()) for s in sets],
+        alpha=alpha,
+    )
+    said = (
+        f"The sets hold the true class of {_pc(details['coverage'][1])} of the retained images "
+        f"({_pc(1 - alpha)} wanted), and of {_pc(a)} of the forgotten ones: "
+    )
+    said += "hidden from the first place, not from the set." if a > 0.5 * b else "out of the set as well."
+    rows.append(Measurement("true class in conformal set", b, a, c, against, said, source, details=details))
+
+    tables = [calibration_error(p[~gone], y[~gone], bins) for p in P]
+    b, a, c = (t[0] for t in tables)
+    said = (
+        f"On retained images confidence and accuracy are {100 * a:.1f} points apart, "
+        f"{100 * (a - b):+.1f} by the edit."
+    )
+    rows.append(
+        Measurement("calibration error, retained", b, a, c, against, said, "ours",
+                    details=dict(before=tables[0][1], after=tables[1][1]))
+    )  # fmt: skip
+    return rows
 
 
 # --- all of it -----------------------------------------------------------------------------
+
+#: images that the readers look at, at most; more would only make them slower
+AT_MOST = 4000
+#: classes whose other words are tried, at most
+WORDS_OF = 10
 
 
 def measure(
@@ -478,12 +1394,159 @@ def measure(
     edit: Eraser,
     classes: Sequence[str] | None = None,
     categories: Sequence[str] | None = None,
+    words: Mapping[str, Any] | None = None,
     scale: float = 100.0,
     seed: int = 0,
     progress: bool | None = None,
 ) -> AuditReport:
-    """The part of the audit that needs embeddings alone: controls, collateral, readers, confidence."""
-    raise NotImplementedError
+    """The part of the audit that embeddings alone allow.
+
+    Parameters
+    ----------
+    Z, T, labels, forget, classes
+        As in `clipnull.evaluate`.
+    edit : Edit or callable
+    categories : list of str [C], optional
+        See `collateral`.
+    words : dict, optional
+        Arguments of `other_words`: words, owner, kinds, texts.
+    scale : float
+        The model's ``logit_scale``.
+    seed : int
+    progress : bool, optional
+        As in `audit`.
+
+    Returns
+    -------
+    AuditReport
+        A measurement that cannot be made is in ``skipped`` with the reason.
+    """
+    case = _case(Z, T, labels, forget, classes)
+    return AuditReport(
+        *_run(_steps(case, edit, categories, words, scale, seed), progress), _title(case, edit)
+    )
+
+
+Step = tuple[str, Callable[[], list[Measurement]]]
+
+
+def _steps(
+    case: _Case,
+    edit: Eraser,
+    categories: Sequence[str] | None,
+    words: Mapping[str, Any] | None,
+    scale: float,
+    seed: int,
+) -> list[Step]:
+    everything = (case.Z, case.T, case.y, case.forget)
+    few = _thin(case, AT_MOST, seed)
+    sample = (case.Z[few], case.T, case.y[few], case.forget)
+    named = any(categories or [])
+    steps: list[Step] = [
+        ("controls", lambda: controls(*everything, edit, seed=seed, classes=case.classes)),
+        (
+            "collateral",
+            lambda: collateral(
+                *everything, edit, categories if named else None, seed=seed, classes=case.classes
+            ),
+        ),
+    ]
+    if words is not None:
+        steps += [
+            ("other words", lambda: other_words(*everything, edit, **words, seed=seed)),
+            ("spanning names", lambda: [_cured(case, edit, words["words"], words["owner"], seed)]),
+        ]
+    return [
+        *steps,
+        ("other readers", lambda: readers(sample[0], sample[2], case.forget, edit, seed=seed)),
+        ("spanning images", lambda: [_with_images(*sample, seed=seed)]),
+        ("LEACE", lambda: guarded(*sample, seed=seed)),
+        ("confidence", lambda: confidence(*everything, edit, scale, seed=seed)),
+    ]
+
+
+def _thin(case: _Case, at_most: int, seed: int) -> torch.Tensor:
+    """Rows of at most about ``at_most`` images, as even over classes as can be, two a class at least."""
+    order = torch.randperm(len(case.y), generator=torch.Generator().manual_seed(seed))
+    if len(order) <= at_most:
+        return torch.arange(len(case.y))
+    each = max(2, at_most // len(case.T))
+    picked = [order[case.y[order] == c][:each] for c in range(len(case.T))]
+    return torch.cat(picked).sort().values
+
+
+def _cured(case: _Case, edit: Eraser, words: ArrayLike, owner: ArrayLike, seed: int) -> Measurement:
+    """`span_names` with half of the words against none of them, as a line of the table."""
+    count = -(-max(torch.bincount(torch.as_tensor(owner)).tolist()) // 2)
+
+    def builder(T_f: torch.Tensor, T_r: torch.Tensor) -> Edit:
+        return rebuild(edit, T_f, T_r)
+
+    none, all_ = span_names(
+        case.Z, case.T, case.y, case.forget, words, owner, builder, counts=(0, count), seed=seed
+    )
+    said = (
+        f"Spanning half of the words (rank {none['rank']:.0f} → {all_['rank']:.0f}) takes recall by the "
+        f"other half from {_pc(none['by_unseen'])} to {_pc(all_['by_unseen'])}, and the retained classes "
+        f"from {_pc(none['retain'])} to {_pc(all_['retain'])}."
+    )
+    before = _recall_by(case, case.Z, *_words(case, words, owner))
+    return Measurement(
+        "other words, half spanned", _mean(before.tolist()), all_["by_unseen"], none["by_unseen"],
+        "spanning the names alone", said, "2605.26992", details=dict(rows=[none, all_]),
+    )  # fmt: skip
+
+
+def _with_images(
+    Z: torch.Tensor, T: torch.Tensor, y: torch.Tensor, forget: list[int], seed: int
+) -> Measurement:
+    """`span_prototypes` with one image a class against none, as a line of the table."""
+    none, one = span_prototypes(Z, T, y, forget, counts=(0, 1), seed=seed)
+    said = (
+        f"Projecting one labelled image a class out too (rank {none['rank']:.0f} → {one['rank']:.0f}, and "
+        f"no longer data-free) takes the retained classes from {_pc(none['retain'])} to {_pc(one['retain'])}."
+    )
+    return Measurement(
+        "linear probe, images spanned", none["probe_before"], one["probe"], none["probe"],
+        "projecting the names alone out", said, "2604.08271", details=dict(rows=[none, one]),
+    )  # fmt: skip
+
+
+def _title(case: _Case, edit: Eraser) -> str:
+    how = edit.info.get("method", "edit") if isinstance(edit, Edit) else getattr(edit, "__name__", "edit")
+    names = ", ".join(case.classes[i] for i in case.forget[:5])
+    more = f" and {len(case.forget) - 5} more" if len(case.forget) > 5 else ""
+    return f"Audit of '{how}', forgetting {names}{more}: {len(case.Z)} images, {len(case.T)} classes"
+
+
+def _run(steps: Sequence[Step], progress: bool | None) -> tuple[list[Measurement], dict[str, str]]:
+    rows: list[Measurement] = []
+    skipped: dict[str, str] = {}
+    with _bar(len(steps), progress) as bar:
+        for name, step in steps:
+            bar(name)
+            try:
+                rows += step()
+            except (ValueError, ImportError) as error:  # what cannot be measured here is said, not hidden
+                skipped[name] = " ".join(str(error).split())
+    return rows, skipped
+
+
+@contextlib.contextmanager
+def _bar(total: int, progress: bool | None) -> Iterator[Callable[[str], Any]]:
+    silent = {"PYTEST_CURRENT_TEST", "CLIPNULL_NO_PROGRESS"} & os.environ.keys()
+    if progress is False or (progress is None and silent):
+        yield lambda name: None
+        return
+    from tqdm.auto import tqdm
+
+    with tqdm(total=total, desc="audit", delay=0.0 if progress else 2.0, leave=False, file=sys.stderr) as bar:
+
+        def begin(name: str) -> None:
+            bar.set_postfix_str(name)
+            bar.update()
+
+        yield begin
 
 
 def audit(
@@ -503,10 +1566,67 @@ def audit(
     data : LabelledImages
     edit : Edit
     forget : list of int or str, optional
-        The classes that the edit was to forget. By default the names that it moves most, as many
-        as it has columns.
+        The classes that the edit was to forget. By default those in ``edit.info["classes"]``, else
+        the names that it moves most, as many as it has columns.
     seed : int
     progress : bool, optional
-        A progress bar on stderr; by default after two seconds, and never under a test runner.
+        A progress bar on stderr; by default after two seconds, and never under a test runner
+        (or with ``CLIPNULL_NO_PROGRESS``).
+
+    Returns
+    -------
+    AuditReport
+
+    Raises
+    ------
+    ValueError
+        An edit of another dimension, an unknown class, no image of a forgotten class.
+
+    Examples
+    --------
+    >>> import clipnull as cn
+    >>> clip, data = cn.load(), cn.datasets.load("twemoji", scenes=2)
+    >>> T = clip.embed_text(data.classes, data.templates)
+    >>> report = cn.audit(clip, data, cn.nullspace(T[[3]]), forget=[3])
+    >>> report["forgotten, zero-shot"].after
+    0.0
     """
-    raise NotImplementedError
+    T = clip.embed_text(data.classes, templates=data.templates)
+    if edit.dim != T.shape[1]:
+        raise ValueError(
+            f"edit: acts on {edit.dim} dimensions, want {T.shape[1]} like the model's embeddings"
+        )
+    chosen = edit.info.get("classes") if forget is None else forget
+    index = _moved_most(edit, T) if chosen is None else _check.forget_set(chosen, len(T), data.classes)
+    Z = clip.embed_images(data.images, progress=progress)
+    case = _case(Z, T, data.labels, index, data.classes)
+    words = _texts(clip, data, index[:WORDS_OF])
+    steps = _steps(case, edit, data.categories, words, clip.logit_scale, seed)
+    return AuditReport(*_run(steps, progress), _title(case, edit))
+
+
+def _moved_most(edit: Edit, T: torch.Tensor) -> list[int]:
+    moved = (edit.apply_text(T) - T).norm(dim=1)
+    return moved.argsort(descending=True, stable=True)[: edit.left.shape[1]].tolist()
+
+
+def _texts(clip: Clip, data: LabelledImages, index: Sequence[int]) -> dict[str, Any]:
+    """Other words for some classes, embedded: arguments of `other_words`."""
+    taken = {c.lower() for c in data.classes}
+    texts, kinds, owner = [], [], []
+    for c in index:
+        coarse = [data.subcategories[c], data.categories[c]]
+        for kind, forms in word_forms(data.classes[c], data.keywords[c], coarse).items():
+            for text in forms:
+                if text.lower() not in taken:  # another class's name would tie with that class
+                    texts.append(text)
+                    kinds.append(kind)
+                    owner.append(c)
+    W = [clip.embed_text(texts, templates=data.templates)] if texts else []
+    names = [data.classes[c] for c in index]
+    for template in TEMPLATES:
+        W.append(clip.embed_text(names, templates=template))
+        texts += [template.format(name) for name in names]
+        kinds += ["template"] * len(names)
+        owner += list(index)
+    return dict(words=torch.cat(W), owner=torch.tensor(owner), kinds=kinds, texts=texts)
