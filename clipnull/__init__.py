@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from clipnull import erasers, subspace
+from clipnull.audit import AuditReport, audit
 from clipnull.erasers import METHODS, Edit, build, consistent, nullspace, random_subspace
 from clipnull.evaluate import Evaluator, Report, drop_label, evaluate, protocol_score, sweep, sweep_sizes
 
@@ -22,11 +23,13 @@ __version__ = "0.1.0"
 
 __all__ = [
     "METHODS",
+    "AuditReport",
     "Clip",
     "Edit",
     "Evaluator",
     "Report",
     "attacks",
+    "audit",
     "build",
     "consistent",
     "datasets",
