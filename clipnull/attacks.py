@@ -41,8 +41,8 @@ __all__ = [
     "relearning",
 ]
 
-#: name of the features in front of the last layer, and of what leaves it, in `layers`
-HIDDEN, EMBEDDING = "before the projection", "embedding"
+#: what `layers` calls the input, the features in front of the last layer, and what leaves it
+PIXELS, HIDDEN, EMBEDDING = "pixels", "before the projection", "embedding"
 
 
 # --- 5: fingerprint ------------------------------------------------------------------------
@@ -171,12 +171,27 @@ def fingerprint(
     names = [str(i) for i in range(len(T))] if names is None else list(names)
     if len(names) != len(T):
         raise ValueError(f"names: got {len(names)}, want {len(T)}, one a row of the vocabulary")
+    return _read(P, _inverse(P), Q, T, names, precision)
+
+
+def _inverse(P: torch.Tensor) -> torch.Tensor:
+    """P^+ [d, w], float64."""
+    return torch.linalg.pinv(P.double(), rtol=max(P.shape) * torch.finfo(P.dtype).eps)
+
+
+def _read(
+    P: torch.Tensor,
+    inverse: torch.Tensor,
+    Q: torch.Tensor,
+    T: torch.Tensor,
+    names: list[str],
+    precision: torch.dtype | None = None,
+) -> Fingerprint:
     eps = max(torch.finfo(t).eps for t in (P.dtype, Q.dtype, precision or P.dtype))
     noise = 2 * eps * float(Q.double().norm())
     U, s, Vt = torch.linalg.svd(P.double() - Q.double(), full_matrices=False)
     rank = int((s > noise).sum())
-    read = torch.linalg.lstsq(P.double().cpu(), U[:, :rank].cpu(), driver="gelsd").solution.to(P.device)
-    left, right = torch.linalg.qr(read).Q, Vt[:rank].T
+    left, right = torch.linalg.qr(inverse @ U[:, :rank]).Q, Vt[:rank].T
     unit, centred = F.normalize(T, dim=1), F.normalize(T - T.mean(0), dim=1)
     raw, less_mean = (unit @ left).norm(dim=1), (centred @ left).norm(dim=1)
     scores = {
@@ -225,13 +240,13 @@ def fingerprint_rates(
     targets = _check.class_indices("targets", known if targets is None else targets, len(T))
     if missing := [t for t in targets if t not in known]:
         raise ValueError(f"targets: {missing} are not among known, want classes of the data set")
-    rows = []
+    inverse, names, rows = _inverse(P), [str(i) for i in range(len(T))], []
     for method in methods:
         places: dict[str, list[int]] = {reader: [] for reader in READERS}
         ranks = []
         for i, c in enumerate(targets):
             edit = build(method, T[c], T[[k for k in known if k != c]], seed=seed + i)
-            found = fingerprint(P, edit.apply_image(P), T)
+            found = _read(P, inverse, edit.apply_image(P), T.double(), names)
             ranks.append(found.rank)
             for reader in READERS:
                 places[reader].append(found.place(str(c), reader))
@@ -515,8 +530,9 @@ def layers(clip: Any, images: Any, batch_size: int = 256) -> dict[str, torch.Ten
     Returns
     -------
     dict of str to torch.Tensor [n, width], float32 on the CPU
-        The stages in order, averaged over positions; "before the projection", H [n, w], with a
-        column of ones if the last layer has a bias; "embedding", H P [n, d] scaled to unit rows.
+        "pixels", the input averaged down to 16 x 16: what no network was needed for; the stages in
+        order, averaged over positions; "before the projection", H [n, w], with a column of ones if
+        the last layer has a bias; "embedding", H P [n, d] scaled to unit rows.
 
     Raises
     ------
@@ -533,14 +549,19 @@ def layers(clip: Any, images: Any, batch_size: int = 256) -> dict[str, torch.Ten
 
         return hook
 
-    hooks = [stage.register_forward_hook(keep(name, False)) for name, stage in _stages(visual)]
-    hooks.append(visual.register_forward_hook(keep(HIDDEN, True)))
+    def look(module: Any, inputs: Any) -> None:
+        small = F.adaptive_avg_pool2d(inputs[0].detach().float(), 16).flatten(1)
+        found.setdefault(PIXELS, []).append(small.cpu())
+
+    hooks = [visual.register_forward_pre_hook(look), visual.register_forward_hook(keep(HIDDEN, True))]
+    hooks += [stage.register_forward_hook(keep(name, False)) for name, stage in _stages(visual)]
     try:
         with surgery.unprojected(clip):
             clip.embed_images(images, batch_size=batch_size)
     finally:
         for handle in hooks:
             handle.remove()
+    # in the order in which they ran; the tower as a whole ends last
     features = {name: torch.cat(chunks) for name, chunks in found.items()}
     P = surgery.last_layer(clip)
     if len(P) == features[HIDDEN].shape[1] + 1:
@@ -602,8 +623,9 @@ def layer_probe(
 
     Notes
     -----
-    The probe is scikit-learn's ridge classifier over all classes on standardised features: linear,
-    and fitted in closed form.
+    The probe is scikit-learn's ridge classifier over all classes, on features scaled together by one
+    number: linear, and fitted in closed form. One scale for each feature would blow up the rounding
+    that an erased direction leaves behind until a probe can read it.
     """
     if list(before) != list(after):
         raise ValueError(f"after: has layers {list(after)}, want {list(before)} like before")
@@ -640,9 +662,8 @@ def _probe(X: torch.Tensor, y: np.ndarray, folds: int, seed: int) -> np.ndarray:
     """Which images [n] a cross-validated linear probe gets right."""
     from sklearn.linear_model import RidgeClassifier
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
     split = StratifiedKFold(folds, shuffle=True, random_state=seed)
-    model = make_pipeline(StandardScaler(), RidgeClassifier(alpha=float(X.shape[1])))
-    return cross_val_predict(model, X.double().numpy(), y, cv=split) == y
+    x = X.double().numpy()
+    x = (x - x.mean(0)) / max(x.std(0).max(), 1e-30)
+    return cross_val_predict(RidgeClassifier(), x, y, cv=split) == y

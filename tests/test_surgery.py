@@ -11,7 +11,16 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from clipnull.erasers import Edit
-from clipnull.surgery import embedding_dim, fold, folded, folded_edits, merged_state, unfold
+from clipnull.surgery import (
+    embedding_dim,
+    fold,
+    folded,
+    folded_edits,
+    last_layer,
+    merged_state,
+    unfold,
+    unprojected,
+)
 
 D = 16
 TEXT = dict(context_length=8, vocab_size=49408, width=16, heads=2, layers=1)
@@ -280,3 +289,37 @@ def test_what_is_no_model_is_named():
         fold(nn.Linear(2, 2), edit)
     with pytest.raises(ValueError, match=r"clip: no text tower with a final projection .* in Linear"):
         unfold(nn.Linear(2, 2), "text")
+
+
+@pytest.mark.parametrize("side", ["image", "text"])
+@pytest.mark.parametrize("edited", [False, True], ids=["plain", "folded"])
+def test_features_before_the_last_layer(model, side, edited):
+    before = snapshot(model)
+    if edited:
+        fold(model, random_edit(embedding_dim(model, side)), side)
+    z, P, inside = features(model, side), last_layer(model, side), snapshot(model)
+    with unprojected(model, side):
+        h = features(model, side)
+    assert_same(inside, snapshot(model))
+    if len(P) == h.shape[1] + 1:  # a bias
+        h = torch.cat([h, torch.ones(len(h), 1)], 1)
+    assert_close(h @ P, z)
+    assert_close(features(model, side), z)
+    unfold(model)
+    assert_same(before, snapshot(model))
+
+
+def test_before_the_last_layer_an_edit_has_not_happened():
+    model = build("resnet")
+    with unprojected(model):
+        h = features(model, "image")
+    with folded(model, random_edit(D)), unprojected(model):
+        assert torch.equal(features(model, "image"), h)
+
+
+def test_unprojected_restores_after_an_error():
+    model = build("vit")
+    before = snapshot(model)
+    with pytest.raises(RuntimeError, match="inside"), unprojected(model):
+        raise RuntimeError("inside")
+    assert_same(before, snapshot(model))

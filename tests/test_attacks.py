@@ -1,0 +1,282 @@
+"""Attacks on an edit, on constructed data where the answer is known, and on PocketCLIP."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import clipnull as cn
+from clipnull import attacks
+from clipnull.subspace import orthonormal_basis, principal_angles
+
+D, WIDTH, C = 24, 40, 30
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def cone(n=C, d=D, seed=0):
+    """Names around a shared direction, as CLIP's are: mean cosine about 0.6."""
+    return F.normalize(
+        F.normalize(normal(d, seed=seed + 1), dim=0) * 1.25 + F.normalize(normal(n, d, seed=seed), dim=1),
+        dim=1,
+    )
+
+
+P, T = normal(WIDTH, D, seed=5), cone()
+NAMES = [f"name {i}" for i in range(C)]
+
+
+def close(U, V):
+    return U.shape == V.shape and float(principal_angles(U, V).max()) < 1e-4
+
+
+# --- fingerprint -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("precision", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_planted_rank_two_is_found_with_its_directions_and_names(precision):
+    edit = cn.nullspace(T[[3, 8]], dtype=torch.float64)
+    before = P.to(precision)
+    after = edit.apply_image(before.double()).to(precision)
+    found = attacks.fingerprint(before, after, T, NAMES)
+    assert found.rank == 2
+    assert found.left.shape == found.right.shape == (D, 2)
+    if precision in (torch.float64, torch.float32):
+        U = orthonormal_basis(T[[3, 8]])
+        assert close(found.left, U) and close(found.right, U)
+    assert set(found.ranking()[:2]) == {"name 3", "name 8"}
+    assert found.place("name 3") <= 2 and found.place(NAMES[0]) > 2
+
+
+def test_oblique_edit_has_different_left_and_right_spans():
+    edit = cn.Edit(normal(D, 2, seed=7), normal(D, 2, seed=8))
+    found = attacks.fingerprint(P, edit.apply_image(P), T)
+    assert close(found.left, torch.linalg.qr(edit.left).Q)
+    assert close(found.right, torch.linalg.qr(edit.right).Q)
+    assert not close(found.left, found.right)
+
+
+def test_left_span_is_only_known_inside_the_row_space_of_a_narrow_layer():
+    narrow, edit = normal(10, D, seed=6), cn.nullspace(T[3], dtype=torch.float64)
+    found = attacks.fingerprint(narrow, edit.apply_image(narrow), T)
+    inside = narrow.T @ torch.linalg.solve(narrow @ narrow.T, narrow @ T[3])
+    assert close(found.left, F.normalize(inside, dim=0)[:, None])
+    assert close(found.right, T[3][:, None])
+
+
+def test_which_side_is_the_name_differs_by_method():
+    """L is the name (CCUP) or the name less the mean (anchored); R is lam M^-1 t, and is neither."""
+    rest = [i for i in range(C) if i != 4]
+    mean = T[rest].mean(0)
+    for anchor, direction in ((None, T[4]), ("mean", T[4] - mean)):
+        edit = cn.consistent(T[4], T[rest], anchor=anchor, dtype=torch.float64)
+        found = attacks.fingerprint(P, edit.apply_image(P), T)
+        assert close(found.left, F.normalize(direction, dim=0)[:, None])
+        M = torch.eye(D) + edit.info["lam"] * torch.outer(T[4], T[4]) + edit.info["mu"] * T[rest].T @ T[rest]
+        assert close(found.right, F.normalize(torch.linalg.solve(M, T[4]), dim=0)[:, None])
+        assert found.place("4") == 1
+        assert not close(found.right, T[4][:, None])
+
+
+def test_equal_layers_have_no_fingerprint():
+    found = attacks.fingerprint(P, P, T, NAMES)
+    assert found.rank == 0 and found.ranking() == [] and found.place("name 3") == C
+    # nor has rounding through half precision, once the format is named
+    rounded = P.float().half().float()
+    assert attacks.fingerprint(P.float(), rounded, T, precision=torch.float16).rank == 0
+    assert attacks.fingerprint(P.float(), rounded, T).rank > 0
+
+
+def test_random_subspace_names_nothing():
+    places = [
+        attacks.fingerprint(P, cn.random_subspace(D, 1, seed, dtype=torch.float64).apply_image(P), T).place(
+            "4"
+        )
+        for seed in range(40)
+    ]
+    assert sum(p == 1 for p in places) <= 6  # chance is 40 / 30
+    assert 8 < sum(places) / len(places) < 23
+
+
+def test_rates_over_many_classes():
+    rows = attacks.fingerprint_rates(P, T, range(20), targets=range(0, 20, 4))
+    rate = {(r["method"], r["reader"]): r["first"] for r in rows}
+    assert len(rows) == len(cn.METHODS) * len(attacks.READERS)
+    for method in ("nullspace", "partial", "ccup"):
+        assert rate[method, "left"] == 1
+    assert rate["anchored", "left, centred"] == rate["anchored", "either"] == 1
+    assert rate["random", "either"] <= 0.2
+    assert {r["rank"] for r in rows} == {1} and {r["classes"] for r in rows} == {5}
+
+
+def test_fingerprint_bad_input():
+    with pytest.raises(ValueError, match=r"after: got shape \(39, 24\), want \(40, 24\)"):
+        attacks.fingerprint(P, P[1:], T)
+    with pytest.raises(ValueError, match="vocabulary: rows have 23 entries, want 24"):
+        attacks.fingerprint(P, P, T[:, 1:])
+    with pytest.raises(ValueError, match="names: got 2, want 30"):
+        attacks.fingerprint(P, P, T, ["a", "b"])
+    with pytest.raises(ValueError, match=r"reader: got 'up', want one of left"):
+        attacks.fingerprint(P, P, T).ranking("up")
+    with pytest.raises(ValueError, match="name: unknown class 'name 99'; the closest are"):
+        attacks.fingerprint(P, P, T, NAMES).place("name 99")
+    with pytest.raises(ValueError, match=r"targets: \[7\] are not among known"):
+        attacks.fingerprint_rates(P, T, [1, 2, 3], targets=[7])
+
+
+# --- relearning ------------------------------------------------------------------------------
+
+
+def scene(n=12, noise=0.3, seed=0):
+    """Features whose class is linear in them, and a layer that maps a class to its name."""
+    centres = F.normalize(normal(C, WIDTH, seed=seed + 2), dim=1)
+    y = torch.arange(C).repeat_interleave(n)
+    H = centres[y] + noise * F.normalize(normal(len(y), WIDTH, seed=seed + 3), dim=1)
+    layer = torch.linalg.lstsq(centres, T, driver="gelsd").solution
+    return H.float(), y, layer.float()
+
+
+H, Y, LAYER = scene()
+
+
+def edit_of(c, method="anchored"):
+    return cn.build(method, T[c], T[[i for i in range(C) if i != c]])
+
+
+def test_a_class_that_is_there_comes_back_and_one_that_is_not_does_not():
+    cut = edit_of(4).apply_image(LAYER)
+    options = dict(shots=4, max_steps=80, lr=3e-3, goal=0.8)
+    present = attacks.relearn(H, Y, cut, T, 4, **options)
+    assert present.recall[0] == 0 and present.recall[-1] >= 0.8
+    assert present.steps == len(present.recall) - 1 > 0
+    X, y = attacks._no_class(H, Y, 4, seed=0)
+    absent = attacks.relearn(X, y, cut, T, 4, **options)
+    assert absent.steps is None or absent.steps > present.steps
+    assert absent.retain[-1] < present.retain[-1]
+
+
+def test_what_was_not_edited_needs_no_step():
+    result = attacks.relearn(H, Y, LAYER, T, 4, shots=1)
+    assert result.steps == 0 and len(result.recall) == len(result.retain) == 1
+
+
+def test_more_of_the_class_is_never_worse_data():
+    cut = edit_of(4).apply_image(LAYER)
+    steps = [attacks.relearn(H, Y, cut, T, 4, k, max_steps=200, lr=3e-3).steps for k in (1, 6)]
+    assert None not in steps and steps[1] <= steps[0] + 2
+
+
+def test_training_images_are_not_tested_on_and_nothing_is_changed():
+    cut = edit_of(4).apply_image(LAYER)
+    copies = [x.clone() for x in (H, Y, cut, T)]
+    # mark the half that recall is measured on: without features it cannot be recognised
+    generator = torch.Generator().manual_seed(0)
+    own = attacks._shuffled(Y == 4, generator)
+    blank = H.clone()
+    blank[own[len(own) // 2 :]] = 0
+    result = attacks.relearn(blank, Y, cut, T, 4, shots=6, max_steps=5)
+    assert result.steps is None
+    assert all(torch.equal(a, b) for a, b in zip(copies, (H, Y, cut, T), strict=True))
+    again = attacks.relearn(H, Y, cut, T, 4, seed=0)
+    assert again == attacks.relearn(H, Y, cut, T, 4, seed=0)
+
+
+def test_relearning_compares_the_arms():
+    edits = {c: edit_of(c) for c in (4, 9, 17)}
+    rows = attacks.relearning(H, Y, LAYER, T, edits, shots=(2, 4), max_steps=60, lr=3e-3)
+    assert [(r["arm"], r["shots"]) for r in rows] == [(a, k) for a in attacks.ARMS for k in (2, 4)]
+    row = {(r["arm"], r["shots"]): r for r in rows}
+    assert row["un-edited", 4]["steps"] == 0 and row["un-edited", 4]["recall_start"] == 1
+    assert row["edited", 4]["recall_start"] == 0 and row["edited", 4]["back"] == 1
+    assert (
+        row["no class", 4]["back"] < 1 and row["no class", 4]["recall_end"] < row["new name", 4]["recall_end"]
+    )
+    assert row["no class", 4]["steps"] > row["edited", 4]["steps"]
+    assert all(math.isfinite(r["retain_end"]) for r in rows)
+
+
+def test_made_up_names_lie_at_the_angle_of_names():
+    words = attacks._made_up(T, 5, seed=0)
+    mean = F.normalize(T.mean(0), dim=0)
+    assert torch.allclose(words.norm(dim=1), torch.ones(5, dtype=words.dtype))
+    assert torch.allclose(words @ mean, (T @ mean).mean().expand(5))
+    assert float((words @ T.T).amax()) < 0.95
+
+
+def test_relearn_bad_input():
+    with pytest.raises(ValueError, match="weight: got 39 rows, want 40, one a feature of H"):
+        attacks.relearn(H, Y, LAYER[1:], T, 4)
+    with pytest.raises(ValueError, match="shots: got 7, want 1 to 6, half of the 12 images of class 4"):
+        attacks.relearn(H, Y, LAYER, T, 4, shots=7)
+    with pytest.raises(ValueError, match="labels: every image is of the class"):
+        attacks.relearn(H[Y == 4], Y[Y == 4], LAYER, T, 4)
+    with pytest.raises(ValueError, match="edits: got no class"):
+        attacks.relearning(H, Y, LAYER, T, {})
+    with pytest.raises(ValueError, match="arm: got 'x', want one of edited"):
+        attacks.relearning(H, Y, LAYER, T, {4: edit_of(4)}, arms=["x"])
+
+
+# --- where it lives --------------------------------------------------------------------------
+
+
+def test_probe_sees_what_a_layer_holds():
+    """One layer with the class, one without, one that loses it in the edit."""
+    y = torch.arange(6).repeat_interleave(20)
+    code = F.one_hot(y, 6).double() + 0.1 * normal(120, 6, seed=1)
+    noise = normal(120, 6, seed=2)
+    merged = code.clone()
+    merged[:, 0] = merged[:, 1] = merged[:, :2].mean(1)  # classes 0 and 1 fall together
+    before = {"there": code, "never": noise, "lost": code}
+    found = attacks.layer_probe(before, before | {"lost": merged}, y, [0, 1])
+    there, never, lost = found
+    assert [p.layer for p in found] == list(before) and {p.width for p in found} == {6}
+    assert there.before == there.after == 1 and there.identical
+    assert never.before < 0.4 and never.identical
+    assert lost.before == 1 and 0.2 < lost.after < 0.8 and not lost.identical
+    assert all(p.control < 0.4 for p in found)
+
+
+def test_an_erased_direction_cannot_be_read_off_its_rounding():
+    y = torch.arange(2).repeat_interleave(100)
+    u = F.normalize(normal(D, seed=3), dim=0)
+    X = normal(200, D, seed=4)
+    X = (X - torch.outer(X @ u, u) + torch.outer(2.0 * y - 1, u)).float()
+    erased = cn.nullspace(u.float()).apply_image(X)
+    (probe,) = attacks.layer_probe({"embedding": X}, {"embedding": erased}, y, [0])
+    assert probe.before > 0.95 and 0.3 < probe.after < 0.7
+
+
+def test_layers_before_the_edit_are_untouched(pocket):
+    data = cn.datasets.load("twemoji", subset=["tiger", "lion", "pizza", "bus", "guitar"], scenes=4)
+    names = pocket.embed_text(data.classes, templates=data.templates)
+    edit = cn.build("anchored", names[:1], names[1:])
+    before = attacks.layers(pocket, data.images)
+    with cn.folded(pocket, edit):
+        after = attacks.layers(pocket, data.images)
+    *inner, hidden, last = before
+    assert (inner[0], hidden, last) == (attacks.PIXELS, attacks.HIDDEN, attacks.EMBEDDING) and len(inner) == 5
+    assert all(torch.equal(before[k], after[k]) for k in [*inner, hidden])
+    Z = pocket.embed_images(data.images)
+    assert torch.allclose(before[last], Z, atol=1e-6)
+    assert torch.allclose(after[last], edit.apply_image(Z, normalize=True), atol=1e-5)
+    weight = cn.surgery.last_layer(pocket)
+    assert torch.allclose(F.normalize(before[hidden] @ weight, dim=1), Z, atol=1e-6)
+    found = attacks.layer_probe(before, after, data.labels, [0])
+    assert [p.identical for p in found] == [True] * 6 + [False]
+    assert not pocket.model.visual._forward_hooks and not pocket.model.visual._forward_pre_hooks
+
+
+def test_layer_probe_bad_input():
+    y = torch.arange(4).repeat_interleave(3)
+    X = {"a": normal(12, 5)}
+    with pytest.raises(ValueError, match=r"after: has layers \['b'\], want \['a'\]"):
+        attacks.layer_probe(X, {"b": X["a"]}, y, [0])
+    with pytest.raises(ValueError, match="folds: got 4, want 2 to 3, the images of the smallest"):
+        attacks.layer_probe(X, X, y, [0])
+    with pytest.raises(ValueError, match="forget: unknown class 'cot'; the closest are 'cat'"):
+        attacks.layer_probe(X, X, y, ["cot"], classes=["cat", "dog", "owl", "fox"], folds=3)
