@@ -307,16 +307,16 @@ def relearn(
     shots: int = 4,
     *,
     goal: float = 0.8,
-    max_steps: int = 50,
-    lr: float = 3e-4,
+    max_steps: int = 40,
+    step: float = 0.005,
     scale: float = 100.0,
     others: int = 200,
     seed: int = 0,
 ) -> Relearned:
     """Bring a class back by a few gradient steps on the last layer, with k of its images.
 
-    The attacker has ``shots`` labelled images of the class and nothing else, and trains the layer
-    with Adam on the zero-shot cross-entropy over all the names.
+    The attacker has ``shots`` labelled images of the class and nothing else, and follows the
+    gradient of the zero-shot cross-entropy over all the names, in steps of equal length.
 
     Parameters
     ----------
@@ -334,8 +334,8 @@ def relearn(
     goal : float
         Recall (fraction) at which the training stops.
     max_steps : int
-    lr : float
-        Of Adam: about the size of the change of a weight in one step.
+    step : float
+        Length of a step, as a share of the layer's Frobenius norm.
     scale : float
         What cosines are multiplied by to make logits.
     others : int
@@ -373,19 +373,17 @@ def relearn(
     if len(rest) == 0:
         raise ValueError("labels: every image is of the class to bring back, want others to measure on")
     train, test, rest = own[:shots], own[half:], rest[:others]
-    P = P.clone().requires_grad_()
-    optimizer = torch.optim.Adam([P], lr=lr)
+    length = _check.number("step", step, 0.0, 1.0) * float(P.norm())
     result, wanted = Relearned(shots, goal), y[train]
-    for step in range(max_steps + 1):
-        with torch.no_grad():
-            for rows, curve in ((test, result.recall), (rest, result.retain)):
-                curve.append(float((((H[rows] @ P) @ T.T).argmax(1) == y[rows]).double().mean()))
-        if result.recall[-1] >= goal or step == max_steps:
+    for i in range(max_steps + 1):
+        for rows, curve in ((test, result.recall), (rest, result.retain)):
+            curve.append(float(((H[rows] @ P @ T.T).argmax(1) == y[rows]).double().mean()))
+        if result.recall[-1] >= goal or i == max_steps:
             break
-        logits = scale * F.normalize(H[train] @ P, dim=1) @ T.T
-        optimizer.zero_grad()
-        F.cross_entropy(logits, wanted).backward()
-        optimizer.step()
+        P = P.detach().requires_grad_()
+        loss = F.cross_entropy(scale * F.normalize(H[train] @ P, dim=1) @ T.T, wanted)
+        (slope,) = torch.autograd.grad(loss, P)
+        P = P.detach() - length * F.normalize(slope.flatten(), dim=0).view_as(P)
     return result
 
 

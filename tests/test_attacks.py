@@ -150,7 +150,7 @@ def edit_of(c, method="anchored"):
 
 def test_a_class_that_is_there_comes_back_and_one_that_is_not_does_not():
     cut = edit_of(4).apply_image(LAYER)
-    options = dict(shots=4, max_steps=80, lr=3e-3, goal=0.8)
+    options = dict(shots=4, max_steps=80, step=0.01, goal=0.8)
     present = attacks.relearn(H, Y, cut, T, 4, **options)
     assert present.recall[0] == 0 and present.recall[-1] >= 0.8
     assert present.steps == len(present.recall) - 1 > 0
@@ -167,7 +167,7 @@ def test_what_was_not_edited_needs_no_step():
 
 def test_more_of_the_class_is_never_worse_data():
     cut = edit_of(4).apply_image(LAYER)
-    steps = [attacks.relearn(H, Y, cut, T, 4, k, max_steps=200, lr=3e-3).steps for k in (1, 6)]
+    steps = [attacks.relearn(H, Y, cut, T, 4, k, max_steps=200, step=0.01).steps for k in (1, 6)]
     assert None not in steps and steps[1] <= steps[0] + 2
 
 
@@ -188,7 +188,7 @@ def test_training_images_are_not_tested_on_and_nothing_is_changed():
 
 def test_relearning_compares_the_arms():
     edits = {c: edit_of(c) for c in (4, 9, 17)}
-    rows = attacks.relearning(H, Y, LAYER, T, edits, shots=(2, 4), max_steps=60, lr=3e-3)
+    rows = attacks.relearning(H, Y, LAYER, T, edits, shots=(2, 4), max_steps=60, step=0.01)
     assert [(r["arm"], r["shots"]) for r in rows] == [(a, k) for a in attacks.ARMS for k in (2, 4)]
     row = {(r["arm"], r["shots"]): r for r in rows}
     assert row["un-edited", 4]["steps"] == 0 and row["un-edited", 4]["recall_start"] == 1
