@@ -1,0 +1,275 @@
+"""Figures of the audit: what survives an edit. From results of `clipnull.audit` and `clipnull.attacks`.
+
+As in `clipnull.plots`: one message each, stated in the title, with alt text; no state.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.figure
+import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
+
+from clipnull.plots import (
+    BLACK,
+    FORGET,
+    GREY,
+    MARKERS,
+    PALE,
+    RETAIN,
+    SERIES,
+    Figure,
+    _array,
+    _percent,
+    _short,
+    _style,
+    _wrap,
+    describe,
+)
+
+__all__ = [
+    "fingerprint",
+    "heat_table",
+    "layer_probe",
+    "relearning",
+    "relearning_run",
+]
+
+#: bad to good: pale vermillion, white, pale blue; black text is readable on all of it
+BAD_TO_GOOD = LinearSegmentedColormap.from_list("bad to good", ["#F0A875", "#FFFFFF", "#8CC3E6"])
+
+
+def _title(fig: Figure, title: str) -> None:
+    fig.suptitle(_wrap(title, fig.get_size_inches()[0]), x=0.01, ha="left", fontsize=11)
+
+
+def heat_table(
+    text: Sequence[Sequence[str]],
+    goodness: Any,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    *,
+    better: Sequence[str] | None = None,
+    title: str = "",
+    rules: Sequence[int] = (),
+) -> matplotlib.figure.Figure:
+    """A table whose cells are coloured from bad (vermillion) over white to good (blue).
+
+    Parameters
+    ----------
+    text : rows x columns of str
+        What the cells say.
+    goodness : array [rows, columns]
+        From 0, bad, to 1, good; NaN leaves a cell grey.
+    rows, columns : list of str
+    better : list of str, optional
+        Direction of better under each column's name, such as "low" or "high".
+    rules : sequence of int
+        Rows above which a line is drawn.
+    """
+    good = _array(goodness).astype(float)
+    names = max(map(len, rows))
+    fig = Figure(
+        figsize=(0.085 * names + 0.92 * len(columns) + 0.3, 0.3 * len(rows) + 1.5), layout="constrained"
+    )
+    ax = fig.subplots()
+    colours = BAD_TO_GOOD(np.nan_to_num(good, nan=0.5))
+    colours[np.isnan(good)] = (0.93, 0.93, 0.93, 1)
+    ax.imshow(colours, aspect="auto")
+    for i, j in np.ndindex(good.shape):
+        ax.text(j, i, text[i][j], ha="center", va="center", fontsize=9)
+    heads = [c if better is None else f"{c}\n({better[j]})" for j, c in enumerate(columns)]
+    ax.set_xticks(range(len(columns)), heads, fontsize=8.5)
+    ax.set_yticks(range(len(rows)), rows, fontsize=9)
+    ax.xaxis.tick_top()
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    ax.set_xticks(np.arange(len(columns) - 1) + 0.5, minor=True)
+    ax.set_yticks(np.arange(len(rows) - 1) + 0.5, minor=True)
+    ax.grid(which="minor", color="white", linewidth=1.5)
+    ax.tick_params(which="minor", length=0)
+    for i in rules:
+        ax.axhline(i - 0.5, color=GREY, linewidth=1)
+    _title(fig, title)
+    said = "; ".join(
+        f"{row}: " + ", ".join(f"{c.replace(chr(10), ' ')} {text[i][j]}" for j, c in enumerate(columns))
+        for i, row in enumerate(rows)
+    )
+    return describe(fig, f"{title}. {said}.")
+
+
+def fingerprint(
+    found: Any,
+    forgotten: Sequence[str],
+    *,
+    reader: str = "either",
+    k: int = 8,
+    title: str | None = None,
+) -> matplotlib.figure.Figure:
+    """What two last layers give away: singular values of their difference, and the names it points at.
+
+    Parameters
+    ----------
+    found : Fingerprint
+        From `clipnull.attacks.fingerprint`.
+    forgotten : list of str
+        The true names, drawn in vermillion and hatched.
+    reader : str
+        One of `clipnull.attacks.READERS`.
+    k : int
+        Singular values and names shown.
+    """
+    s, names = _array(found.singular_values), found.ranking(reader)[:k]
+    score = {n: float(found.scores[reader][i]) for i, n in enumerate(found.names)}
+    fig = Figure(figsize=(8.4, 0.27 * k + 1.2), layout="constrained")
+    left, right = fig.subplots(1, 2, width_ratios=[1, 1.1])
+    shown = np.maximum(s[: max(k, found.rank + 2)], 1e-18)
+    at = np.arange(1, len(shown) + 1)
+    left.semilogy(at, shown, "o", color=GREY, markersize=5)
+    left.semilogy(at[: found.rank], shown[: found.rank], "o", color=FORGET, markersize=8)
+    left.axhline(found.noise, color=BLACK, linestyle="--", linewidth=1)
+    left.text(at[-1], found.noise * 1.6, "rounding ends here", ha="right", va="bottom", fontsize=8)
+    left.set_xticks(at if len(at) <= 12 else at[:: len(at) // 6])
+    _style(left, x="number", y="singular value of the difference", grid="y")
+    values = [score[n] for n in names]
+    hit = [n in forgotten for n in names]
+    bars = right.barh(range(len(names)), values, color=[FORGET if h else PALE for h in hit], height=0.7)
+    for bar, h in zip(bars, hit, strict=True):
+        bar.set(hatch="///" if h else "", edgecolor="white", linewidth=0)
+    for row, v in enumerate(values):
+        right.text(v + 0.02, row, f"{v:.2f}", va="center", fontsize=9)
+    right.set_yticks(range(len(names)), [_short(n) for n in names], fontsize=9)
+    right.invert_yaxis()
+    right.set_xlim(0, 1.15)
+    right.tick_params(axis="y", length=0)
+    _style(right, x="share of the name in the span")
+    first = f"{names[0]!r} comes first of {len(found.names)} names" if names else "nothing to read"
+    title = f"Rank {found.rank}: {first}" if title is None else title
+    _title(fig, title)
+    listed = ", ".join(f"{n} {v:.2f}" for n, v in zip(names, values, strict=True))
+    return describe(
+        fig, f"{title}. {found.rank} singular values stand above rounding. Share of each name: {listed}."
+    )
+
+
+def relearning_run(runs: Mapping[str, Any], *, title: str = "") -> matplotlib.figure.Figure:
+    """Recall of the class and accuracy on the others, step by step, for several trainings.
+
+    Parameters
+    ----------
+    runs : dict of name -> Relearned
+        From `clipnull.attacks.relearn`.
+    """
+    fig = Figure(figsize=(8.4, 3.0), layout="constrained")
+    axes = fig.subplots(1, 2, sharex=True, sharey=True)
+    for i, (name, run) in enumerate(runs.items()):
+        for ax, curve in zip(axes, (run.recall, run.retain), strict=True):
+            ax.plot(range(len(curve)), 100 * np.asarray(curve), "-" if i % 2 == 0 else "--", label=name,
+                    color=SERIES[i], marker=MARKERS[i], markersize=5)  # fmt: skip
+    goal = 100 * next(iter(runs.values())).goal
+    axes[0].axhline(goal, color=GREY, linestyle=":", linewidth=1.2)
+    axes[0].text(0.99, goal + 1, "back", ha="right", va="bottom", fontsize=8, color=GREY,
+                 transform=axes[0].get_yaxis_transform())  # fmt: skip
+    axes[0].set_ylim(-3, 103)
+    axes[0].xaxis.get_major_locator().set_params(integer=True)
+    _style(axes[0], x="gradient steps", y="recall of the class, %", grid="both")
+    _style(axes[1], x="gradient steps", y="accuracy on the others, %", grid="both")
+    axes[1].tick_params(labelleft=True)
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
+    _title(fig, title)
+    said = "; ".join(
+        f"{name}: recall {_percent(r.recall[0])} to {_percent(r.recall[-1])} in {len(r.recall) - 1} steps, "
+        f"others {_percent(r.retain[0])} to {_percent(r.retain[-1])}"
+        for name, r in runs.items()
+    )
+    return describe(fig, f"{title}. In percent. {said}.")
+
+
+def relearning(rows: Sequence[Mapping[str, Any]], *, title: str = "") -> matplotlib.figure.Figure:
+    """Steps to bring a class back, and what the others keep, by the number of labelled images.
+
+    Parameters
+    ----------
+    rows : list of dict
+        From `clipnull.attacks.relearning`.
+    """
+    arms = list(dict.fromkeys(r["arm"] for r in rows))
+    shots = sorted({r["shots"] for r in rows})
+    finite = [r["steps"] for r in rows if math.isfinite(r["steps"])]
+    never = 1.25 * max([*finite, 4])
+    fig = Figure(figsize=(8.4, 3.0), layout="constrained")
+    left, right = fig.subplots(1, 2, sharex=True)
+    for i, arm in enumerate(arms):
+        line = [next(r for r in rows if r["arm"] == arm and r["shots"] == k) for k in shots]
+        look: dict[str, Any] = dict(color=SERIES[i], marker=MARKERS[i], markersize=6, label=arm)
+        style = "-" if i % 2 == 0 else "--"
+        left.plot(range(len(shots)), [min(r["steps"], never) for r in line], style, **look, clip_on=False)
+        right.plot(range(len(shots)), [100 * r["retain_end"] for r in line], style, **look)
+    left.axhline(never, color=GREY, linestyle=":", linewidth=1.2)
+    left.text(0, never * 1.02, "never", va="bottom", fontsize=8, color=GREY)
+    left.set_ylim(0, never * 1.12)
+    right.set_ylim(0, 103)
+    left.set_xticks(range(len(shots)), [str(k) for k in shots])
+    _style(left, x="labelled images", y="steps until it is back (median)", grid="y")
+    _style(right, x="labelled images", y="accuracy on the others then, %", grid="y")
+    fig.legend(*left.get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
+    _title(fig, title)
+    said = "; ".join(
+        f"{r['arm']}, {r['shots']} images: "
+        + (f"{r['steps']:g} steps" if math.isfinite(r["steps"]) else "not back")
+        + f", others {_percent(r['retain_end'])}"
+        for r in rows
+    )
+    return describe(fig, f"{title}. {said}.")
+
+
+def layer_probe(
+    probes: Sequence[Any],
+    zero_shot: tuple[float, float] | None = None,
+    *,
+    title: str = "",
+) -> matplotlib.figure.Figure:
+    """What a linear probe recalls at every layer, before and after the edit.
+
+    Parameters
+    ----------
+    probes : list of LayerProbe
+        From `clipnull.attacks.layer_probe`.
+    zero_shot : (before, after), optional
+        Zero-shot recall of the same classes (fractions), drawn beside the last layer.
+    """
+    names = [p.layer for p in probes]
+    series = {
+        "probe, before": ([p.before for p in probes], RETAIN, "s", 9, "white"),
+        "probe, after": ([p.after for p in probes], FORGET, "o", 6, FORGET),
+        "probe, shuffled labels": ([p.control for p in probes], GREY, "x", 6, GREY),
+    }
+    fig = Figure(figsize=(7.6, 3.4), layout="constrained")
+    ax = fig.subplots()
+    for label, (values, colour, mark, size, face) in series.items():
+        ax.plot(range(len(names)), 100 * np.asarray(values), "-", color=colour, marker=mark, markersize=size,
+                markerfacecolor=face, label=label, linewidth=1.2)  # fmt: skip
+    last = sum(p.identical for p in probes) - 0.5
+    ax.axvline(last, color=BLACK, linestyle="--", linewidth=1)
+    ax.text(last - 0.06, 50, "bit by bit equal", ha="right", va="center", fontsize=9)
+    ax.text(last + 0.06, 50, "edited", ha="left", va="center", fontsize=9)
+    if zero_shot is not None:
+        names = [*names, "zero-shot"]
+        b, a = (100 * x for x in zero_shot)
+        ax.plot([len(names) - 1], [b], "s", color=RETAIN, markersize=9, markerfacecolor="white")
+        ax.plot([len(names) - 1], [a], "o", color=FORGET, markersize=6)
+    ax.set_xticks(range(len(names)), [n.replace(" the ", "\nthe ") for n in names], fontsize=8.5)
+    ax.set_ylim(-4, 104)
+    _style(ax, y="recall of the forgotten, %", grid="y")
+    ax.legend(fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(0, 0.08))
+    _title(fig, title)
+    said = "; ".join(
+        f"{p.layer}: {_percent(p.before)} before, {_percent(p.after)} after, {_percent(p.control)} shuffled"
+        for p in probes
+    )
+    if zero_shot is not None:
+        said += f"; zero-shot: {_percent(zero_shot[0])} before, {_percent(zero_shot[1])} after"
+    return describe(fig, f"{title}. Recall in percent. {said}.")
