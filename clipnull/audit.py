@@ -796,9 +796,9 @@ def linear_probe(
     probe = LogisticRegression(C=C, class_weight="balanced" if balanced else None, max_iter=100, tol=1e-3)
     split = StratifiedKFold(folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
-        # 100 steps rank classes well enough; a rare class may have fewer images than folds
+        # 100 steps are enough to rank classes; classes may be many, and smaller than the folds
         warnings.simplefilter("ignore", ConvergenceWarning)
-        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        warnings.simplefilter("ignore", UserWarning)
         predicted = cross_val_predict(probe, X.double().cpu().numpy(), y.cpu().numpy(), cv=split)
     return torch.as_tensor(predicted)
 
@@ -950,7 +950,7 @@ def readers(
         raise ValueError(
             "labels: a forgotten class has fewer than 2 images, want one to learn from and one to test"
         )
-    folds, k, d = min(folds, fewest), min(5, fewest), Z.shape[1]
+    folds, k, d, n = min(folds, fewest), min(5, fewest), Z.shape[1], int(gone.sum())
     sets = [Z, edited(Z, edit)]
 
     def recall(predicted: torch.Tensor) -> float:
@@ -960,29 +960,29 @@ def readers(
     rank = edit.rank if isinstance(edit, Edit) else len(index)
     why = f"The edit takes {rank} of {d} directions; a probe may use any of the other {d - rank}."
     rows = [
-        Measurement("linear probe", b, a, 1 / C, "chance", f"{_survives(b, a, 1 / C)} {why}", "2604.08271")
+        Measurement("linear probe", b, a, 1 / C, "chance", f"{_survives(b, a, 1 / C, n)} {why}", "2604.08271")
     ]
 
     answers = [linear_probe(X, gone.long(), folds, balanced=True, seed=seed).bool() for X in sets]
     b, a = ((_share(p[gone]) + _share(~p[~gone])) / 2 for p in answers)
     rows.append(
-        Measurement("linear probe, yes or no", b, a, 0.5, "chance", _survives(b, a, 0.5), "2604.08271")
+        Measurement("linear probe, yes or no", b, a, 0.5, "chance", _survives(b, a, 0.5, n), "2604.08271")
     )
     b, a = (recall(knn(X, y, k)) for X in sets)
     rows.append(
-        Measurement("nearest images", b, a, 1 / C, "chance", f"{_survives(b, a, 1 / C)} ({k} neighbours.)")
+        Measurement("nearest images", b, a, 1 / C, "chance", f"{_survives(b, a, 1 / C, n)} ({k} neighbours.)")
     )
 
     queries = gone.nonzero()[:, 0]
     b, a = (_mean(retrieval(X, y, queries).tolist()) for X in sets)
     chance = _mean([(int((y == y[i]).sum()) - 1) / (len(y) - 1) for i in queries])
-    rows.append(Measurement("image search", b, a, chance, "chance", _survives(b, a, chance)))
+    rows.append(Measurement("image search", b, a, chance, "chance", _survives(b, a, chance, n)))
 
     for k in shots:
         if k >= fewest:
             continue
         b, a = (_prototype_recall(X, y, gone, k, draws, seed) for X in sets)
-        means = _survives(b, a, 1 / C)
+        means = _survives(b, a, 1 / C, n)
         rows.append(Measurement(f"prototypes, k = {k}", b, a, 1 / C, "chance", means, "2506.01318"))
     return rows
 
@@ -995,12 +995,13 @@ def _prototype_recall(
     return _share((predicted == y)[asked])
 
 
-def _survives(before: float, after: float, chance: float) -> str:
-    """How much of what a reader found above chance is still found."""
-    if before <= chance:
+def _survives(before: float, after: float, chance: float, images: int) -> str:
+    """How much of what a reader found above chance is still found; two standard errors count as none."""
+    room = 2 * math.sqrt(chance * (1 - chance) / images)
+    if before <= chance + room:
         return f"This reader found nothing before ({_pc(before)}, chance {_pc(chance)})."
     left = (after - chance) / (before - chance)
-    if left <= 0.05:
+    if after <= chance + room:
         return f"Gone: no better than chance ({_pc(chance)})."
     if left >= 0.95:
         return "Nothing is gone for this reader."
@@ -1163,7 +1164,7 @@ def guarded(
     def which(X: torch.Tensor) -> float:
         return case.recall(linear_probe(X, y, folds, seed=seed))
 
-    kept, rows = case.accuracy(_zero_shot(case.Z, case.T)), []
+    kept, rows, n = case.accuracy(_zero_shot(case.Z, case.T)), [], int(gone.sum())
     asked: list[tuple[str, Callable[[torch.Tensor], float], float]] = [
         ("is it", yes_no, 0.5),
         ("which", which, 1 / len(y.unique())),
@@ -1182,8 +1183,8 @@ def guarded(
             retain_before=kept,
         )
         said = (
-            f"{_survives(b, a, chance)} After scaling to unit length the probe has {_pc(scaled)}. Zero-shot, "
-            f"the others go from {_pc(kept)} to {_pc(found['retain'])}."
+            f"{_survives(b, a, chance, n)} After scaling to unit length the probe has {_pc(scaled)}. "
+            f"Zero-shot, the others go from {_pc(kept)} to {_pc(found['retain'])}."
         )
         rows.append(
             Measurement(f"LEACE: {question}", b, a, chance, "chance", said, "2306.03819", details=found)
