@@ -1,4 +1,4 @@
-"""The ``clipnull`` command: demo, doctor, lab. The commands import what they use when they run."""
+"""The ``clipnull`` command: demo, audit, doctor, lab. The commands import what they use when they run."""
 
 from __future__ import annotations
 
@@ -81,6 +81,13 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--out", default="demo.png", help="where the picture goes (default: demo.png)")
     one.add_argument("--seed", type=int, default=0, help="for the scenes and the random control")
     one.set_defaults(run=lambda a: demo(a.forget, a.method, a.subset, a.scenes, a.out, a.seed))
+    one = commands.add_parser("audit", help="what an edit leaves: every measurement of `cn.audit`, one table")
+    one.add_argument("--forget", nargs="+", default=["tiger"], metavar="CLASS", help="default: tiger")
+    one.add_argument("--method", default="anchored", help="a key of clipnull.METHODS (default: anchored)")
+    one.add_argument("--subset", default="classroom", help="classroom (default), all, or a category")
+    one.add_argument("--scenes", type=int, default=4, help="pictures a class (default: 4)")
+    one.add_argument("--seed", type=int, default=0, help="for the scenes and every random choice")
+    one.set_defaults(run=lambda a: audit(a.forget, a.method, a.subset, a.scenes, a.seed))
     one = commands.add_parser("doctor", help="versions, device, weights, and what is missing")
     one.set_defaults(run=lambda _: doctor())
     commands.add_parser("lab", help="JupyterLab on the notebooks; further arguments go to it")
@@ -237,6 +244,42 @@ def _picture(path: Path, *figures: Figure) -> None:
         sheet.paste(part, (0, top))
         top += part.height
     sheet.save(path)
+
+
+# --- audit ---------------------------------------------------------------------------------
+
+
+def audit(
+    forget: Sequence[str],
+    method: str = "anchored",
+    subset: str = "classroom",
+    scenes: int = 4,
+    seed: int = 0,
+) -> int:
+    """Forget classes by one method, and print what is left of them.
+
+    Parameters
+    ----------
+    forget : list of str
+        Class names.
+    method : str
+        A key of `clipnull.METHODS`.
+    subset, scenes, seed
+        As in `clipnull.datasets.load`.
+    """
+    start = time.perf_counter()
+    import clipnull as cn
+    from clipnull import _check
+
+    _check.one_of("method", method, cn.METHODS)
+    data = cn.datasets.load("twemoji", subset=subset, scenes=scenes, seed=seed)
+    index = _check.forget_set(list(forget), len(data.classes), data.classes)
+    clip = cn.load()
+    T = clip.embed_text(data.classes, templates=data.templates)
+    retain = [i for i in range(len(T)) if i not in index]
+    print(cn.audit(clip, data, cn.build(method, T[index], T[retain], seed=seed), index, seed=seed))
+    print(f"\nThis took {time.perf_counter() - start:.1f} s.")
+    return 0
 
 
 # --- doctor --------------------------------------------------------------------------------
