@@ -148,6 +148,11 @@ class LabelledImages:
         n, C = len(self), len(self.classes)
         return f"LabelledImages({self.name}: {n} images, {C} classes, split {self.split})"
 
+    @property
+    def loaded_with(self) -> dict[str, Any] | None:
+        """Arguments of the `load` that gives these data again; None if they were made by hand."""
+        return self.__dict__.get("_loaded_with")
+
     def where(self, cls: str | int) -> torch.Tensor:
         """Indices [k] of the images of one class, given by name or index."""
         return (self.labels == resolve([cls], self.classes)[0]).nonzero()[:, 0]
@@ -169,7 +174,7 @@ class LabelledImages:
         new = torch.full((len(self.classes),), -1)
         new[keep] = torch.arange(len(keep))
         rows = (new[self.labels] >= 0).nonzero()[:, 0]
-        return replace(
+        part = replace(
             self,
             images=self.images[rows],
             labels=new[self.labels[rows]],
@@ -179,6 +184,14 @@ class LabelledImages:
             keywords=[self.keywords[i] for i in keep],
             scene=self.scene[rows],
         )
+        return part if self.loaded_with is None else _remember(part, **{**self.loaded_with, "subset": keep})
+
+
+def _remember(data: LabelledImages, subset: Any, **arguments: Any) -> LabelledImages:
+    """``data`` with what `load` has to be asked for to get them; no field, so that `replace` drops it."""
+    subset = subset if subset is None or isinstance(subset, str) else list(data.classes)
+    object.__setattr__(data, "_loaded_with", {**arguments, "subset": subset})
+    return data
 
 
 def resolve(wanted: Iterable[str | int], classes: Sequence[str], argument: str = "classes") -> list[int]:
@@ -647,8 +660,11 @@ def load(name: str | None = None, *, subset: Any = None, **options: Any) -> Labe
             raise ValueError(f"{option}: {name!r} has no such option, want one of {has}")
         del options[option]
     if name in _EMOJI:
-        return loader(subset=subset, **options)
-    data = loader(**options)
-    if subset is None or (isinstance(subset, str) and (subset == "all" or from_environment)):
-        return data
-    return data.subset(resolve(subset, data.classes, "subset"))
+        data = loader(subset=subset, **options)
+    else:
+        data = loader(**options)
+        if isinstance(subset, str) and (subset == "all" or from_environment):
+            subset = None
+        if subset is not None:
+            data = data.subset(resolve(subset, data.classes, "subset"))
+    return _remember(data, name=name, subset=subset, **options)
