@@ -116,7 +116,7 @@ def load(
     source = _source(name, pretrained, cache)
     model = _create(source, where, precision, cache, seed)
     preprocess, tokenizer = _transform(model), _tokenizer(source, cache)
-    return Clip(
+    clip = Clip(
         model,
         preprocess,
         tokenizer,
@@ -130,6 +130,15 @@ def load(
 
 def _device(device: str | torch.device | None) -> torch.device:
     if device is None:
+    clip.loaded_with = {
+        "name": name,
+        "pretrained": pretrained,
+        "device": device,
+        "precision": precision,
+        "cache_dir": cache_dir,
+        "seed": seed,
+    }
+    return clip
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         found = torch.device(device)
@@ -348,6 +357,8 @@ class Clip:
 
     def __init__(
         self,
+    loaded_with : dict or None
+        Arguments of the `load` that made it; None if it was made by hand.
         model: nn.Module,
         preprocess: Callable[[Image.Image], torch.Tensor],
         tokenizer: Callable[[list[str]], torch.Tensor],
@@ -366,6 +377,7 @@ class Clip:
 
     @property
     def device(self) -> torch.device:
+        self.loaded_with: dict[str, Any] | None = None
         """Where the model is."""
         return next(self.model.parameters()).device
 
