@@ -15,7 +15,7 @@ from clipnull.erasers import METHODS, Edit, build, consistent, nullspace, random
 from clipnull.evaluate import Evaluator, Report, drop_label, evaluate, protocol_score, sweep, sweep_sizes
 
 if TYPE_CHECKING:
-    from clipnull import attacks, datasets, exercises, models, plots, surgery, widgets
+    from clipnull import attacks, audit_plots, cache, datasets, exercises, models, plots, surgery, widgets
     from clipnull.models import Clip, load
     from clipnull.surgery import fold, folded, unfold
 
@@ -30,7 +30,9 @@ __all__ = [
     "Report",
     "attacks",
     "audit",
+    "audit_plots",
     "build",
+    "cache",
     "consistent",
     "datasets",
     "drop_label",
@@ -54,7 +56,17 @@ __all__ = [
 ]
 
 _LAZY = {"Clip": "models", "load": "models", "fold": "surgery", "folded": "surgery", "unfold": "surgery"}
-_MODULES = {"attacks", "datasets", "exercises", "models", "plots", "surgery", "widgets"}
+_MODULES = {
+    "attacks",
+    "audit_plots",
+    "cache",
+    "datasets",
+    "exercises",
+    "models",
+    "plots",
+    "surgery",
+    "widgets",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -32,6 +32,7 @@ CORE = {
     "open_clip_torch": "open_clip",
     "numpy": "numpy",
     "pillow": "PIL",
+    "platformdirs": "platformdirs",
     "matplotlib": "matplotlib",
     "scikit-learn": "sklearn",
     "ipywidgets": "ipywidgets",
@@ -90,6 +91,9 @@ def _parser() -> argparse.ArgumentParser:
     one.set_defaults(run=lambda a: audit(a.forget, a.method, a.subset, a.scenes, a.seed))
     one = commands.add_parser("doctor", help="versions, device, weights, and what is missing")
     one.set_defaults(run=lambda _: doctor())
+    one = commands.add_parser("cache", help="image features kept on disk: show them, or clear them")
+    one.add_argument("action", nargs="?", choices=["show", "clear"], default="show", help="default: show")
+    one.set_defaults(run=lambda a: cache(a.action))
     commands.add_parser("lab", help="JupyterLab on the notebooks; further arguments go to it")
     return parser
 
@@ -359,6 +363,26 @@ def imported_modules(notebook: Path) -> set[str]:
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 found.add(node.module.split(".")[0])
     return found
+
+
+# --- cache ---------------------------------------------------------------------------------
+
+
+def cache(action: str = "show") -> int:
+    """List the image features on disk with their size, or delete them; ``CLIPNULL_CACHE`` says where."""
+    from clipnull import cache as features
+
+    if (place := features.folder()) is None:
+        print("The cache is off: CLIPNULL_CACHE=off.")
+        return 0
+    found = features.entries()
+    if action == "clear":
+        features.clear()
+    for entry in found if action == "show" else []:
+        print(f"{entry.used:%Y-%m-%d %H:%M}{entry.size / 1e6:>9.1f} MB   {entry.about}")
+    size = f"{sum(entry.size for entry in found) / 1e6:.1f} MB"
+    print(f"{'Deleted' if action == 'clear' else 'Entries'}: {len(found)}, {size}, in {place}")
+    return 0
 
 
 # --- lab -----------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from PIL import Image
 from torch import nn
 
 from clipnull import _check, surgery
+from clipnull import cache as feature_cache
 
 __all__ = ["Clip", "load"]
 
@@ -37,6 +38,9 @@ __all__ = ["Clip", "load"]
 POCKET = Path(__file__).parent / "pocket"
 CONFIG, WEIGHTS, RECEIPT = "open_clip_config.json", "open_clip_model.safetensors", "receipt.json"
 CHECKPOINTS = (".safetensors", ".bin", ".pth")
+#: images from which on the cache is asked unless the caller says otherwise: on a CPU hashing a tower
+#: costs as much as embedding a few images, with a GPU it is more
+WORTH_CACHING = 256
 PRECISIONS = ["fp32", "fp16", "bf16", "pure_fp16", "pure_bf16"]
 
 
@@ -126,10 +130,6 @@ def load(
         config=source.config,
         receipt=source.receipt,
     )
-
-
-def _device(device: str | torch.device | None) -> torch.device:
-    if device is None:
     clip.loaded_with = {
         "name": name,
         "pretrained": pretrained,
@@ -139,6 +139,10 @@ def _device(device: str | torch.device | None) -> torch.device:
         "seed": seed,
     }
     return clip
+
+
+def _device(device: str | torch.device | None) -> torch.device:
+    if device is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         found = torch.device(device)
@@ -353,12 +357,12 @@ class Clip:
         open_clip's ``model_cfg``; `save` needs it.
     receipt : dict or None
         The receipt in the folder it was loaded from.
+    loaded_with : dict or None
+        Arguments of the `load` that made it; None if it was made by hand.
     """
 
     def __init__(
         self,
-    loaded_with : dict or None
-        Arguments of the `load` that made it; None if it was made by hand.
         model: nn.Module,
         preprocess: Callable[[Image.Image], torch.Tensor],
         tokenizer: Callable[[list[str]], torch.Tensor],
@@ -373,11 +377,11 @@ class Clip:
         self.preprocess, self.tokenizer = preprocess, tokenizer
         self.name, self.pretrained, self.precision = name, pretrained, precision
         self.config, self.receipt = copy.deepcopy(config), receipt
+        self.loaded_with: dict[str, Any] | None = None
         self.dim = surgery.embedding_dim(model)
 
     @property
     def device(self) -> torch.device:
-        self.loaded_with: dict[str, Any] | None = None
         """Where the model is."""
         return next(self.model.parameters()).device
 
@@ -459,7 +463,13 @@ class Clip:
             )
         return F.normalize(classifier.T.float(), dim=1).cpu().contiguous()
 
-    def embed_images(self, images: Any, batch_size: int = 256, progress: bool | None = None) -> torch.Tensor:
+    def embed_images(
+        self,
+        images: Any,
+        batch_size: int = 256,
+        progress: bool | None = None,
+        cache: bool | None = None,
+    ) -> torch.Tensor:
         """Embeddings of images.
 
         Parameters
@@ -473,6 +483,12 @@ class Clip:
         progress : bool, optional
             A progress bar on stderr; by default after two seconds, and never under a test runner
             or with the environment variable ``CLIPNULL_NO_PROGRESS``.
+        cache : bool, optional
+            Whether to look for the features on disk, and keep them there (`clipnull.cache`). By
+            default for 256 and more images that are files or in memory, while nothing is folded in:
+            that is where hashing costs less than embedding, and entries come into use again. True
+            asks for it in any other case; images that have to be drawn or decoded for it are then
+            read twice. A tower in training mode or with forward hooks is never cached.
 
         Returns
         -------
@@ -481,11 +497,39 @@ class Clip:
         Raises
         ------
         ValueError
-            No images, an image that cannot be read (with its path), something that is no image.
+            No images, an image that cannot be read (with its path), something that is no image,
+            ``cache=True`` for images that can be read only once.
         """
+        _batch_size(batch_size)
+        name = self._cache_key(images, cache)
+        if name is None:
+            return self._embed_images(images, batch_size, progress)
+        if (Z := feature_cache.read(name)) is None:
+            Z = self._embed_images(images, batch_size, progress)
+            feature_cache.write(name, Z, repr(self))
+        return Z
+
+    def _cache_key(self, images: Any, wanted: bool | None) -> str | None:
+        """Where the cache keeps the features of these images; None: nowhere."""
+        if wanted is False or feature_cache.folder() is None:
+            return None
+        pictures: Iterable[Any] | None = _known(images)
+        if wanted and pictures is None:
+            if _count(images) is None:
+                raise ValueError(
+                    f"cache: got True, but a {type(images).__name__} can be read only once; want a list, "
+                    "paths or a Dataset"
+                )
+            pictures = _items(images)
+        few = (_count(images) or 0) < WORTH_CACHING
+        if pictures is None or (not wanted and (few or surgery.folded_edits(self))):
+            return None
+        settings = {"precision": self.precision, "device": self.device.type}
+        return feature_cache.key(self.model, self.preprocess, settings, pictures)
+
+    def _embed_images(self, images: Any, batch_size: int, progress: bool | None) -> torch.Tensor:
         from open_clip import get_input_dtype
 
-        _batch_size(batch_size)
         dtype = get_input_dtype(self.precision) or torch.float32
         tensors = (self._tensor(i, item) for i, item in enumerate(_items(images)))
         chunks = []
@@ -695,6 +739,17 @@ def _count(images: Any) -> int | None:
         return 1
     # a DataLoader's length counts batches
     return len(images) if hasattr(images, "__getitem__") and hasattr(images, "__len__") else None
+
+
+def _known(images: Any) -> Sequence[Any] | None:
+    """Paths or pixels that tell these images from others, where nothing has to be decoded for them."""
+    from clipnull.datasets import Images, open_image
+
+    if isinstance(images, Images):
+        return images.items if images.read in (open_image, Image.fromarray) else None
+    if _is_one(images) or isinstance(images, torch.Tensor | np.ndarray):
+        return [images]
+    return images if isinstance(images, list | tuple) else None
 
 
 def _items(images: Any) -> Iterator[Any]:

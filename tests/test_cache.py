@@ -1,0 +1,427 @@
+"""The feature cache: what is found again, what must never be, and what happens to damaged entries."""
+
+from __future__ import annotations
+
+import copy
+import os
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import clipnull as cn
+from clipnull import cache, cli, models
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch) -> Path:
+    """An empty cache; the folder of its entries. A damaged entry may not go unnoticed in any test."""
+    monkeypatch.setenv("CLIPNULL_CACHE", str(tmp_path / "cache"))
+    warnings.simplefilter("error", UserWarning)
+    return tmp_path / "cache" / "features"
+
+
+@pytest.fixture(scope="module")
+def clip(pocket):
+    return copy.deepcopy(pocket)
+
+
+@pytest.fixture
+def forwards(clip, monkeypatch) -> list[int]:
+    """Sizes of the batches that went through the image tower."""
+    seen: list[int] = []
+    encode = clip.model.encode_image
+
+    def counted(pixels, normalize=False):
+        seen.append(len(pixels))
+        return encode(pixels, normalize=normalize)
+
+    monkeypatch.setattr(clip.model, "encode_image", counted)
+    return seen
+
+
+def noise(seed: int, size: int = 24) -> Image.Image:
+    rng = np.random.default_rng(seed)
+    return Image.fromarray(rng.integers(0, 256, (size, size, 3), dtype=np.uint8))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("pictures")
+    for i in range(6):
+        (root / f"class {i % 2}").mkdir(exist_ok=True)
+        noise(i).save(root / f"class {i % 2}" / f"{i}.png")
+    return root
+
+
+def files_of(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.png"))
+
+
+def entry_of(place: Path) -> Path:
+    (path,) = place.iterdir()
+    return path
+
+
+# --- found again ---------------------------------------------------------------------------
+
+
+def test_second_time_comes_from_disk_and_is_the_same(clip, folder, forwards, place):
+    first = clip.embed_images(files_of(folder), cache=True)
+    again = clip.embed_images(files_of(folder), cache=True)
+    assert forwards == [6] and torch.equal(first, again) and again.dtype == torch.float32
+    again += 1  # what was returned is not the file's own memory
+    assert torch.equal(clip.embed_images(files_of(folder), cache=True), first)
+    assert torch.equal(clip.embed_images(files_of(folder), cache=False), first) and forwards == [6, 6]
+    assert [e.about for e in cn.cache.entries()] == [f"{clip!r}: 6 x 256"]
+
+
+def test_a_folder_data_set_its_paths_and_another_batch_size_share_an_entry(clip, folder, forwards):
+    data = cn.datasets.load(f"folder:{folder}")
+    clip.embed_images(data.images, cache=True)
+    clip.embed_images([str(p) for p in data.images.items], cache=True, batch_size=2)
+    assert forwards == [6] and len(cn.cache.entries()) == 1
+
+
+@pytest.mark.parametrize("kind", ["pictures", "arrays", "tensors", "one tensor", "drawn", "dataset"])
+def test_pictures_in_memory_are_found_by_their_pixels(kind, clip, forwards):
+    def images():
+        pictures = [noise(i) for i in range(3)]
+        arrays = [np.asarray(p) for p in pictures]
+        tensors = [clip.preprocess(p) for p in pictures]
+        return {
+            "pictures": pictures,
+            "arrays": arrays,
+            "tensors": tensors,
+            "one tensor": torch.stack(tensors),
+            "drawn": cn.datasets.Images(noise, range(3)),
+            "dataset": cn.datasets.load("twemoji", subset=["tiger", "lion", "pig"], scenes=1),
+        }[kind]
+
+    first = clip.embed_images(images(), cache=True)
+    assert torch.equal(clip.embed_images(images(), cache=True), first) and forwards == [3]
+
+
+def test_default_is_on_for_many_files_and_pictures_in_memory_only(clip, folder, monkeypatch, place):
+    few, drawn = files_of(folder), cn.datasets.Images(noise, range(6))
+    clip.embed_images(few)
+    assert not place.exists()
+    monkeypatch.setattr(models, "WORTH_CACHING", 6)
+    clip.embed_images(few)
+    clip.embed_images([noise(i) for i in range(6)])
+    clip.embed_images(np.stack([np.asarray(noise(i)) for i in range(6)]))
+    assert len(cn.cache.entries()) == 3
+    clip.embed_images(drawn)  # hashing would draw each twice
+    clip.embed_images(few[:5])
+    clip.embed_images(iter(few))
+    with cn.folded(clip, cn.random_subspace(256, 2)):
+        clip.embed_images(few)
+    assert len(cn.cache.entries()) == 3
+
+
+def test_off_means_off(clip, folder, forwards, place, monkeypatch):
+    monkeypatch.setenv("CLIPNULL_CACHE", "off")
+    for _ in range(2):
+        clip.embed_images(files_of(folder), cache=True)
+    assert forwards == [6, 6] and not place.exists()
+    assert cn.cache.folder() is None and cn.cache.entries() == [] and cn.cache.clear() == 0
+
+
+def test_default_place_is_the_users_cache_folder(monkeypatch, tmp_path):
+    import platformdirs
+
+    monkeypatch.delenv("CLIPNULL_CACHE")
+    found = cn.cache.folder()
+    assert found == platformdirs.user_cache_path("clipnull", appauthor=False) / "features"
+    assert Path.home() in found.parents
+    monkeypatch.setenv("CLIPNULL_CACHE", "~/elsewhere")
+    assert cn.cache.folder() == Path.home() / "elsewhere" / "features"
+
+
+def test_what_can_be_read_only_once_is_refused(clip, folder):
+    with pytest.raises(ValueError, match="cache: got True, but a generator can be read only once"):
+        clip.embed_images((p for p in files_of(folder)), cache=True)
+
+
+# --- never mistaken for one another --------------------------------------------------------
+
+
+def edits(clip) -> list[cn.Edit]:
+    T = clip.embed_text(["tiger", "lion", "pig", "bus"])
+    weak, full = (cn.nullspace(T[:1], strength=s) for s in (0.5, 1.0))
+    return [weak, full, cn.consistent(T[:1], T[1:], anchor="mean"), cn.random_subspace(256, 1)]
+
+
+def test_an_edited_model_has_entries_of_its_own(clip, folder, forwards):
+    plain = clip.embed_images(files_of(folder), cache=True)
+    for n, edit in enumerate(edits(clip), start=2):
+        for _ in range(2):
+            with cn.folded(clip, edit):
+                Z = clip.embed_images(files_of(folder), cache=True)
+            assert torch.allclose(Z, edit.apply_image(plain, normalize=True), atol=1e-5)
+        assert len(cn.cache.entries()) == len(forwards) == n
+    assert torch.equal(clip.embed_images(files_of(folder), cache=True), plain)
+    assert len(forwards) == n
+    with cn.folded(clip, edits(clip)[0], side="text"):  # image features do not depend on it
+        assert torch.equal(clip.embed_images(files_of(folder), cache=True), plain)
+    assert len(forwards) == n
+
+
+def test_a_saved_edit_is_another_model(clip, folder, tmp_path):
+    edit = edits(clip)[2]
+    plain = clip.embed_images(files_of(folder), cache=True)
+    with cn.folded(clip, edit):
+        clip.save(tmp_path / "unlearned")
+    saved = cn.load(f"local-dir:{tmp_path / 'unlearned'}")
+    Z = saved.embed_images(files_of(folder), cache=True)
+    assert torch.allclose(Z, edit.apply_image(plain, normalize=True), atol=1e-5)
+    assert not torch.allclose(Z, plain, atol=1e-3)
+
+
+def nudge(clip):
+    clip.model.visual.attnpool.c_proj.weight.data[0, 0] += (
+        0.1  # .data: not even torch's version counter notices
+    )
+
+
+def change_buffer(clip):
+    clip.model.visual.register_buffer("extra", torch.ones(1), persistent=False)
+
+
+def change_setting(clip):
+    clip.model.visual.bn1.eps = 1e-2
+
+
+def change_activation(clip):
+    clip.model.visual.act1 = torch.nn.LeakyReLU(0.1).eval()
+
+
+def change_preprocess(clip):
+    normalize = clip.preprocess.transforms[-1]
+    clip.preprocess.transforms[-1] = type(normalize)(mean=[0.5] * 3, std=normalize.std)
+
+
+def change_preprocess_code(clip):
+    before = clip.preprocess
+    clip.preprocess = lambda picture: before(picture).flip(-1)
+
+
+def change_precision(clip):
+    clip.precision = "bf16"
+    clip.model.bfloat16()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        nudge,
+        change_buffer,
+        change_setting,
+        change_activation,
+        change_preprocess,
+        change_preprocess_code,
+        change_precision,
+    ],
+    ids=lambda f: f.__name__,
+)
+def test_another_model_transform_or_precision_is_computed_anew(change, clip, folder):
+    other = copy.deepcopy(clip)
+    before = other.embed_images(files_of(folder), cache=True)
+    change(other)
+    cached = other.embed_images(files_of(folder), cache=True)
+    assert torch.equal(cached, other.embed_images(files_of(folder), cache=False))
+    assert len(cn.cache.entries()) == 2
+    assert change is change_buffer or not torch.equal(cached, before)
+    assert torch.equal(clip.embed_images(files_of(folder), cache=True), before)
+
+
+def test_lambdas_alike_in_name_are_told_apart_by_what_they_do(clip, folder):
+    plain = clip.preprocess
+    other = copy.copy(clip)
+    results = []
+    for axis in (-1, -2):
+        other.preprocess = lambda picture, axis=axis: plain(picture).flip(axis)
+        results.append(other.embed_images(files_of(folder), cache=True))
+    assert len(cn.cache.entries()) == 2 and not torch.allclose(*results, atol=1e-4)
+
+
+def test_what_gives_another_result_each_time_is_not_kept(clip, folder, place):
+    plain, other = clip.preprocess, copy.deepcopy(clip)
+    other.preprocess = lambda picture: plain(picture) + 0.1 * torch.rand(1)
+    other.embed_images(files_of(folder), cache=True)
+    other.preprocess = plain
+    hook = other.model.visual.register_forward_hook(lambda module, args, out: -out)
+    assert torch.equal(other.embed_images(files_of(folder), cache=True), -clip.embed_images(files_of(folder)))
+    hook.remove()
+    other.model.visual.train()
+    other.embed_images(files_of(folder), cache=True)
+    assert not place.exists()
+    other.model.visual.eval()
+    other.embed_images(files_of(folder), cache=True)
+    assert entry_of(place)
+
+
+def test_changed_pictures_are_computed_anew(clip, folder, tmp_path, forwards):
+    paths = []
+    for i, path in enumerate(files_of(folder)):
+        paths.append(tmp_path / f"{i}.bmp")  # a bitmap's size does not tell
+        Image.open(path).save(paths[-1])
+    first, stat = clip.embed_images(paths, cache=True), paths[0].stat()
+    noise(99).save(paths[0])
+    os.utime(paths[0], ns=(stat.st_atime_ns, stat.st_mtime_ns))  # same name, size and modification time
+    assert paths[0].stat().st_size == stat.st_size
+    changed = clip.embed_images(paths, cache=True)
+    assert (
+        len(forwards) == 2 and torch.equal(changed[1:], first[1:]) and not torch.equal(changed[0], first[0])
+    )
+    assert torch.equal(clip.embed_images(paths[::-1], cache=True), changed.flip(0))
+    picture = noise(0)
+    one = clip.embed_images(picture, cache=True)
+    picture.putpixel((3, 3), (0, 0, 0))
+    assert not torch.equal(clip.embed_images(picture, cache=True), one)
+
+
+def test_a_missing_picture_is_reported_as_ever(clip, folder, tmp_path, place):
+    with pytest.raises(ValueError, match=r"nowhere\.png"):
+        clip.embed_images([*files_of(folder), tmp_path / "nowhere.png"], cache=True)
+    assert not place.exists()
+
+
+# --- damage, and a disk that refuses -------------------------------------------------------
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def flip_a_bit(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 1
+    path.write_bytes(data)
+
+
+def exchange(path: Path) -> None:
+    """A sound entry of other features under this name."""
+    cache.write("0" * 64, torch.zeros(6, 256))
+    os.replace(path.with_name(f"{'0' * 64}.safetensors"), path)
+
+
+@pytest.mark.parametrize("damage", [truncate, empty, flip_a_bit, exchange], ids=lambda f: f.__name__)
+def test_a_damaged_entry_is_noticed_and_replaced(damage, clip, folder, forwards, place, capsys):
+    right = clip.embed_images(files_of(folder), cache=True)
+    damage(entry_of(place))
+    assert cli.main(["cache"]) == 0 and "Entries: 1" in capsys.readouterr().out
+    with pytest.warns(UserWarning, match=r"cache: .* is damaged .* computed anew") as caught:
+        assert torch.equal(clip.embed_images(files_of(folder), cache=True), right)
+    assert caught[0].filename == __file__  # the note points at the caller
+    assert torch.equal(clip.embed_images(files_of(folder), cache=True), right) and forwards == [6, 6]
+
+
+def test_a_disk_that_refuses_costs_the_cache_and_not_the_features(clip, folder, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("CLIPNULL_CACHE", str(tmp_path / "file"))
+    with pytest.warns(UserWarning, match="cache: features were not kept"):
+        Z = clip.embed_images(files_of(folder), cache=True)
+    assert torch.equal(Z, clip.embed_images(files_of(folder), cache=False))
+
+
+def test_a_failed_write_leaves_the_old_entry_and_no_scraps(clip, folder, place, monkeypatch):
+    right = clip.embed_images(files_of(folder), cache=True)
+    name, before = entry_of(place).stem, entry_of(place).read_bytes()
+
+    def full(*args):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(cache.os, "replace", full)
+    with pytest.warns(UserWarning, match="No space left"):
+        cache.write(name, right + 1)
+    assert entry_of(place).read_bytes() == before
+
+
+def race(clip: cn.Clip, me: str, start: Path, folder: Path) -> torch.Tensor:
+    """What each of two processes does once both are there: the same features, then the same entry, often."""
+    start.with_suffix(f".{me}").touch()
+    while len(list(start.parent.glob(f"{start.name}.*"))) < 2:
+        time.sleep(0.01)
+    Z = clip.embed_images(files_of(folder), cache=True)
+    big = torch.full((2000, 256), float(me))
+    for _ in range(40):
+        cache.write("f" * 64, big)
+        found = cache.read("f" * 64)  # a torn entry would be reported
+        assert found is not None and found.shape == big.shape and bool((found == found[0, 0]).all())
+    return Z
+
+
+OTHER = """\
+import pathlib, sys, warnings, torch, clipnull, test_cache
+warnings.simplefilter("error", UserWarning)
+start, folder = map(pathlib.Path, sys.argv[1:])
+Z = test_cache.race(clipnull.load("pocket", device="cpu"), "2", start, folder)
+torch.save(Z, start.with_name("Z"))
+"""
+
+
+def test_two_processes_at_once(folder, tmp_path, place):
+    start = tmp_path / "start"
+    path = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parent.parent)])
+    command = [sys.executable, "-c", OTHER, str(start), str(folder)]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path}
+    ) as other:
+        while not start.with_suffix(".2").exists() and other.poll() is None:
+            time.sleep(0.05)
+        if other.poll() is None:
+            Z = race(cn.load("pocket", device="cpu"), "1", start, folder)
+        errors = other.communicate(timeout=120)[1]
+    assert other.returncode == 0, errors
+    assert torch.equal(Z, torch.load(tmp_path / "Z", weights_only=True))
+    assert len(list(place.iterdir())) == len(cn.cache.entries()) == 2
+
+
+# --- room, and the command -----------------------------------------------------------------
+
+
+def test_the_least_recently_used_entry_makes_room(place, monkeypatch):
+    names = [c * 64 for c in "abc"]
+    for age, name in zip((30, 20, 10), names, strict=True):
+        cache.write(name, torch.ones(100, 8))
+        path = place / f"{name}.safetensors"
+        os.utime(path, (path.stat().st_atime - age, path.stat().st_mtime - age))
+    assert cache.read(names[0]) is not None  # used just now
+    monkeypatch.setattr(cache, "LIMIT", int(2.5 * entry_size(place)))
+    cache.write("d" * 64, torch.ones(100, 8))
+    assert {e.path.stem[0] for e in cn.cache.entries()} == {"a", "d"}
+    monkeypatch.setattr(cache, "LIMIT", 10)
+    cache.write("e" * 64, torch.ones(100, 8))
+    assert [e.path.stem[0] for e in cn.cache.entries()] == ["e"]
+
+
+def entry_size(place: Path) -> int:
+    return max(path.stat().st_size for path in place.iterdir())
+
+
+def test_command_shows_and_clears_and_spares_what_is_not_its_own(clip, folder, place, capsys, monkeypatch):
+    clip.embed_images(files_of(folder), cache=True)
+    (place / "notes.safetensors").write_text("mine")
+    (place / ".0123.partial").write_text("an interrupted write")
+    assert cli.main(["cache"]) == 0
+    shown = capsys.readouterr().out
+    assert f"{clip!r}: 6 x 256" in shown and "Entries: 1, 0.0 MB, in " in shown and str(place) in shown
+    assert cli.main(["cache", "clear"]) == 0
+    assert "Deleted: 1" in capsys.readouterr().out
+    assert [path.name for path in place.iterdir()] == ["notes.safetensors"]
+    assert cli.main(["cache"]) == 0 and "Entries: 0" in capsys.readouterr().out
+    monkeypatch.setenv("CLIPNULL_CACHE", "off")
+    assert cli.main(["cache", "clear"]) == 0 and "off" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        cli.main(["cache", "burn"])
