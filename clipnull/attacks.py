@@ -39,6 +39,7 @@ __all__ = [
     "layers",
     "relearn",
     "relearning",
+    "weakest_directions",
 ]
 
 #: what `layers` calls the input, the features in front of the last layer, and what leaves it
@@ -201,6 +202,44 @@ def _read(
         "right": (unit @ right).norm(dim=1),
     }
     return Fingerprint(rank, s, noise, left, right, scores, names)
+
+
+def weakest_directions(after: ArrayLike, vocabulary: ArrayLike, rank: int = 1) -> torch.Tensor:
+    """Fingerprint without the original: the share of each name in what the edited layer hardly writes.
+
+    Parameters
+    ----------
+    after : array [w, d]
+        The edited last layer, z = h P W.
+    vocabulary : array [C, d]
+        Text embeddings of names that may have been forgotten.
+    rank : int
+        Directions looked at.
+
+    Returns
+    -------
+    torch.Tensor [C], float64
+        ||V^T t|| / ||t||, V the right singular vectors of the ``rank`` smallest singular values.
+
+    Raises
+    ------
+    ValueError
+        Arrays that do not fit, ``rank`` not in 1 ... min(w, d).
+
+    Notes
+    -----
+    Wherever W is singular, or nearly so, P W is too: a projector (alpha = 1) sends its span to
+    zero, and there P W has singular values that are rounding, whatever P is. The other edits
+    weaken a direction near R: by 1 - R^T L for one name.
+
+    References
+    ----------
+    Ours.
+    """
+    Q = _check.rows("after", after).double()
+    T = F.normalize(_check.rows("vocabulary", vocabulary, Q.shape[1], nonzero=True).double(), dim=1)
+    rank = int(_check.number("rank", rank, 1, min(Q.shape)))
+    return (T @ torch.linalg.svd(Q, full_matrices=False).Vh[-rank:].T).norm(dim=1)
 
 
 def fingerprint_rates(

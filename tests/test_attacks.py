@@ -103,6 +103,20 @@ def test_random_subspace_names_nothing():
     assert 8 < sum(places) / len(places) < 23
 
 
+def test_a_projector_shows_without_the_original():
+    projected = cn.nullspace(T[[3, 8]], dtype=torch.float64).apply_image(P)
+    score = attacks.weakest_directions(projected, T, rank=2)
+    assert torch.allclose(score[[3, 8]], torch.ones(2, dtype=torch.float64))
+    others = [i for i in range(C) if i not in (3, 8)]
+    assert float(score[others].max()) < 0.999
+    # the un-edited layer points at neither, and half a projection leaves no zero
+    assert float(attacks.weakest_directions(P, T, rank=2)[[3, 8]].max()) < 0.9
+    partly = cn.nullspace(T[[3, 8]], strength=0.5, dtype=torch.float64).apply_image(P)
+    assert float(attacks.weakest_directions(partly, T, rank=2)[[3, 8]].min()) < 0.99
+    with pytest.raises(ValueError, match=r"rank: got 25, want a finite number in \[1, 24\]"):
+        attacks.weakest_directions(P, T, rank=25)
+
+
 def test_rates_over_many_classes():
     rows = attacks.fingerprint_rates(P, T, range(20), targets=range(0, 20, 4))
     rate = {(r["method"], r["reader"]): r["first"] for r in rows}
