@@ -7,11 +7,12 @@ features.
 
 The projection keeps its own tensor: `torch.nn.utils.parametrize` computes the edited one when the
 layer is used, so `unfold` gives back the very same parameter. Folding twice composes, first edit
-first.
+first. ``state_dict()`` of a folded model is that of an ordinary model with the edited projection:
+whatever saves it (torch, safetensors, ``save_pretrained``) saves what has forgotten.
 
-To teach it another kind of tower, write a function that returns its `Slot` and add it to
-`IMAGE_TOWERS` or `TEXT_TOWERS`; a Hugging Face ``CLIPModel`` would be
-``Slot(model, "visual_projection", dim)``.
+open_clip's models and those of Hugging Face ``transformers`` that end in ``visual_projection`` and
+``text_projection`` (CLIPModel) are known. To teach it another kind of tower, write a function that
+returns its `Slot` and add it to `IMAGE_TOWERS` or `TEXT_TOWERS`.
 
 References
 ----------
@@ -131,7 +132,7 @@ class Slot:
 
 def _vit(model: Any) -> Slot | None:
     """open_clip's VisionTransformer, CoCa's included: ``proj [width, d]``."""
-    visual = model.visual
+    visual: Any = getattr(model, "visual", None)
     if "VisionTransformer" not in _kind(visual):
         return None
     proj = visual.proj
@@ -140,13 +141,13 @@ def _vit(model: Any) -> Slot | None:
 
 def _resnet(model: Any) -> Slot | None:
     """open_clip's ModifiedResNet: the output projection of its attention pool, bias included."""
-    pool: Any = getattr(model.visual, "attnpool", None)
+    pool: Any = getattr(getattr(model, "visual", None), "attnpool", None)
     return None if pool is None else Slot(pool, "c_proj", pool.c_proj.out_features)
 
 
 def _timm(model: Any) -> Slot | None:
     """open_clip's TimmModel: a linear, mlp or pooling head, the trunk's own classifier, or none."""
-    visual = model.visual
+    visual: Any = getattr(model, "visual", None)
     if "TimmModel" not in _kind(visual):
         return None
     head, trunk = visual.head, visual.trunk
@@ -178,8 +179,17 @@ def _hf_text(model: Any) -> Slot | None:
     return Slot(text, "proj", text.output_dim, "linear", {"text_cfg": {"hf_proj_type": "linear"}})
 
 
+def _transformers_image(model: Any) -> Slot | None:
+    """``visual_projection`` of a transformers model, bare or in `clipnull.hf`'s clothes."""
+    holders: list[Any] = [model, getattr(model, "visual", None)]
+    for holder in holders:
+        if isinstance(linear := getattr(holder, "visual_projection", None), nn.Linear):
+            return Slot(holder, "visual_projection", linear.out_features)
+    return None
+
+
 def _text(model: Any) -> Slot | None:
-    """open_clip's own text tower, inside CLIP or beside it: ``text_projection``."""
+    """``text_projection``: open_clip's own text tower, inside CLIP or beside it, and transformers'."""
     text = getattr(model, "text", model)
     if not hasattr(text, "text_projection"):
         return None
@@ -197,7 +207,7 @@ def _kind(module: Any) -> str:
     return type(module).__name__
 
 
-IMAGE_TOWERS: list[Callable[[Any], Slot | None]] = [_vit, _resnet, _timm]
+IMAGE_TOWERS: list[Callable[[Any], Slot | None]] = [_transformers_image, _vit, _resnet, _timm]
 TEXT_TOWERS: list[Callable[[Any], Slot | None]] = [_hf_text, _text]
 
 
@@ -205,20 +215,21 @@ def _network(clip: Any) -> Any:
     model = clip if isinstance(clip, nn.Module) else getattr(clip, "model", None)
     if not isinstance(model, nn.Module) or isinstance(model, torch.jit.ScriptModule):
         raise ValueError(
-            f"clip: got {type(clip).__name__}, want what clipnull.load returns, or an open_clip model"
+            f"clip: got {type(clip).__name__}, want what clipnull.load returns, or a model of open_clip or "
+            "transformers"
         )
     return model
 
 
 def _slot(clip: Any, side: str) -> Slot:
     model = _network(clip)
-    has_tower = side == "text" or hasattr(model, "visual")
-    for find in (IMAGE_TOWERS if side == "image" else TEXT_TOWERS) if has_tower else []:
+    for find in IMAGE_TOWERS if side == "image" else TEXT_TOWERS:
         if (slot := find(model)) is not None:
             return slot
+    hint = "open_clip's SigLIP, which can be given one" if "Siglip" in _kind(model) else "one of open_clip's"
     raise ValueError(
-        f"clip: no {side} tower with a final projection that clipnull knows in {_kind(model)}; "
-        "want one of open_clip's"
+        f"clip: no {side} tower with a final projection that clipnull knows in {_kind(model)}; want {hint}, "
+        "or a transformers model with visual_projection and text_projection"
     )
 
 
@@ -289,7 +300,23 @@ def _push(clip: Any, slot: Slot, edit: Edit, side: str) -> list[_Folded]:
         step = _Folded(edit, side, axis, getattr(module, name))
         parametrize.register_parametrization(module, name, step)
         made.append(step)
+        if _as_edited not in module._state_dict_hooks.values():
+            module._register_state_dict_hook(_as_edited)
     return made
+
+
+def _as_edited(module: nn.Module, state: dict[str, Any], prefix: str, _: Any) -> None:
+    """Hook of ``state_dict()``: edited tensors under their own names, all in the order of before."""
+    parts: Any = module.parametrizations
+    mine = {key: state.pop(key) for key in list(state) if key.startswith(prefix)}
+    for name in module.__dict__[_ORDER]:
+        if name in parts:
+            with torch.no_grad():
+                state[prefix + name] = getattr(module, name).detach()
+        elif prefix + name in mine:
+            state[prefix + name] = mine.pop(prefix + name)
+    made_from = tuple(f"{prefix}parametrizations.{name}." for name in parts)
+    state.update({key: value for key, value in mine.items() if not key.startswith(made_from)})
 
 
 def _pop(slot: Slot, drop: Callable[[_Folded], bool]) -> None:
@@ -318,6 +345,9 @@ def _restore(module: nn.Module, name: str) -> None:
     parametrize.remove_parametrizations(module, name, leave_parametrized=False)
     if parametrize.is_parametrized(module):
         return
+    hooks = module._state_dict_hooks
+    for key in [key for key, hook in hooks.items() if hook is _as_edited]:
+        del hooks[key]
     # parametrize puts a tensor back at the end, and optimisers count parameters by position
     for name in module.__dict__.pop(_ORDER):
         module._parameters[name] = module._parameters.pop(name)
@@ -497,27 +527,19 @@ def unprojected(clip: M, side: str = "image") -> Iterator[M]:
 
 
 def merged_state(clip: Any) -> tuple[dict[str, torch.Tensor], dict[str, dict[str, Any]]]:
-    """The state of the model with its edits baked in; the model itself is left alone.
+    """The state of the model with its edits baked in, and what its config needs for them.
 
     Returns
     -------
     state : dict of str to torch.Tensor
-        Names as a model without parametrizations has them.
+        ``state_dict()`` of the model, which is that of one without folded edits.
     config : dict
         What to change in open_clip's ``model_cfg``: empty unless a projection was added.
     """
-    model, state = _network(clip), {}
-    for key, value in model.state_dict().items():
-        prefix, found, rest = key.partition("parametrizations.")
-        if not found:
-            state[key] = value
-        elif rest.endswith(".original"):
-            name = rest.removesuffix(".original")
-            with torch.no_grad():
-                state[prefix + name] = getattr(model.get_submodule(prefix.rstrip(".")), name).detach()
+    model = _network(clip)
     config: dict[str, dict[str, Any]] = {}
     for side in SIDES:
         if (slot := _slot(model, side)).is_added:
             for section, changes in slot.config.items():
                 config.setdefault(section, {}).update(changes)
-    return state, config
+    return dict(model.state_dict()), config

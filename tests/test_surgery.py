@@ -247,6 +247,25 @@ def test_merged_state_loads_into_a_fresh_model(kind):
     assert bool(config) == (kind in ("siglip", "timm-none", "text-none"))
 
 
+@pytest.mark.parametrize("kind", ["vit", "resnet", "siglip", "text-linear-custom"])
+def test_whatever_saves_a_folded_model_saves_what_has_forgotten(kind):
+    model = build(kind)
+    plain, twin = model.state_dict(), copy.deepcopy(model)
+    z, t = features(model, "image"), features(model, "text")
+    edit = random_edit(z.shape[1])
+    fold(model, edit, "both")
+    state = model.state_dict()
+    if kind != "siglip":  # no projection was added: names and their order are those of before
+        assert list(state) == list(plain)
+        twin.load_state_dict(state)
+        assert_close(features(twin, "image"), edit.apply_image(z))
+        assert_close(features(twin, "text"), edit.apply_text(t))
+    assert not any("parametrizations" in key for key in state)
+    for copied in (copy.deepcopy(model), model):  # and the un-edited tensors come back
+        assert list(unfold(copied).state_dict()) == list(plain)
+        assert all(torch.equal(x, plain[key]) for key, x in copied.state_dict().items())
+
+
 @pytest.mark.parametrize("name", ["ViT-B-32", "RN50"])
 def test_real_size(name):
     torch.manual_seed(0)
