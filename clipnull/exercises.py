@@ -43,11 +43,14 @@ __all__ = [
     "check_forget_projector",
     "check_forget_prompts",
     "check_modality_gap",
+    "check_name_scores",
     "check_nearest",
     "check_partial_projector",
     "check_project_out",
     "check_projector",
     "check_rank",
+    "check_read_direction",
+    "check_written_direction",
     "check_zero_shot",
     "expect",
     "expect_shape",
@@ -898,3 +901,104 @@ def check_forget_prompts(function: Callable[..., Any]) -> Verdict:
         expect(what, got, want, mistakes)
 
     return run(function, body, "several prompts a class, and the rank is what they span.")
+
+
+# --- lesson 06b: read it off, train it back ------------------------------------------------
+
+
+def _two_layers(case: Case) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """A last layer P [w, d], the same with one name forgotten, and that edit's L and R [d], unit."""
+    d = case.T.shape[1]
+    P = torch.randn(d + 8, d, generator=torch.Generator().manual_seed(3)).double()
+    rest = [i for i in range(len(case.T)) if i != case.forget[0]]
+    edit = consistent(case.T[case.forget[0]], case.T[rest], anchor="mean", dtype=torch.float64)
+    L, R = (F.normalize(x[:, 0], dim=0) for x in (edit.left, edit.right))
+    return P, edit.apply_image(P), L, R
+
+
+def _expect_direction(what: str, got: torch.Tensor, want: torch.Tensor, mistakes: dict[str, Any]) -> None:
+    """`expect` for a unit vector up to its sign."""
+
+    def signed(x: torch.Tensor) -> torch.Tensor:
+        return x * torch.sign(x.flatten()[x.abs().argmax()]) if x.numel() else x
+
+    got = got.double()
+    if got.ndim == 2 and 1 in got.shape:
+        raise Wrong(f"{what} has shape {list(got.shape)}, want {list(want.shape)}: a vector, not a matrix.")
+    expect(what, signed(got), signed(want), {hint: signed(x) for hint, x in mistakes.items()})
+
+
+def check_written_direction(function: Callable[..., Any]) -> Verdict:
+    """Check ``function(P, Q)`` for layers [w, d] that differ by one edit: the unit vector [d] along R."""
+
+    def body(case: Case, call: Callable[..., torch.Tensor]) -> None:
+        P, Q, L, R = _two_layers(case)
+        U, s, Vt = torch.linalg.svd(P - Q, full_matrices=False)
+        _expect_direction(
+            "the direction",
+            call(P, Q),
+            R,
+            {
+                "that is the left singular vector, of the features before the layer: want the right one.": U[
+                    :, 0
+                ],
+                "that is the first column of Vᵀ. torch.linalg.svd returns Vᵀ: its first row.": Vt[:, 0],
+                "it is not of unit length.": s[0] * R,
+                "that is along L. The rows of P − Q are multiples of R.": L,
+                "that is the strongest direction of P itself: take the difference first.": torch.linalg.svd(
+                    P, full_matrices=False
+                ).Vh[0],
+            },
+        )
+
+    return run(function, body, "the rows of P − Q = P L Rᵀ are multiples of R.")
+
+
+def check_read_direction(function: Callable[..., Any]) -> Verdict:
+    """Check ``function(P, Q)`` for layers [w, d] that differ by one edit: the unit vector [d] along L."""
+
+    def body(case: Case, call: Callable[..., torch.Tensor]) -> None:
+        P, Q, L, R = _two_layers(case)
+        U = torch.linalg.svd(P - Q, full_matrices=False).U[:, 0]
+        read = torch.linalg.pinv(P) @ U
+        _expect_direction(
+            "the direction",
+            call(P, Q),
+            L,
+            {
+                "that is along R. L is in the columns of P − Q = P L Rᵀ.": R,
+                "that is the left singular vector, along P L: undo P.": U,
+                "that uses Pᵀ where P⁺, the pseudo-inverse, undoes P.": F.normalize(P.T @ U, dim=0),
+                "it is not of unit length.": read,
+            },
+        )
+
+    return run(function, body, "P⁺(P − Q) = L Rᵀ, and its columns are multiples of L.")
+
+
+def check_name_scores(function: Callable[..., Any]) -> Verdict:
+    """Check ``function(direction [d], V [C, d])``: |cosine| [C] of each name, less the mean name."""
+
+    def body(case: Case, call: Callable[..., torch.Tensor]) -> None:
+        V = 1.5 * case.T.double()  # their length must not matter
+        direction = _two_layers(case)[2]
+        less = V - V.mean(0)
+        cosines = F.normalize(less, dim=1) @ direction
+        expect(
+            "the scores",
+            call(direction, V),
+            cosines.abs(),
+            {
+                "the sign of a singular vector means nothing: take absolute values.": cosines,
+                "the mean name was not taken off.": (F.normalize(V, dim=1) @ direction).abs(),
+                "the names less their mean are not of unit length.": (less @ direction).abs(),
+                "each name lost the mean of its own entries: want the mean over names.": (
+                    F.normalize(V - V.mean(1, keepdim=True), dim=1) @ direction
+                ).abs(),
+                "names are scaled to unit length before the mean is taken off, not after.": (
+                    (F.normalize(V, dim=1) - F.normalize(V, dim=1).mean(0)) @ direction
+                ).abs(),
+            },
+        )
+
+    return run(function, body, "the forgotten name is first although the edit hid it.")

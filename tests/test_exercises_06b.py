@@ -1,0 +1,94 @@
+"""The checks of lesson 06b: right answers pass, each usual wrong one gets its own message."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from clipnull import exercises as ex
+
+
+@pytest.fixture(autouse=True)
+def synthetic_inputs(monkeypatch):
+    """No model is needed to test the messages: leave the real embeddings out."""
+    synthetic = [ex._synthetic("random", 0.0, 12, 32, 0), ex._synthetic("CLIP-shaped", 1.25, 20, 48, 1)]
+    monkeypatch.setattr(ex, "cases", lambda: synthetic)
+
+
+def svd(P, Q):
+    return torch.linalg.svd(P - Q, full_matrices=False)
+
+
+def written(P, Q):
+    return svd(P, Q).Vh[0]
+
+
+def read(P, Q):
+    return F.normalize(torch.linalg.pinv(P) @ svd(P, Q).U[:, 0], dim=0)
+
+
+def name_scores(direction, V):
+    return (F.normalize(V - V.mean(0), dim=1) @ direction).abs()
+
+
+CHECKS = {
+    ex.check_written_direction: written,
+    ex.check_read_direction: read,
+    ex.check_name_scores: name_scores,
+}
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.__name__)
+def test_right_answer_passes(check):
+    verdict = check(CHECKS[check])
+    assert verdict.passed and "Solved" in verdict.message, verdict.message
+
+
+def test_the_sign_is_free():
+    assert ex.check_written_direction(lambda P, Q: -written(P, Q))
+    assert ex.check_read_direction(lambda P, Q: -read(P, Q))
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.__name__)
+def test_untouched_stub(check):
+    def stub(a, b):
+        """What to do."""
+        ...
+
+    assert check(stub).message == "not attempted yet"
+
+
+WRONG = [
+    (ex.check_written_direction, lambda P, Q: svd(P, Q).U[:, 0], "left singular vector"),
+    (ex.check_written_direction, lambda P, Q: svd(P, Q).Vh[:, 0], "first row"),
+    (ex.check_written_direction, lambda P, Q: svd(P, Q).S[0] * written(P, Q), "unit length"),
+    (ex.check_written_direction, lambda P, Q: read(P, Q), "along L"),
+    (
+        ex.check_written_direction,
+        lambda P, Q: torch.linalg.svd(P, full_matrices=False).Vh[0],
+        "take the difference",
+    ),
+    (ex.check_written_direction, lambda P, Q: svd(P, Q).Vh[:1], "a vector, not a matrix"),
+    (ex.check_read_direction, lambda P, Q: written(P, Q), "along R"),
+    (ex.check_read_direction, lambda P, Q: svd(P, Q).U[:, 0], "undo P"),
+    (ex.check_read_direction, lambda P, Q: F.normalize(P.T @ svd(P, Q).U[:, 0], dim=0), "pseudo-inverse"),
+    (ex.check_read_direction, lambda P, Q: torch.linalg.pinv(P) @ svd(P, Q).U[:, 0], "unit length"),
+    (ex.check_name_scores, lambda r, V: F.normalize(V - V.mean(0), dim=1) @ r, "absolute values"),
+    (ex.check_name_scores, lambda r, V: (F.normalize(V, dim=1) @ r).abs(), "mean name was not"),
+    (ex.check_name_scores, lambda r, V: ((V - V.mean(0)) @ r).abs(), "not of unit length"),
+    (
+        ex.check_name_scores,
+        lambda r, V: (F.normalize(V - V.mean(1, keepdim=True), dim=1) @ r).abs(),
+        "mean over names",
+    ),
+    (
+        ex.check_name_scores,
+        lambda r, V: ((F.normalize(V, dim=1) - F.normalize(V, dim=1).mean(0)) @ r).abs(),
+        "not after",
+    ),
+]
+
+
+@pytest.mark.parametrize(("check", "wrong", "hint"), WRONG, ids=[hint for *_, hint in WRONG])
+def test_wrong_answers_are_named(check, wrong, hint):
+    verdict = check(wrong)
+    assert verdict.passed is False and hint in verdict.message, verdict.message
