@@ -15,7 +15,19 @@ from clipnull.erasers import METHODS, Edit, build, consistent, nullspace, random
 from clipnull.evaluate import Evaluator, Report, drop_label, evaluate, protocol_score, sweep, sweep_sizes
 
 if TYPE_CHECKING:
-    from clipnull import attacks, audit_plots, cache, datasets, exercises, models, plots, surgery, widgets
+    from clipnull import (
+        attacks,
+        audit_plots,
+        baselines,
+        cache,
+        datasets,
+        exercises,
+        models,
+        plots,
+        protocol,
+        surgery,
+        widgets,
+    )
     from clipnull.models import Clip, load
     from clipnull.surgery import fold, folded, unfold
 
@@ -31,6 +43,7 @@ __all__ = [
     "attacks",
     "audit",
     "audit_plots",
+    "baselines",
     "build",
     "cache",
     "consistent",
@@ -45,6 +58,7 @@ __all__ = [
     "models",
     "nullspace",
     "plots",
+    "protocol",
     "protocol_score",
     "random_subspace",
     "subspace",
@@ -59,11 +73,13 @@ _LAZY = {"Clip": "models", "load": "models", "fold": "surgery", "folded": "surge
 _MODULES = {
     "attacks",
     "audit_plots",
+    "baselines",
     "cache",
     "datasets",
     "exercises",
     "models",
     "plots",
+    "protocol",
     "surgery",
     "widgets",
 }

@@ -89,6 +89,14 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--scenes", type=int, default=4, help="pictures a class (default: 4)")
     one.add_argument("--seed", type=int, default=0, help="for the scenes and every random choice")
     one.set_defaults(run=lambda a: audit(a.forget, a.method, a.subset, a.scenes, a.seed))
+    one = commands.add_parser("protocol", help="forget by the Kravets-Namboodiri protocol, and compare")
+    one.add_argument("--full", action="store_true", help="the published one; the default is a miniature")
+    one.add_argument("--root", metavar="FOLDER", help="where the data sets are, for --full")
+    one.add_argument("--models", nargs="+", metavar="MODEL", help="only these, such as ViT-B/16")
+    one.add_argument("--data", nargs="+", metavar="SET", help="only these data sets")
+    one.add_argument("--methods", nargs="+", metavar="METHOD", help="by default all that need no training")
+    one.add_argument("--out", metavar="FILE", help="save the result too, as .json or .csv")
+    one.set_defaults(run=lambda a: protocol(a.full, a.root, a.models, a.data, a.methods, a.out))
     one = commands.add_parser("doctor", help="versions, device, weights, and what is missing")
     one.set_defaults(run=lambda _: doctor())
     one = commands.add_parser("cache", help="image features kept on disk: show them, or clear them")
@@ -223,9 +231,8 @@ def _least_cost(reports: Mapping[str, Report]) -> str:
     return min(edits, key=lambda n: (edits[n].forget_after, -edits[n].retain_after))
 
 
-def _writable(out: str) -> Path:
+def _writable(out: str, kinds: Sequence[str] = (".jpg", ".png")) -> Path:
     path = Path(out)
-    kinds = [".jpg", ".png"]
     if path.suffix.lower() not in kinds:
         raise ValueError(f"out: got {out!r}, want a file name ending in {', '.join(kinds)}")
     if not path.parent.is_dir():
@@ -283,6 +290,39 @@ def audit(
     retain = [i for i in range(len(T)) if i not in index]
     print(cn.audit(clip, data, cn.build(method, T[index], T[retain], seed=seed), index, seed=seed))
     print(f"\nThis took {time.perf_counter() - start:.1f} s.")
+    return 0
+
+
+# --- protocol ------------------------------------------------------------------------------
+
+
+def protocol(
+    full: bool = False,
+    root: str | None = None,
+    models: Sequence[str] | None = None,
+    data: Sequence[str] | None = None,
+    methods: Sequence[str] | None = None,
+    out: str | None = None,
+) -> int:
+    """Run the protocol, print its tables, save them if asked to.
+
+    Parameters
+    ----------
+    full : bool
+        `clipnull.protocol.KRAVETS` in place of the miniature.
+    root, models, data, methods
+        As in `clipnull.protocol.run_protocol`.
+    out : str, optional
+        File for the result, ``.json`` or ``.csv``.
+    """
+    target = None if out is None else _writable(out, (".csv", ".json"))
+    from clipnull import protocol as protocols
+
+    which = protocols.KRAVETS if full else protocols.POCKET
+    result = protocols.run_protocol(which, root=root, models=models, data=data, methods=methods)
+    print(result)
+    if target is not None:
+        print(f"\nSaved: {result.save(target)}")
     return 0
 
 
