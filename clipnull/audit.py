@@ -11,6 +11,7 @@ CLIP itself does, unless said otherwise.
 from __future__ import annotations
 
 import contextlib
+import functools
 import html
 import math
 import os
@@ -85,7 +86,7 @@ class Measurement:
         What the numbers mean, a sentence computed from them.
     source : str
         Where the question comes from: arXiv number, or "ours".
-    unit : {"%", "bits", ""}
+    unit : {"%", "bits", "steps"}
     spread : float
         Standard deviation of the control over seeds; NaN when it has none.
     details : dict
@@ -112,9 +113,9 @@ class Measurement:
                 self._show(self.after), control]  # fmt: skip
 
     def _show(self, value: float) -> str:
-        if math.isnan(value):
-            return "–"
-        return f"{100 * value:.1f}" if self.unit == "%" else f"{value:.2f}"
+        if not math.isfinite(value):
+            return "–" if math.isnan(value) else "never"
+        return f"{100 * value:.1f}" if self.unit == "%" else f"{value:.2f}".removesuffix(".00")
 
 
 @dataclass(frozen=True)
@@ -518,7 +519,7 @@ def _cost(
     name: str, members: torch.Tensor, case: _Case, b: float, a: float, c: Sequence[float], rho: float
 ) -> str:
     who = ", ".join(case.classes[i] for i in members[:3].tolist()) + (", …" if len(members) > 3 else "")
-    verdict = "more than by any random subspace" if a < min(c) else "no more than random subspaces do"
+    verdict = "worse than under any random subspace" if a < min(c) else "no worse than under random subspaces"
     said = f"{len(members)} classes ({who}) change by {100 * (a - b):+.1f} points, {verdict}."
     if name == "nearest names" and not math.isnan(rho):
         said += f" Over all retained classes, similarity and change have rank correlation {rho:+.2f}."
@@ -1385,6 +1386,8 @@ def confidence(
 AT_MOST = 4000
 #: classes whose other words are tried, at most
 WORDS_OF = 10
+#: images whose features are taken at every layer, and classes that are relearned, at most
+LAYERS_AT_MOST, RELEARN_OF = 1000, 5
 
 
 def measure(
@@ -1463,6 +1466,73 @@ def _steps(
         ("spanning images", lambda: [_with_images(*sample, seed=seed)]),
         ("LEACE", lambda: guarded(*sample, seed=seed)),
         ("confidence", lambda: confidence(*everything, edit, scale, seed=seed)),
+    ]
+
+
+def _model_steps(clip: Clip, data: LabelledImages, case: _Case, edit: Edit, seed: int) -> list[Step]:
+    """What needs the model's weights: the attacks of `clipnull.attacks`, as lines of the table."""
+    from clipnull import attacks, surgery
+
+    rows = _thin(case, LAYERS_AT_MOST, seed)
+    y = case.y[rows]
+
+    @functools.cache
+    def features() -> dict[str, torch.Tensor]:
+        return attacks.layers(clip, [data.images[i] for i in rows.tolist()])
+
+    def fingerprint() -> list[Measurement]:
+        P, m = surgery.last_layer(clip), len(case.forget)
+        found = [attacks.fingerprint(P, e.apply_image(P), case.T) for e in (edit, _control(case, edit, seed))]
+        a, c = (len({str(i) for i in case.forget} & set(f.ranking()[:m])) / m for f in found)
+        said = (
+            f"The weights differ by a matrix of rank {found[0].rank}; of the {len(case.T)} names, the "
+            f"{m} that fit it best hold {round(m * a)} of the {m} forgotten."
+        )
+        return [
+            Measurement(
+                "name read off the weights", math.nan, a, c, "a random subspace of the same rank", said,
+                "2604.07386", details=dict(fingerprint=found[0]),
+            )
+        ]  # fmt: skip
+
+    def relearning() -> list[Measurement]:
+        targets = case.forget[:RELEARN_OF]
+        k = min(4, min(int((y == c).sum()) for c in targets) // 2)
+        ran = attacks.relearning(
+            features()[attacks.HIDDEN], y, surgery.last_layer(clip), case.T, {c: edit for c in targets}, [k],
+            arms=["un-edited", "edited", "new name"], seed=seed,
+        )  # fmt: skip
+        b, a, c = (r["steps"] for r in ran)
+        said = (
+            f"With {k} labelled images a class, recall goes from {_pc(ran[1]['recall_start'])} to "
+            f"{_pc(ran[1]['recall_end'])}, and {_pc(ran[1]['back'])} of the classes reach the goal"
+        )
+        said += ", in fewer steps than a new name." if a < c else ", in no fewer steps than a new name."
+        return [
+            Measurement("relearned", b, a, c, "the class under a new name", said, "2506.01318", "steps",
+                        details=dict(rows=ran))
+        ]  # fmt: skip
+
+    def before_the_projection() -> list[Measurement]:
+        with surgery.folded(clip, edit):
+            after = attacks.layers(clip, [data.images[i] for i in rows.tolist()])
+        name = attacks.HIDDEN
+        fewest = min(int((y == c).sum()) for c in case.forget)
+        (p,) = attacks.layer_probe(
+            {name: features()[name]}, {name: after[name]}, y, case.forget, classes=case.classes,
+            folds=min(4, fewest), seed=seed,
+        )  # fmt: skip
+        same = "untouched, bit by bit" if p.identical else "not the same as before"
+        said = f"The features in front of the last layer are {same}: whoever holds the model can read them."
+        return [
+            Measurement("probe before the last layer", p.before, p.after, p.control, "shuffled labels", said,
+                        "2405.17878", details=dict(probe=p))
+        ]  # fmt: skip
+
+    return [
+        ("fingerprint", fingerprint),
+        ("relearning", relearning),
+        ("before the last layer", before_the_projection),
     ]
 
 
@@ -1603,6 +1673,7 @@ def audit(
     case = _case(Z, T, data.labels, index, data.classes)
     words = _texts(clip, data, index[:WORDS_OF])
     steps = _steps(case, edit, data.categories, words, clip.logit_scale, seed)
+    steps += _model_steps(clip, data, case, edit, seed)
     return AuditReport(*_run(steps, progress), _title(case, edit))
 
 
