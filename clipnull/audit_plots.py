@@ -6,12 +6,14 @@ As in `clipnull.plots`: one message each, stated in the title, with alt text; no
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.figure
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.patheffects import withStroke
 
 from clipnull.plots import (
     BLACK,
@@ -31,11 +33,15 @@ from clipnull.plots import (
 )
 
 __all__ = [
+    "controls",
     "fingerprint",
     "heat_table",
     "layer_probe",
+    "measurements",
     "relearning",
     "relearning_run",
+    "reliability",
+    "words",
 ]
 
 #: bad to good: pale vermillion, white, pale blue; black text is readable on all of it
@@ -273,3 +279,161 @@ def layer_probe(
     if zero_shot is not None:
         said += f"; zero-shot: {_percent(zero_shot[0])} before, {_percent(zero_shot[1])} after"
     return describe(fig, f"{title}. Recall in percent. {said}.")
+
+
+def measurements(rows: Sequence[Any], *, title: str = "", x: str = "") -> matplotlib.figure.Figure:
+    """Measurements as lines: before (open diamond), after (dot), control (bar), on a percent axis.
+
+    Parameters
+    ----------
+    rows : list of Measurement
+        Those of `clipnull.audit` whose unit is "%".
+    x : str
+        Label of the axis.
+    """
+    rows = [r for r in rows if r.unit == "%"]
+    fig = Figure(figsize=(8.0, 0.34 * len(rows) + 1.35), layout="constrained")
+    ax = fig.subplots()
+    place = np.arange(len(rows))
+    b, a, c, s = (
+        100 * np.array([float(getattr(r, k)) for r in rows]) for k in ("before", "after", "control", "spread")
+    )
+    ax.hlines(place, np.fmin(b, a), np.fmax(b, a), color=PALE, linewidth=3, zorder=1)
+    ax.errorbar(c, place, xerr=np.nan_to_num(s), fmt="|", color=BLACK, markersize=15, markeredgewidth=2,
+                elinewidth=1, label="control (± spread over seeds)", zorder=2)  # fmt: skip
+    ax.plot(b, place, "D", color="white", markeredgecolor=BLACK, markersize=7, label="before", zorder=3)
+    ax.plot(a, place, "o", color=FORGET, markersize=8, markeredgecolor="white", label="after", zorder=4)
+    ax.set_yticks(place, [f"{r.name}" for r in rows], fontsize=9)
+    ax.invert_yaxis()
+    ax.set_xlim(-3, 103)
+    ax.tick_params(axis="y", length=0)
+    for row, r in enumerate(rows):
+        ax.text(1.01, row, _short(r.against, 36), transform=ax.get_yaxis_transform(), va="center", fontsize=8)
+    ax.text(
+        1.01, -0.75, "control is", transform=ax.get_yaxis_transform(), va="center", fontsize=8, color=GREY
+    )
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower right", ncols=3, fontsize=8, frameon=False)
+    _style(ax, x=x, grid="x")
+    _title(fig, title)
+    said = "; ".join(
+        f"{r.name}: before {r.cells()[1]}, after {r.cells()[2]}, control ({r.against}) {r.cells()[3]}"
+        for r in rows
+    )
+    return describe(fig, f"{title}. In percent. {said}.".replace("–", "none"))
+
+
+def controls(rows: Sequence[Any], *, title: str = "") -> matplotlib.figure.Figure:
+    """An edit's recall of the forgotten classes among those of its controls, one dot a seed.
+
+    Parameters
+    ----------
+    rows : list of Measurement
+        From `clipnull.audit.controls`; those whose ``details`` hold the control's ``values``.
+    """
+    rows = [r for r in rows if "values" in r.details]
+    fig = Figure(figsize=(8.0, 0.6 * len(rows) + 1.4), layout="constrained")
+    ax = fig.subplots()
+    for row, r in enumerate(rows):
+        values = 100 * np.asarray(r.details["values"], dtype=float)
+        # dots on the same value are fanned out
+        same = [
+            int((values[:i] == v).sum()) - (int((values == v).sum()) - 1) / 2 for i, v in enumerate(values)
+        ]
+        ax.plot(values, row + 0.08 * np.array(same), "o", color=GREY, markersize=5, alpha=0.8,
+                label="controls, one a seed" if row == 0 else None)  # fmt: skip
+    rows_drawn = range(len(rows))
+    before, after = ([100 * getattr(r, k) for r in rows] for k in ("before", "after"))
+    ax.plot(
+        before, rows_drawn, "D", color="white", markeredgecolor=BLACK, markersize=8, label="before", zorder=3
+    )
+    ax.plot(
+        after, rows_drawn, "o", color=FORGET, markersize=10, markeredgecolor="white", label="after", zorder=4
+    )
+    ax.set_yticks(rows_drawn, ["\n".join(textwrap.wrap(r.against, 26)) for r in rows], fontsize=9)
+    ax.set_ylim(len(rows) - 0.4, -0.6)
+    ax.set_xlim(-3, 103)
+    ax.tick_params(axis="y", length=0)
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower right", ncols=3, fontsize=8, frameon=False)
+    _style(ax, x="recall of the forgotten classes, %", grid="x")
+    _title(fig, title)
+    said = "; ".join(
+        f"{r.against}: {_percent(min(r.details['values']))} to {_percent(max(r.details['values']))}"
+        for r in rows
+    )
+    first = f"before {_percent(rows[0].before)}, after {_percent(rows[0].after)}"
+    return describe(fig, f"{title}. Recall in percent: {first}; {said}.")
+
+
+def words(rows: Sequence[Any], *, named: int = 6, title: str = "") -> matplotlib.figure.Figure:
+    """Each other word: recall after the edit against recall before, by kind of word.
+
+    Parameters
+    ----------
+    rows : list of Measurement
+        From `clipnull.audit.other_words`.
+    named : int
+        Words written out: those that recall most after the edit.
+    """
+    fig = Figure(figsize=(8.0, 4.2), layout="constrained")
+    ax = fig.subplots()
+    ax.plot([0, 100], [0, 100], color=PALE, linewidth=1.2, zorder=1)
+    ax.text(99, 95, "untouched", ha="right", va="top", fontsize=8, color=GREY, rotation=0)
+    points = []
+    for i, r in enumerate(rows):
+        b, a = 100 * _array(r.details["before"]), 100 * _array(r.details["after"])
+        ax.plot(b, a, MARKERS[i % len(MARKERS)], color=SERIES[i % len(SERIES)], markersize=8, alpha=0.8,
+                markeredgecolor="white", label=f"{r.name.removeprefix('other words: ')} ({len(b)})",
+                linestyle="none", clip_on=False)  # fmt: skip
+        points += list(zip(r.details["texts"], b, a, strict=True))
+    loud = [p for p in sorted(points, key=lambda p: -p[2]) if p[2] > 0][:named]
+    for rank, (_, b, a) in enumerate(loud, 1):
+        ax.annotate(str(rank), (b, a), (6, 5), textcoords="offset points", fontsize=9)
+    ax.set_xlim(-3, 103)
+    ax.set_ylim(-3, 103)
+    legend = ax.legend(title="kind of word (number)", fontsize=8, title_fontsize=8, frameon=False,
+                       alignment="left", loc="upper left", bbox_to_anchor=(1.0, 1.0))  # fmt: skip
+    legend.set_in_layout(True)
+    listed = [f"{rank}  {_short(t, 30)}  {b:.0f} → {a:.0f}" for rank, (t, b, a) in enumerate(loud, 1)]
+    heading = "most after the edit, %" if loud else "no word recalls anything after the edit"
+    ax.text(1.03, 0.0, "\n".join([heading, *listed]), transform=ax.transAxes, va="bottom", fontsize=8,
+            linespacing=1.4)  # fmt: skip
+    _style(ax, x="recall by this word before, %", y="recall by this word after, %", grid="both")
+    _title(fig, title)
+    said = "; ".join(f"{t!r} {b:.0f} to {a:.0f}" for t, b, a in loud) or "none"
+    return describe(fig, f"{title}. {len(points)} words. Most recalled after the edit, in percent: {said}.")
+
+
+def reliability(tables: Mapping[str, Mapping[str, Any]], *, title: str = "") -> matplotlib.figure.Figure:
+    """Reliability diagrams side by side: accuracy against confidence, bin by bin.
+
+    Parameters
+    ----------
+    tables : dict of name -> bins
+        The second result of `clipnull.audit.calibration_error`: count, confidence, accuracy.
+    """
+    fig = Figure(figsize=(3.6 * len(tables) + 0.8, 3.5), layout="constrained")
+    axes = fig.subplots(1, len(tables), sharey=True, squeeze=False)[0]
+    gaps = {}
+    for ax, (name, table) in zip(axes, tables.items(), strict=True):
+        count, conf, accuracy = (_array(table[k]).astype(float) for k in ("count", "confidence", "accuracy"))
+        bins, n = len(count), count.sum()
+        gaps[name] = float((count * np.abs(accuracy - conf)).sum() / n)
+        width, used = 100 / bins, count > 0
+        middle = width * (np.arange(bins) + 0.5)
+        ax.bar(middle[used], 100 * accuracy[used], 0.9 * width, color=RETAIN, label="accuracy")
+        ax.bar(middle[used], 100 * (conf - accuracy)[used], 0.9 * width, 100 * accuracy[used], fill=False,
+               hatch="///", edgecolor=FORGET, linewidth=1, label="gap to confidence")  # fmt: skip
+        ax.plot([0, 100], [0, 100], "--", color=BLACK, linewidth=1, label="accuracy = confidence")
+        for x, k in zip(middle[used], count[used], strict=True):
+            ax.text(x, 2, f"{k:.0f}", ha="center", va="bottom", fontsize=7, color=BLACK,
+                    path_effects=[withStroke(linewidth=2.2, foreground="white")])  # fmt: skip
+        ax.set_xlim(0, 100)
+        ax.set_ylim(0, 103)
+        _style(ax, x="top-1 confidence, %", y="accuracy, %" if ax is axes[0] else "", grid="y")
+        ax.set_title(f"{name}: {100 * gaps[name]:.1f} points apart", loc="left", fontsize=10)
+    fig.legend(
+        *axes[0].get_legend_handles_labels(), loc="outside lower right", ncols=3, fontsize=8, frameon=False
+    )
+    _title(fig, title)
+    said = "; ".join(f"{name}: expected calibration error {100 * g:.1f} points" for name, g in gaps.items())
+    return describe(fig, f"{title}. {said}. Small numbers count the images of a bin.")
