@@ -183,8 +183,11 @@ def _blocks(Z: torch.Tensor | np.memmap) -> Iterator[torch.Tensor]:
     if isinstance(Z, torch.Tensor):
         yield from Z.split(BLOCK)
         return
+    buffer = np.empty((min(BLOCK, len(Z)), Z.shape[1]), np.float32)
     for i in range(0, len(Z), BLOCK):
-        yield _check.rows(f"Z[{i}:{i + BLOCK}]", np.array(Z[i : i + BLOCK], np.float32))
+        block = buffer[: len(Z) - i]
+        np.copyto(block, Z[i : i + BLOCK], casting="same_kind")
+        yield _check.rows(f"Z[{i}:{i + BLOCK}]", block)
         if (i + BLOCK) % MAPPED == 0:
             _give_back(Z)
 
@@ -206,11 +209,21 @@ def _argmax(scores: torch.Tensor) -> torch.Tensor:
 
 
 def _predict(
-    score: Callable[[torch.Tensor], Iterable[torch.Tensor]], Z: torch.Tensor | np.memmap
+    score: Callable[[torch.Tensor, torch.Tensor], Iterable[torch.Tensor]],
+    Z: torch.Tensor | np.memmap,
+    T: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Predictions [n] before and after, from the two score matrices that ``score`` yields for a block."""
-    blocks = [[_argmax(scores) for scores in score(z)] for z in _blocks(Z)]
-    before, after = (torch.cat(predictions) for predictions in zip(*blocks, strict=True))
+    """Predictions [n] before and after, from the two score matrices that ``score`` yields for a block.
+
+    All blocks are scored in one buffer: allocated anew for each, they fragment the C library's heap
+    until it holds nearly n x C.
+    """
+    before, after = torch.empty(2, len(Z), dtype=torch.long, device=T.device)
+    buffer, start = T.new_empty(min(BLOCK, len(Z)), len(T)), 0
+    for z in _blocks(Z):
+        for predicted, scores in zip((before, after), score(z, buffer[: len(z)]), strict=True):
+            predicted[start : start + len(z)] = _argmax(scores)
+        start += len(z)
     return before, after
 
 
@@ -275,14 +288,13 @@ def evaluate(
     # Z W T'^T = Z T'^T - (Z L)(T' R)^T: the rank-m update of the scores
     L, TR = edit.left.to(T), (after @ edit.right.to(T)).T
 
-    def score(z: torch.Tensor) -> Iterator[torch.Tensor]:
-        scores = z @ T.T
-        yield scores
+    def score(z: torch.Tensor, scores: torch.Tensor) -> Iterator[torch.Tensor]:
+        yield torch.mm(z, T.T, out=scores)
         if side != "image":
             torch.mm(z, after.T, out=scores)
         yield scores if side == "text" else scores.addmm_(z @ L, TR, alpha=-1)
 
-    return Report(names, index, labels, *_predict(score, Z), _title(edit, side))
+    return Report(names, index, labels, *_predict(score, Z, T), _title(edit, side))
 
 
 class Evaluator:
@@ -368,13 +380,12 @@ def drop_label(
     Z = _streamed(Z)
     T, labels, index, names = _candidates(Z, T, labels, forget, classes)
 
-    def score(z: torch.Tensor) -> Iterator[torch.Tensor]:
-        scores = z @ T.T
-        yield scores
+    def score(z: torch.Tensor, scores: torch.Tensor) -> Iterator[torch.Tensor]:
+        yield torch.mm(z, T.T, out=scores)
         scores[:, index] = -torch.inf
         yield scores
 
-    return Report(names, index, labels, *_predict(score, Z), "drop the label")
+    return Report(names, index, labels, *_predict(score, Z, T), "drop the label")
 
 
 # --- many reports --------------------------------------------------------------------------
