@@ -13,11 +13,12 @@ and h then has a column of ones.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -39,8 +40,11 @@ __all__ = [
     "layers",
     "relearn",
     "relearning",
+    "shuffled_weights",
     "weakest_directions",
 ]
+
+M = TypeVar("M", bound=Any)
 
 #: what `layers` calls the input, the features in front of the last layer, and what leaves it
 PIXELS, HIDDEN, EMBEDDING = "pixels", "before the projection", "embedding"
@@ -150,7 +154,8 @@ def fingerprint(
     - a random subspace: neither.
 
     Rounding moves a weight by at most half of the machine epsilon relative to itself, so it cannot
-    make a singular value above eps / 2 * ||P||_F; four times that is the threshold.
+    make a singular value above eps / 2 * ||Q||_F, Q the layer after; four times that, and what the SVD
+    itself may err by, is the threshold.
 
     References
     ----------
@@ -176,8 +181,9 @@ def fingerprint(
 
 
 def _inverse(P: torch.Tensor) -> torch.Tensor:
-    """P^+ [d, w], float64."""
-    return torch.linalg.pinv(P.double(), rtol=max(P.shape) * torch.finfo(P.dtype).eps)
+    """P^+ [d, w], float64; what is rounding of P counts as zero."""
+    x = P.double()
+    return torch.linalg.pinv(x, atol=2 * torch.finfo(P.dtype).eps * x.norm())
 
 
 def _read(
@@ -189,8 +195,9 @@ def _read(
     precision: torch.dtype | None = None,
 ) -> Fingerprint:
     eps = max(torch.finfo(t).eps for t in (P.dtype, Q.dtype, precision or P.dtype))
-    noise = 2 * eps * float(Q.double().norm())
     U, s, Vt = torch.linalg.svd(P.double() - Q.double(), full_matrices=False)
+    own = max(P.shape) * torch.finfo(s.dtype).eps * float(s[0])  # of the SVD itself
+    noise = 2 * eps * float(Q.double().norm()) + own
     rank = int((s > noise).sum())
     left, right = torch.linalg.qr(inverse @ U[:, :rank]).Q, Vt[:rank].T
     unit, centred = F.normalize(T, dim=1), F.normalize(T - T.mean(0), dim=1)
@@ -545,6 +552,8 @@ class LayerProbe:
         The same with shuffled labels.
     identical : bool
         Whether the features before and after the edit are equal, bit by bit.
+    untrained : float
+        The same on features of a tower that has learned nothing; NaN without one.
     """
 
     layer: str
@@ -553,6 +562,7 @@ class LayerProbe:
     after: float
     control: float
     identical: bool
+    untrained: float = math.nan
 
 
 def layers(clip: Any, images: Any, batch_size: int = 256) -> dict[str, torch.Tensor]:
@@ -606,6 +616,29 @@ def layers(clip: Any, images: Any, batch_size: int = 256) -> dict[str, torch.Ten
     return features | {EMBEDDING: F.normalize(features[HIDDEN] @ P, dim=1)}
 
 
+def shuffled_weights(clip: M, seed: int = 0) -> M:
+    """A copy of a model whose image tower has learned nothing: each weight tensor in random order.
+
+    The copy has the same weights, layer by layer, and none of what they do together. Weights that
+    are folded into are shuffled as they are; the edit itself stays.
+
+    Parameters
+    ----------
+    clip : Clip
+    seed : int
+
+    Returns
+    -------
+    A copy of ``clip``.
+    """
+    other = copy.deepcopy(clip)
+    generator = torch.Generator().manual_seed(seed)
+    for p in other.model.visual.parameters():
+        order = torch.randperm(p.numel(), generator=generator).to(p.device)
+        p.data = p.data.flatten()[order].view_as(p)
+    return other
+
+
 def _stages(visual: Any) -> list[tuple[str, Any]]:
     """The blocks of a ViT, the stages of a ResNet, or the blocks or stages of a timm trunk."""
     if hasattr(visual, "layer1"):
@@ -629,6 +662,7 @@ def layer_probe(
     labels: ArrayLike,
     forget: Any,
     *,
+    untrained: Mapping[str, ArrayLike] | None = None,
     classes: Sequence[str] | None = None,
     folds: int = 4,
     seed: int = 0,
@@ -642,6 +676,9 @@ def layer_probe(
     labels : array of int [n]
     forget : list of int or of str
         Whose recall is reported; names need ``classes``.
+    untrained : mapping of str to array [n, width], optional
+        The same layers of a tower that has learned nothing (`shuffled_weights`), as a control: what
+        a probe finds there is in the pixels.
     folds : int
         Of the cross-validation: every image is predicted by a probe that did not see it.
     seed : int
@@ -664,8 +701,9 @@ def layer_probe(
     number: linear, and fitted in closed form. One scale for each feature would blow up the rounding
     that an erased direction leaves behind until a probe can read it.
     """
-    if list(before) != list(after):
-        raise ValueError(f"after: has layers {list(after)}, want {list(before)} like before")
+    for name, other in (("after", after), ("untrained", before if untrained is None else untrained)):
+        if list(before) != list(other):
+            raise ValueError(f"{name}: has layers {list(other)}, want {list(before)} like before")
     n = len(_check.rows("before", next(iter(before.values()))))
     size = len(classes) if classes is not None else int(torch.as_tensor(labels).max()) + 1
     y = _check.labels("labels", labels, n, size).cpu().numpy()
@@ -675,21 +713,23 @@ def layer_probe(
         raise ValueError(
             f"folds: got {folds}, want 2 to {fewest}, the images of the smallest forgotten class"
         )
-    mine = np.isin(y, index)
     shuffled = np.random.default_rng(seed).permutation(y)
+
+    def recall(X: ArrayLike, labels: np.ndarray) -> float:
+        return float(_probe(_check.rows("features", X), labels, folds, seed)[np.isin(labels, index)].mean())
+
     probes = []
-    for layer in before:
-        b, a = (_check.rows(layer, side[layer]).cpu() for side in (before, after))
-        same = torch.equal(b, a)
-        recalled = _probe(b, y, folds, seed)[mine].mean()
+    for layer, (X, Y) in ((k, (before[k], after[k])) for k in before):
+        b, same = recall(X, y), torch.equal(torch.as_tensor(X), torch.as_tensor(Y))
         probes.append(
             LayerProbe(
                 layer,
-                b.shape[1],
-                float(recalled),
-                float(recalled if same else _probe(a, y, folds, seed)[mine].mean()),
-                float(_probe(b, shuffled, folds, seed)[np.isin(shuffled, index)].mean()),
+                int(torch.as_tensor(X).shape[1]),
+                b,
+                b if same else recall(Y, y),
+                recall(X, shuffled),
                 same,
+                math.nan if untrained is None else recall(untrained[layer], y),
             )
         )
     return probes
@@ -701,6 +741,6 @@ def _probe(X: torch.Tensor, y: np.ndarray, folds: int, seed: int) -> np.ndarray:
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
     split = StratifiedKFold(folds, shuffle=True, random_state=seed)
-    x = X.double().numpy()
+    x = X.double().cpu().numpy()
     x = (x - x.mean(0)) / max(x.std(0).max(), 1e-30)
     return cross_val_predict(RidgeClassifier(), x, y, cv=split) == y

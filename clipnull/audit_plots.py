@@ -20,6 +20,7 @@ from clipnull.plots import (
     FORGET,
     GREY,
     MARKERS,
+    ORANGE,
     PALE,
     RETAIN,
     SERIES,
@@ -251,8 +252,11 @@ def layer_probe(
     series = {
         "probe, before": ([p.before for p in probes], RETAIN, "s", 9, "white"),
         "probe, after": ([p.after for p in probes], FORGET, "o", 6, FORGET),
+        "probe, untrained tower": ([p.untrained for p in probes], ORANGE, "^", 6, ORANGE),
         "probe, shuffled labels": ([p.control for p in probes], GREY, "x", 6, GREY),
     }
+    if any(math.isnan(p.untrained) for p in probes):
+        del series["probe, untrained tower"]
     fig = Figure(figsize=(7.6, 3.4), layout="constrained")
     ax = fig.subplots()
     for label, (values, colour, mark, size, face) in series.items():
@@ -273,7 +277,9 @@ def layer_probe(
     ax.legend(fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(0, 0.08))
     _title(fig, title)
     said = "; ".join(
-        f"{p.layer}: {_percent(p.before)} before, {_percent(p.after)} after, {_percent(p.control)} shuffled"
+        f"{p.layer}: {_percent(p.before)} before, {_percent(p.after)} after, "
+        f"{_percent(p.control)} with shuffled labels"
+        + ("" if math.isnan(p.untrained) else f", {_percent(p.untrained)} untrained tower")
         for p in probes
     )
     if zero_shot is not None:

@@ -49,6 +49,9 @@ def test_planted_rank_two_is_found_with_its_directions_and_names(precision):
     if precision in (torch.float64, torch.float32):
         U = orthonormal_basis(T[[3, 8]])
         assert close(found.left, U) and close(found.right, U)
+    else:  # nearly: the inverse of the layer is not cut short by the coarse format
+        scores = found.scores["left"]
+        assert float(scores[[3, 8]].min()) > 0.9
     assert set(found.ranking()[:2]) == {"name 3", "name 8"}
     assert found.place("name 3") <= 2 and found.place(NAMES[0]) > 2
 
@@ -252,7 +255,9 @@ def test_probe_sees_what_a_layer_holds():
     assert there.before == there.after == 1 and there.identical
     assert never.before < 0.4 and never.identical
     assert lost.before == 1 and 0.2 < lost.after < 0.8 and not lost.identical
-    assert all(p.control < 0.4 for p in found)
+    assert all(p.control < 0.4 and math.isnan(p.untrained) for p in found)
+    blind = attacks.layer_probe({"there": code}, {"there": code}, y, [0, 1], untrained={"there": noise})
+    assert blind[0].before == 1 and blind[0].untrained == never.before
 
 
 def test_an_erased_direction_cannot_be_read_off_its_rounding():
@@ -282,6 +287,12 @@ def test_layers_before_the_edit_are_untouched(pocket):
     assert torch.allclose(F.normalize(before[hidden] @ weight, dim=1), Z, atol=1e-6)
     found = attacks.layer_probe(before, after, data.labels, [0])
     assert [p.identical for p in found] == [True] * 6 + [False]
+    blind = attacks.shuffled_weights(pocket)
+    for p, q in zip(pocket.model.visual.parameters(), blind.model.visual.parameters(), strict=True):
+        assert torch.equal(p.flatten().sort().values, q.flatten().sort().values)
+    other = attacks.layers(blind, data.images)
+    assert torch.equal(other[inner[0]], before[inner[0]]) and not torch.allclose(other[last], Z, atol=0.1)
+    assert torch.equal(pocket.embed_images(data.images), Z)
     assert not pocket.model.visual._forward_hooks and not pocket.model.visual._forward_pre_hooks
 
 
@@ -290,6 +301,8 @@ def test_layer_probe_bad_input():
     X = {"a": normal(12, 5)}
     with pytest.raises(ValueError, match=r"after: has layers \['b'\], want \['a'\]"):
         attacks.layer_probe(X, {"b": X["a"]}, y, [0])
+    with pytest.raises(ValueError, match=r"untrained: has layers \[\], want \['a'\]"):
+        attacks.layer_probe(X, X, y, [0], untrained={}, folds=3)
     with pytest.raises(ValueError, match="folds: got 4, want 2 to 3, the images of the smallest"):
         attacks.layer_probe(X, X, y, [0])
     with pytest.raises(ValueError, match="forget: unknown class 'cot'; the closest are 'cat'"):
