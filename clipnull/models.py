@@ -1,12 +1,14 @@
 """Load a CLIP, embed names and images with it, and save it with its edits baked in.
 
-Everything here rests on open_clip, which is imported when first needed.
+Everything here rests on open_clip, which is imported when first needed; a CLIPModel of Hugging Face
+``transformers`` is made to look like one of its models (`clipnull.hf`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -15,6 +17,7 @@ import math
 import os
 import shutil
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,10 +32,10 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
-from clipnull import _check, surgery
+from clipnull import _check, hf, surgery
 from clipnull import cache as feature_cache
 
-__all__ = ["Clip", "load"]
+__all__ = ["Clip", "from_transformers", "load"]
 
 #: the model that ships with the package
 POCKET = Path(__file__).parent / "pocket"
@@ -42,6 +45,8 @@ CHECKPOINTS = (".safetensors", ".bin", ".pth")
 #: costs as much as embedding a few images, with a GPU it is more
 WORTH_CACHING = 256
 PRECISIONS = ["fp32", "fp16", "bf16", "pure_fp16", "pure_bf16"]
+#: seconds in which the Hugging Face hub has to answer; its client's own retries take a minute
+PATIENCE = 5.0
 
 
 # --- loading -------------------------------------------------------------------------------
@@ -49,7 +54,7 @@ PRECISIONS = ["fp32", "fp16", "bf16", "pure_fp16", "pure_bf16"]
 
 @dataclass
 class _Source:
-    """What open_clip needs to build a model: where from, its config, its checkpoint."""
+    """What it takes to build a model: where from, its config, its checkpoint."""
 
     name: str
     config: dict[str, Any]
@@ -57,6 +62,11 @@ class _Source:
     preprocess: dict[str, Any] = field(default_factory=dict)
     has_weights: bool = True
     receipt: dict[str, Any] | None = None
+    transformers: bool = False
+
+    @property
+    def on_hub(self) -> bool:
+        return self.name.startswith("hf-hub:")
 
     @property
     def what(self) -> str:
@@ -77,15 +87,18 @@ def load(
     ----------
     name : str, optional
         ``"pocket"``: PocketCLIP, which ships with the package. An open_clip name, such as
-        ``"ViT-B-32-quickgelu"``. ``"local-dir:PATH"``: an open_clip folder, such as `Clip.save`
-        writes. ``"hf-hub:ORG/REPO"``. By default what the environment variable
+        ``"ViT-B-32-quickgelu"``. ``"local-dir:PATH"``: a folder that `Clip.save` or open_clip wrote,
+        or one of a transformers CLIPModel with its processor (extra ``hf``). ``"hf-hub:ORG/REPO"``:
+        the same from the Hugging Face hub. By default what the environment variable
         ``CLIPNULL_MODEL`` says (``NAME:TAG`` for open_clip's own), else ``"pocket"``.
     pretrained : str, optional
         For an open_clip name: the tag or the file of a checkpoint; None gives random weights.
     device : str or torch.device, optional
         By default the GPU if there is one.
     precision : {"fp32", "fp16", "bf16", "pure_fp16", "pure_bf16"}
-        As open_clip means them. Embeddings come back as float32 whatever it is.
+        As open_clip means them; fp32 is the protocol's (arXiv 2407.07485) and the default on every
+        device. Half precision takes half the memory, is fast on a GPU and slow on a CPU, and moves
+        cosines by about 1e-4 (fp16) or 1e-3 (bf16). Embeddings come back as float32 whatever it is.
     cache_dir : str or Path, optional
         Where downloads are kept; by default where open_clip and Hugging Face keep theirs.
     seed : int
@@ -100,8 +113,8 @@ def load(
     ValueError
         Unknown name or tag (with the closest), a checkpoint trained with QuickGELU under a name
         without it (open_clip only warns), a checkpoint that does not fit its config or that would
-        have to be unpickled, a folder without a model, a device that is not there, or nothing to
-        fetch a checkpoint with.
+        have to be unpickled, a folder without a model, a device that is not there, or a checkpoint
+        that is neither in the cache folder nor to be had from the network.
 
     Notes
     -----
@@ -118,8 +131,13 @@ def load(
     name, pretrained = _asked_for(name, pretrained)
     cache = None if cache_dir is None else str(cache_dir)
     source = _source(name, pretrained, cache)
-    model = _create(source, where, precision, cache, seed)
-    preprocess, tokenizer = _transform(model), _tokenizer(source, cache)
+    model: Any
+    preprocess: Any
+    if source.transformers:
+        model, preprocess, tokenizer = _create_transformers(source, where, precision, cache)
+    else:
+        model = _create(source, where, precision, cache, seed)
+        preprocess, tokenizer = _transform(model), _tokenizer(source, cache)
     clip = Clip(
         model,
         preprocess,
@@ -139,6 +157,43 @@ def load(
         "seed": seed,
     }
     return clip
+
+
+def from_transformers(model: Any, processor: Any, name: str = "transformers") -> Clip:
+    """A Hugging Face ``CLIPModel`` as a `Clip`: embed, fold, evaluate and save as with any other.
+
+    Parameters
+    ----------
+    model : transformers.CLIPModel
+        Shared, not copied: what is folded into the one is folded into the other. `fold`, `unfold`
+        and `folded` also take it as it is.
+    processor : transformers.CLIPProcessor
+        With ``image_processor`` and ``tokenizer``.
+    name : str
+        For messages and receipts.
+
+    Returns
+    -------
+    Clip
+        What its ``save`` writes, ``CLIPModel.from_pretrained`` reads, and ``load("local-dir:PATH")``.
+
+    Raises
+    ------
+    ValueError
+        Not a CLIPModel, or a processor without one of its two halves.
+    """
+    parts = ("vision_model", "text_model", "visual_projection", "text_projection", "logit_scale")
+    if not isinstance(model, nn.Module) or not all(hasattr(model, part) for part in parts):
+        raise ValueError(f"model: got a {type(model).__name__}, want a transformers CLIPModel")
+    if not all(hasattr(processor, part) for part in ("image_processor", "tokenizer")):
+        raise ValueError(
+            f"processor: got a {type(processor).__name__}, want a CLIPProcessor with image_processor and "
+            "tokenizer"
+        )
+    config: Any = model.config
+    halves = {torch.float16: "pure_fp16", torch.bfloat16: "pure_bf16"}
+    precision = halves.get(next(model.parameters()).dtype, "fp32")
+    return Clip(*hf.wrap(model, processor), name, precision=precision, config=config.to_dict())
 
 
 def _device(device: str | torch.device | None) -> torch.device:
@@ -185,25 +240,39 @@ def _source(name: str, pretrained: str | None, cache_dir: str | None) -> _Source
 
 
 def _folder(path: Path) -> _Source:
-    if not (path / CONFIG).is_file():
+    transformers = not (path / CONFIG).is_file() and hf.is_clip(path / hf.CONFIG)
+    place = path / (hf.CONFIG if transformers else CONFIG)
+    if not place.is_file():
         raise ValueError(
-            f"name: no {CONFIG} in {str(path)!r}, want a folder that Clip.save or open_clip wrote"
+            f"name: no {CONFIG} in {str(path)!r}, want a folder that Clip.save or open_clip wrote, or one of "
+            "a transformers CLIPModel"
         )
     if not any(p.suffix in CHECKPOINTS for p in path.iterdir()):
-        raise ValueError(f"name: no weights in {str(path)!r}, want {WEIGHTS} beside {CONFIG}")
+        raise ValueError(f"name: no weights in {str(path)!r}, want {WEIGHTS} beside {place.name}")
     try:
-        config = json.loads((path / CONFIG).read_text(encoding="utf-8"))["model_cfg"]
+        config = json.loads(place.read_text(encoding="utf-8"))
+        config = config if transformers else config["model_cfg"]
         receipt = json.loads((path / RECEIPT).read_text("utf-8")) if (path / RECEIPT).is_file() else None
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"name: {str(path)!r} holds a file that cannot be read ({_line(error)})") from error
-    return _Source(f"local-dir:{path}", config, receipt=receipt)
+    return _Source(f"local-dir:{path}", config, receipt=receipt, transformers=transformers)
 
 
 def _hub(name: str, cache_dir: str | None) -> _Source:
     from open_clip.pretrained import download_pretrained_from_hf
 
+    repository = name.removeprefix("hf-hub:")
     with _fetching(name, cache_dir):
-        path = download_pretrained_from_hf(name.removeprefix("hf-hub:"), filename=CONFIG, cache_dir=cache_dir)
+        try:
+            path = download_pretrained_from_hf(repository, filename=CONFIG, cache_dir=cache_dir)
+            download_pretrained_from_hf(repository, cache_dir=cache_dir)
+        except Exception as error:
+            with contextlib.suppress(Exception):
+                path = download_pretrained_from_hf(repository, filename=hf.CONFIG, cache_dir=cache_dir)
+                if hf.is_clip(path):
+                    config = json.loads(Path(path).read_text(encoding="utf-8"))
+                    return _Source(name, config, transformers=True)
+            raise error
     try:
         config = json.loads(Path(path).read_text(encoding="utf-8"))["model_cfg"]
     except (ValueError, KeyError, TypeError) as error:
@@ -225,49 +294,88 @@ def _open_clip(name: str, tag: str | None, cache_dir: str | None) -> _Source:
     if not known:
         if os.path.isfile(tag):
             return _Source(cleaned, config, str(tag))
+        _same_activation(cleaned, tag, config)
         tags = _check.closest(tag, open_clip.list_pretrained_tags_by_model(cleaned))
         hint = f"; the closest are {', '.join(tags)}" if tags else f"; open_clip knows none for {cleaned}"
         raise ValueError(f"pretrained: {tag!r} is neither a tag of {cleaned} nor a file{hint}")
-    _same_activation(cleaned, tag, config, known)
+    _same_activation(cleaned, tag, config)
     with _fetching(f"{cleaned}, {tag}", cache_dir):
         checkpoint = open_clip.download_pretrained(known, cache_dir=cache_dir)
     own = ("mean", "std", "interpolation", "resize_mode")
     return _Source(cleaned, config, checkpoint, {k: known[k] for k in own if known.get(k) is not None})
 
 
-def _same_activation(name: str, tag: str, config: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+def _same_activation(name: str, tag: str, config: dict[str, Any]) -> None:
     """A checkpoint trained with QuickGELU and run with GELU, or the reverse, is silently worse."""
     import open_clip
 
-    wants, has = known.get("quick_gelu", False), config.get("quick_gelu", False)
-    if wants == has:
+    other = name.removesuffix("-quickgelu") if name.endswith("-quickgelu") else f"{name}-quickgelu"
+    known = open_clip.get_pretrained_cfg(name, tag) or open_clip.get_pretrained_cfg(other, tag)
+    wants = known.get("quick_gelu", False)
+    if not known or wants == config.get("quick_gelu", False):
         return
-    right = f"{name}-quickgelu" if wants else name.removesuffix("-quickgelu")
-    hint = f"want {right!r}" if right in open_clip.list_models() else "open_clip has no such model"
+    if other not in open_clip.list_models():  # no name of its own: the checkpoint decides
+        config["quick_gelu"] = wants
+        return
     trained = "with" if wants else "without"
-    raise ValueError(f"name: got {name!r}, but {tag!r} was trained {trained} QuickGELU; {hint}")
+    raise ValueError(f"name: got {name!r}, but {tag!r} was trained {trained} QuickGELU; want {other!r}")
 
 
 @contextlib.contextmanager
-def _fetching(what: str, cache_dir: str | None) -> Iterator[None]:
+def _fetching(what: str, cache_dir: str | None, needed: bool = True) -> Iterator[None]:
+    offline = False
     try:
-        yield
+        with _hub_or_cache(needed) as offline:
+            yield
+    except ImportError as error:
+        raise ValueError(f"name: {what} takes transformers; want pip install 'clipnull[hf]'") from error
     except Exception as error:
-        # open_clip, huggingface_hub and urllib each have errors of their own for "no network"
-        place = cache_dir or "the cache folder (~/.cache/clip and ~/.cache/huggingface)"
+        # open_clip, transformers, huggingface_hub and urllib each have errors of their own for this
+        from huggingface_hub import constants
+
+        why = "there is no network" if offline else f"it could not be fetched ({_line(error)})"
+        why = "HF_HUB_OFFLINE forbids to fetch it" if constants.HF_HUB_OFFLINE else why
+        place = cache_dir or constants.HF_HUB_CACHE
         raise ValueError(
-            f"pretrained: {what} is not in {place} and could not be fetched; want a network, or the "
-            f"checkpoint there ({_line(error)})"
+            f"pretrained: {what} is not in the cache folder {place}, and {why}; "
+            "want the same call made once with a network, here or where that folder is then copied from"
         ) from error
+
+
+@contextlib.contextmanager
+def _hub_or_cache(needed: bool = True) -> Iterator[bool]:
+    """Hold the Hugging Face libraries to their cache folder while the hub does not answer: True then."""
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = before or (needed and not _hub_answers(int(time.monotonic() / 60)))
+    try:
+        yield constants.HF_HUB_OFFLINE
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+@functools.lru_cache(maxsize=1)
+def _hub_answers(minute: int) -> bool:
+    """Whether it does in this minute: a model takes several requests, and one wait is enough."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session
+
+    try:
+        get_session().head(constants.ENDPOINT, timeout=PATIENCE)
+    except Exception:  # the HTTP library's own, a proxy's refusal among them
+        return False
+    return True
 
 
 def _create(source: _Source, device: torch.device, precision: str, cache: str | None, seed: int) -> nn.Module:
     import open_clip
 
     text = source.config.get("text_cfg", {})
+    hub = _hub_or_cache(source.on_hub or bool(text.get("hf_model_name")))
     devices = [device] if device.type == "cuda" else []
     try:
-        with _quiet(), _weights_only(), torch.random.fork_rng(devices):
+        with _quiet(), _weights_only(), hub, torch.random.fork_rng(devices):
             torch.manual_seed(seed)
             model = open_clip.create_model(
                 source.name,
@@ -276,6 +384,7 @@ def _create(source: _Source, device: torch.device, precision: str, cache: str | 
                 device=device,
                 cache_dir=cache,
                 pretrained_text=False,
+                force_quick_gelu=source.config.get("quick_gelu", False),
                 force_preprocess_cfg=source.preprocess,
                 require_pretrained=source.has_weights,
             )
@@ -283,7 +392,7 @@ def _create(source: _Source, device: torch.device, precision: str, cache: str | 
         raise
     except Exception as error:
         if text.get("hf_model_name") and isinstance(error, OSError):
-            with _fetching(f"the config of {text['hf_model_name']}", cache):
+            with _fetching(f"the config of {text['hf_model_name']}", None):
                 raise error
         if not source.has_weights:
             raise
@@ -292,6 +401,28 @@ def _create(source: _Source, device: torch.device, precision: str, cache: str | 
             f"({_line(error)})"
         ) from error
     return model.eval()
+
+
+def _create_transformers(
+    source: _Source, device: torch.device, precision: str, cache: str | None
+) -> tuple[nn.Module, hf.ImageTransform, hf.TextTokenizer]:
+    from open_clip import get_input_dtype
+
+    place = source.name.removeprefix("local-dir:").removeprefix("hf-hub:")
+    try:
+        with _quiet(), _weights_only(), _hub_or_cache(source.on_hub):
+            model, processor = hf.read(place, cache)
+    except ImportError as error:
+        raise ValueError(
+            f"name: {source.name} takes transformers; want pip install 'clipnull[hf]'"
+        ) from error
+    except Exception as error:
+        raise ValueError(
+            f"pretrained: {source.what} does not fit its config, lacks a part of its processor, or cannot be "
+            f"read without unpickling ({_line(error)})"
+        ) from error
+    wrapped, transform, tokenizer = hf.wrap(model, processor)
+    return wrapped.to(device, get_input_dtype(precision) or torch.float32), transform, tokenizer
 
 
 def _transform(model: Any) -> Callable[[Image.Image], torch.Tensor]:
@@ -303,7 +434,8 @@ def _transform(model: Any) -> Callable[[Image.Image], torch.Tensor]:
 def _tokenizer(source: _Source, cache_dir: str | None) -> Any:
     import open_clip
 
-    with _quiet(), _fetching(f"the tokenizer of {source.name}", cache_dir):
+    needed = source.on_hub or bool(source.config.get("text_cfg", {}).get("hf_tokenizer_name"))
+    with _quiet(), _fetching(f"the tokenizer of {source.name}", cache_dir, needed):
         return open_clip.get_tokenizer(source.name, cache_dir=cache_dir)
 
 
@@ -586,7 +718,8 @@ class Clip:
         """Write an open_clip folder with the folded edits baked in, and a receipt beside it.
 
         Plain ``open_clip.create_model_and_transforms("local-dir:PATH")`` loads what has forgotten,
-        without clipnull. The model here stays as it is.
+        without clipnull. A transformers model is written as one of those, for
+        ``CLIPModel.from_pretrained("PATH")``. The model here stays as it is.
 
         Parameters
         ----------
@@ -634,6 +767,10 @@ class Clip:
         from open_clip import get_model_preprocess_cfg
         from safetensors.torch import save_file
 
+        if isinstance(self.model, hf.TransformersCLIP):
+            assert isinstance(self.preprocess, hf.ImageTransform)
+            assert isinstance(self.tokenizer, hf.TextTokenizer)
+            return _sha256(*hf.write(self.model, self.preprocess, self.tokenizer, folder, dtype))
         state, changes = surgery.merged_state(self.model)
         config = copy.deepcopy(self.config) or {}
         for section, entries in changes.items():
@@ -644,8 +781,7 @@ class Clip:
             self.tokenizer.save_pretrained(folder)
         if changes:
             _loads(folder, state)
-        with (folder / WEIGHTS).open("rb") as weights:
-            return hashlib.file_digest(weights, "sha256").hexdigest()
+        return _sha256(folder / WEIGHTS)
 
     def _receipt(self, report: Any, classes: Sequence[str] | None, digest: str) -> dict[str, Any]:
         edits: list[dict[str, Any]] = [
@@ -663,8 +799,8 @@ class Clip:
             named = [name for edit in edits for name in edit["classes"] or []]
             classes = getattr(report, "forget_names", None) or list(dict.fromkeys(named))
         return {
-            "model": self.name,
-            "pretrained": self.pretrained,
+            "model": _without_folders(self.name),
+            "pretrained": self.pretrained and Path(self.pretrained).name,
             "classes": [classes] if isinstance(classes, str) else list(classes),
             "edits": edits,
             "report": _figures(report),
@@ -842,6 +978,15 @@ def _storable(state: Mapping[str, torch.Tensor], dtype: torch.dtype | None) -> d
     return out
 
 
+def _sha256(*paths: Path) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(2**20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
 def _loads(folder: Path, state: Mapping[str, torch.Tensor]) -> None:
     """Check that open_clip builds, from the changed config, a model of these names and shapes."""
     import open_clip
@@ -856,6 +1001,12 @@ def _loads(folder: Path, state: Mapping[str, torch.Tensor]) -> None:
             "save: open_clip's config cannot describe this tower with a projection added, want a model "
             "with a projection, or keep the edit out of it (Edit.apply_image)"
         )
+
+
+def _without_folders(name: str) -> str:
+    """A receipt is handed over: the folders that lead to a model are nobody's business."""
+    kind, _, path = name.partition(":")
+    return f"{kind}:{Path(path).expanduser().resolve().name}" if kind == "local-dir" else name
 
 
 def _figures(report: Any) -> Any:

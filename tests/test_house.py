@@ -24,7 +24,7 @@ LEVELS = [
     {"_check"},
     {"subspace"},
     {"erasers"},
-    {"evaluate", "surgery", "cache"},
+    {"evaluate", "surgery", "cache", "hf"},
     {"models", "datasets", "plots", "prototypes", "baselines"},
     {"audit", "attacks", "audit_plots", "protocol"},
     {"scorecard"},

@@ -5,6 +5,9 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import re
+import shutil
+import socket
 import subprocess
 import sys
 import warnings
@@ -149,6 +152,7 @@ def test_the_environment_names_the_model(monkeypatch, folder):
 def test_a_tag_is_fetched_and_loaded_with_its_own_transform(monkeypatch, folder, small_rn50):
     tag = {"mean": (0.1,) * 3, "std": (0.2,) * 3, "interpolation": "bilinear", "resize_mode": "squash"}
     fetched = []
+    monkeypatch.setattr(models, "_hub_answers", lambda minute: True)
     monkeypatch.setattr(
         open_clip, "get_pretrained_cfg", lambda name, asked: tag if asked == "some_tag" else {}
     )
@@ -373,6 +377,7 @@ def test_receipt(clip, tmp_path):
     fold(again, nullspace(T[1:2]))
     later = json.loads((again.save(saved, classes=["house cat"]) / models.RECEIPT).read_text())
     assert later["classes"] == ["house cat"] and later["earlier"] == receipt
+    assert later["model"] == "local-dir:unlearned"  # not the folders that lead to it
     with pytest.raises(ValueError, match="report: got a float"):
         clip.save(tmp_path / "other", report=0.5)
     assert not (tmp_path / "other").exists()
@@ -435,22 +440,95 @@ def test_quickgelu_mismatch_is_an_error():
     with pytest.raises(ValueError, match=r"name: got 'ViT-B-32', but 'openai' .* want 'ViT-B-32-quickgelu'"):
         load("ViT-B-32", "openai")
     with pytest.raises(ValueError, match=r"trained without QuickGELU; want 'ViT-B-32'"):
-        models._same_activation("ViT-B-32-quickgelu", "x", {"quick_gelu": True}, {})
+        load("ViT-B-32-quickgelu", "laion2b_s34b_b79k")
 
 
-def test_no_network_is_one_sentence(monkeypatch, tmp_path):
-    def fail(*args, **kwargs):
-        raise OSError("Name or service not known\nwith\na\nlong\ntale")
+def test_every_tag_of_open_clip_loads_or_names_the_model_that_loads_it(monkeypatch):
+    fetched = []
+    monkeypatch.setattr(
+        open_clip, "download_pretrained", lambda known, cache_dir: fetched.append(known) or "f"
+    )
+    monkeypatch.setattr(models, "_hub_answers", lambda minute: True)
+    for name, tag in open_clip.list_pretrained():
+        try:
+            source = models._source(name, tag, None)
+        except ValueError as error:
+            right = re.search(r"want '(.*)'$", str(error))[1]
+            source = models._source(right, tag, None)
+            assert source.name == right == f"{name}-quickgelu"
+        assert source.config.get("quick_gelu", False) == fetched[-1].get("quick_gelu", False)
+        assert source.checkpoint == "f" and source.preprocess["mean"] == fetched[-1]["mean"]
 
-    monkeypatch.setattr(open_clip, "download_pretrained", fail)
-    with pytest.raises(ValueError, match="could not be fetched; want a network") as error:
-        load("ViT-B-32", "laion2b_s34b_b79k", cache_dir=tmp_path)
-    assert str(tmp_path) in str(error.value) and "\n" not in str(error.value)
-    monkeypatch.setattr("open_clip.pretrained.download_pretrained_from_hf", fail)
+
+def test_a_tag_with_an_activation_that_no_name_has_decides(monkeypatch, folder, small_rn50):
+    tag = {"quick_gelu": True, "mean": (0.1,) * 3}
+    monkeypatch.setattr(models, "_hub_answers", lambda minute: True)
+    monkeypatch.setattr(open_clip, "get_pretrained_cfg", lambda name, asked: tag if name == "RN50" else {})
+    monkeypatch.setattr(open_clip, "list_models", lambda: ["RN50"])
+    weights = str(folder / models.WEIGHTS)
+    monkeypatch.setattr(open_clip, "download_pretrained", lambda known, cache_dir: weights)
+    clip = load("RN50", "some_tag", device="cpu")
+    kinds = {type(m).__name__ for m in clip.model.modules()}
+    assert "QuickGELU" in kinds and "GELU" not in kinds and clip.config["quick_gelu"]
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    """No host has an address; the hosts that were asked for."""
+    asked = []
+
+    def fail(host, *args, **kwargs):
+        asked.append(host)
+        raise socket.gaierror(-2, "Name or service not known")
+
+    models._hub_answers.cache_clear()
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    yield asked
+    models._hub_answers.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (("ViT-B-32", "laion2b_s34b_b79k"), "ViT-B-32, laion2b_s34b_b79k"),
+        (("hf-hub:someone/model",), "hf-hub:someone/model"),
+    ],
+)
+def test_no_network_is_one_sentence_soon(no_network, tmp_path, arguments, what):
+    from huggingface_hub import constants
+
     with pytest.raises(
-        ValueError, match=r"hf-hub:someone/model is not in the cache folder .* could not be fetched"
-    ):
-        load("hf-hub:someone/model")
+        ValueError, match=f"^pretrained: {what} is not in the cache folder .*no network; want"
+    ) as e:
+        load(*arguments, cache_dir=tmp_path)
+    assert str(tmp_path) in str(e.value) and "\n" not in str(e.value)
+    with pytest.raises(ValueError, match=re.escape(constants.HF_HUB_CACHE)):
+        load(*arguments)
+    assert len(no_network) == 1  # not by each request, and not again
+    assert constants.HF_HUB_OFFLINE is False
+
+
+def test_a_model_in_the_cache_folder_needs_no_network(no_network, folder, tmp_path):
+    saved = tmp_path / "models--someone--model"
+    (saved / "refs").mkdir(parents=True)
+    (saved / "refs" / "main").write_text("0" * 40)
+    shutil.copytree(folder, saved / "snapshots" / ("0" * 40))
+    clip = load("hf-hub:someone/model", device="cpu", cache_dir=tmp_path)
+    want = load(f"local-dir:{folder}", device="cpu").embed_text(NAMES)
+    torch.testing.assert_close(clip.embed_text(NAMES), want)
+
+
+def test_a_refusal_of_the_network_is_reported(monkeypatch):
+    def fail(*args, **kwargs):
+        raise OSError("404: no such file\nwith\na\nlong\ntale")
+
+    monkeypatch.setattr(models, "_hub_answers", lambda minute: True)
+    monkeypatch.setattr(open_clip, "download_pretrained", fail)
+    with pytest.raises(
+        ValueError, match=r"it could not be fetched \(404: no such file with\); want"
+    ) as error:
+        load("ViT-B-32", "laion2b_s34b_b79k")
+    assert "\n" not in str(error.value)
 
 
 def test_checkpoints_that_do_not_fit(folder, tmp_path):
@@ -503,10 +581,19 @@ def test_other_bad_arguments(folder):
             load(device="cuda")
 
 
-def test_half_precision_embeds_as_float32(folder):
+@pytest.mark.parametrize("precision", models.PRECISIONS)
+def test_every_precision_embeds_folds_and_saves(folder, precision, tmp_path):
     full = load(f"local-dir:{folder}", device="cpu")
-    half = load(f"local-dir:{folder}", device="cpu", precision="bf16")
-    Z = half.embed_images(pictures(2))
-    assert Z.dtype == torch.float32
-    torch.testing.assert_close(Z, full.embed_images(pictures(2)), rtol=0, atol=0.05)
-    torch.testing.assert_close(half.embed_text(NAMES), full.embed_text(NAMES), rtol=0, atol=0.05)
+    clip = load(f"local-dir:{folder}", device="cpu", precision=precision)
+    tolerance = {"fp32": 1e-6, "fp16": 5e-3, "pure_fp16": 5e-3}.get(precision, 4e-2)
+    Z, T = full.embed_images(pictures(2)), full.embed_text(NAMES)
+    for got, want in ((clip.embed_images(pictures(2)), Z), (clip.embed_text(NAMES), T)):
+        assert got.dtype == torch.float32
+        torch.testing.assert_close(got, want, rtol=0, atol=tolerance)
+        torch.testing.assert_close(got.norm(dim=1), torch.ones(len(got)))
+    edit = nullspace(T[:1])
+    fold(clip, edit)
+    after = clip.embed_images(pictures(2))
+    torch.testing.assert_close(after, edit.apply_image(Z, normalize=True), rtol=0, atol=2 * tolerance)
+    saved = load(f"local-dir:{clip.save(tmp_path / 'saved')}", device="cpu", precision=precision)
+    torch.testing.assert_close(saved.embed_images(pictures(2)), after)

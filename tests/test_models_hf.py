@@ -1,0 +1,303 @@
+"""A Hugging Face CLIPModel: edited as it is, wrapped for evaluation, saved and read again."""
+
+from __future__ import annotations
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import clipnull as cn
+from clipnull import models, surgery
+
+transformers = pytest.importorskip("transformers")
+
+NAMES = ["cat", "owl", "toy dog"]
+D = 8
+VISION = dict(
+    hidden_size=24,
+    intermediate_size=32,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    image_size=32,
+    patch_size=16,
+)
+TEXT = dict(
+    hidden_size=16,
+    intermediate_size=32,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    max_position_embeddings=16,
+)
+
+
+def features(output):
+    """transformers 5 returns an object, 4 the tensor."""
+    return getattr(output, "pooler_output", output)
+
+
+def image_features(model, pixels):
+    with torch.inference_mode():
+        return features(model.get_image_features(pixel_values=pixels))
+
+
+def text_features(model, tokens):
+    with torch.inference_mode():
+        return features(model.get_text_features(input_ids=tokens))
+
+
+@pytest.fixture(scope="module")
+def processor(tmp_path_factory):
+    """CLIP's byte-pair tokenizer with three merges, and its image processor at 32 pixels."""
+    letters = [*"abcdefghijklmnopqrstuvwxyz"]
+    merges = [("c", "a"), ("ca", "t</w>"), ("o", "w")]
+    words = [*letters, *(f"{x}</w>" for x in letters), *("".join(pair) for pair in merges)]
+    words += ["<|startoftext|>", "<|endoftext|>"]
+    folder = tmp_path_factory.mktemp("tokenizer")
+    (folder / "vocab.json").write_text(json.dumps({word: i for i, word in enumerate(words)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(map(" ".join, merges)) + "\n")
+    tokenizer = transformers.CLIPTokenizer.from_pretrained(folder)
+    images = transformers.CLIPImageProcessor(
+        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
+    )
+    return transformers.CLIPProcessor(image_processor=images, tokenizer=tokenizer)
+
+
+@pytest.fixture
+def model(processor):
+    """A tiny CLIPModel with random weights."""
+    tokenizer = processor.tokenizer
+    ids = {f"{x}_token_id": getattr(tokenizer, f"{x}_token_id") for x in ("bos", "eos", "pad")}
+    text = dict(TEXT, vocab_size=len(tokenizer), **ids)
+    torch.manual_seed(0)
+    made = transformers.CLIPModel(
+        transformers.CLIPConfig(text_config=text, vision_config=VISION, projection_dim=D)
+    )
+    for p in made.parameters():  # the usual initialisation makes names nearly identical
+        torch.nn.init.normal_(p, std=0.3 if p.ndim > 1 else 0.1)
+    return made.eval()
+
+
+@pytest.fixture
+def clip(model, processor):
+    return models.from_transformers(model, processor, "tiny")
+
+
+def pictures(n=4):
+    rng = np.random.default_rng(0)
+    return [Image.fromarray(rng.integers(0, 256, (40, 36, 3), dtype=np.uint8)) for _ in range(n)]
+
+
+def an_edit():
+    T = torch.randn(4, D, generator=torch.Generator().manual_seed(1))
+    return cn.consistent(T[:1], T[1:], lam=30, mu=3)  # not symmetric: W and W^T differ
+
+
+PIXELS = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+
+
+@pytest.fixture
+def tokens(processor):
+    return processor.tokenizer(NAMES, padding="max_length", max_length=16, return_tensors="pt")["input_ids"]
+
+
+# --- the model itself ----------------------------------------------------------------------
+
+
+def test_folding_edits_the_features_of_each_side(model, tokens):
+    Z, T, edit = image_features(model, PIXELS), text_features(model, tokens), an_edit()
+    state = {k: v.clone() for k, v in model.state_dict().items()}
+    with cn.folded(model, edit):
+        torch.testing.assert_close(
+            image_features(model, PIXELS), Z @ edit.matrix().to(Z), rtol=1e-4, atol=1e-5
+        )
+        assert torch.equal(text_features(model, tokens), T)
+    with cn.folded(model, edit, "text"):
+        torch.testing.assert_close(
+            text_features(model, tokens), T @ edit.matrix().to(T).T, rtol=1e-4, atol=1e-5
+        )
+        assert torch.equal(image_features(model, PIXELS), Z)
+    assert (Z - Z @ edit.matrix().to(Z)).abs().max() > 0.01  # there was something to change
+    assert cn.fold(model, edit, "both") is model
+    assert [side for side, _ in surgery.folded_edits(model)] == ["image", "text"]
+    assert cn.unfold(model) is model and not surgery.folded_edits(model)
+    assert list(model.state_dict()) == list(state)
+    assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items())
+    assert surgery.embedding_dim(model) == surgery.embedding_dim(model, "text") == D
+
+
+def test_its_own_logits_are_those_of_the_edited_embeddings(model, tokens):
+    Z, T, edit = image_features(model, PIXELS), text_features(model, tokens), an_edit()
+    cn.fold(model, edit)
+    with torch.inference_mode():
+        logits = model(input_ids=tokens, pixel_values=PIXELS).logits_per_image
+    T = torch.nn.functional.normalize(T, dim=1)
+    want = model.logit_scale.detach().exp() * edit.apply_image(Z, normalize=True) @ T.T
+    torch.testing.assert_close(logits, want, rtol=1e-4, atol=1e-4)
+
+
+def test_save_pretrained_keeps_the_edit(model, tokens, tmp_path):
+    Z, T, edit = image_features(model, PIXELS), text_features(model, tokens), an_edit()
+    cn.fold(model, edit, "both")
+    model.save_pretrained(tmp_path)
+    again = transformers.CLIPModel.from_pretrained(tmp_path).eval()
+    torch.testing.assert_close(image_features(again, PIXELS), edit.apply_image(Z), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(text_features(again, tokens), edit.apply_text(T), rtol=1e-4, atol=1e-5)
+    cn.unfold(model)
+    assert torch.equal(image_features(model, PIXELS), Z)
+
+
+def test_one_tower_with_its_projection(model):
+    config = transformers.CLIPVisionConfig(**VISION, projection_dim=D)
+    tower, edit = transformers.CLIPVisionModelWithProjection(config).eval(), an_edit()
+    with torch.inference_mode():
+        before = tower(pixel_values=PIXELS).image_embeds
+        with cn.folded(tower, edit):
+            torch.testing.assert_close(tower(pixel_values=PIXELS).image_embeds, edit.apply_image(before))
+    with pytest.raises(ValueError, match="clip: no text tower with a final projection"):
+        cn.fold(tower, edit, "text")
+
+
+def test_siglip_is_refused_whole(processor):
+    text = dict(TEXT, vocab_size=60, hidden_size=24)
+    model = transformers.SiglipModel(transformers.SiglipConfig(text_config=text, vision_config=VISION))
+    state = {k: v.clone() for k, v in model.state_dict().items()}
+    edit = cn.nullspace(torch.randn(1, 24, generator=torch.Generator().manual_seed(0)))
+    for side in ("image", "text", "both"):
+        with pytest.raises(ValueError, match=r"final projection .* in SiglipModel; want open_clip's SigLIP"):
+            cn.fold(model, edit, side)
+    with pytest.raises(ValueError, match="model: got a SiglipModel, want a transformers CLIPModel"):
+        models.from_transformers(model, processor)
+    assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items())
+
+
+# --- the wrapper ---------------------------------------------------------------------------
+
+
+def test_embeddings_are_the_models_own(clip, model, processor):
+    inputs = processor(text=[f"a {n}" for n in NAMES], images=pictures(), padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        logits = model(**inputs).logits_per_image
+    Z, T = clip.embed_images(pictures()), clip.embed_text(NAMES, "a {}")
+    assert Z.shape == (4, D) and T.shape == (3, D) and Z.dtype == T.dtype == torch.float32
+    torch.testing.assert_close(clip.logit_scale * Z @ T.T, logits, rtol=1e-4, atol=1e-4)
+    assert (T - T[0]).abs().max() > 0.01  # names differ
+    assert (clip.dim, clip.image_size, clip.precision) == (D, 32, "fp32") and "Clip(tiny: 8 dim" in repr(clip)
+    torch.testing.assert_close(clip.embed_images(pictures(), batch_size=1), Z)
+    torch.testing.assert_close(clip.embed_text(NAMES, "a {}", batch_size=1), T)
+    shown = clip.model.encode_image(clip.preprocess(pictures()[0])[None], normalize=True)
+    torch.testing.assert_close(shown.detach(), Z[:1])
+
+
+def test_long_names_are_cut(clip):
+    assert clip.embed_text("cat " * 50).shape == (1, D)
+
+
+def test_evaluating_an_edit_and_folding_it_agree(clip, model):
+    Z, T, labels = clip.embed_images(pictures()), clip.embed_text(NAMES), [0, 1, 2, 0]
+    edit = cn.consistent(T[:1], T[1:])
+    report = cn.evaluate(Z, T, labels, ["cat"], edit, classes=NAMES)
+    cn.fold(clip, edit)
+    assert surgery.folded_edits(model)  # the layers are shared
+    after = clip.embed_images(pictures())
+    torch.testing.assert_close(after, edit.apply_image(Z, normalize=True), rtol=1e-4, atol=1e-5)
+    assert (after @ T.T).argmax(1).tolist() == report.predicted_after.tolist()
+
+
+@pytest.mark.parametrize("dtype", [None, torch.float16])
+def test_a_saved_clip_is_a_transformers_folder(clip, tmp_path, dtype):
+    Z, T = clip.embed_images(pictures()), clip.embed_text(NAMES)
+    edit = cn.nullspace(T[:1])
+    cn.fold(clip, edit)
+    after, tolerance = clip.embed_images(pictures()), 1e-5 if dtype is None else 1e-2
+    folder = clip.save(tmp_path / "unlearned", classes=["cat"], dtype=dtype)
+    plain = transformers.CLIPModel.from_pretrained(folder).float().eval()
+    pixels = transformers.AutoProcessor.from_pretrained(folder)(images=pictures(), return_tensors="pt")
+    z = torch.nn.functional.normalize(image_features(plain, pixels["pixel_values"]), dim=1)
+    torch.testing.assert_close(z, after, rtol=0, atol=tolerance)
+    again = cn.load(f"local-dir:{folder}", device="cpu")
+    assert again.receipt["classes"] == ["cat"] and again.receipt["edits"][0]["method"] == "nullspace"
+    torch.testing.assert_close(again.embed_images(pictures()), after, rtol=0, atol=tolerance)
+    torch.testing.assert_close(again.embed_text(NAMES), T, rtol=0, atol=tolerance)
+    torch.testing.assert_close(cn.unfold(clip).embed_images(pictures()), Z)
+    later = cn.load(f"local-dir:{again.save(tmp_path / 'later')}", device="cpu")
+    torch.testing.assert_close(later.embed_images(pictures()), after, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_half_precision(clip, tmp_path, precision):
+    folder = clip.save(tmp_path / "model")
+    half = cn.load(f"local-dir:{folder}", device="cpu", precision=precision)
+    Z = half.embed_images(pictures())
+    assert Z.dtype == torch.float32 and next(half.model.parameters()).dtype != torch.float32
+    torch.testing.assert_close(Z, clip.embed_images(pictures()), rtol=0, atol=0.05)
+    assert models.from_transformers(half.model.source, clip_processor(half)).precision == f"pure_{precision}"
+
+
+def clip_processor(clip):
+    return transformers.CLIPProcessor(clip.preprocess.processor, clip.tokenizer.tokenizer)
+
+
+def test_from_the_hub_s_cache_folder(clip, tmp_path, monkeypatch):
+    monkeypatch.setattr(models, "_hub_answers", lambda minute: False)
+    saved = tmp_path / "models--someone--model"
+    (saved / "refs").mkdir(parents=True)
+    (saved / "refs" / "main").write_text("0" * 40)
+    (saved / "snapshots").mkdir()
+    clip.save(saved / "snapshots" / ("0" * 40))
+    again = cn.load("hf-hub:someone/model", device="cpu", cache_dir=tmp_path)
+    torch.testing.assert_close(again.embed_images(pictures()), clip.embed_images(pictures()))
+
+
+# --- bad input -----------------------------------------------------------------------------
+
+
+def test_what_is_no_clip_model(model, processor):
+    with pytest.raises(ValueError, match="model: got a Linear, want a transformers CLIPModel"):
+        models.from_transformers(torch.nn.Linear(2, 2), processor)
+    with pytest.raises(ValueError, match=r"processor: got a .*Tokenizer.*, want a CLIPProcessor"):
+        models.from_transformers(model, processor.tokenizer)
+
+
+class Trap:
+    """Runs code when it is unpickled."""
+
+    def __reduce__(self):
+        return (exec, ("raise SystemExit('unpickled')",))
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_folders_that_are_not_whole(clip, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    folder = clip.save(tmp_path / "model")
+    weights = folder / "model.safetensors"
+    state = load_file(weights)
+    whole = weights.read_bytes()
+    projection = state.pop("visual_projection.weight")
+    save_file(state, weights, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"does not fit its config.*it has no visual_projection\.weight"):
+        cn.load(f"local-dir:{folder}")  # transformers would make one up
+    save_file(
+        {**state, "visual_projection.weight": projection[:4].clone()}, weights, metadata={"format": "pt"}
+    )
+    with pytest.raises(ValueError, match="does not fit its config"):
+        cn.load(f"local-dir:{folder}")
+    weights.write_bytes(whole)
+    (folder / "preprocessor_config.json").unlink()
+    with pytest.raises(ValueError, match="lacks a part of its processor"):
+        cn.load(f"local-dir:{folder}")
+    weights.unlink()
+    with pytest.raises(ValueError, match=r"no weights in .*beside config\.json"):
+        cn.load(f"local-dir:{folder}")
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(ValueError, match="unpickling"):
+        cn.load(f"local-dir:{folder}")
+    (folder / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    with pytest.raises(
+        ValueError, match=r"no open_clip_config\.json in .* or one of a transformers CLIPModel"
+    ):
+        cn.load(f"local-dir:{folder}")
