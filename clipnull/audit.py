@@ -44,6 +44,7 @@ __all__ = [
     "conformal_sets",
     "controls",
     "edited",
+    "embed_words",
     "entropy",
     "guarded",
     "knn",
@@ -1382,6 +1383,48 @@ def confidence(
 
 # --- all of it -----------------------------------------------------------------------------
 
+
+def embed_words(
+    clip: Clip, data: LabelledImages, forget: Any, more: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, Any]:
+    """Other words for some classes, embedded.
+
+    Parameters
+    ----------
+    clip : Clip
+    data : LabelledImages
+        Its ``keywords``, ``subcategories`` and ``categories`` are words too (see `word_forms`);
+        those that are another class's name are left out.
+    forget : list of int or str
+    more : dict of str to list of str, optional
+        Class name -> texts of your own, such as descriptions.
+
+    Returns
+    -------
+    dict
+        Arguments of `other_words`: words [k, d], owner [k], kinds, texts. The words stand in the
+        data's prompt templates; the names alone in `TEMPLATES`, and your own texts as they are.
+    """
+    index = _check.class_indices("forget", forget, len(data.classes), data.classes)
+    taken = {c.lower() for c in data.classes}
+    found: dict[tuple[int, str], str] = {}
+    for c in index:
+        coarse = [data.subcategories[c], data.categories[c]]
+        for kind, forms in word_forms(data.classes[c], data.keywords[c], coarse).items():
+            for text in forms:
+                if text.lower() not in taken:
+                    found.setdefault((c, text), kind)
+    owner, texts, kinds = [c for c, _ in found], [t for _, t in found], list(found.values())
+    W = [clip.embed_text(texts, templates=data.templates)] if texts else []
+    plain = [(c, t.format(data.classes[c]), "template") for t in TEMPLATES for c in index]
+    plain += [(c, t, "yours") for c in index for t in (more or {}).get(data.classes[c], ())]
+    W.append(clip.embed_text([t for _, t, _ in plain]))
+    owner += [c for c, _, _ in plain]
+    texts += [t for _, t, _ in plain]
+    kinds += [k for _, _, k in plain]
+    return dict(words=torch.cat(W), owner=torch.tensor(owner), kinds=kinds, texts=texts)
+
+
 #: images that the readers look at, at most; more would only make them slower
 AT_MOST = 4000
 #: classes whose other words are tried, at most
@@ -1671,7 +1714,7 @@ def audit(
     index = _moved_most(edit, T) if chosen is None else _check.forget_set(chosen, len(T), data.classes)
     Z = clip.embed_images(data.images, progress=progress)
     case = _case(Z, T, data.labels, index, data.classes)
-    words = _texts(clip, data, index[:WORDS_OF])
+    words = embed_words(clip, data, index[:WORDS_OF])
     steps = _steps(case, edit, data.categories, words, clip.logit_scale, seed)
     steps += _model_steps(clip, data, case, edit, seed)
     return AuditReport(*_run(steps, progress), _title(case, edit))
@@ -1680,25 +1723,3 @@ def audit(
 def _moved_most(edit: Edit, T: torch.Tensor) -> list[int]:
     moved = (edit.apply_text(T) - T).norm(dim=1)
     return moved.argsort(descending=True, stable=True)[: edit.left.shape[1]].tolist()
-
-
-def _texts(clip: Clip, data: LabelledImages, index: Sequence[int]) -> dict[str, Any]:
-    """Other words for some classes, embedded: arguments of `other_words`."""
-    taken = {c.lower() for c in data.classes}
-    texts, kinds, owner = [], [], []
-    for c in index:
-        coarse = [data.subcategories[c], data.categories[c]]
-        for kind, forms in word_forms(data.classes[c], data.keywords[c], coarse).items():
-            for text in forms:
-                if text.lower() not in taken:  # another class's name would tie with that class
-                    texts.append(text)
-                    kinds.append(kind)
-                    owner.append(c)
-    W = [clip.embed_text(texts, templates=data.templates)] if texts else []
-    names = [data.classes[c] for c in index]
-    for template in TEMPLATES:
-        W.append(clip.embed_text(names, templates=template))
-        texts += [template.format(name) for name in names]
-        kinds += ["template"] * len(names)
-        owner += list(index)
-    return dict(words=torch.cat(W), owner=torch.tensor(owner), kinds=kinds, texts=texts)

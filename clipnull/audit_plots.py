@@ -79,9 +79,8 @@ def heat_table(
     """
     good = _array(goodness).astype(float)
     names = max(map(len, rows))
-    fig = Figure(
-        figsize=(0.085 * names + 0.92 * len(columns) + 0.3, 0.3 * len(rows) + 1.5), layout="constrained"
-    )
+    width = max(5.0, 0.085 * names + 0.92 * len(columns) + 0.3)
+    fig = Figure(figsize=(width, 0.3 * len(rows) + 1.5), layout="constrained")
     ax = fig.subplots()
     colours = BAD_TO_GOOD(np.nan_to_num(good, nan=0.5))
     colours[np.isnan(good)] = (0.93, 0.93, 0.93, 1)
@@ -257,7 +256,7 @@ def layer_probe(
     }
     if any(math.isnan(p.untrained) for p in probes):
         del series["probe, untrained tower"]
-    fig = Figure(figsize=(7.6, 3.4), layout="constrained")
+    fig = Figure(figsize=(8.8, 3.4), layout="constrained")
     ax = fig.subplots()
     for label, (values, colour, mark, size, face) in series.items():
         ax.plot(range(len(names)), 100 * np.asarray(values), "-", color=colour, marker=mark, markersize=size,
@@ -274,7 +273,7 @@ def layer_probe(
     ax.set_xticks(range(len(names)), [n.replace(" the ", "\nthe ") for n in names], fontsize=8.5)
     ax.set_ylim(-4, 104)
     _style(ax, y="recall of the forgotten, %", grid="y")
-    ax.legend(fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(0, 0.08))
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
     _title(fig, title)
     said = "; ".join(
         f"{p.layer}: {_percent(p.before)} before, {_percent(p.after)} after, "
@@ -309,15 +308,13 @@ def measurements(rows: Sequence[Any], *, title: str = "", x: str = "") -> matplo
                 elinewidth=1, label="control (± spread over seeds)", zorder=2)  # fmt: skip
     ax.plot(b, place, "D", color="white", markeredgecolor=BLACK, markersize=7, label="before", zorder=3)
     ax.plot(a, place, "o", color=FORGET, markersize=8, markeredgecolor="white", label="after", zorder=4)
-    ax.set_yticks(place, [f"{r.name}" for r in rows], fontsize=9)
-    ax.invert_yaxis()
+    ax.set_yticks(place, [r.name for r in rows], fontsize=9)
+    ax.set_ylim(len(rows) - 0.5, -0.6)
     ax.set_xlim(-3, 103)
     ax.tick_params(axis="y", length=0)
     for row, r in enumerate(rows):
         ax.text(1.01, row, _short(r.against, 36), transform=ax.get_yaxis_transform(), va="center", fontsize=8)
-    ax.text(
-        1.01, -0.75, "control is", transform=ax.get_yaxis_transform(), va="center", fontsize=8, color=GREY
-    )
+    ax.text(1.01, 1, "the control is", transform=ax.transAxes, va="bottom", fontsize=8, color=GREY)
     fig.legend(*ax.get_legend_handles_labels(), loc="outside lower right", ncols=3, fontsize=8, frameon=False)
     _style(ax, x=x, grid="x")
     _title(fig, title)
@@ -370,43 +367,49 @@ def controls(rows: Sequence[Any], *, title: str = "") -> matplotlib.figure.Figur
     return describe(fig, f"{title}. Recall in percent: {first}; {said}.")
 
 
-def words(rows: Sequence[Any], *, named: int = 6, title: str = "") -> matplotlib.figure.Figure:
-    """Each other word: recall after the edit against recall before, by kind of word.
+def words(
+    rows: Sequence[Any], classes: Sequence[str] | None = None, *, shown: int = 12, title: str = ""
+) -> matplotlib.figure.Figure:
+    """The other words that recall most after the edit, and what they recalled before.
 
     Parameters
     ----------
     rows : list of Measurement
         From `clipnull.audit.other_words`.
-    named : int
-        Words written out: those that recall most after the edit.
+    classes : list of str, optional
+        Class names, written beside the words that stand for them.
+    shown : int
     """
-    fig = Figure(figsize=(8.0, 4.2), layout="constrained")
+    points: list[tuple[str, float, float, float]] = []
+    for r in rows:
+        columns = (r.details[k] for k in ("texts", "owner", "before", "after", "control"))
+        for text, owner, *shares in zip(*columns, strict=True):
+            kind = r.name.removeprefix("other words: ")
+            about = kind if classes is None else f"{classes[int(owner)]}, {kind}"
+            b, a, c = (100 * float(x) for x in shares)
+            points.append((f"{_short(text, 34)} ({about})", b, a, c))
+    loud = sorted(points, key=lambda p: (-p[2], p[1], p[0]))[:shown]
+    fig = Figure(figsize=(8.0, 0.27 * len(loud) + 1.4), layout="constrained")
     ax = fig.subplots()
-    ax.plot([0, 100], [0, 100], color=PALE, linewidth=1.2, zorder=1)
-    ax.text(99, 95, "untouched", ha="right", va="top", fontsize=8, color=GREY, rotation=0)
-    points = []
-    for i, r in enumerate(rows):
-        b, a = 100 * _array(r.details["before"]), 100 * _array(r.details["after"])
-        ax.plot(b, a, MARKERS[i % len(MARKERS)], color=SERIES[i % len(SERIES)], markersize=8, alpha=0.8,
-                markeredgecolor="white", label=f"{r.name.removeprefix('other words: ')} ({len(b)})",
-                linestyle="none", clip_on=False)  # fmt: skip
-        points += list(zip(r.details["texts"], b, a, strict=True))
-    loud = [p for p in sorted(points, key=lambda p: -p[2]) if p[2] > 0][:named]
-    for rank, (_, b, a) in enumerate(loud, 1):
-        ax.annotate(str(rank), (b, a), (6, 5), textcoords="offset points", fontsize=9)
+    names, before, after, control = zip(*loud, strict=True)
+    place = np.arange(len(loud))
+    ax.hlines(place, np.minimum(before, after), np.maximum(before, after), color=PALE, linewidth=3, zorder=1)
+    ax.plot(
+        control, place, "|", color=BLACK, markersize=13, markeredgewidth=2, label="random subspace", zorder=2
+    )
+    ax.plot(before, place, "D", color="white", markeredgecolor=BLACK, markersize=7, label="before", zorder=3)
+    ax.plot(after, place, "o", color=FORGET, markersize=8, markeredgecolor="white", label="after", zorder=4)
+    ax.set_yticks(place, names, fontsize=9)
+    ax.set_ylim(len(loud) - 0.5, -0.5)
     ax.set_xlim(-3, 103)
-    ax.set_ylim(-3, 103)
-    legend = ax.legend(title="kind of word (number)", fontsize=8, title_fontsize=8, frameon=False,
-                       alignment="left", loc="upper left", bbox_to_anchor=(1.0, 1.0))  # fmt: skip
-    legend.set_in_layout(True)
-    listed = [f"{rank}  {_short(t, 30)}  {b:.0f} → {a:.0f}" for rank, (t, b, a) in enumerate(loud, 1)]
-    heading = "most after the edit, %" if loud else "no word recalls anything after the edit"
-    ax.text(1.03, 0.0, "\n".join([heading, *listed]), transform=ax.transAxes, va="bottom", fontsize=8,
-            linespacing=1.4)  # fmt: skip
-    _style(ax, x="recall by this word before, %", y="recall by this word after, %", grid="both")
+    ax.tick_params(axis="y", length=0)
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower right", ncols=3, fontsize=8, frameon=False)
+    _style(ax, x="recall of the class by this word, %", grid="x")
     _title(fig, title)
-    said = "; ".join(f"{t!r} {b:.0f} to {a:.0f}" for t, b, a in loud) or "none"
-    return describe(fig, f"{title}. {len(points)} words. Most recalled after the edit, in percent: {said}.")
+    said = "; ".join(f"{n} {x:.1f} to {y:.1f}" for n, x, y, _ in loud)
+    return describe(
+        fig, f"{title}. The {len(loud)} of {len(points)} words that recall most, in percent: {said}."
+    )
 
 
 def reliability(tables: Mapping[str, Mapping[str, Any]], *, title: str = "") -> matplotlib.figure.Figure:

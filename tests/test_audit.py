@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 import clipnull as cn
 from clipnull import audit as audit_function
+from clipnull import audit_plots
 from clipnull.audit import (
     AuditReport,
     Measurement,
@@ -512,6 +513,27 @@ def test_audit_is_the_function_and_the_module_stays_importable():
 
     assert cn.audit is audit_function and callable(cn.audit) and cn.AuditReport is AuditReport
     assert sys.modules["clipnull.audit"].knn is knn
+
+
+# --- figures ---------------------------------------------------------------------------------
+
+
+def test_figures_have_titles_axes_and_alt_text(cone):
+    Z, T, y = cone["Z"], cone["T"], cone["y"]
+    edit = cn.nullspace(T[:1])
+    calm = confidence(Z, T, y, [0], edit)[-1].details
+    said = other_words(Z, T, y, [0], edit, T[:2], [0, 0], ["a", "b"], ["this", "that"])
+    figures = {
+        "controls": audit_plots.controls(controls(Z, T, y, [0], edit, seeds=3), title="A"),
+        "measurements": audit_plots.measurements(collateral(Z, T, y, [0], edit), title="B", x="accuracy, %"),
+        "words": audit_plots.words(said, [f"class {i}" for i in range(12)], title="C"),
+        "reliability": audit_plots.reliability({k: calm[k] for k in ("before", "after")}, title="D"),
+    }
+    for name, fig in figures.items():
+        assert fig.get_suptitle() and fig.axes[0].get_xlabel(), name
+        assert len(cn.plots.alt(fig)) > 60 and "nan" not in cn.plots.alt(fig), name
+        fig.canvas.draw()
+    assert "this (class 0, a)" in cn.plots.alt(figures["words"])
 
 
 # --- bad input -------------------------------------------------------------------------------
