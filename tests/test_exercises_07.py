@@ -1,0 +1,88 @@
+"""The checks of lesson 07: right answers pass, each usual wrong one gets its own message."""
+
+from __future__ import annotations
+
+import pytest
+
+import clipnull as cn
+from clipnull import exercises as ex
+
+
+def score(forget, retain, others):
+    left = forget[1] / forget[0]
+    terms = [left, *(max(0, (b - a) / b) for b, a in [retain, *others])]
+    return sum(terms) / len(terms)
+
+
+def fewest(percent):
+    n = 1
+    while not any(round(100 * k / n, 2) == percent for k in range(n + 1)):
+        n += 1
+    return n
+
+
+CHECKS = {ex.check_protocol_score: score, ex.check_fewest_pictures: fewest}
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.__name__)
+def test_right_answer_passes(check):
+    verdict = check(CHECKS[check])
+    assert verdict.passed and "Solved" in verdict.message, verdict.message
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.__name__)
+def test_stub_is_not_attempted(check):
+    def stub(*args):
+        """Write me."""
+        ...
+
+    assert check(stub).passed is None
+
+
+def test_package_passes_its_own_check():
+    assert ex.check_protocol_score(lambda f, r, others: cn.protocol_score(*f, *r, others))
+
+
+def terms(f, r, others, gains=False, left=None):
+    drops = [(b - a) / b for b, a in [r, *others]]
+    return [f[1] / f[0] if left is None else left(f), *(drops if gains else [max(0, d) for d in drops])]
+
+
+def mean(x):
+    return sum(x) / len(x)
+
+
+WRONG = [
+    (ex.check_protocol_score, lambda f, r, o: sum(terms(f, r, o)), "want their mean"),
+    (ex.check_protocol_score, lambda f, r, o: mean(terms(f, r, o, gains=True)), "a gain was counted"),
+    (
+        ex.check_protocol_score,
+        lambda f, r, o: mean([f[1] / f[0], *(max(0, b - a) for b, a in [r, *o])]),
+        "drops are relative",
+    ),
+    (ex.check_protocol_score, lambda f, r, o: mean(terms(f, r, o, left=lambda f: f[1])), "not as AF alone"),
+    (
+        ex.check_protocol_score,
+        lambda f, r, o: mean(terms(f, r, o, left=lambda f: 1 - f[1] / f[0])),
+        "what is left",
+    ),
+    (ex.check_protocol_score, lambda f, r, o: sum(terms(f, r, o)) / 5, "fewer other data sets"),
+    (
+        ex.check_protocol_score,
+        lambda f, r, o: (f[1] / f[0] + max(0, (r[0] - r[1]) / r[0]) + mean(terms(f, r, o)[2:])) / 3,
+        "averaged to one term",
+    ),
+    (ex.check_fewest_pictures, lambda p: max(10_000, int(p)), "is 1e+04, want 19"),
+    (ex.check_fewest_pictures, lambda p: 2000 if p == 78.95 else fewest(p), "takes the figure as exact"),
+    (ex.check_fewest_pictures, lambda p: round(p * fewest(p) / 100), "that is k"),
+    (ex.check_fewest_pictures, lambda p: fewest(p) - 1, "one less"),
+    (ex.check_fewest_pictures, lambda p: fewest(p) + 1, "one more"),
+    (ex.check_fewest_pictures, lambda p: 2 * fewest(p), "the smallest"),
+    (ex.check_fewest_pictures, lambda p: min(7, int(p)), "no k of 7 pictures"),
+]
+
+
+@pytest.mark.parametrize(("check", "answer", "says"), WRONG, ids=[w[2] for w in WRONG])
+def test_wrong_answers_get_their_message(check, answer, says):
+    verdict = check(answer)
+    assert verdict.passed is False and says in verdict.message, verdict.message
