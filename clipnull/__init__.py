@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         models,
         plots,
         protocol,
+        protocol_plots,
         surgery,
         widgets,
     )
@@ -59,6 +60,7 @@ __all__ = [
     "nullspace",
     "plots",
     "protocol",
+    "protocol_plots",
     "protocol_score",
     "random_subspace",
     "subspace",
@@ -80,6 +82,7 @@ _MODULES = {
     "models",
     "plots",
     "protocol",
+    "protocol_plots",
     "surgery",
     "widgets",
 }

@@ -529,9 +529,18 @@ def _row(
         **figures,
         "others": pairs,
         "score": protocol_score(**figures, others=scored) if known else math.nan,
+        "parts": _parts(figures, scored) if known else [math.nan] * 3,
         "seconds": seconds,
         **info,
     }
+
+
+def _parts(figures: Mapping[str, float], others: Sequence[tuple[float, float]]) -> list[float]:
+    """What forgetting, retaining and the other data sets contribute to the score; they add up to it."""
+    n = 2 + len(others)
+    retain = (figures["retain_before"], figures["retain_after"])
+    drops = [max(0.0, 1 - _ratio(*pair)) for pair in [retain, *others]]
+    return [figures["forget_after"] / figures["forget_before"] / n, drops[0] / n, sum(drops[1:]) / n]
 
 
 def _full(one: _Ready, edit: Edit, side: str) -> float:
@@ -742,8 +751,8 @@ class ProtocolResult:
         (fractions), published_forget, published_retain (percent), apart (points), why.
     rows : list of dict
         A row a model, data set, forget set and method: forget (names), joint, side, the four
-        accuracies, others {data set: [before, after]}, score, seconds; tuning_seconds and tried
-        for what was trained.
+        accuracies, others {data set: [before, after]}, score and its three parts (forget, retain,
+        others), seconds; tuning_seconds and tried for what was trained.
     notes : list of str
         What was left out.
     about : dict
@@ -788,7 +797,8 @@ class ProtocolResult:
         -------
         list of dict
             model, joint, method, sets, forget_before, forget_after (fractions), retained, others
-            (after over before), score, seconds (tuning included). Means of the score skip NaN.
+            (after over before), score, parts (its three parts), seconds (tuning included). Means
+            skip NaN.
         """
         out = []
         for model, joint, method in dict.fromkeys((r["model"], r["joint"], r["method"]) for r in self.rows):
@@ -804,6 +814,7 @@ class ProtocolResult:
                 "retained": _average(_ratio(r["retain_before"], r["retain_after"]) for r in rows),
                 "others": _average(_ratio(*pair) for pair in pairs),
                 "score": _average(r["score"] for r in rows),
+                "parts": [_average(part) for part in zip(*(r["parts"] for r in rows), strict=True)],
                 "seconds": _average(r.get("tuning_seconds", r["seconds"]) for r in rows),
             })  # fmt: skip
         return sorted(out, key=lambda r: (r["model"], r["joint"]))
@@ -864,14 +875,12 @@ class ProtocolResult:
     def _write_csv(self, path: Path) -> None:
         flat = []
         for r in self.rows:
-            others = {
-                f"{n} {w}": x
-                for n, p in r["others"].items()
-                for w, x in zip(("before", "after"), p, strict=True)
-            }
-            flat.append(
-                {**{k: v for k, v in r.items() if k != "others"}, "forget": "; ".join(r["forget"]), **others}
-            )
+            row = {k: v for k, v in r.items() if k not in ("others", "parts")}
+            row["forget"] = "; ".join(r["forget"])
+            row |= {f"score, {k}": x for k, x in zip(("forget", "retain", "others"), r["parts"], strict=True)}
+            for name, (before, after) in r["others"].items():
+                row |= {f"{name} before": before, f"{name} after": after}
+            flat.append(row)
         columns = list(dict.fromkeys(k for row in flat for k in row))
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, columns, restval="")
@@ -898,7 +907,7 @@ def load_result(path: str | Path) -> ProtocolResult:
     """
     try:
         stored = json.loads(Path(path).expanduser().read_text(encoding="utf-8"))
-        rows = [{**r, "score": math.nan if r["score"] is None else r["score"]} for r in stored.pop("rows")]
+        rows = [_known(r) for r in stored.pop("rows")]
         return ProtocolResult(rows=rows, **stored)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"path: {str(path)!r} is no saved protocol result ({error})") from error
@@ -919,6 +928,13 @@ def _ratio(before: float, after: float) -> float:
 def _average(values: Iterable[float]) -> float:
     known = [v for v in values if not math.isnan(v)]
     return sum(known) / len(known) if known else math.nan
+
+
+def _known(row: dict[str, Any]) -> dict[str, Any]:
+    """A row from JSON, where null stands for NaN."""
+    figures = {k: math.nan if row[k] is None else row[k] for k in (*ACCURACIES, "score")}
+    parts = [math.nan if x is None else x for x in row["parts"]]
+    return {**row, **figures, "parts": parts}
 
 
 def _plain(value: Any) -> Any:

@@ -26,7 +26,7 @@ LEVELS = [
     {"erasers"},
     {"evaluate", "surgery", "cache", "hf"},
     {"models", "datasets", "plots", "prototypes", "baselines"},
-    {"audit", "attacks", "audit_plots", "protocol"},
+    {"audit", "attacks", "audit_plots", "protocol", "protocol_plots"},
     {"scorecard"},
     {"lab", "exercises"},
     {"lab_views"},

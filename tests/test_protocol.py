@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import clipnull as cn
-from clipnull import cli, protocol
+from clipnull import cli, protocol, protocol_plots
 from clipnull.evaluate import protocol_score
 from clipnull.protocol import (
     KRAVETS,
@@ -216,6 +216,14 @@ def test_a_row_is_what_the_parts_give_by_hand(result, pocket):
     )
 
 
+def test_parts_add_up_to_the_score(result):
+    for row in result.rows:
+        assert sum(row["parts"]) == pytest.approx(row["score"])
+    random = result.where(method="random", joint=False)
+    # what forgets nothing and breaks nothing scores one fifth, all of it for forgetting
+    assert all(r["parts"][0] == pytest.approx(0.2 * r["forget_after"] / r["forget_before"]) for r in random)
+
+
 def test_dropping_the_label_leaves_other_data_alone(result):
     for row in result.where(method="drop the label"):
         assert row["forget_after"] == 0
@@ -359,7 +367,7 @@ def test_json_gives_the_same_result_back(result, tmp_path):
 
 
 def test_an_undefined_score_survives_json_and_means(result, tmp_path):
-    rows = [{**r, "score": math.nan} for r in result.where(method="random")]
+    rows = [{**r, "score": math.nan, "parts": [math.nan] * 3} for r in result.where(method="random")]
     lost = replace(result, rows=rows)
     assert all(math.isnan(r["score"]) for r in lost.summary())
     (tmp_path / "x.json").write_text(lost.save(tmp_path / "run.json").read_text())
@@ -437,3 +445,34 @@ def test_command_names_a_bad_file_before_it_runs(capsys, monkeypatch):
     monkeypatch.setattr(protocol, "run_protocol", lambda *a, **k: pytest.fail("it ran"))
     assert cli.main(["protocol", "--out", "results.txt"]) == 2
     assert "results.txt" in capsys.readouterr().err
+
+
+# --- figures ---------------------------------------------------------------------------------
+
+
+def test_figures_say_what_they_show(result):
+    summary = result.summary()
+    trained = list(cn.baselines.BASELINES)
+    figures = [
+        protocol_plots.published_recall(KRAVETS),
+        protocol_plots.score_parts(summary),
+        protocol_plots.kept_elsewhere(result.rows, ["anchored", "gradient"]),
+        protocol_plots.score_against_time(summary, trained=trained),
+    ]
+    said = [cn.plots.alt(f) for f in figures]
+    assert "platypus 90.0" in said[0] and "26 to 100%" in said[0]
+    row = next(r for r in summary if r["method"] == "ccup" and r["joint"])
+    assert f"ccup jointly {row['score']:.3f} = {row['parts'][0]:.3f}" in said[1]
+    mine = result.where(method="anchored", data="activities")
+    kept = sum(r["others"]["food-drink"][1] / r["others"]["food-drink"][0] for r in mine) / len(mine)
+    assert f"food-drink {100 * kept:.0f}" in said[2].partition("activities: ")[2]
+    assert "drop the label" not in said[3] and "lora: " in said[3] and " ms" in said[3]
+
+
+def test_figures_bear_a_model_that_recognises_nothing(result):
+    rows = [{**r, "score": math.nan, "parts": [math.nan] * 3} for r in result.rows]
+    lost = replace(result, rows=rows).summary()
+    assert "–" in cn.plots.alt(protocol_plots.score_parts(lost))
+    assert "–" in cn.plots.alt(protocol_plots.score_against_time(lost))
+    blind = [{**r, "retain_before": 0.0, "others": {k: [0.0, 0.0] for k in r["others"]}} for r in rows]
+    assert "–" in cn.plots.alt(protocol_plots.kept_elsewhere(blind, ["anchored"]))
