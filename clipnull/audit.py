@@ -968,8 +968,11 @@ def readers(
     answers = [linear_probe(X, gone.long(), folds, balanced=True, seed=seed).bool() for X in sets]
     b, a = ((_share(p[gone]) + _share(~p[~gone])) / 2 for p in answers)
     rows.append(
-        Measurement("linear probe, yes or no", b, a, 0.5, "chance", _survives(b, a, 0.5, n), "2604.08271")
-    )
+        Measurement(
+            "linear probe, yes or no", b, a, 0.5, "chance",
+            _survives(b, a, 0.5, n, len(y) - n), "2604.08271",
+        )
+    )  # fmt: skip
     b, a = (recall(knn(X, y, k)) for X in sets)
     rows.append(
         Measurement("nearest images", b, a, 1 / C, "chance", f"{_survives(b, a, 1 / C, n)} ({k} neighbours.)")
@@ -997,11 +1000,18 @@ def _prototype_recall(
     return _share((predicted == y)[asked])
 
 
-def _survives(before: float, after: float, chance: float, images: int) -> str:
-    """How much of what a reader found above chance is still found; two standard errors count as none."""
-    room = 2 * math.sqrt(chance * (1 - chance) / images)
+def _survives(before: float, after: float, chance: float, images: int, others: int | None = None) -> str:
+    """How much of what a reader found above chance is still found; two standard errors count as none.
+
+    ``images`` are those whose recall is ``before`` and ``after``; with ``others`` these are means of
+    two recalls, the other one over ``others`` images.
+    """
+    parts = [images] if others is None else [images, others]
+    room = 2 * math.sqrt(sum(chance * (1 - chance) / n for n in parts)) / len(parts)
     if before <= chance + room:
-        return f"This reader found nothing before ({_pc(before)}, chance {_pc(chance)})."
+        return (
+            f"With so few images, {_pc(before)} before the edit cannot be told from chance ({_pc(chance)})."
+        )
     left = (after - chance) / (before - chance)
     if after <= chance + room:
         return f"Gone: no better than chance ({_pc(chance)})."
@@ -1167,11 +1177,11 @@ def guarded(
         return case.recall(linear_probe(X, y, folds, seed=seed))
 
     kept, rows, n = case.accuracy(_zero_shot(case.Z, case.T)), [], int(gone.sum())
-    asked: list[tuple[str, Callable[[torch.Tensor], float], float]] = [
-        ("is it", yes_no, 0.5),
-        ("which", which, 1 / len(y.unique())),
+    asked: list[tuple[str, Callable[[torch.Tensor], float], float, int | None]] = [
+        ("is it", yes_no, 0.5, int((~gone).sum())),
+        ("which", which, 1 / len(y.unique()), None),
     ]
-    for question, probe, chance in asked:
+    for question, probe, chance, others in asked:
         eraser = leace(case.Z, y, case.forget, question)
         X = edited(case.Z, eraser, normalize=False)
         unit, predicted = F.normalize(X, dim=1), _zero_shot(X, case.T)
@@ -1185,7 +1195,7 @@ def guarded(
             retain_before=kept,
         )
         said = (
-            f"{_survives(b, a, chance, n)} After scaling to unit length the probe has {_pc(scaled)}. "
+            f"{_survives(b, a, chance, n, others)} After scaling to unit length the probe has {_pc(scaled)}. "
             f"Zero-shot, the others go from {_pc(kept)} to {_pc(found['retain'])}."
         )
         rows.append(
