@@ -1010,7 +1010,7 @@ def _survives(before: float, after: float, chance: float, images: int, others: i
     room = 2 * math.sqrt(sum(chance * (1 - chance) / n for n in parts)) / len(parts)
     if before <= chance + room:
         return (
-            f"With so few images, {_pc(before)} before the edit cannot be told from chance ({_pc(chance)})."
+            f"On {images} images, {_pc(before)} before the edit cannot be told from chance ({_pc(chance)})."
         )
     left = (after - chance) / (before - chance)
     if after <= chance + room:
