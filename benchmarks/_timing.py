@@ -81,7 +81,9 @@ def figure(x: float) -> str:
 
 
 def spread(values: Sequence[float]) -> str:
-    """Median and range."""
+    """Median and range; a dash for what took no time at all."""
+    if max(values) == 0:
+        return "–"
     return f"{figure(statistics.median(values))} ({figure(min(values))}–{figure(max(values))})"
 
 
@@ -97,11 +99,16 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     print()
 
 
-def synthetic(n: int, C: int, d: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Unit pictures around the unit names of their class, names in a cone as CLIP's are: Z, T, labels."""
+def names(C: int, d: int) -> torch.Tensor:
+    """Unit rows [C, d] in a cone, as CLIP's names are."""
     g = torch.Generator().manual_seed(0)
     centre = F.normalize(torch.randn(d, generator=g), dim=0)
-    T = F.normalize(F.normalize(torch.randn(C, d, generator=g), dim=1) + 1.2 * centre, dim=1)
-    labels = torch.randint(C, (n,), generator=g)
-    Z = F.normalize(T[labels] + 1.5 * F.normalize(torch.randn(n, d, generator=g), dim=1), dim=1)
-    return Z, T, labels
+    return F.normalize(F.normalize(torch.randn(C, d, generator=g), dim=1) + 1.2 * centre, dim=1)
+
+
+def pictures(T: torch.Tensor, n: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Unit rows [n, d] around the names of their classes, and the classes [n]."""
+    g = torch.Generator().manual_seed(seed)
+    labels = torch.randint(len(T), (n,), generator=g)
+    noise = F.normalize(torch.randn(n, T.shape[1], generator=g), dim=1)
+    return F.normalize(T[labels] + 1.5 * noise, dim=1), labels

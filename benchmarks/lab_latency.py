@@ -8,12 +8,13 @@ predict the same. Prints the tables of benchmarks/README.md.
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-from _timing import arguments, begin, milliseconds, spread, synthetic
+from _timing import arguments, begin, milliseconds, names, pictures, spread
 
 import clipnull as cn
 from clipnull.evaluate import BLOCK, Evaluator, Report
@@ -26,7 +27,8 @@ def read(report: Report) -> tuple[Any, ...]:
 
 def evaluation(n: int, C: int, d: int, ranks: list[int], repeats: int) -> None:
     """Print the table of re-evaluations."""
-    Z, T, labels = synthetic(n, C, d)
+    T = names(C, d)
+    Z, labels = pictures(T, n)
     evaluator = Evaluator(Z, T, labels)
     print(f"{n:,} pictures × {C:,} classes × {d} dimensions\n")
     print("| rank | Evaluator, ms | blocked Z′Tᵀ, ms | whole Z′Tᵀ, ms | times faster |")
@@ -72,7 +74,9 @@ def redraw(repeats: int) -> None:
             ("partial", "strength", [i / (repeats + 1) for i in range(repeats + 1)]),
         ):
             lab.controls["method"].value = method
-            steps = iter(values)
+            if options := getattr(lab.controls[dial], "options", None):  # a slider over a list
+                values = [value for _, value in options]
+            steps = itertools.cycle(values)
 
             def move(dial: str = dial, steps: Any = steps) -> None:
                 lab.controls[dial].value = next(steps)

@@ -1,0 +1,152 @@
+"""The benchmarks run at small size, print their tables, and compare equal things. Nothing is timed here."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+import clipnull as cn
+
+FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
+SHORT = ["--threads", "1", "--repeats", "1"]
+NAMES = "tiger dog cat horse pizza banana hammer airplane".split()
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """A benchmark as a module; the number of threads is as before afterwards."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    monkeypatch.setenv("CLIPNULL_NO_PROGRESS", "1")
+    threads = torch.get_num_threads()
+    yield importlib.import_module
+    torch.set_num_threads(threads)
+
+
+def tables(text: str) -> list[list[list[str]]]:
+    """Cells of each Markdown table, header first, the rule left out."""
+    found = re.findall(r"(?:^\|.*\|\n)+", text, re.M)
+    return [
+        [[cell.strip() for cell in line.strip("|").split("|")] for line in block.splitlines()]
+        for block in (re.sub(r"^\|(?: *---[- ]*\|)+\n", "", block, flags=re.M) for block in found)
+    ]
+
+
+def run(module: ModuleType, capsys, *arguments: str) -> list[list[list[str]]]:
+    module.main([*SHORT, *arguments])
+    out = capsys.readouterr().out
+    assert out.splitlines()[0].endswith("Medians (range) of 1 turns."), "the machine comes first"
+    for table in tables(out):
+        assert {len(row) for row in table} == {len(table[0])} and len(table) > 1
+    return tables(out)
+
+
+# --- the scripts -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("C", [30, 90], ids=["fewer names than dimensions", "more"])
+def test_the_dense_formula_is_the_minimiser(script, C):
+    fit = script("fit")
+    T = script("_timing").names(C, 48)
+    for method in fit.ERASERS:
+        W = fit.dense(method, T[:3], T[3:])
+        assert torch.allclose(cn.build(method, T[:3], T[3:]).matrix().double(), W, atol=2e-5), method
+    lam, mu = cn.erasers.CCUP
+    W = fit.dense("ccup", T[:3], T[3:]).requires_grad_()
+    f, r, I = T[:3].double().T, T[3:].double().T, torch.eye(48, dtype=torch.float64)
+    loss = (W - I).square().sum() + lam * (W @ f).square().sum() + mu * (W @ r - r).square().sum()
+    assert torch.autograd.grad(loss, W)[0].abs().max() < 1e-8
+
+
+def test_fit(script, capsys):
+    pytest.importorskip("concept_erasure")
+    sizes = "--names 60 --forget 1 3 9 --dims 24 32 --features 200 --most 100".split()
+    against, growth = run(script("fit"), capsys, *sizes)
+    assert [row[:3] for row in against[1:5]] == [["24", "1", e] for e in script("fit").ERASERS]
+    assert len(against) == 1 + 2 * 3 * 4
+    assert {"6", "60", "100"} <= {row[0] for row in growth} and {"12", "32"} <= {row[2] for row in growth}
+
+
+def test_a_wrong_formula_is_found_out(script, monkeypatch):
+    fit = script("fit")
+    transposed = fit.dense
+    monkeypatch.setattr(fit, "dense", lambda *a: transposed(*a).T)
+    with pytest.raises(AssertionError, match="ccup"):
+        fit.sides(60, 3, 24)
+
+
+def test_end_to_end(script, capsys):
+    (table,) = run(script("end_to_end"), capsys, "--scenes", "1", "--subset", *NAMES)
+    assert [row[0] for row in table[1:]] == list(script("end_to_end").METHODS)
+    head = table[0]
+    pictures, anchored = head.index("pictures, ms"), head.index("fit / anchored's")
+    for row in table[1:]:
+        assert (row[pictures] == "–") == (row[0] != "gradient")
+        assert row[0] != "anchored" or row[anchored] == "1.0"
+        assert 0 <= float(row[-2]) <= 100 and 0 <= float(row[-1]) <= 100
+
+
+def test_throughput(script, capsys):
+    pytest.importorskip("clip_benchmark")
+    sizes = ["--models", "pocket:10", "--scenes", "1", "--batch", "4", "--subset", *NAMES]
+    tensors, whole = run(script("throughput"), capsys, *sizes)
+    assert tensors[1][:2] == ["pocket, 64 px", "10"] and whole[1][0] == "pocket"
+
+
+def test_memory_stays_bounded(script, capsys):
+    (table,) = run(script("memory"), capsys, "--size", "100000", "200", "32", "--forget", "2")
+    before, peak = (float(re.match(r"[\d.]+", cell)[0]) for cell in table[1][:2])
+    # all scores would take 0.075 GiB, the file has 0.012
+    assert 0 < before <= peak < before + 0.04
+
+
+def test_startup(script, capsys, monkeypatch):
+    startup = script("startup")
+    quick = {name: ["-c", "import json"] for name in startup.IMPORTS}
+    monkeypatch.setattr(startup, "IMPORTS", quick)
+    (table,) = run(startup, capsys, "--only-imports")
+    assert [row[0] for row in table[1:]] == ["`python -c pass`", "`import torch`", "`import clipnull`"]
+
+
+def test_lab_latency(script, capsys):
+    evaluation, redraw = run(script("lab_latency"), capsys, "--size", "500", "40", "64", "--ranks", "1")
+    assert evaluation[1][0] == "1" and len(redraw) > 3
+
+
+# --- what they share -------------------------------------------------------------------------
+
+
+def test_numbers_keep_two_digits(script):
+    timing = script("_timing")
+    assert [timing.figure(x) for x in (0.01234, 1.26, 45.6, 12345.6)] == ["0.012", "1.3", "46", "12,346"]
+    assert timing.spread([3.0, 1.0, 2.0]) == "2.0 (1.0–3.0)"
+    assert timing.ratio([20.0, 40.0, 30.0], [10.0]) == "3.0"
+
+
+def test_sides_take_turns_and_the_first_is_not_counted(script):
+    order = []
+    times = script("_timing").milliseconds(lambda: order.append("a"), lambda: order.append("b"), repeats=2)
+    assert order == ["a", "b"] * 3 and [len(side) for side in times] == [2, 2]
+
+
+def test_output_goes_between_the_markers_and_nothing_else_moves(script):
+    between = script("run_all").between
+    text = "before\n<!-- fit -->\nold\n<!-- /fit -->\nafter\n"
+    once = between(text, "fit", "new\n")
+    assert once == "before\n<!-- fit -->\n\nnew\n\n<!-- /fit -->\nafter\n" == between(once, "fit", "new")
+    with pytest.raises(ValueError, match="<!-- memory -->"):
+        between(text, "memory", "new")
+
+
+def test_every_script_has_its_place_in_the_readme(script):
+    run_all = script("run_all")
+    text = (FOLDER / "README.md").read_text(encoding="utf-8")
+    scripts = {path.stem for path in FOLDER.glob("*.py")} - {"_timing", "run_all"}
+    assert set(run_all.SCRIPTS) == scripts
+    for name in scripts:
+        run_all.between(text, name, "")
+        assert f"`{name}.py`" in text
