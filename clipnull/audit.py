@@ -546,6 +546,8 @@ def _boundary(case: _Case, before: torch.Tensor, after: torch.Tensor) -> Measure
 
 # --- 3 other words -------------------------------------------------------------------------
 
+#: words without a meaning
+MADE_UP = ["blorf", "wug", "dax", "snarp", "zill"]
 #: prompts that no lesson builds its names from
 TEMPLATES = ["this is a {}.", "a sketch of one {} on paper", "look, a {}!", "{}, icon", "the {} I saw"]
 
@@ -603,6 +605,7 @@ def other_words(
     owner: ArrayLike,
     kinds: Sequence[str] | None = None,
     texts: Sequence[str] | None = None,
+    made_up: ArrayLike | None = None,
     seed: int = 0,
 ) -> list[Measurement]:
     """Does another name bring the class back?
@@ -618,15 +621,20 @@ def other_words(
         The forgotten class that each of them stands for.
     kinds, texts : list of str [k], optional
         What sort of word it is, and the word.
+    made_up : array [q, d], optional
+        Embeddings of words without a meaning: the control. An edit may leave images nowhere in
+        particular, and then any word that is nowhere in particular takes them.
     seed : int
-        Of the control.
+        Of the random subspace.
 
     Returns
     -------
     list of Measurement
         One line a kind: recall of the owner's images when the word takes the place of its name
-        among the candidates, mean over words. Control: a random subspace of the same rank.
-        ``details``: texts, owner, cosine (with the name), before, after, control, word by word.
+        among the candidates, mean over words. Control: the made-up words after the edit; without
+        them, the word after a random subspace of the same rank. ``details``, word by word: texts,
+        owner, cosine (with the name), before, after, control, random (after the random subspace),
+        back (whether it recalls half of what the name did, and more than any made-up word).
 
     Raises
     ------
@@ -635,7 +643,7 @@ def other_words(
 
     References
     ----------
-    Prompt variants reactivate what was erased: arXiv 2605.26992. The measurement is ours.
+    Prompt variants reactivate what was erased: arXiv 2605.26992. Measurement and control are ours.
     """
     case = _case(Z, T, labels, forget)
     W, who = _words(case, words, owner)
@@ -643,30 +651,43 @@ def other_words(
     texts = list(texts) if texts is not None else [f"word {i}" for i in range(len(W))]
     if not len(kinds) == len(texts) == len(W):
         raise ValueError(f"kinds, texts: got {len(kinds)} and {len(texts)}, want {len(W)}, one a word")
-    sets = [case.Z, edited(case.Z, edit), edited(case.Z, _control(case, edit, seed))]
-    before, after, control = (_recall_by(case, X, W, who) for X in sets)
+    X = edited(case.Z, edit)
+    sets = [case.Z, X, edited(case.Z, _control(case, edit, seed))]
+    before, after, random = (_recall_by(case, rows, W, who) for rows in sets)
     cosine = (F.normalize(W, dim=1) * F.normalize(case.T[who], dim=1)).sum(1)
     named = case.recall(_zero_shot(case.Z, case.T))
+    control, bar, against = random, torch.zeros_like(after), "a random subspace of the same rank"
+    if made_up is not None:
+        M = _check.rows("made_up", made_up, case.T.shape[1], nonzero=True).to(case.T)
+        found = _recall_by_any(case, X, M)
+        control = torch.stack([found[c].mean() for c in who.tolist()])
+        bar, against = torch.stack([found[c].max() for c in who.tolist()]), "made-up words"
+    back = (after >= 0.5 * named) & (after > bar)
+    columns = dict(
+        owner=who, cosine=cosine, before=before, after=after, control=control, random=random, back=back
+    )
     rows = []
     for kind in dict.fromkeys(kinds):
         pick = torch.tensor([i for i, k in enumerate(kinds) if k == kind])
         b, a, c = (_mean(x[pick].tolist()) for x in (before, after, control))
-        best = int(pick[after[pick].argmax()])
-        back = int((after[pick] >= 0.5 * max(named, 1e-9)).sum())
-        said = f"{back} of {len(pick)} bring back at least half of what the name had ({_pc(named)})"
-        if after[best] > 0:
-            said += f"; the best is {texts[best]!r}, {_pc(float(after[best]))}"
-        if b == 0:
-            said = "The model did not know the class by these words before either"
+        details = {k: v[pick] for k, v in columns.items()} | dict(texts=[texts[i] for i in pick])
+        said = _back(details, named, made_up is not None)
         rows.append(
-            Measurement(
-                f"other words: {kind}", b, a, c, "a random subspace of the same rank",
-                said + ".", "2605.26992",
-                details=dict(texts=[texts[i] for i in pick], owner=who[pick], cosine=cosine[pick],
-                             before=before[pick], after=after[pick], control=control[pick]),
-            )
-        )  # fmt: skip
+            Measurement(f"other words: {kind}", b, a, c, against, said, "2605.26992", details=details)
+        )
     return rows
+
+
+def _back(details: Mapping[str, Any], named: float, made_up: bool) -> str:
+    back, after, n = details["back"], details["after"], len(details["texts"])
+    if not details["before"].any() and not back.any():
+        return "The model did not know the class by these words before either."
+    more = " and more than a made-up word does" if made_up else ""
+    said = f"{int(back.sum())} of {n} bring back half of what the name had ({_pc(named)}){more}"
+    best = int((after + back).argmax())
+    if after[best] > 0:
+        said += f"; the best is {details['texts'][best]!r}, {_pc(float(after[best]))}"
+    return said + "."
 
 
 def _words(case: _Case, words: ArrayLike, owner: ArrayLike) -> tuple[torch.Tensor, torch.Tensor]:
@@ -688,6 +709,11 @@ def _recall_by(case: _Case, X: torch.Tensor, W: torch.Tensor, who: torch.Tensor)
     return out
 
 
+def _recall_by_any(case: _Case, X: torch.Tensor, M: torch.Tensor) -> dict[int, torch.Tensor]:
+    """Recall [q] of each forgotten class's images by each row of ``M``."""
+    return {c: _recall_by(case, X, M, torch.full((len(M),), c)) for c in case.forget}
+
+
 def span_names(
     Z: ArrayLike,
     T: ArrayLike,
@@ -697,6 +723,7 @@ def span_names(
     owner: ArrayLike,
     builder: Builder | None = None,
     counts: Sequence[int] = (0, 1, 2, 4, 8),
+    made_up: ArrayLike | None = None,
     seed: int = 0,
 ) -> list[dict[str, float]]:
     """The cure for other words, and its price: an edit that spans more names.
@@ -712,6 +739,8 @@ def span_names(
         ``(T_f, T_r) -> Edit``; by default the nullspace projector.
     counts : sequence of int
         Words added to the name of each class.
+    made_up : array [q, d], optional
+        Words without a meaning, as in `other_words`.
     seed : int
         Which half, in which order.
 
@@ -720,7 +749,7 @@ def span_names(
     list of dict
         For each count: added, rank, by_name, by_spannable, by_unseen (recall of the forgotten
         classes' images by their name, by words of the first half, by words of the other half),
-        retain (accuracy on the others).
+        by_made_up (NaN without such words), retain (accuracy on the others).
     """
     case = _case(Z, T, labels, forget)
     W, who = _words(case, words, owner)
@@ -730,6 +759,7 @@ def span_names(
     of_class = {c: [i for i in order.tolist() if int(who[i]) == c] for c in case.forget}
     first = {c: ids[::2] for c, ids in of_class.items()}
     halves = [[i for ids in of_class.values() for i in ids[start::2]] for start in (0, 1)]
+    nonsense = None if made_up is None else _check.rows("made_up", made_up, case.T.shape[1]).to(case.T)
     rows = []
     for count in counts:
         added = [i for ids in first.values() for i in ids[:count]]
@@ -737,10 +767,11 @@ def span_names(
         edit = builder(T_f, T_r) if builder else nullspace(T_f)
         X = edited(case.Z, edit)
         by = [_mean(_recall_by(case, X, W[half], who[half]).tolist()) for half in halves]
+        idle = {} if nonsense is None else _recall_by_any(case, X, nonsense)
         predicted = _zero_shot(X, case.T)
         rows.append(
             dict(added=count, rank=edit.rank, by_name=case.recall(predicted), by_spannable=by[0],
-                 by_unseen=by[1], retain=case.accuracy(predicted))
+                 by_unseen=by[1], by_made_up=_mean([float(r.mean()) for r in idle.values()]), retain=case.accuracy(predicted))
         )  # fmt: skip
     return rows
 
@@ -1412,8 +1443,8 @@ def embed_words(
     Returns
     -------
     dict
-        Arguments of `other_words`: words [k, d], owner [k], kinds, texts. The words stand in the
-        data's prompt templates; the names alone in `TEMPLATES`, and your own texts as they are.
+        Arguments of `other_words`: words [k, d], owner [k], kinds, texts, made_up [q, d]. Words stand
+        in the data's prompt templates, names in `TEMPLATES` too, your own texts as they are.
     """
     index = _check.class_indices("forget", forget, len(data.classes), data.classes)
     taken = {c.lower() for c in data.classes}
@@ -1432,7 +1463,8 @@ def embed_words(
     owner += [c for c, _, _ in plain]
     texts += [t for _, t, _ in plain]
     kinds += [k for _, _, k in plain]
-    return dict(words=torch.cat(W), owner=torch.tensor(owner), kinds=kinds, texts=texts)
+    made_up = clip.embed_text(MADE_UP, templates=data.templates)
+    return dict(words=torch.cat(W), owner=torch.tensor(owner), kinds=kinds, texts=texts, made_up=made_up)
 
 
 #: images that the readers look at, at most; more would only make them slower
@@ -1466,7 +1498,7 @@ def measure(
     categories : list of str [C], optional
         See `collateral`.
     words : dict, optional
-        Arguments of `other_words`: words, owner, kinds, texts.
+        Arguments of `other_words`: words, owner, kinds, texts, made_up.
     scale : float
         The model's ``logit_scale``.
     seed : int

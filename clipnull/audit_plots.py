@@ -395,7 +395,7 @@ def words(
     place = np.arange(len(loud))
     ax.hlines(place, np.minimum(before, after), np.maximum(before, after), color=PALE, linewidth=3, zorder=1)
     ax.plot(
-        control, place, "|", color=BLACK, markersize=13, markeredgewidth=2, label="random subspace", zorder=2
+        control, place, "|", color=BLACK, markersize=13, markeredgewidth=2, label=rows[0].against, zorder=2
     )
     ax.plot(before, place, "D", color="white", markeredgecolor=BLACK, markersize=7, label="before", zorder=3)
     ax.plot(after, place, "o", color=FORGET, markersize=8, markeredgecolor="white", label="after", zorder=4)

@@ -326,6 +326,25 @@ def test_another_word_brings_the_class_back():
     assert synonym.details["cosine"].tolist() == pytest.approx([0.0], abs=1e-6)
 
 
+def test_a_word_counts_only_above_made_up_words():
+    """An edit that leaves images along e_12: every word with a part of e_12 takes them."""
+    Z, T, y, _ = synonyms()
+    e = torch.eye(16)
+
+    def somewhere_else(X: torch.Tensor) -> torch.Tensor:
+        return X - X[:, :1] * e[0] - X[:, 10:11] * e[10] + 2 * X[:, :1] * e[12]
+
+    words, nonsense = torch.stack([e[12] + e[3], e[12] + e[5]]), (e[12] + 0.1 * e[6])[None]
+    (alone,) = other_words(Z, T, y, [0], somewhere_else, words, [0, 0])
+    (row,) = other_words(Z, T, y, [0], somewhere_else, words, [0, 0], made_up=nonsense)
+    assert alone.after == row.after == row.control == 1 and row.against == "made-up words"
+    assert alone.details["back"].all() and not row.details["back"].any()
+    assert "0 of 2 bring back" in row.means and "more than a made-up word" in row.means
+    knows = torch.stack([e[0], e[10]])
+    (kept,) = other_words(Z, T, y, [0], cn.nullspace(T[:1]), knows, [0, 0], made_up=nonsense)
+    assert kept.details["back"].tolist() == [False, True] and kept.control == 0
+
+
 def test_a_word_that_is_the_name_is_evaluate():
     Z, T, y, _ = synonyms()
     edit = cn.nullspace(T[:1], strength=0.7)
@@ -338,7 +357,8 @@ def test_spanning_the_words_is_the_cure_and_rank_its_price():
     Z, T, y, _ = synonyms()
     e = torch.eye(16)
     words = F.normalize(e[10] + 0.01 * randn(6, 16), dim=1)
-    none, one, all_ = span_names(Z, T, y, [0], words, [0] * 6, counts=(0, 1, 3))
+    none, one, all_ = span_names(Z, T, y, [0], words, [0] * 6, counts=(0, 1, 3), made_up=e[14:15])
+    assert [r["by_made_up"] for r in (none, one, all_)] == [0, 0, 0]
     assert [r["rank"] for r in (none, one, all_)] == [1, 2, 4]
     assert none["by_spannable"] == none["by_unseen"] == 1.0
     assert max(all_["by_spannable"], all_["by_unseen"], none["by_name"]) == 0
