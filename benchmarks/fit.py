@@ -11,6 +11,7 @@ what a fit on features costs once the features are there.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -45,8 +46,8 @@ def sides(C: int, m: int, d: int) -> tuple[list[Fit], list[Fit]]:
     """For each of `ERASERS` the closed form and the dense formula, checked against each other."""
     T = names(C, d)
     T_f, T_r = T[:m], T[m:]
-    ours: list[Fit] = [lambda e=e: cn.build(e, T_f, T_r) for e in ERASERS]
-    theirs: list[Fit] = [lambda e=e: dense(e, T_f, T_r) for e in ERASERS]
+    ours: list[Fit] = [partial(cn.build, name, T_f, T_r) for name in ERASERS]
+    theirs: list[Fit] = [partial(dense, name, T_f, T_r) for name in ERASERS]
     for name, closed, solved in zip(ERASERS, ours, theirs, strict=True):
         difference = float((closed().matrix().double() - solved()).abs().max())
         assert difference < 1e-4, (name, difference)

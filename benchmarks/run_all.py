@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             options.readme.read_text(encoding="utf-8"), name, ""
         )  # a missing marker shows before the wait
         began = time.perf_counter()
-        command = [sys.executable, HERE / f"{name}.py", "--threads", str(options.threads)]
+        command = [sys.executable, str(HERE / f"{name}.py"), "--threads", str(options.threads)]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         text = between(options.readme.read_text(encoding="utf-8"), name, done.stdout)
         options.readme.write_text(text, encoding="utf-8")
