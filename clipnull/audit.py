@@ -686,7 +686,8 @@ def _back(details: Mapping[str, Any], named: float, made_up: bool) -> str:
     said = f"{int(back.sum())} of {n} bring back half of what the name had ({_pc(named)}){more}"
     best = int((after + back).argmax())
     if after[best] > 0:
-        said += f"; the best is {details['texts'][best]!r}, {_pc(float(after[best]))}"
+        verb = "the best is" if back[best] else "the most has"
+        said += f"; {verb} {details['texts'][best]!r}, {_pc(float(after[best]))}"
     return said + "."
 
 
@@ -771,7 +772,8 @@ def span_names(
         predicted = _zero_shot(X, case.T)
         rows.append(
             dict(added=count, rank=edit.rank, by_name=case.recall(predicted), by_spannable=by[0],
-                 by_unseen=by[1], by_made_up=_mean([float(r.mean()) for r in idle.values()]), retain=case.accuracy(predicted))
+                 by_unseen=by[1], by_made_up=_mean([float(r.mean()) for r in idle.values()]),
+                 retain=case.accuracy(predicted))
         )  # fmt: skip
     return rows
 
