@@ -17,6 +17,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.patheffects import withStroke
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 __all__ = [
     "Figure",
@@ -36,6 +38,7 @@ __all__ = [
     "pca_scatter_3d",
     "scores_before_after",
     "show",
+    "show_picture",
     "similarity_matrix",
     "strength_curve",
     "zero_shot_bars",
@@ -88,17 +91,28 @@ def show(fig: matplotlib.figure.Figure, alt: str | None = None) -> None:
     The text goes where readers of notebooks look for it: the ``alt`` of the image's metadata
     (nbconvert, Quarto, Jupyter Book), the PNG's own description, and the plain-text output.
     """
-    from IPython.display import display
-
     if alt is not None:
         describe(fig, alt)
     text = getattr(fig, "alt_text", "")
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None, "Description": text or None})
-    data = {"image/png": buffer.getvalue(), "text/plain": f"Figure: {text}" if text else "Figure"}
     width, height = (round(inches * DPI) for inches in fig.get_size_inches())
-    size = {"width": width, "height": height}
-    display(data, raw=True, metadata={"image/png": {"alt": text, **size}})
+    _display(buffer.getvalue(), text, width, height)
+
+
+def show_picture(picture: Image.Image, alt: str) -> None:
+    """`show` for a PIL picture."""
+    described, buffer = PngInfo(), io.BytesIO()
+    described.add_text("Description", alt)
+    picture.save(buffer, "png", optimize=True, pnginfo=described)
+    _display(buffer.getvalue(), alt, *picture.size)
+
+
+def _display(png: bytes, text: str, width: int, height: int) -> None:
+    from IPython.display import display
+
+    data = {"image/png": png, "text/plain": f"Figure: {text}" if text else "Figure"}
+    display(data, raw=True, metadata={"image/png": {"alt": text, "width": width, "height": height}})
 
 
 def _array(x: Any) -> np.ndarray:
