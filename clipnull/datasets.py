@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -150,8 +150,16 @@ class LabelledImages:
 
     @property
     def loaded_with(self) -> dict[str, Any] | None:
-        """Arguments of the `load` that gives these data again; None if they were made by hand."""
+        """Arguments of the `load` that gives these data again, before `subset` picked from them.
+
+        None if they were made by hand, as `dataclasses.replace` does.
+        """
         return self.__dict__.get("_loaded_with")
+
+    @property
+    def picked(self) -> list[str] | None:
+        """The classes that `subset` then picked; None if all of them are there."""
+        return self.__dict__.get("_picked")
 
     def where(self, cls: str | int) -> torch.Tensor:
         """Indices [k] of the images of one class, given by name or index."""
@@ -184,13 +192,15 @@ class LabelledImages:
             keywords=[self.keywords[i] for i in keep],
             scene=self.scene[rows],
         )
-        return part if self.loaded_with is None else _remember(part, **{**self.loaded_with, "subset": keep})
+        return _remember(part, self.loaded_with, picked=part.classes)
 
 
-def _remember(data: LabelledImages, subset: Any, **arguments: Any) -> LabelledImages:
-    """``data`` with what `load` has to be asked for to get them; no field, so that `replace` drops it."""
-    subset = subset if subset is None or isinstance(subset, str) else list(data.classes)
-    object.__setattr__(data, "_loaded_with", {**arguments, "subset": subset})
+def _remember(
+    data: LabelledImages, arguments: dict[str, Any] | None, picked: list[str] | None = None
+) -> LabelledImages:
+    """``data`` with where they come from; in no field, so that `replace` drops it."""
+    object.__setattr__(data, "_loaded_with", arguments)
+    object.__setattr__(data, "_picked", picked)
     return data
 
 
@@ -405,7 +415,7 @@ _EMOJI = {artist: partial(_emoji, artist) for artist in ("twemoji", "openmoji")}
 # --- files ---------------------------------------------------------------------------------
 
 
-def open_image(path: str | Path) -> Image.Image:
+def open_image(path: str | Path | IO[bytes]) -> Image.Image:
     """Read a picture as RGB; transparent parts become white.
 
     Raises
@@ -667,4 +677,5 @@ def load(name: str | None = None, *, subset: Any = None, **options: Any) -> Labe
             subset = None
         if subset is not None:
             data = data.subset(resolve(subset, data.classes, "subset"))
-    return _remember(data, name=name, subset=subset, **options)
+    subset = subset if subset is None or isinstance(subset, str) else list(data.classes)
+    return _remember(data, {"name": name, "subset": subset, **options})
