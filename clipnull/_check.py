@@ -86,7 +86,10 @@ def labels(name: str, value: ArrayLike, n: int, n_classes: int) -> torch.Tensor:
     ValueError
         Wrong length, not whole numbers, or out of range.
     """
-    y = torch.as_tensor(value)
+    try:
+        y = torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{name}: cannot be read as whole numbers, class indices ({error})") from error
     if y.ndim != 1 or len(y) != n:
         raise ValueError(f"{name}: got shape {tuple(y.shape)}, want [{n}], one label an image")
     if (y.is_floating_point() and not torch.equal(y, y.round())) or y.is_complex() or y.dtype == torch.bool:

@@ -1,6 +1,7 @@
-"""Labelled images for zero-shot evaluation: emoji (offline), folders, torchvision sets, CoOp splits.
+"""Labelled images for zero-shot evaluation, and embeddings that were made elsewhere.
 
-Images are read or drawn when they are asked for, so that a large set costs no memory.
+Images (emoji, which need no network; folders; the sets of the literature; CoOp splits) are read or
+drawn when they are asked for, so that a large set costs no memory.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import io
 import json
 import os
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache, partial
 from pathlib import Path
@@ -24,11 +27,13 @@ from PIL import Image, UnidentifiedImageError
 from clipnull import _check
 
 __all__ = [
+    "Embeddings",
     "Images",
     "LabelledImages",
     "class_table",
     "classroom",
     "load",
+    "load_arrays",
     "names",
     "openmoji_svg",
     "resolve",
@@ -46,7 +51,7 @@ TEMPLATES = [
 ]
 #: the prompt of Kravets and Namboodiri, arXiv 2407.07485, and theirs (CoOp's) for Oxford Flowers
 PHOTO, FLOWER = ["a photo of a {}."], ["a photo of a {}, a type of flower."]
-#: where torchvision sets are looked for when no folder is given
+#: where the sets of the literature are looked for when no folder is given
 ROOT = Path.home() / ".cache" / "clipnull"
 CLASSROOM_PER_CATEGORY = 20
 #: Twemoji touches the edges of its box; the clean scene leaves this share of the width free,
@@ -113,6 +118,8 @@ class LabelledImages:
     scene : torch.LongTensor [n]
         Which drawing of its class an image is; 0 is the clean one. Zero for photographs.
     split, name : str
+    skipped : list of str
+        Paths of the images that could not be read, with ``load(..., on_error="skip")``.
     """
 
     images: Images
@@ -125,6 +132,7 @@ class LabelledImages:
     scene: torch.Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
     split: str = "all"
     name: str = ""
+    skipped: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         C = len(self.classes)
@@ -434,42 +442,71 @@ def open_image(path: str | Path | IO[bytes]) -> Image.Image:
         raise ValueError(f"image: cannot read {str(path)!r} ({error}), want a picture file") from error
 
 
-def _readable(path: Path) -> bool:
-    try:
-        open_image(path)
-    except ValueError:
-        return False
-    return True
+def _pictures(folder: str | Path) -> list[str]:
+    """Paths of the pictures under a folder, sorted; hidden files (macOS leaves ``._*``) are no pictures."""
+    extensions = tuple(Image.registered_extensions())
+    return sorted(
+        os.path.join(place, name)
+        for place, _, names in os.walk(folder, followlinks=True)
+        for name in names
+        if name.lower().endswith(extensions) and not name.startswith(".")
+    )
 
 
-def _is_picture(path: Path) -> bool:
-    return path.is_file() and path.suffix.lower() in Image.registered_extensions()
+def _subfolders(folder: str | Path) -> list[str]:
+    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != ".")
 
 
-def _folder(path: str, skip_broken: bool = False) -> LabelledImages:
+def _folder(path: str) -> LabelledImages:
     root = Path(path).expanduser()
     if not root.is_dir():
         raise ValueError(
             f"name: 'folder:{path}' is not a folder, want one with a sub-folder of images a class"
         )
-    folders = sorted(d for d in root.iterdir() if d.is_dir() and not d.name.startswith("."))
-    files = [(p, d.name) for d in folders for p in sorted(d.rglob("*")) if _is_picture(p)]
-    if skip_broken:
-        files = [f for f in files if _readable(f[0])]
-    folder_names = list(dict.fromkeys(name for _, name in files))
-    if not folder_names:
-        raise ValueError(f"name: 'folder:{path}' has no sub-folder with readable images, want one a class")
-    position = {name: i for i, name in enumerate(folder_names)}
+    of_class = {name: found for name in _subfolders(root) if (found := _pictures(root / name))}
+    if not of_class:
+        raise ValueError(f"name: 'folder:{path}' has no sub-folder with images, want one a class")
     return LabelledImages(
-        images=Images(open_image, [p for p, _ in files]),
-        labels=torch.tensor([position[name] for _, name in files]),
-        classes=[name.replace("_", " ") for name in folder_names],
+        images=Images(open_image, [p for found in of_class.values() for p in found]),
+        labels=torch.tensor([i for i, found in enumerate(of_class.values()) for _ in found]),
+        classes=[_plain(name) for name in of_class],
         templates=list(PHOTO),
         name=f"folder:{path}",
     )
 
 
-def _coop(path: str, split: str = "test", root: str | Path | None = None) -> LabelledImages:
+def _without_broken(data: LabelledImages) -> LabelledImages:
+    """Read every image; a warning says how many cannot be read, and which."""
+    from tqdm.auto import tqdm
+
+    def broken(i: int) -> bool:
+        try:
+            data.images[i]
+        except ValueError:
+            return True
+        return False
+
+    silent = bool({"PYTEST_CURRENT_TEST", "CLIPNULL_NO_PROGRESS"} & os.environ.keys())
+    with ThreadPoolExecutor() as pool:
+        found = pool.map(broken, range(len(data)))
+        bad = list(tqdm(found, "reading", len(data), leave=False, delay=2.0, disable=silent, unit="image"))
+    rows = [i for i, is_bad in enumerate(bad) if not is_bad]
+    paths = [str(data.images.items[i]) for i, is_bad in enumerate(bad) if is_bad]
+    if not paths:
+        return data
+    if not rows:
+        raise ValueError(f"on_error: none of the {len(data)} images can be read, the first is {paths[0]!r}")
+    more = f" and {len(paths) - 10} more (data.skipped)" if len(paths) > 10 else ""
+    warnings.warn(
+        f"images: {len(paths)} of {len(data)} cannot be read and are skipped: {', '.join(paths[:10])}{more}",
+        stacklevel=3,
+    )
+    return replace(
+        data, images=data.images[rows], labels=data.labels[rows], scene=data.scene[rows], skipped=paths
+    )
+
+
+def _coop(path: str | Path, split: str = "test", root: str | Path | None = None) -> LabelledImages:
     """A CoOp ``split_zhou_*.json``: {"train" | "val" | "test": [[image path, label, class name], …]}."""
     file = Path(path).expanduser()
     try:
@@ -487,32 +524,151 @@ def _coop(path: str, split: str = "test", root: str | Path | None = None) -> Lab
         )
     # CoOp keeps pictures beside the file or one folder down (jpg/, images/, 101_ObjectCategories/)
     roots = [Path(root)] if root else [file.parent, *sorted(d for d in file.parent.iterdir() if d.is_dir())]
-    base = next((r for r in roots if (r / rows[0][0]).exists()), None)
+    base = next((r for r in roots if any((r / p).exists() for p, _, _ in rows[:100])), None)
     if base is None:
         raise ValueError(
             f"root: no {rows[0][0]!r} in {', '.join(map(str, roots))}; pass root= with the images' folder"
         )
     return LabelledImages(
-        images=Images(open_image, [base / p for p, _, _ in rows]),
+        images=Images(open_image, [os.path.join(base, p) for p, _, _ in rows]),
         labels=torch.tensor([y for _, y, _ in rows]),
-        classes=[table[i].replace("_", " ") for i in range(len(table))],
+        classes=[_plain(table[i]) for i in range(len(table))],
         templates=list(FLOWER if "flower" in file.name.lower() else PHOTO),
         split=split,
         name=f"coop:{file.stem}",
     )
 
 
-# --- torchvision ---------------------------------------------------------------------------
+# --- the sets of the literature ------------------------------------------------------------
 
 
 def _plain(name: str) -> str:
     return name.replace("_", " ")
 
 
+def _missing(name: str, split: str, folder: Path, why: str, hint: str = "") -> ValueError:
+    return ValueError(
+        f"name: cannot load {name!r} (split {split!r}) from {str(folder)!r}: {why} "
+        f"Pass root= with the folder that holds it{hint}."
+    )
+
+
+def _base(name: str, root: str | Path | None, split: str, folder: str, marker: str) -> Path:
+    """``root``, or ``folder`` in it: whichever holds ``marker``."""
+    place = Path(root or ROOT).expanduser()
+    for base in (place, place / folder):
+        if (base / marker).exists():
+            return base
+    raise _missing(name, split, place, f"no {marker!r} there, nor in {folder!r}.")
+
+
+@cache
+def _imagenet_names() -> dict[str, str]:
+    """WordNet id -> class name of ImageNet-1k as open_clip has it (curated by OpenAI for CLIP)."""
+    from open_clip import IMAGENET_CLASSNAMES
+    from timm.data import ImageNetInfo
+
+    return dict(zip(ImageNetInfo().label_names(), IMAGENET_CLASSNAMES, strict=True))
+
+
+def _imagenet(root: str | Path | None = None, split: str = "val") -> LabelledImages:
+    """torchvision's layout: ``train/n01440764/*.JPEG`` and ``val/n01440764/*.JPEG``, all classes or some."""
+    from open_clip import OPENAI_IMAGENET_TEMPLATES
+    from timm.data import ImageNetInfo
+
+    _check.one_of("split", split, ["train", "val"])
+    folder = _base("imagenet", root, split, "imagenet", split) / split
+    table, info = _imagenet_names(), ImageNetInfo()
+    wnids = _subfolders(folder)
+    if not wnids or not set(wnids) <= table.keys():
+        found = next((f"{w!r} is none" for w in wnids if w not in table), "it has no folders")
+        why = f"want a folder for each WordNet id of ImageNet-1k, as torchvision makes them; {found}."
+        raise _missing("imagenet", split, folder, why)
+    files = [_pictures(folder / wnid) for wnid in wnids]
+    return LabelledImages(
+        images=Images(open_image, [path for of_class in files for path in of_class]),
+        labels=torch.tensor([i for i, of_class in enumerate(files) for _ in of_class], dtype=torch.long),
+        classes=[table[wnid] for wnid in wnids],
+        templates=[template("{}") for template in OPENAI_IMAGENET_TEMPLATES],
+        keywords=[info.label_name_to_description(wnid).split(", ") for wnid in wnids],
+        split=split,
+        name="imagenet",
+    )
+
+
+def _tiny_imagenet(root: str | Path | None = None, split: str = "val") -> LabelledImages:
+    """``tiny-imagenet-200`` as it is unpacked; its test images have no labels."""
+    _check.one_of("split", split, ["train", "val"])
+    base = _base("tiny-imagenet", root, split, "tiny-imagenet-200", "wnids.txt")
+    try:
+        wnids = (base / "wnids.txt").read_text(encoding="utf-8").split()
+        lines = (base / "words.txt").read_text(encoding="utf-8").splitlines()
+        words = dict(line.split("\t", 1) for line in lines if line)
+        keywords = [words[wnid].split(", ") for wnid in wnids]
+        position = {wnid: i for i, wnid in enumerate(wnids)}
+        if split == "train":
+            files = [(path, i) for wnid, i in position.items() for path in _pictures(base / "train" / wnid)]
+        else:
+            lines = (base / "val" / "val_annotations.txt").read_text(encoding="utf-8").splitlines()
+            rows = [line.split("\t") for line in lines if line]
+            files = [(os.path.join(base, "val", "images", row[0]), position[row[1]]) for row in rows]
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        why = f"a file is not there, or not as it was unpacked ({type(error).__name__}: {error})."
+        raise _missing("tiny-imagenet", split, base, why) from error
+    return LabelledImages(
+        images=Images(open_image, [path for path, _ in files]),
+        labels=torch.tensor([i for _, i in files], dtype=torch.long),
+        classes=[_imagenet_names().get(wnid, own[0]) for wnid, own in zip(wnids, keywords, strict=True)],
+        templates=list(PHOTO),
+        keywords=keywords,
+        split=split,
+        name="tiny-imagenet",
+    )
+
+
+def _dogs(root: str | Path | None = None, split: str = "test") -> LabelledImages:
+    """Stanford Dogs: ``Images/n02085620-Chihuahua/*.jpg``.
+
+    The split is that of a ``split_*.json`` beside ``Images`` (Kravets and Namboodiri have one of their
+    own, in CoOp's format), else that of ``train_list.mat`` and ``test_list.mat``, which come with the set.
+    """
+    base = _base("dogs", root, split, "stanford_dogs", "Images")
+    if own := sorted(base.glob("split_*.json")):
+        return replace(_coop(own[0], split), name="dogs")
+    from scipy.io import loadmat
+
+    lists = [folder / f"{split}_list.mat" for folder in (base, base / "lists")]
+    try:
+        file = next((path for path in lists if path.is_file()), lists[0])
+        names = [str(name) for name in np.atleast_1d(loadmat(file, squeeze_me=True)["file_list"])]
+        position = {folder: i for i, folder in enumerate(_subfolders(base / "Images"))}
+        labels = [position[name.split("/")[0]] for name in names]
+    except (OSError, ValueError, KeyError) as error:
+        why = (
+            f"want a split_*.json, or {split}_list.mat there or in 'lists' ({type(error).__name__}: {error})."
+        )
+        raise _missing("dogs", split, base, why) from error
+    return LabelledImages(
+        images=Images(open_image, [os.path.join(base, "Images", name) for name in names]),
+        labels=torch.tensor(labels),
+        classes=[_plain(folder.partition("-")[2]) for folder in position],
+        templates=list(PHOTO),
+        split=split,
+        name="dogs",
+    )
+
+
 def _caltech_name(name: str) -> str:
     """The protocol's names (CoOp's): singular where the folder has a plural."""
     renamed = {"Faces": "face", "Leopards": "leopard", "Motorbikes": "motorbike", "airplanes": "airplane"}
     return renamed.get(name, _plain(name))
+
+
+def _caltech_files(d: Any) -> list[str]:
+    folder = os.path.join(d.root, "101_ObjectCategories")
+    return [
+        os.path.join(folder, d.categories[y], f"image_{i:04d}.jpg") for y, i in zip(d.y, d.index, strict=True)
+    ]
 
 
 def _car_name(name: str) -> str:
@@ -523,10 +679,11 @@ def _car_name(name: str) -> str:
 
 @dataclass(frozen=True)
 class _Torchvision:
-    """How to build one torchvision set and where it keeps its names and labels."""
+    """How to build one torchvision set and where it keeps its images (paths or arrays), labels and names."""
 
     cls: str
-    label_of: Callable[[Any], Sequence[int]]
+    items_of: Callable[[Any], Iterable[Any]]
+    labels_of: Callable[[Any], Sequence[int]]
     classes_of: Callable[[Any], Sequence[str]] = lambda d: d.classes
     rename: Callable[[str], str] = _plain
     templates: tuple[str, ...] = tuple(PHOTO)
@@ -534,28 +691,37 @@ class _Torchvision:
     split: Callable[[str], dict[str, Any]] = lambda split: {"split": split}
 
 
+def _cifar(cls: str) -> _Torchvision:
+    def split(asked: str) -> dict[str, Any]:
+        return {"train": _check.one_of("split", asked, ["train", "test"]) == "train"}
+
+    return _Torchvision(cls, lambda d: d.data, lambda d: d.targets, split=split)
+
+
 TORCHVISION = {
     "caltech101": _Torchvision(
         "Caltech101",
+        _caltech_files,
         lambda d: d.y,
         lambda d: d.categories,
         _caltech_name,
         dropped=("Faces_easy",),  # as the protocol does; torchvision itself leaves out BACKGROUND_Google
         split=lambda split: {},
     ),
-    "flowers102": _Torchvision("Flowers102", lambda d: d._labels, templates=tuple(FLOWER)),
-    "pets": _Torchvision("OxfordIIITPet", lambda d: d._labels),
-    "cars": _Torchvision("StanfordCars", lambda d: [y for _, y in d._samples], rename=_car_name),
-    "cifar10": _Torchvision("CIFAR10", lambda d: d.targets, split=lambda split: {"train": split == "train"}),
-    "cifar100": _Torchvision(
-        "CIFAR100", lambda d: d.targets, split=lambda split: {"train": split == "train"}
+    "flowers102": _Torchvision(
+        "Flowers102", lambda d: d._image_files, lambda d: d._labels, templates=tuple(FLOWER)
     ),
-    "food101": _Torchvision("Food101", lambda d: d._labels),
+    "pets": _Torchvision("OxfordIIITPet", lambda d: d._images, lambda d: d._labels),
+    "cars": _Torchvision(
+        "StanfordCars",
+        lambda d: [path for path, _ in d._samples],
+        lambda d: [y for _, y in d._samples],
+        rename=_car_name,
+    ),
+    "cifar10": _cifar("CIFAR10"),
+    "cifar100": _cifar("CIFAR100"),
+    "food101": _Torchvision("Food101", lambda d: d._image_files, lambda d: d._labels),
 }
-
-
-def _read_item(i: int, dataset: Any) -> Image.Image:
-    return dataset[i][0].convert("RGB")
 
 
 def _torchvision(
@@ -564,26 +730,35 @@ def _torchvision(
     import torchvision.datasets
 
     spec, folder = TORCHVISION[name], Path(root or ROOT).expanduser()
+    chosen = spec.split(split)
     try:
         if not download and not folder.is_dir():  # torchvision would create it
             raise OSError("no such folder.")
-        dataset = getattr(torchvision.datasets, spec.cls)(str(folder), download=download, **spec.split(split))
-        all_names, all_labels = list(spec.classes_of(dataset)), torch.as_tensor(spec.label_of(dataset))
+        dataset = getattr(torchvision.datasets, spec.cls)(str(folder), download=download, **chosen)
+        all_names, all_labels = list(spec.classes_of(dataset)), torch.as_tensor(spec.labels_of(dataset))
     except (RuntimeError, OSError, ValueError, AttributeError) as error:
-        raise ValueError(
-            f"name: cannot load {name!r} (split {split!r}) from {str(folder)!r}: {error} Pass root= with the "
-            f"folder that torchvision keeps it in, or, where there is a network, download=True once."
-        ) from error
+        hint = ", as torchvision keeps it, or, where there is a network, download=True once"
+        raise _missing(name, split, folder, str(error), hint) from error
+    items = [item if isinstance(item, np.ndarray) else str(item) for item in spec.items_of(dataset)]
     data = LabelledImages(
-        images=Images(partial(_read_item, dataset=dataset), range(len(all_labels))),
+        images=Images(Image.fromarray if isinstance(items[0], np.ndarray) else open_image, items),
         labels=all_labels.long(),
         classes=all_names,
         templates=list(spec.templates),
-        split=split if spec.split(split) else "all",
+        split=split if chosen else "all",
         name=name,
     )
     data = data.subset([c for c in all_names if c not in spec.dropped])
     return replace(data, classes=[spec.rename(c) for c in data.classes])
+
+
+#: name -> loader that takes ``root`` and ``split``
+LITERATURE: dict[str, Callable[..., LabelledImages]] = {
+    "imagenet": _imagenet,
+    "tiny-imagenet": _tiny_imagenet,
+    "dogs": _dogs,
+    **{name: partial(_torchvision, name) for name in TORCHVISION},
+}
 
 
 # --- load ----------------------------------------------------------------------------------
@@ -591,7 +766,7 @@ def _torchvision(
 
 def names() -> list[str]:
     """What `load` takes, placeholders in capitals."""
-    return [*_EMOJI, "folder:PATH", "coop:PATH", *TORCHVISION]
+    return [*_EMOJI, "folder:PATH", "coop:PATH", *LITERATURE]
 
 
 def _loader(name: str) -> Callable[..., LabelledImages]:
@@ -600,29 +775,42 @@ def _loader(name: str) -> Callable[..., LabelledImages]:
         return _EMOJI[name]
     if kind in ("folder", "coop") and path:
         return partial(_folder if kind == "folder" else _coop, path)
-    if kind in TORCHVISION and (path or not colon):
-        return partial(_torchvision, kind, root=path) if path else partial(_torchvision, kind)
+    if kind in LITERATURE and (path or not colon):
+        return partial(LITERATURE[kind], root=path) if path else LITERATURE[kind]
     near = ", ".join(map(repr, _check.closest(name, names())))
     raise ValueError(f"name: unknown data set {name!r}; the closest are {near}")
 
 
-def load(name: str | None = None, *, subset: Any = None, **options: Any) -> LabelledImages:
+def load(
+    name: str | None = None, *, subset: Any = None, on_error: str = "raise", **options: Any
+) -> LabelledImages:
     """Labelled images by name.
 
     Parameters
     ----------
     name : str, optional
-        ``"twemoji"``; ``"openmoji"``, another artist's pictures of the same classes in the same
-        order and scenes (extra ``styles``; PocketCLIP was trained on them); ``"folder:PATH"``
-        (one sub-folder a class); ``"coop:PATH/split_zhou_X.json"``; or a torchvision set:
-        ``"caltech101"``, ``"flowers102"``, ``"pets"``, ``"cars"``, ``"cifar10"``, ``"cifar100"``,
-        ``"food101"``, also as ``"cars:ROOT"``. By default what the
-        environment variable ``CLIPNULL_DATA`` says, else ``"twemoji"``; options that the set named
-        there does not have are then passed over, so that a notebook's cell fits any set.
+        One of
+
+        - ``"twemoji"``; ``"openmoji"``, another artist's pictures of the same classes in the same
+          order and scenes (extra ``styles``; PocketCLIP was trained on them);
+        - ``"folder:PATH"``, one sub-folder of images a class;
+        - ``"coop:PATH/split_zhou_X.json"``, a split of CoOp: image path, label, class name;
+        - ``"caltech101"``, ``"flowers102"``, ``"pets"``, ``"cars"``, ``"cifar10"``, ``"cifar100"``,
+          ``"food101"``, as torchvision keeps them; ``"imagenet"`` (``val/n01440764/*.JPEG``),
+          ``"tiny-imagenet"`` (``tiny-imagenet-200``), ``"dogs"`` (Stanford Dogs). ``"cars:ROOT"`` is
+          short for ``root=``.
+
+        By default what the environment variable ``CLIPNULL_DATA`` says, else ``"twemoji"``; options
+        that the set named there does not have are then passed over, so that a notebook's cell fits
+        any set.
     subset : str or list of str, optional
         A list of class names, for any set. For the emoji sets also ``"classroom"`` (the default: about
         100 everyday classes, see `classroom`), ``"all"`` (853) or a category: ``"animals-nature"``,
         ``"food-drink"``, ``"travel-places"``, ``"activities"``, ``"objects"``.
+    on_error : {"raise", "skip"}
+        What to do about images that cannot be read: raise a ValueError with the path when one is
+        asked for, or read all of them now, leave those out, and warn with their number and paths
+        (all of them: ``data.skipped``).
     scenes : int or "clean"
         Emoji: images a class, default 4. The first is clean (upright on white, scene 0), the
         others differ in pose, background and light; 1 and ``"clean"`` give the clean one alone.
@@ -633,12 +821,9 @@ def load(name: str | None = None, *, subset: Any = None, **options: Any) -> Labe
         0 for OpenMoji, whose own box leaves about a fifth.
     size : int
         Emoji: width and height in pixels, default 64 (PocketCLIP's); 224 for a ViT-B/32.
-    skip_broken : bool
-        Folders: read every image now and leave out those that cannot be. Otherwise reading one
-        raises a ValueError with its path.
     root, split, download
-        torchvision sets and CoOp files: the images' folder, ``"test"`` by default, and whether
-        torchvision may fetch them (no, by default).
+        Sets of the literature and CoOp files: the images' folder; ``"test"`` by default (``"val"``
+        for ImageNet and Tiny-ImageNet); whether torchvision may fetch them (no, by default).
 
     Returns
     -------
@@ -648,6 +833,14 @@ def load(name: str | None = None, *, subset: Any = None, **options: Any) -> Labe
     ------
     ValueError
         An unknown name (with the three closest), option, class or category; data that are not there.
+
+    Notes
+    -----
+    Prompts are those of the protocol (arXiv 2407.07485): "a photo of a {}, a type of flower." for
+    Flowers102, "a photo of a {}." for the others; ImageNet has OpenAI's 80 templates (arXiv
+    2103.00020). Class names are CoOp's for Caltech101 (without BACKGROUND_Google and Faces_easy) and
+    the cars, and open_clip's for ImageNet and Tiny-ImageNet. Two of ImageNet's occur twice, "missile"
+    and "sunglasses": the second one is meant by its index.
 
     Examples
     --------
@@ -662,11 +855,12 @@ def load(name: str | None = None, *, subset: Any = None, **options: Any) -> Labe
     name = (os.environ.get("CLIPNULL_DATA") or "twemoji") if name is None else name
     if not isinstance(name, str):
         raise ValueError(f"name: got {name!r}, want one of {', '.join(names())}")
+    _check.one_of("on_error", on_error, ["raise", "skip"])
     loader = _loader(name)
     known = set(inspect.signature(loader).parameters) - {"subset"}
     for option in set(options) - known:
         if not from_environment:
-            has = ", ".join(sorted({*known, "subset"}))
+            has = ", ".join(sorted({*known, "subset", "on_error"}))
             raise ValueError(f"{option}: {name!r} has no such option, want one of {has}")
         del options[option]
     if name in _EMOJI:
@@ -677,5 +871,151 @@ def load(name: str | None = None, *, subset: Any = None, **options: Any) -> Labe
             subset = None
         if subset is not None:
             data = data.subset(resolve(subset, data.classes, "subset"))
+        data = _without_broken(data) if on_error == "skip" else data
     subset = subset if subset is None or isinstance(subset, str) else list(data.classes)
-    return _remember(data, {"name": name, "subset": subset, **options})
+    return _remember(data, {"name": name, "subset": subset, "on_error": on_error, **options})
+
+
+# --- embeddings from anywhere --------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Embeddings of images and names with their labels: all that `clipnull.evaluate` needs.
+
+    Attributes
+    ----------
+    Z : torch.Tensor [n, d]
+        Images, unit rows, float32.
+    T : torch.Tensor [C, d]
+        Class names, unit rows, float32.
+    labels : torch.LongTensor [n]
+    classes : list of str [C]
+    """
+
+    Z: torch.Tensor
+    T: torch.Tensor
+    labels: torch.Tensor
+    classes: list[str]
+
+    def __repr__(self) -> str:
+        n, d = self.Z.shape
+        return f"Embeddings({n} images, {len(self.T)} classes, {d} dimensions)"
+
+
+def load_arrays(
+    path: str | Path | None = None,
+    *,
+    Z: Any = None,
+    T: Any = None,
+    labels: Any = None,
+    classes: Any = None,
+    normalize: bool = True,
+) -> Embeddings:
+    """Embeddings that another program wrote, from ``.npy``, ``.npz``, ``.pt`` or ``.safetensors``.
+
+    Parameters
+    ----------
+    path : str or Path, optional
+        One file with several arrays, by default called Z, T, labels and classes.
+    Z, T, labels, classes : str, Path or array, optional
+        What each is called in ``path``, or a file of its own, or the array itself. Class names may
+        also be a ``.txt`` (one a line) or a ``.json``, and the metadata "classes" (JSON) of a
+        safetensors file; without any they are "class 0", "class 1", …
+    normalize : bool
+        Scale the rows of Z and T to unit length where they are not.
+
+    Returns
+    -------
+    Embeddings
+        Z of a ``.npy`` file with unit rows in float32 stays on the disk until it is used.
+
+    Raises
+    ------
+    ValueError
+        A file that is not there, of another kind, or that would have to be unpickled; no array of
+        that name (with those there are); shapes that do not match, NaN, infinity, rows of zeros,
+        labels out of range.
+
+    Examples
+    --------
+    >>> from clipnull import consistent, datasets, evaluate
+    >>> data = datasets.load_arrays(Z=2 + np.eye(3), T=1 + np.eye(3), labels=[0, 1, 2])
+    >>> data
+    Embeddings(3 images, 3 classes, 3 dimensions)
+    >>> edit = consistent(data.T[:1], data.T[1:])
+    >>> report = evaluate(data.Z, data.T, data.labels, ["class 0"], edit, classes=data.classes)
+    >>> report.forget_before, report.forget_after
+    (1.0, 0.0)
+    """
+    whole = {} if path is None else _read_arrays(path, "path")
+    asked = {"Z": Z, "T": T, "labels": labels, "classes": classes}
+    found = {role: _array(role, value, whole) for role, value in asked.items()}
+    for role in ("Z", "T", "labels"):
+        if found[role] is None:
+            have = "got none" if path is None else f"{str(path)!r} has {', '.join(whole) or 'none'}"
+            raise ValueError(f"{role}: {have}, want an array of that name, or {role}= with its name or file")
+    text = _unit_rows("T", found["T"], None, normalize)
+    image = _unit_rows("Z", found["Z"], text.shape[1], normalize)
+    names = [f"class {i}" for i in range(len(text))] if found["classes"] is None else found["classes"]
+    names = [n.decode() if isinstance(n, bytes) else n for n in np.asarray(names).reshape(-1).tolist()]
+    if len(names) != len(text) or not all(isinstance(n, str) for n in names):
+        raise ValueError(f"classes: got {len(names)} entries, want {len(text)} names, one a row of T")
+    return Embeddings(image, text, _check.labels("labels", found["labels"], len(image), len(text)), names)
+
+
+def _read_arrays(path: str | Path, role: str) -> dict[str, Any]:
+    """The arrays in a file by name; an array without a name is called ''."""
+    file = Path(path).expanduser()
+    made: Any
+    try:
+        if file.suffix in (".npy", ".npz"):
+            # an array is mapped, and copied only where it is written to: a large file costs no memory
+            made = np.load(file, mmap_mode="c", allow_pickle=False)
+            if isinstance(made, np.ndarray):
+                return {"": made}
+            with made:
+                return {name: x for name, x in made.items() if isinstance(x, np.ndarray)}
+        if file.suffix in (".pt", ".pth", ".bin"):
+            made = torch.load(file, map_location="cpu", weights_only=True)
+            return dict(made) if isinstance(made, Mapping) else {"": made}
+        if file.suffix == ".safetensors":
+            from safetensors import safe_open
+
+            with safe_open(file, framework="pt") as tensors:
+                made = {key: tensors.get_tensor(key) for key in tensors.keys()}
+                listed = (tensors.metadata() or {}).get("classes")
+            return made if listed is None else {**made, "classes": json.loads(listed)}
+        if file.suffix == ".json":
+            return {"": json.loads(file.read_text(encoding="utf-8"))}
+        if file.suffix == ".txt":
+            return {"": file.read_text(encoding="utf-8").splitlines()}
+    except Exception as error:  # each of the formats has errors of its own
+        line = " ".join(str(error).split())[:200]
+        raise ValueError(f"{role}: cannot read {str(path)!r} without unpickling ({line})") from error
+    raise ValueError(f"{role}: got {str(path)!r}, want a .npy, .npz, .pt or .safetensors file")
+
+
+def _array(role: str, asked: Any, whole: Mapping[str, Any]) -> Any:
+    """The array for one role: by name in ``whole``, from a file of its own, or ``asked`` itself."""
+    if asked is None:
+        return whole.get(role)
+    if not isinstance(asked, str | os.PathLike):
+        return asked
+    if str(asked) in whole:
+        return whole[str(asked)]
+    if whole and not Path(asked).expanduser().is_file():
+        raise ValueError(f"{role}: no array {str(asked)!r}, want one of {', '.join(whole)}, or a file")
+    own = _read_arrays(Path(asked), role)
+    if len(own) > 1 and role not in own:
+        raise ValueError(f"{role}: {str(asked)!r} has {', '.join(own)}, want one array, or one called {role}")
+    return own[role] if role in own else next(iter(own.values()), None)
+
+
+def _unit_rows(role: str, value: Any, dim: int | None, normalize: bool) -> torch.Tensor:
+    x = _check.rows(role, value, dim).to("cpu", torch.float32)
+    norms = torch.cat([block.norm(dim=1) for block in x.split(2**14)])
+    if bool((norms == 0).any()):
+        row = int((norms == 0).nonzero()[0])
+        raise ValueError(f"{role}: row {row} is all zeros, want embeddings of non-zero length")
+    return x / norms[:, None] if normalize and bool(((norms - 1).abs() > 1e-3).any()) else x
