@@ -42,6 +42,7 @@ __all__ = [
     "relearning",
     "relearning_run",
     "reliability",
+    "scorecard",
     "words",
 ]
 
@@ -446,3 +447,29 @@ def reliability(tables: Mapping[str, Mapping[str, Any]], *, title: str = "") -> 
     _title(fig, title)
     said = "; ".join(f"{name}: expected calibration error {100 * g:.1f} points" for name, g in gaps.items())
     return describe(fig, f"{title}. {said}. Small numbers count the images of a bin.")
+
+
+def scorecard(card: Any, sizes: Sequence[int] | None = None, *, title: str = "") -> matplotlib.figure.Figure:
+    """The scorecard as a table coloured from bad to good, one block for each number of forgotten classes.
+
+    Parameters
+    ----------
+    card : Scorecard
+        From `clipnull.scorecard.scorecard`.
+    sizes : sequence of int, optional
+        Which blocks; all by default.
+    """
+    sizes, measures = card.sizes if sizes is None else list(sizes), card.measures
+    cells = [row for size in sizes for row in card.cells(size)]
+    goodness = np.concatenate([_array(card.goodness(size)) for size in sizes])
+    per = len(card.methods)
+    label = [f"{size} forgotten: {m}" if i == 0 else m for size in sizes for i, m in enumerate(card.methods)]
+    return heat_table(
+        [row[1:] for row in cells],
+        goodness,
+        label,
+        [m.title for m in measures.values()],
+        better=["low" if m.low else "high" for m in measures.values()],
+        title=title,
+        rules=range(per, per * len(sizes), per),
+    )
