@@ -26,6 +26,8 @@ if TYPE_CHECKING:
         plots,
         protocol,
         protocol_plots,
+        prototype_plots,
+        prototypes,
         surgery,
         widgets,
     )
@@ -62,6 +64,8 @@ __all__ = [
     "protocol",
     "protocol_plots",
     "protocol_score",
+    "prototype_plots",
+    "prototypes",
     "random_subspace",
     "subspace",
     "surgery",
@@ -83,6 +87,8 @@ _MODULES = {
     "plots",
     "protocol",
     "protocol_plots",
+    "prototype_plots",
+    "prototypes",
     "surgery",
     "widgets",
 }

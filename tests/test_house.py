@@ -26,7 +26,7 @@ LEVELS = [
     {"erasers"},
     {"evaluate", "surgery", "cache", "hf"},
     {"models", "datasets", "plots", "prototypes", "baselines"},
-    {"audit", "attacks", "audit_plots", "protocol", "protocol_plots"},
+    {"audit", "attacks", "audit_plots", "protocol", "protocol_plots", "prototype_plots"},
     {"scorecard"},
     {"lab", "exercises"},
     {"lab_views"},
