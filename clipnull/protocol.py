@@ -176,8 +176,8 @@ KRAVETS = Protocol(
         ProtocolModel("ViT-B/16", "ViT-B-16-quickgelu", "openai"),
     ),
     (
-        _kravets("StanfordDogs", ["coop:{root}/stanford_dogs/split_zhou_StanfordDogs.json",
-                                  "dogs:{root}/stanford_dogs"], 120, (51.68, 59.13), {
+        _kravets("StanfordDogs", ["coop:{root}/stanford_dogs/split_*.json", "dogs:{root}"],
+                 120, (51.68, 59.13), {
             "Pekinese": (70.49, 51.54, 78.69, 58.98),
             "toy poodle": (57.38, 51.64, 60.66, 59.12),
             "Scotch terrier": (50.00, 51.69, 62.50, 59.10),
@@ -422,7 +422,7 @@ def _find(protocol: Protocol, required: bool = False) -> tuple[list[_Found], lis
     found, missing, notes = [], [], []
     for spec in protocol.data:
         place, problems, one = _root(protocol), [], None
-        for source in (s.format(root=place) for s in spec.sources):
+        for source in (_one_file(s.format(root=place)) for s in spec.sources):
             try:
                 one = _open(spec, source, place)
                 break
@@ -441,6 +441,13 @@ def _find(protocol: Protocol, required: bool = False) -> tuple[list[_Found], lis
     if missing:
         raise ValueError(f"data: missing are {'; '.join(missing)}; root= names another folder")
     return found, notes
+
+
+def _one_file(source: str) -> str:
+    """``source`` with a ``*`` in its file's name filled in, where there is such a file."""
+    kind, colon, path = source.partition(":")
+    found = sorted(Path(path).parent.glob(Path(path).name)) if "*" in path else []
+    return f"{kind}{colon}{found[0]}" if found else source
 
 
 def _open(spec: ProtocolData, source: str, root: str, **options: Any) -> _Found:
@@ -645,7 +652,7 @@ def _mean(x: torch.Tensor) -> float:
 def _why(protocol: Protocol, model: ProtocolModel, found: _Found) -> list[str]:
     """What differs from the published setting, as far as it can be seen from here."""
     spec, reasons = found.spec, []
-    own = spec.sources[0].format(root=found.root)
+    own = _one_file(spec.sources[0].format(root=found.root))
     if found.source != own:
         reasons.append(f"the pictures are those of {found.source}, not of the protocol's split")
     if spec.n_classes not in (None, len(found.data.classes)):

@@ -7,11 +7,13 @@ import json
 import math
 from dataclasses import replace
 
+import numpy as np
 import open_clip
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from scipy.io import savemat
 
 import clipnull as cn
 from clipnull import cli, protocol, protocol_plots
@@ -317,6 +319,36 @@ def test_another_copy_of_the_data_is_used_and_said(root, tiny_model):
     assert run.about["data"]["Caltech101"] == f"caltech101:{root}"
     row = next(r for r in run.before if r["class"] == "platypus")
     assert "not of the protocol's split" in row["why"]
+
+
+def test_dogs_and_tiny_imagenet_in_their_own_layouts(root, tiny_model):
+    (root / COOP["StanfordDogs"][0]).unlink()
+    dogs, tiny = root / "stanford_dogs", root / "tiny-imagenet-200"
+    breeds = ["n02086079-Pekinese", "n02113624-toy_poodle", "n02097298-Scotch_terrier", "n02088364-beagle"]
+    lists = [f"{breed}/{breed[:9]}_{i}.jpg" for breed in breeds for i in (1, 2)]
+    words = {"n01443537": "goldfish, Carassius auratus", "n04146614": "school bus", "n07873807": "pizza"}
+    pictures = [dogs / "Images" / name for name in lists]
+    pictures += [tiny / "val" / "images" / f"val_{i}.JPEG" for i in range(3)]
+    for i, path in enumerate(pictures):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (16, 16), (20 * i, 90, 255 - 20 * i)).save(path)
+    savemat(dogs / "test_list.mat", {"file_list": np.array(lists, dtype=object)[:, None]})
+    (tiny / "wnids.txt").write_text("\n".join(words))
+    (tiny / "words.txt").write_text("\n".join(f"{k}\t{v}" for k, v in words.items()))
+    rows = [f"val_{i}.JPEG\t{wnid}\t0\t0\t9\t9" for i, wnid in enumerate(words)]
+    (tiny / "val" / "val_annotations.txt").write_text("\n".join(rows))
+    run = run_protocol(tiny_kravets(tiny_model, joint=False), root=root, models=["RN50"], methods=["random"])
+    assert run.about["data"]["StanfordDogs"] == f"dogs:{root}" and run.notes == []
+    row = next(r for r in run.before if r["class"] == "toy poodle")
+    assert row["images"] == 2 and "not of the protocol's split" in row["why"]
+    # the fifth data set is looked at, and counts in no score but its own
+    assert len(run.rows) == 5 * 3
+    row = next(r for r in run.rows if r["data"] == "Caltech101")
+    assert "Tiny-ImageNet" in row["others"]
+    if not math.isnan(row["score"]):
+        core = [pair for name, pair in row["others"].items() if name != "Tiny-ImageNet"]
+        accuracies = [row[k] for k in protocol.ACCURACIES]
+        assert row["score"] == pytest.approx(protocol_score(*accuracies, core))
 
 
 def test_a_class_written_otherwise_is_named_among_the_reasons(root, tiny_model):
