@@ -85,7 +85,8 @@ class Forgetting:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = arguments(__doc__)
-    parser.add_argument("--forget", nargs="+", default=["tiger"], metavar="CLASS")
+    forget_by_default = ["tiger", "pizza", "airplane", "guitar", "pencil"]
+    parser.add_argument("--forget", nargs="+", default=forget_by_default, metavar="CLASS")
     parser.add_argument("--subset", nargs="+", default=["classroom"], help="of Twemoji, or class names")
     parser.add_argument("--scenes", type=int, default=4, help="pictures a class to train on, and to test on")
     options = begin(parser, argv)

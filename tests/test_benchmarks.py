@@ -80,7 +80,7 @@ def test_a_wrong_formula_is_found_out(script, monkeypatch):
 
 
 def test_end_to_end(script, capsys):
-    (table,) = run(script("end_to_end"), capsys, "--scenes", "1", "--subset", *NAMES)
+    (table,) = run(script("end_to_end"), capsys, *"--scenes 1 --forget tiger --subset".split(), *NAMES)
     assert [row[0] for row in table[1:]] == list(script("end_to_end").METHODS)
     head = table[0]
     pictures, anchored = head.index("pictures, ms"), head.index("fit / anchored's")
