@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import io
+import dataclasses
+import gc
+import json
 import random
 
 import pytest
 import torch
 
 import clipnull as cn
-from clipnull.lab import DEFAULT_STATE, METHODS, PRESETS, SIDES, VIEWS, Bench, code_for
+from clipnull.lab import DEFAULT_STATE, METHODS, PRESETS, SIDES, VIEWS, Bench
 
 CATEGORY = "food-drink"
 
@@ -26,10 +27,16 @@ def bench(pocket, small):
     return Bench(pocket, small)
 
 
+@pytest.fixture(scope="module")
+def tiny(pocket, small):
+    """A few classes: enough where every embedding is made again."""
+    return Bench(pocket, small.subset(range(0, 97, 8)))
+
+
 def random_state(bench, seed):
     draw = random.Random(seed)
     return {
-        "forget": draw.sample(bench.data.classes, draw.randint(1, 12)),
+        "forget": draw.sample(bench.data.classes, draw.randint(1, min(12, len(bench.data.classes) - 1))),
         "method": list(METHODS)[seed % len(METHODS)],
         "strength": draw.choice([0.0, 0.3, 1.0]),
         "lam": draw.choice([0.1, 10.0, 1000.0]),
@@ -39,22 +46,21 @@ def random_state(bench, seed):
         "erase_as": draw.choice(["", "", "zyzzyva, big cat,"]),
         "templates": draw.random() < 0.5,
         "synonyms": draw.random() < 0.5,
-        "side": SIDES[seed % 3],
+        "side": list(SIDES)[seed % 3],
         "seed": seed,
     }
 
 
 def plainly(bench, state):
     """The same, written out with the package's public functions."""
-    clip, data = bench.clip, bench.data
-    prompts = data.templates if state["templates"] else None
-    T = clip.embed_text(data.classes, templates=prompts)
+    data, prompts = bench.data, state["templates"]
+    T = embedded(bench, data.classes, prompts)
     texts = list(state["forget"])
     if state["synonyms"]:
         texts += [w for n in state["forget"] for w in data.keywords[data.classes.index(n)]]
     if state["erase_as"]:
         texts = [t.strip() for t in state["erase_as"].split(",") if t.strip()]
-    T_f = clip.embed_text(list(dict.fromkeys(texts)), templates=prompts)
+    T_f = embedded(bench, list(dict.fromkeys(texts)), prompts)
     T_r = T[[c not in state["forget"] for c in data.classes]]
     dials = (T_f, T_r, state["lam"], state["mu"])
     edit = {
@@ -63,15 +69,22 @@ def plainly(bench, state):
         "ccup": lambda: cn.consistent(*dials),
         "mean": lambda: cn.consistent(*dials, anchor="mean"),
         "coarse": lambda: cn.consistent(*dials, anchor="coarse", components=state["components"]),
-        "word": lambda: cn.consistent(
-            *dials, anchor=clip.embed_text([state["word"].strip()], templates=prompts)
-        ),
+        "word": lambda: cn.consistent(*dials, anchor=embedded(bench, [state["word"].strip()], prompts)),
         "random": lambda: cn.random_subspace(
             T.shape[1], cn.subspace.numerical_rank(T_f), state["seed"], state["strength"]
         ),
     }[state["method"]]()
-    Z = clip.embed_images(data.images)
-    return cn.evaluate(Z, T, data.labels, state["forget"], edit, state["side"], data.classes)
+    return cn.evaluate(bench.Z, T, data.labels, state["forget"], edit, state["side"], data.classes)
+
+
+def embedded(bench, texts, prompts, kept={}):  # noqa: B006
+    """`Clip.embed_text`, each text once."""
+    for text in texts:
+        if (text, prompts) not in kept:
+            kept[text, prompts] = bench.clip.embed_text(
+                [text], templates=bench.data.templates if prompts else None
+            )
+    return torch.cat([kept[text, prompts] for text in texts])
 
 
 @pytest.mark.parametrize("seed", range(42))
@@ -102,6 +115,14 @@ def plain(x):
     return [plain(v) for v in x] if isinstance(x, (list, tuple)) else x
 
 
+def forgetful(bench):
+    """The same bench without what it keeps from one state to the next."""
+    fresh = copy.copy(bench)
+    fresh._parts, fresh._scored, fresh._curves, fresh._planes = {"": fresh}, {}, {}, {}
+    fresh._names, fresh._texts, fresh._solver, fresh._basis = {}, {}, None, None
+    return fresh
+
+
 def everything(result):
     return plain(
         [getattr(result, v) for v in VIEWS if v != "numbers"]
@@ -114,7 +135,8 @@ def test_compute_is_pure(bench, pocket, small):
     once = [everything(bench.compute(s)) for s in states]
     again = [everything(bench.compute(s)) for s in reversed(states)][::-1]
     assert states == kept and once == again
-    assert once[3] == everything(Bench(pocket, small).compute(states[3]))
+    assert torch.equal(bench.Z, pocket.embed_images(small.images))
+    assert once[3] == everything(forgetful(bench).compute(states[3]))
 
 
 def test_only_the_views_asked_for_are_computed(bench):
@@ -125,8 +147,9 @@ def test_only_the_views_asked_for_are_computed(bench):
 def test_curve_passes_through_the_point(bench):
     for method, dial, value in (("mean", "lam", 10.0), ("partial", "strength", 0.5)):
         result = bench.compute({"method": method, dial: value}, ["curve"])
-        i = min(range(len(result.curve["values"])), key=lambda k: abs(result.curve["values"][k] - value))
         line = result.curve["methods"][method]
+        assert result.curve["dial"] == dial
+        i = min(range(len(line["values"])), key=lambda k: abs(line["values"][k] - value))
         assert line["forget"][i] == pytest.approx(result.report.forget_after)
         assert line["retain"][i] == pytest.approx(result.report.retain_after)
 
@@ -136,9 +159,18 @@ def test_curve_of_other_dials_is_not_taken_from_memory(bench):
     curves = [
         bench.compute({"forget": many, "method": "mean", "mu": mu}, ["curve"]).curve for mu in (0.0, 1000.0)
     ]
-    fresh = Bench(bench.clip, bench.data)
-    assert curves[1] == fresh.compute({"forget": many, "method": "mean", "mu": 1000.0}, ["curve"]).curve
+    assert (
+        curves[1]
+        == forgetful(bench).compute({"forget": many, "method": "mean", "mu": 1000.0}, ["curve"]).curve
+    )
     assert curves[0] != curves[1]
+
+
+def test_curve_has_every_method(bench):
+    for method in METHODS:
+        lines = bench.compute({"method": method}, ["curve"]).curve["methods"]
+        assert set(lines) == set(METHODS) - {"nullspace"}
+    assert "word" not in bench.compute({"word": " "}, ["curve"]).curve["methods"]
 
 
 def test_mathematics_of_the_projector(bench):
@@ -150,6 +182,50 @@ def test_mathematics_of_the_projector(bench):
     assert [exact["retain_moved"], exact["norm_taken"]] == pytest.approx([0, 0], abs=1e-6)
 
 
+def test_mathematics_against_the_whole_matrices(bench, monkeypatch):
+    state = bench.check({"forget": 4, "method": "ccup", "lam": 3.0})
+    skew = bench.basis(state) @ torch.triu(torch.ones(4, 4)).double()  # no orthonormal basis
+    monkeypatch.setattr(bench, "basis", lambda state: skew)
+    result = bench.compute(state, ["mathematics"])
+    P, W = skew @ skew.T, result.edit.matrix().double()
+    T_f, T_r = (T.double() for T in bench.forget_retain(state))
+    want = {
+        "rank": 4,
+        "orthonormality": float((skew.T @ skew - torch.eye(4)).norm()),
+        "idempotence": float((P @ P - P).norm()),
+        "forget_residual": float((W @ T_f.T).norm()),
+        "retain_moved": float((W @ T_r.T - T_r.T).norm()),
+        "norm_taken": float((1 - (bench.Z.double() @ W).norm(dim=1)).mean()),
+    }
+    assert result.mathematics == pytest.approx(want, rel=1e-3)
+
+
+def test_geometry_shows_what_the_edit_moves(bench):
+    for side, moved in (("image", {"image"}), ("text", {"text"}), ("both", {"image", "text"})):
+        result = bench.compute({"method": "nullspace", "side": side}, ["pca"])
+        assert moved == result.pca.keys() & {"image", "text"}
+        T, Z = bench.names(True), bench.Z
+        every = torch.cat([{"image": Z, "text": T}[kind] for kind in ("image", "text") if kind in moved])
+        s = torch.linalg.svdvals(every.double() - every.double().mean(0)) ** 2
+        assert result.pca["explained"] == pytest.approx((s[:2] / s.sum()).tolist(), rel=1e-5)
+        for kind in moved:
+            before, after = result.pca[kind]
+            assert before.shape == after.shape and not torch.allclose(before, after)
+        # distances in a plane are at most those in the space
+        rows = result.pca["rows"]
+        if rows:
+            step = result.edit.apply_image(Z[rows], normalize=True) - Z[rows]
+            flat = (result.pca["image"][1] - result.pca["image"][0]).norm(dim=1)
+            assert bool((flat <= step.double().norm(dim=1) + 1e-5).all())
+
+
+def test_geometry_of_many_pictures_keeps_the_forgotten(bench, monkeypatch):
+    monkeypatch.setattr("clipnull.lab.DRAWN", 20)
+    result = bench.compute({"forget": ["tiger"]}, ["pca"])
+    rows = result.pca["rows"]
+    assert len(rows) <= 20 and set(bench.data.where("tiger").tolist()) <= set(rows)
+
+
 def test_images_rows_are_what_they_say(bench):
     result = bench.compute({"forget": CATEGORY, "method": "ccup"}, ["images"])
     report, classes = result.report, bench.data.classes
@@ -157,6 +233,8 @@ def test_images_rows_are_what_they_say(bench):
         for row in d["rows"]:
             assert report.labels[row] in report.forget
             assert classes[report.predicted_after[row]] == d["name"]
+        assert classes[report.labels[d["rows"][0]]] == d["true"]
+        assert classes[report.labels[d["now_row"]]] == d["name"]
     for lost in result.images["lost"]:
         assert classes[report.labels[lost["row"]]] == lost["true"] != lost["now"]
         assert report.predicted_before[lost["row"]] == report.labels[lost["row"]]
@@ -186,6 +264,15 @@ def test_forget_takes_names_a_category_a_number_or_a_share(bench):
         ({"erase_as": " , ,"}, "erase_as"),
         ({"colour": "red"}, "colour"),
         ({"image": 10**9}, "image"),
+        ({"image": 1.5}, "image"),
+        ({"components": -1}, "components"),
+        ({"components": True}, "components"),
+        ({"seed": "x"}, "seed"),
+        ({"templates": "yes"}, "templates"),
+        ({"word": None}, "word"),
+        ({"erase_as": ["tiger"]}, "erase_as"),
+        ({"forget": float("nan")}, "forget"),
+        ({"subset": "nowhere"}, "subset"),
     ],
 )
 def test_impossible_states_say_why(bench, state, words):
@@ -200,22 +287,171 @@ def test_unknown_view(bench):
 
 def test_presets_are_full_states_that_compute(bench):
     assert list(bench.presets) == list(PRESETS)
-    for hint, state in bench.presets.values():
-        assert hint and set(state) == set(DEFAULT_STATE)
-        assert bench.data.classes[bench.data.labels[state["image"]]] == state["forget"][0]
-        bench.compute(state)
+    for preset in bench.presets.values():
+        assert preset.hint and preset.view in VIEWS and set(preset.state) == set(DEFAULT_STATE)
+        assert bench.data.classes[bench.data.labels[preset.state["image"]]] == preset.state["forget"][0]
+        bench.compute(preset.state)
+        json.dumps(preset.state)  # plain values
 
 
-DATA = 'cn.datasets.load("twemoji", scenes=1, size=clip.image_size)'
+def test_preset_of_twins_is_the_closest_pair_of_a_subcategory(bench):
+    preset, data = bench.presets["A class with a near twin"], bench.data
+    i = data.classes.index(preset.state["forget"][0])
+    cosine = bench.names(True) @ bench.names(True).T
+    kin = [j for j, k in enumerate(data.subcategories) if k == data.subcategories[i] and j != i]
+    twin = max(kin, key=lambda j: float(cosine[i, j]))
+    assert f"“{data.classes[twin]}”" in preset.hint and f"{cosine[i, twin]:.2f}" in preset.hint
+
+
+def test_presets_of_other_data(pocket, small):
+    data = dataclasses.replace(small.subset(range(7)), categories=[], subcategories=[])
+    presets = Bench(pocket, data).presets
+    assert len(presets) == len(PRESETS) and "3 random classes" in presets
+    for preset in presets.values():
+        assert set(preset.state["forget"]) < set(data.classes)
+
+
+# --- parts of the data -----------------------------------------------------------------------
+
+
+def test_subset_is_part_of_the_state(bench, pocket):
+    state = {"subset": CATEGORY, "forget": 3, "method": "nullspace"}
+    result = bench.compute(state)
+    data = cn.datasets.load("twemoji", subset=CATEGORY, scenes=1, size=pocket.image_size)
+    want = Bench(pocket, data).compute({**state, "subset": ""})
+    assert result.data.classes == data.classes and everything(result) == everything(want)
+    assert len(bench.compute({"forget": 3}).report.classes) == len(bench.data.classes)
+    with pytest.raises(ValueError, match="image"):
+        bench.compute({**state, "image": len(data)})
+
+
+def test_subsets_of_hand_made_data_are_its_categories(pocket, small):
+    data = dataclasses.replace(small.subset(range(0, 97, 4)), name="mine")
+    bench = Bench(pocket, data)
+    assert set(bench.subsets) == set(data.categories)
+    part = bench.compute({"subset": CATEGORY, "forget": 2}, ["numbers"]).data
+    assert set(part.categories) == {CATEGORY} and len(part.classes) < len(data.classes)
+    assert Bench(pocket, dataclasses.replace(data, categories=[])).subsets == {}
+
+
+def test_one_set_of_scores_is_held(pocket, small):
+    data = small.subset(range(31))
+    n, C = len(data), len(data.classes)
+    bench = Bench(pocket, data)
+
+    for templates in (True, False, True):
+        for side in SIDES:
+            bench.compute({"forget": 2, "templates": templates, "side": side})
+    of_the_evaluator = {id(x) for x in vars(bench.evaluator(True)).values()}
+    gc.collect()
+    tensors = [x for x in gc.get_objects() if type(x) is torch.Tensor and tuple(x.shape) == (n, C)]
+    assert tensors and {id(x) for x in tensors} <= of_the_evaluator
+
+
+# --- one factorisation -----------------------------------------------------------------------
+
+
+def test_dials_turn_on_one_factorisation(bench, monkeypatch):
+    state = {"forget": 3, "method": "mean"}
+    bench.compute({**state, "mu": 2.0}, ["numbers"])
+    bench.compute({**state, "mu": 5.0}, ["numbers"])
+    sizes = []
+    for name in ("cholesky", "eigh", "svd", "svdvals", "qr", "inv", "solve", "pinv"):
+        whole = getattr(torch.linalg, name)
+
+        def seen(A, *rest, _whole=whole, **options):
+            sizes.append(min(A.shape))
+            return _whole(A, *rest, **options)
+
+        monkeypatch.setattr(torch.linalg, name, seen)
+    for lam, mu in ((1.0, 2.0), (30.0, 7.0), (1000.0, 0.0)):
+        bench.compute({**state, "lam": lam, "mu": mu}, VIEWS[2:])
+    assert sizes and max(sizes) == 3  # m x m, nothing that grows with d or with the retained names
+
+
+# --- the equivalent Python -------------------------------------------------------------------
+
+
+def run(code, **names):
+    exec(compile(code, "lab", "exec"), names)
+    return names["report"]
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch):
+    monkeypatch.setenv("CLIPNULL_NO_PROGRESS", "1")
+
+
+def agree(bench, state, report):
+    want = bench.compute(state, ["numbers"]).report
+    assert report.classes == want.classes and report.forget == want.forget
+    same = (report.predicted_after == want.predicted_after).double().mean()
+    assert same > 0.99 and torch.equal(report.predicted_before, want.predicted_before)
+    assert report.forget_after == pytest.approx(want.forget_after)
 
 
 @pytest.mark.parametrize("seed", range(7))
-def test_code_runs_as_it_is_and_prints_the_same(bench, seed, monkeypatch):
-    monkeypatch.setenv("CLIPNULL_NO_PROGRESS", "1")
-    state = bench.check({**random_state(bench, seed), "side": "image"})
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        exec(code_for(state, DATA), {})
-    report = bench.compute(state, ["numbers"]).report
-    for line in str(report).splitlines()[2:4]:
-        assert line in printed.getvalue()
+def test_code_runs_as_it_is_and_gives_the_same(tiny, seed, capsys):
+    state = {**random_state(tiny, seed), "side": "image"}
+    report = run(tiny.python(state))
+    agree(tiny, state, report)
+    assert str(report) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_code_for_a_side(tiny, side):
+    state = {"forget": 2, "method": "ccup", "side": side}
+    agree(tiny, state, run(tiny.python(state)))
+
+
+def test_code_for_a_subset(bench):
+    state = {"subset": CATEGORY, "forget": 40, "method": "ccup"}
+    assert max(map(len, bench.python(state).splitlines())) <= 110
+    agree(bench, state, run(bench.python(state)))
+
+
+def test_code_for_some_classes_and_another_model(small, tmp_path, monkeypatch):
+    clip = cn.load("pocket")
+    with cn.folded(clip, cn.nullspace(clip.embed_text(["owl"]))):
+        clip.save(tmp_path / "saved")
+    monkeypatch.setenv("CLIPNULL_MODEL", f"local-dir:{tmp_path / 'saved'}")
+    bench = Bench(cn.load(), small.subset(["pig", "tiger", "lemon"]))
+    code = bench.python({"method": "nullspace"})
+    assert "saved" in code and '"lemon"' in code
+    monkeypatch.delenv("CLIPNULL_MODEL")  # the code names what the environment chose
+    agree(bench, {"method": "nullspace"}, run(code))
+
+
+def test_code_for_what_was_made_by_hand(pocket, small):
+    data = dataclasses.replace(small.subset(range(9)), templates=["{}"])
+    clip = cn.Clip(pocket.model, pocket.preprocess, pocket.tokenizer, config=pocket.config)
+    bench = Bench(clip, data)
+    state = {"forget": 2, "method": "nullspace"}
+    code = bench.python(state)
+    assert "load(" not in code.replace("cn.load m", "").replace("datasets.load m", "")
+    assert "# clip: the model that you gave" in code and "# data: the images that you gave" in code
+    agree(bench, state, run(code, clip=clip, data=data))
+    part = {**state, "subset": "animals-nature"}
+    if "animals-nature" in bench.subsets:
+        agree(bench, part, run(bench.python(part), clip=clip, data=data))
+
+
+def test_code_does_not_reload_a_model_that_was_edited(small):
+    clip = cn.load("pocket")
+    cn.fold(clip, cn.nullspace(clip.embed_text(["owl"])))
+    bench = Bench(clip, small.subset(range(5)))
+    assert "cn.load(" not in bench.python({"forget": 1})
+
+
+def test_loaders_know_what_they_were_asked(monkeypatch):
+    monkeypatch.setenv("CLIPNULL_DATA", "twemoji")
+    data = cn.datasets.load(scenes=1, size=32, nothing="here")
+    want = {"name": "twemoji", "subset": None, "scenes": 1, "size": 32}
+    assert data.loaded_with.items() >= want.items() and "nothing" not in data.loaded_with
+    some = data.subset(["tiger", "pig", "wolf"]).subset(["pig", "tiger"])
+    assert some.loaded_with == data.loaded_with and some.picked == ["pig", "tiger"]
+    again = cn.datasets.load(**some.loaded_with).subset(some.picked)
+    assert again.images.items == some.images.items and torch.equal(again.labels, some.labels)
+    assert dataclasses.replace(some, templates=["{}"]).loaded_with is None
+    two = cn.datasets.load("twemoji", subset=("tiger", "pig"), scenes=1)
+    assert two.loaded_with["subset"] == ["tiger", "pig"] and two.picked is None

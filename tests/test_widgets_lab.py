@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+import datetime
+import html
 import io
 import re
 
 import ipywidgets
 import numpy as np
 import pytest
+from matplotlib.text import Text
 from PIL import Image
 
 import clipnull as cn
 from clipnull import lab_widget
-from clipnull.lab import METHODS, SIDES, VIEWS
-from clipnull.lab_views import percent
+from clipnull.lab import METHODS, SIDES, VIEWS, Bench
+from clipnull.lab_views import HALF, HEIGHT, VIEW_CLASSES, WIDE, percent
 
 
 @pytest.fixture(scope="module")
@@ -30,14 +34,13 @@ def made(pocket, data):
 def lab(made):
     """The one lab, put back as it was."""
     made._button_reset()
-    made.beside.value, made.view.value = lab_widget.NOTHING, "numbers"
     assert made.error is None and made.message.value == ""
     return made
 
 
 def shown(lab):
     """Percentages in the line of numbers."""
-    return re.findall(r"[\d.]+%", lab.numbers.value)
+    return re.findall(r"[\d.]+%|–", lab.numbers.value)
 
 
 def expected(lab):
@@ -45,10 +48,22 @@ def expected(lab):
     return [percent(x) for x in (r.forget_before, r.forget_after, r.retain_before, r.retain_after)]
 
 
+def sentence(lab, key, state=None):
+    """What a view says of a state, computed anew."""
+    return VIEW_CLASSES[key].sentence(lab.compute(lab.state if state is None else state, [key]))
+
+
+def said(lab, k=0):
+    """The caption under a view, as text."""
+    return html.unescape(re.sub(r"<[^>]*>", "", lab.captions[k].value))
+
+
 def assert_in_step(lab):
     assert lab.error is None, lab.error
     assert shown(lab) == expected(lab)
-    assert bytes(lab.images[0].value[:4]) == b"\x89PNG"
+    for k, key in enumerate(lab.visible):
+        assert bytes(lab.images[k].value[:4]) == b"\x89PNG"
+        assert said(lab, k) == sentence(lab, key)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -109,27 +124,95 @@ def test_forget_classes_search_category_and_random(lab):
     assert_in_step(lab)
 
 
+@pytest.mark.parametrize("key", ["strength", "lam", "mu", "components", "word", "image"])
+def test_a_control_is_shown_alone_when_it_matters(lab, key):
+    """Hiding one hid others: they shared a layout."""
+    wanted = {"strength": "partial", "word": "word"}.get(key, "coarse")
+    lab.controls["method"].value = wanted
+    lab.view.value = "single" if key == "image" else "numbers"
+    assert lab.controls[key].layout.display is None
+    lab.controls["method"].value = "nullspace"
+    lab.view.value = "numbers"
+    assert lab.controls[key].layout.display == "none"
+    for always in ("forget", "method", "erase_as", "templates", "synonyms", "side", "seed", "subset"):
+        assert lab.controls[always].layout.display is None
+    assert lab.preset.layout.display is None and lab.search.layout.display is None
+
+
 @pytest.mark.parametrize("view", VIEWS)
 def test_view(lab, view):
     lab.view.value = view
     assert lab.visible == [view]
     assert_in_step(lab)
     picture = Image.open(io.BytesIO(lab.images[0].value))
-    assert np.asarray(picture.convert("L")).std() > 5
+    assert picture.size == (WIDE, HEIGHT) and np.asarray(picture.convert("L")).std() > 5
     figure = lab.figure()
-    assert figure is lab._views[view].fig
     lab.controls["method"].value = "nullspace"
     assert lab.figure() is figure  # artists move, figures stay
     assert_in_step(lab)
 
 
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("view", VIEWS)
+def test_what_is_kept_of_a_picture_is_what_would_be_drawn(lab, view, half):
+    """Moving over the kept background gives the very picture of a view made anew, at every stop."""
+    moving = VIEW_CLASSES[view](half)
+    moving.thumbnails = True
+    food = lab.bench.presets["A whole category"].state
+    for state in (
+        {"method": "nullspace"}, {"lam": 3.0}, {**food, "method": "ccup"}, {"side": "text"},
+        {"method": "partial", "strength": 0.2, "side": "both"}, {"method": "partial", "strength": 0.9},
+    ):  # fmt: skip
+        result = lab.compute(state, [view])
+        fresh = VIEW_CLASSES[view](half)
+        fresh.thumbnails = True
+        assert np.array_equal(moving.picture(result), fresh.picture(result))
+    buffer = io.BytesIO()
+    fresh.fig.savefig(buffer, dpi=96)  # and that of the whole figure, but for the order of layers
+    whole = np.asarray(Image.open(buffer).convert("RGB"), dtype=float)
+    assert np.abs(whole - np.asarray(moving.picture(result), dtype=float)).mean() < 3
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("view", VIEWS)
+def test_nothing_is_cut_off(lab, view, half):
+    """Every text of a view lies within its figure, with long names too."""
+    long = dataclasses.replace(
+        lab.bench.data, classes=[f"{c} of the longest name there is" for c in lab.bench.data.classes]
+    )
+    bench = Bench(lab.bench.clip, long.subset(range(0, 97, 3)))
+    drawn = VIEW_CLASSES[view](half)
+    for method in ("nullspace", "coarse", "random"):
+        state = {"forget": 4, "method": method, "synonyms": True, "side": "both"}
+        drawn.picture(bench.compute(state, [view]))
+        for text in set(drawn.fig.findobj(Text)) - ticks_out_of_view(drawn.fig):
+            if text.get_visible() and text.get_text().strip():
+                box = text.get_window_extent()
+                inside = box.x0 >= -1 and box.y0 >= -1 and box.x1 <= drawn.width + 1 and box.y1 <= HEIGHT + 1
+                assert inside, (method, text.get_text(), box)
+
+
+def ticks_out_of_view(figure):
+    """Labels that matplotlib keeps but does not draw."""
+    found = set()
+    for axis in (axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)):
+        low, high = sorted(axis.get_view_interval())
+        found |= {t.label1 for t in axis.get_major_ticks() if not low <= t.get_loc() <= high}
+    return found
+
+
 def test_two_views_beside_each_other(lab):
     lab.beside.value = "mathematics"
     assert lab.visible == ["numbers", "mathematics"]
-    assert all(bytes(image.value[:4]) == b"\x89PNG" for image in lab.images)
-    assert lab.images[1].layout.display is None
+    assert all(Image.open(io.BytesIO(i.value)).size == (HALF, HEIGHT) for i in lab.images)
+    assert lab.slots[1].layout.display is None
+    assert_in_step(lab)
     lab.beside.value = lab_widget.NOTHING
-    assert lab.images[1].layout.display == "none"
+    assert lab.slots[1].layout.display == "none"
+    assert Image.open(io.BytesIO(lab.images[0].value)).size == (WIDE, HEIGHT)
+    lab.beside.value = "numbers"  # the same view twice is one view
+    assert lab.visible == ["numbers"]
+    assert_in_step(lab)
 
 
 def test_hidden_views_are_not_computed(lab):
@@ -138,21 +221,37 @@ def test_hidden_views_are_not_computed(lab):
 
 def test_views_draw_what_compute_gives(lab):
     lab.controls["method"].value = "partial"
-    for key in ("curve", "neighbours", "single", "mathematics", "numbers"):
+    for key in VIEWS:
         lab.view.value = key
-    want, views = lab.compute(lab.state), lab._views
+    want, views = lab.compute(lab.state), {key: lab._views[key, False] for key in VIEWS}
+    r = want.report
     assert [b.get_height() for b in views["numbers"].bars] == pytest.approx(
-        [100 * x for x in (want.report.forget_before, want.report.forget_after)]
-        + [100 * x for x in (want.report.retain_before, want.report.retain_after)]
+        [100 * x for x in (r.forget_before, r.forget_after, r.retain_before, r.retain_after)]
     )
     views["curve"].draw(want)
-    line = want.curve["methods"]["partial"]["forget"]
-    assert list(views["curve"].lines["forget"].get_ydata()) == pytest.approx([100 * y for y in line])
+    line = want.curve["methods"]["partial"]
+    assert list(views["curve"].lines["forget"].get_ydata()) == pytest.approx(
+        [100 * y for y in line["forget"]]
+    )
+    assert list(views["curve"].path.get_xdata()) == pytest.approx([100 * y for y in line["forget"]])
+    assert views["curve"].here.get_ydata() == pytest.approx([100 * r.retain_after])
+    grey = [x for x in views["curve"].grey_right if len(x.get_xdata())]
+    assert (
+        len(grey) == len(METHODS) - 2
+    )  # all but the plain projection, an end of the partial one, and itself
     assert views["neighbours"].dots.get_offsets().shape == (len(want.neighbours), 2)
     bars, texts = views["single"].bars["after"]
     assert [b.get_width() for b in bars] == pytest.approx([c for _, c in want.single["after"]])
     assert texts[0].get_text().startswith(want.single["after"][0][0])
     assert views["mathematics"].numbers["rank"].get_text() == f"{want.mathematics['rank']:.0f}"
+    arrows = views["pca"].arrows[True]
+    before, after = (x[: len(arrows.U)].numpy() for x in want.pca["image"])  # the forgotten come first
+    assert np.allclose(arrows.XY, before) and np.allclose(np.stack([arrows.U, arrows.V], 1), after - before)
+    first = want.images["destinations"][0]
+    assert f"→ {first['name']} (×{first['count']})" in views["images"].labels[0][0].get_text()
+    sheet, (x, y), side = views["images"].sheet.get_array(), views["images"].cells[0][0], views["images"].side
+    shown = lab.bench.data.images[first["rows"][0]].resize((side, side), Image.Resampling.BILINEAR)
+    assert np.array_equal(sheet[y : y + side, x : x + side], np.asarray(shown))
 
 
 def test_curve_moves_between_linear_and_log(lab, recwarn):
@@ -160,22 +259,80 @@ def test_curve_moves_between_linear_and_log(lab, recwarn):
     for method in ("mean", "partial", "ccup", "nullspace"):
         lab.controls["method"].value = method
         assert lab.figure().axes[0].get_xscale() == ("log" if method in ("mean", "ccup") else "linear")
+    lab.controls["method"].value = "mean"
+    lab.controls["mu"].value = 0.0
+    assert_in_step(lab)
     assert not [w for w in recwarn if "log" in str(w.message)]
 
 
 def test_thumbnails(lab):
     lab.view.value = "pca"
+    assert lab.thumbnails.layout.display is None
+    picture = lab.images[0].value
     lab.thumbnails.value = True
-    assert lab._views["pca"].boxes
+    assert lab._views["pca", False].boxes and lab.images[0].value != picture
     lab.thumbnails.value = False
-    assert not lab._views["pca"].boxes
+    assert not lab._views["pca", False].boxes and lab.images[0].value == picture
 
 
 def test_presets(lab):
-    for name, (hint, state) in lab.bench.presets.items():
+    for name, preset in lab.bench.presets.items():
         lab.preset.value = name
-        assert lab.state == {**state, "lam": lab.state["lam"], "mu": lab.state["mu"]}
-        assert hint.split()[0] in lab.hint.value
+        assert lab.state == preset.state
+        assert lab.visible == ["numbers", preset.view]
+        assert name in lab.hint.value and preset.hint.split()[-1] in html.unescape(lab.hint.value)
+        assert_in_step(lab)
+
+
+def test_the_same_preset_again(lab):
+    name = "Half a projection"
+    lab.preset.value = name
+    lab.controls["strength"].value = 0.1
+    lab.view.value = "pca"
+    lab.preset.value = name
+    assert lab.state == lab.bench.presets[name].state and lab.visible == ["numbers", "curve"]
+    assert_in_step(lab)
+
+
+def test_the_same_category_again(lab):
+    lab.category.value = "food-drink"
+    chosen = lab.state["forget"]
+    lab.controls["forget"].value = (lab.bench.data.classes[0],)
+    lab.category.value = "food-drink"
+    assert lab.state["forget"] == chosen and len(chosen) > 5
+    assert_in_step(lab)
+
+
+def test_random_classes_follow_the_seed(lab):
+    lab.random_k.value = 4
+    drawn = []
+    for seed in (0, 5, 0):
+        lab.controls["seed"].value = seed
+        lab.draw_random.click()
+        drawn.append(lab.state["forget"])
+        assert drawn[-1] == lab.bench.check({"forget": 4, "seed": seed})["forget"]
+    assert drawn[0] == drawn[2] != drawn[1]
+
+
+def test_picture_of_a_class(lab):
+    lab.view.value = "single"
+    lab.picture_of.value = "lemon"
+    assert lab.result.single["true"] == "lemon"
+    assert lab.bench.data.classes[lab.bench.data.labels[lab.state["image"]]] == "lemon"
+    lab.controls["image"].value = 0
+    lab.picture_of.value = "lemon"
+    assert lab.result.single["true"] == "lemon"
+    assert_in_step(lab)
+
+
+def test_any_state_is_kept_as_it_is(lab):
+    """Dials stop at round numbers; a state may hold others."""
+    for state in (
+        {"lam": 7.0, "mu": 0.0}, {"lam": 0.0, "mu": 12345.0}, {"method": "coarse", "components": 77},
+        {"method": "random", "strength": 0.123, "seed": 99}, {"forget": lab.bench.data.classes[5:2:-1]},
+    ):  # fmt: skip
+        lab.state = state
+        assert lab.state == lab.bench.check(state) == lab.result.state
         assert_in_step(lab)
 
 
@@ -212,12 +369,29 @@ def test_a_fault_is_shown_and_raised(lab, monkeypatch):
     assert "out of order" in lab.message.value and isinstance(lab.error, RuntimeError)
 
 
+def test_a_state_that_cannot_be_is_refused_whole(lab):
+    state, result = lab.state, lab.result
+    with pytest.raises(ValueError, match="strength"):
+        lab.state = {"method": "ccup", "strength": 3.0}
+    assert lab.state == state and lab.result is result
+
+
+def test_python_and_saving_are_of_the_last_good_state(lab, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code = lab.python()
+    lab.controls["forget"].value = ()
+    assert lab.error is not None and lab.python() == code
+    lab.buttons["figure"].click()
+    assert (tmp_path / "clipnull-numbers.png").is_file()
+
+
 def upload(lab, content):
     """What the browser sends, in the shape of this ipywidgets."""
     if ipywidgets.__version__.startswith("7"):
-        lab._uploaded({"new": {"x.png": {"content": content}}})
+        lab.file.set_trait("value", {"x.png": {"metadata": {"name": "x.png"}, "content": content}})
     else:
-        lab._uploaded({"new": ({"name": "x.png", "content": memoryview(content)},)})
+        lab.file.value = ({"name": "x.png", "type": "", "size": len(content), "content": memoryview(content),
+                           "last_modified": datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)},)  # fmt: skip
 
 
 def png(picture):
@@ -231,12 +405,38 @@ def test_upload_of_a_picture(lab):
     picture = lab.bench.data.images[4]
     upload(lab, png(picture))
     assert lab.error is None
-    want = lab.bench.upload(picture.convert("RGB"), lab.result)
-    assert lab.result.single["after"] == want["after"]
-    assert "your picture" in lab._views["single"].heading.get_text()
-    assert len(want["after"]) == 5
+    want = lab.bench.top5(lab.bench.embed_picture(picture), lab.result)
+    assert lab.result.single["after"] == want["after"] and len(want["after"]) == 5
+    assert said(lab).startswith("Your picture")
+    assert lab._views["single", False].heading.get_text().startswith("Your picture")
+    lab.controls["method"].value = "ccup"  # the picture stays while the edit changes
+    assert lab.result.single["after"] == lab.bench.top5(lab.bench.embed_picture(picture), lab.result)["after"]
     lab.controls["image"].value = 2
-    assert lab._views["single"].heading.get_text().startswith("“")
+    assert said(lab).startswith("“")
+    assert_in_step(lab)
+
+
+def test_the_same_upload_again(lab):
+    lab.view.value = "single"
+    content = png(lab.bench.data.images[4])
+    for _ in range(2):
+        upload(lab, content)
+        assert said(lab).startswith("Your picture")
+        lab.controls["image"].value = lab.state["image"] + 1
+        assert said(lab).startswith("“")
+
+
+def test_transparent_upload_lies_on_white(lab):
+    lab.view.value = "single"
+    upload(lab, png(Image.new("RGBA", (90, 60), (0, 0, 0, 0))))
+    shown = np.asarray(lab.result.single["picture"])
+    assert shown.shape == (60, 90, 3) and shown.min() == 255
+
+
+def test_large_upload_is_kept_small(lab):
+    lab.view.value = "single"
+    upload(lab, png(Image.new("1", (3000, 1000))))
+    assert lab.error is None and max(lab.result.single["picture"].size) <= 320
 
 
 @pytest.mark.parametrize("kind", ["text", "cut short", "huge", "empty"])
@@ -252,6 +452,7 @@ def test_upload_that_cannot_be_read(lab, kind):
     result, drawn = lab.result, lab.images[0].value
     upload(lab, content)
     assert isinstance(lab.error, ValueError) and "cannot be read" in lab.message.value
+    assert "0x" not in lab.message.value and "BytesIO" not in lab.message.value
     assert lab.result is result and lab.images[0].value == drawn
     lab.controls["image"].value = 3
     assert lab.error is None and lab.message.value == ""
@@ -263,14 +464,39 @@ def test_upload_that_cannot_be_read(lab, kind):
 def test_python_button(lab):
     lab.buttons["code"].click()
     assert lab.code.value == lab.python() and lab.code.layout.display is None
+    lab.controls["method"].value = "ccup"
+    assert lab.code.value == lab.python() and "cn.consistent(T_f, T_r, lam=1000, mu=300)" in lab.code.value
+    assert "scenes=1" in lab.code.value  # the data that this lab was given
     compile(lab.code.value, "lab", "exec")
+    lab.buttons["code"].click()
+    assert lab.code.layout.display == "none"
 
 
 def test_save_figure(lab, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    lab.beside.value = "curve"
     lab.buttons["figure"].click()
-    assert Image.open(tmp_path / "clipnull-numbers.png").width > 500
-    assert "clipnull-numbers.png" in lab.message.value
+    for key in ("numbers", "curve"):
+        picture = Image.open(tmp_path / f"clipnull-{key}.png")
+        assert picture.width == round(WIDE / 96 * 150) and np.asarray(picture.convert("L")).std() > 5
+        assert f"clipnull-{key}.png" in lab.message.value
+
+
+def test_show_panel(lab, capsys, monkeypatch):
+    shown = []
+    monkeypatch.setattr("clipnull.plots.show_picture", lambda picture, alt: shown.append((picture, alt)))
+    for case, preset in lab.bench.presets.items():
+        lab_widget.show_panel(lab.bench, case)
+        printed, (picture, alt) = capsys.readouterr().out, shown[-1]
+        assert picture.size == (2 * HALF, HEIGHT)
+        for key in ("numbers", preset.view):
+            said = sentence(lab, key, preset.state)
+            assert said in printed and said in alt
+        assert preset.hint in printed and case in alt
+    lab_widget.show_panel(lab.bench, "The control", "pca")
+    assert sentence(lab, "pca", lab.bench.presets["The control"].state) in capsys.readouterr().out
+    with pytest.raises(ValueError, match="case"):
+        lab_widget.show_panel(lab.bench, "no such case")
 
 
 @pytest.mark.parametrize("side", SIDES)
@@ -306,17 +532,54 @@ def test_reset_and_state(lab):
 
 
 def test_subset(lab):
-    names = lab.subset.options
-    if len(names) < 2:
-        pytest.skip("no subsets")
-    bench = lab.bench
-    small = cn.datasets.load("twemoji", subset=names[-1], scenes=1, size=bench.clip.image_size)
-    lab._benches[names[-1]] = lab_widget.Bench(bench.clip, small)
-    try:
-        lab.subset.value = names[-1]
-        assert lab.bench.data is small and list(lab.controls["forget"].options) == list(small.classes)
-        assert_in_step(lab)
-    finally:
-        lab._benches["classroom"] = bench
-        lab.subset.value = "classroom"
+    lab.controls["forget"].value = ("lemon", "tiger")
+    lab.controls["image"].value = 5
+    before = lab.state
+    lab.controls["subset"].value = "food-drink"
+    data = lab.bench.at("food-drink").data
+    assert list(lab.controls["forget"].options) == list(data.classes) and "tiger" not in data.classes
+    assert lab.state["forget"] == ["lemon"] and lab.result.data is data
+    assert lab.controls["image"].max == len(data) - 1
     assert_in_step(lab)
+    lab.view.value = "images"
+    assert_in_step(lab)
+    lab.state = before  # back, by way of the state
+    assert lab.state == before and len(lab.controls["forget"].options) == 97
+    assert_in_step(lab)
+    lab.controls["subset"].value = "food-drink"
+    lab.preset.value = "The control"  # a case is of the whole data
+    assert lab.state["subset"] == ""
+    assert_in_step(lab)
+
+
+def test_subset_that_cannot_be_read(lab, monkeypatch):
+    def missing():
+        raise ValueError("subset: its pictures are not there")
+
+    monkeypatch.setitem(lab.bench.subsets, "objects", missing)
+    state, numbers = lab.state, lab.numbers.value
+    lab.controls["subset"].value = "objects"
+    assert "not there" in lab.message.value and isinstance(lab.error, ValueError)
+    assert lab.state == state and lab.numbers.value == numbers
+    lab.update()
+    assert lab.error is None
+
+
+def test_data_of_one_kind_have_no_subsets(pocket, data):
+    plain = dataclasses.replace(data.subset(range(5)), categories=[], subcategories=[], keywords=[], name="")
+    lab = cn.widgets.ForgetRetainLab(pocket, plain, {"method": "nullspace", "synonyms": True})
+    assert lab.controls["subset"].options == (("the data, 5 classes", ""),)
+    for view in VIEWS:
+        lab.view.value = view
+        assert_in_step(lab)
+
+
+def test_classes_without_pictures(pocket, data):
+    some = dataclasses.replace(
+        data.subset(range(6)), images=data.images[[1, 2]], labels=data.labels[[1, 2]], scene=[]
+    )
+    lab = cn.widgets.ForgetRetainLab(pocket, some, {"forget": [some.classes[0]]})
+    for view in VIEWS:
+        lab.view.value = view
+        assert_in_step(lab)
+    assert "nothing, for there are none" in lab.numbers.value and "–" in lab.numbers.value
