@@ -60,6 +60,7 @@ __all__ = [
     "check_rank",
     "check_read_direction",
     "check_recall_by_word",
+    "check_retain_change",
     "check_written_direction",
     "check_zero_limit",
     "check_zero_shot",
@@ -1350,3 +1351,56 @@ def check_fewest_pictures(function: Callable[..., Any]) -> Verdict:
             expect(f"fewest_pictures({percent})", got, want, mistakes)
 
     return run(function, body, "the fewest pictures that a figure can stand for.", _made_up())
+
+
+# --- notebook 05 -----------------------------------------------------------------------------
+
+
+class _Embedded:
+    """In place of a model for `clipnull.lab.Bench`: a case's rows, with noise so that some images are missed."""
+
+    loaded_with = None
+
+    def __init__(self, case: Case) -> None:
+        noise = torch.randn(case.Z.shape, generator=torch.Generator().manual_seed(0))
+        self.Z = F.normalize(case.Z + F.normalize(noise, dim=1), dim=1)
+        self.names = {f"class {i}": row for i, row in enumerate(case.T)}
+
+    def embed_text(self, names: Sequence[str], templates: Any = None) -> torch.Tensor:
+        return torch.stack([self.names[name] for name in names])
+
+    def embed_images(self, images: Any) -> torch.Tensor:
+        return self.Z
+
+
+def check_retain_change(function: Callable[..., Any]) -> Verdict:
+    """Check ``retain_change(bench, name, method)`` -> number, in points (notebook 05)."""
+    from clipnull.datasets import Images, LabelledImages
+    from clipnull.lab import Bench
+
+    def body(case: Case, call: Callable[..., torch.Tensor]) -> None:
+        clip: Any = _Embedded(case)
+        nothing: Any = Images(lambda _: None, range(len(case.Z)))  # type: ignore[arg-type, return-value]
+        bench = Bench(clip, LabelledImages(nothing, case.labels, list(clip.names), ["{}"]))
+
+        def change(name: str, method: str) -> float:
+            r = bench.compute({"forget": [name], "method": method}, ["numbers"]).report
+            return 100 * (r.retain_after - r.retain_before)
+
+        for method in ("nullspace", "mean"):
+            name = max(clip.names, key=lambda name: abs(change(name, method)))  # noqa: B023, called here
+            r = bench.compute({"forget": [name], "method": method}, ["numbers"]).report
+            want = change(name, method)
+            mistakes = {
+                "that is a fraction; a point is a hundredth.": want / 100,
+                "the sign: after less before.": -want,
+                "the sign, and points are hundredths.": -want / 100,
+                "that is the accuracy after; take the one before away.": 100 * r.retain_after,
+                "that is the forget accuracy's change.": 100 * (r.forget_after - r.forget_before),
+                "that is relative to the accuracy before; points are a difference.": 100 * (r.retained - 1),
+                "the method is not passed on: that is the change with the default one.": change(name, "mean"),
+            }
+            said = f'retain_change(bench, "{name}", "{method}")'
+            expect(said, call(bench, name, method).double(), want, mistakes, tolerance=1e-6)
+
+    return run(function, body, "the retain accuracy after less before, in points, for several classes.")

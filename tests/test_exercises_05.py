@@ -1,0 +1,55 @@
+"""The check of lesson 05: the right answer passes, each usual wrong one gets its own message."""
+
+import pytest
+
+from clipnull import exercises as ex
+
+
+@pytest.fixture(autouse=True)
+def synthetic_inputs(monkeypatch):
+    """No model is needed to test the messages: leave the real embeddings out."""
+    synthetic = [ex._synthetic("random", 0.0, 12, 32, 0), ex._synthetic("CLIP-shaped", 1.25, 20, 48, 1)]
+    monkeypatch.setattr(ex, "cases", lambda: synthetic)
+
+
+def report(bench, name, method="mean"):
+    return bench.compute({"forget": [name], "method": method}, ["numbers"]).report
+
+
+def retain_change(bench, name, method):
+    r = report(bench, name, method)
+    return 100 * (r.retain_after - r.retain_before)
+
+
+WRONG = {
+    "fraction": lambda b, n, m: retain_change(b, n, m) / 100,
+    "sign: after": lambda b, n, m: -retain_change(b, n, m),
+    "hundredths": lambda b, n, m: -retain_change(b, n, m) / 100,
+    "take the one before away": lambda b, n, m: 100 * report(b, n, m).retain_after,
+    "forget accuracy's change": lambda b, n, m: (
+        100 * (report(b, n, m).forget_after - report(b, n, m).forget_before)
+    ),
+    "relative": lambda b, n, m: 100 * (report(b, n, m).retained - 1),
+    "method is not passed": lambda b, n, m: retain_change(b, n, "mean"),
+    "is 17, want": lambda b, n, m: 17.0 + len(m) * 0,
+    "return statement": lambda b, n, m: print(end=""),
+    "unknown class": lambda b, n, m: retain_change(b, "tiger", m),
+}
+
+
+def test_right_answer_passes():
+    assert ex.check_retain_change(retain_change).passed
+
+
+def test_stub_is_not_attempted():
+    def stub(bench, name, method):
+        """Write me."""
+        ...
+
+    assert ex.check_retain_change(stub).passed is None
+
+
+@pytest.mark.parametrize("words", WRONG)
+def test_wrong_answer_is_recognised(words):
+    verdict = ex.check_retain_change(WRONG[words])
+    assert verdict.passed is False and words in verdict.message, verdict.message
