@@ -1357,7 +1357,7 @@ def check_fewest_pictures(function: Callable[..., Any]) -> Verdict:
 
 
 class _Embedded:
-    """In place of a model for `clipnull.lab.Bench`: a case's rows, with noise so that some images are missed."""
+    """In place of a model for `clipnull.lab.Bench`: a case's rows, noisy so that some images are missed."""
 
     loaded_with = None
 
@@ -1388,7 +1388,7 @@ def check_retain_change(function: Callable[..., Any]) -> Verdict:
             return 100 * (r.retain_after - r.retain_before)
 
         for method in ("nullspace", "mean"):
-            name = max(clip.names, key=lambda name: abs(change(name, method)))  # noqa: B023, called here
+            name = max(clip.names, key=lambda name: abs(change(name, method)))
             r = bench.compute({"forget": [name], "method": method}, ["numbers"]).report
             want = change(name, method)
             mistakes = {
