@@ -99,7 +99,7 @@ class View:
         self.half, self.width = half, HALF if half else WIDE
         self.fig = Figure(figsize=(self.width / DPI, HEIGHT / DPI), dpi=DPI)
         self.canvas = FigureCanvasAgg(self.fig)
-        self.heading = self.fig.text(0.015, 0.98, "", ha="left", va="top", fontsize=10)
+        self.heading = self.fig.text(0.015, 0.98, "", ha="left", va="top", fontsize=9.5 if half else 10)
         self.moving: list[Artist] = [self.heading]
         self._still: tuple[Any, Any] = (None, None)
         self._seen: tuple[Any, dict[tuple[int, int], np.ndarray]] = (None, {})
@@ -124,7 +124,7 @@ class View:
 
     def say(self, text: str) -> None:
         """Set the heading, broken to the width of the figure."""
-        self.heading.set_text("\n".join(textwrap.wrap(text, 54 if self.half else 84)[:2]))
+        self.heading.set_text("\n".join(textwrap.wrap(text, 57 if self.half else 84)[:2]))
 
     def picture(self, result: LabResult) -> Image.Image:
         """The figure for ``result``, RGB."""
@@ -494,7 +494,7 @@ class Pictures(View):
         total = int(result.report.is_forget.sum())
         names, room = len(result.images["destinations"]), self.rows * self.columns
         often = "most often " if names > room else ""
-        self.say(f"What the {total} forgotten pictures are {often}called now")
+        self.say(f"The {total} forgotten pictures are now {often}called")
         many = f" ({room} shown)" if len(lost) > room else ""
         self.below.set_text(f"Retained pictures lost: {len(lost)}{many}")
 
@@ -528,7 +528,8 @@ class Neighbours(View):
         rows = result.neighbours
         x, y = np.array([r["cosine"] for r in rows]), 100 * np.array([r["change"] for r in rows])
         self.dots.set_offsets(np.stack([x, y], 1))
-        self.ax.set_xlim(*_outward(min(float(x.min()), float(x.max()) - 0.1), float(x.max())))
+        low, high = _outward(min(float(x.min()), float(x.max()) - 0.1), float(x.max()))
+        self.ax.set_xlim(low, min(high, 1.01))
         # by steps of a quarter, so that the axes stand still while a slider moves
         bottom, top = (25 * np.floor(min(y.min(), -20) / 25) - 8, 25 * np.ceil(max(y.max(), 20) / 25) + 8)
         self.ax.set_ylim(float(bottom), float(top))

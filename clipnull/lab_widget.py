@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import io
+import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -547,5 +548,5 @@ def show_panel(bench: Bench, case: str, view: str | None = None) -> None:
     for k, key in enumerate(keys):
         picture.paste(VIEW_CLASSES[key](half=True).picture(result), (k * HALF, 0))
     said = [VIEW_CLASSES[key].sentence(result) for key in keys]
-    print("\n".join([f"{case}. {preset.hint}", *said]))
+    print("\n".join(textwrap.fill(line, 100) for line in [f"{case}. {preset.hint}", *said]))
     plots.show_picture(picture, alt=f"{case}. {' '.join(said)}")
