@@ -89,7 +89,9 @@ def test_a_folder_data_set_its_paths_and_another_batch_size_share_an_entry(clip,
     assert forwards == [6] and len(cn.cache.entries()) == 1
 
 
-@pytest.mark.parametrize("kind", ["pictures", "arrays", "tensors", "one tensor", "drawn", "dataset"])
+@pytest.mark.parametrize(
+    "kind", ["pictures", "arrays", "tensors", "one tensor", "array set", "drawn", "dataset"]
+)
 def test_pictures_in_memory_are_found_by_their_pixels(kind, clip, forwards):
     def images():
         pictures = [noise(i) for i in range(3)]
@@ -100,6 +102,7 @@ def test_pictures_in_memory_are_found_by_their_pixels(kind, clip, forwards):
             "arrays": arrays,
             "tensors": tensors,
             "one tensor": torch.stack(tensors),
+            "array set": cn.datasets.Images(Image.fromarray, arrays),  # as CIFAR is kept
             "drawn": cn.datasets.Images(noise, range(3)),
             "dataset": cn.datasets.load("twemoji", subset=["tiger", "lion", "pig"], scenes=1),
         }[kind]

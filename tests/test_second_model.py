@@ -40,7 +40,7 @@ def second_model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lesson", ["01_embedding_space", "03_nullspace_forgetting"])
+@pytest.mark.parametrize("lesson", ["01_embedding_space", "03_nullspace_forgetting", "08_your_own_model"])
 def test_lesson_runs_on_a_second_model(lesson, second_model, monkeypatch):
     monkeypatch.setenv("CLIPNULL_MODEL", second_model)
     path = ROOT / "notebooks" / f"{lesson}.ipynb"
