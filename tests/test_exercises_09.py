@@ -1,0 +1,112 @@
+"""The checks of lesson 09: right answers pass, each usual wrong one gets its own message."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from clipnull import exercises as ex
+from clipnull import prototypes as pr
+
+
+@pytest.fixture(autouse=True)
+def synthetic_inputs(monkeypatch):
+    """No model is needed to test the messages: leave the real embeddings out."""
+    synthetic = [ex._synthetic("random", 0.0, 12, 32, 0), ex._synthetic("CLIP-shaped", 1.25, 20, 48, 1)]
+    monkeypatch.setattr(ex, "cases", lambda: synthetic)
+
+
+def interaction(M):
+    return M - M.mean(0, keepdim=True) - M.mean(1, keepdim=True) + M.mean((0, 1), keepdim=True)
+
+
+def matrix(p, P_r, mu):
+    return torch.eye(len(p), dtype=p.dtype) + mu * P_r.T @ P_r
+
+
+def reader(p, P_r, mu):
+    x = torch.linalg.solve(matrix(p, P_r, mu), p)
+    return x / (p @ x)
+
+
+def muted_scores(S, Z, T, l, r, strength):
+    return S - strength * torch.outer(Z @ l, T @ r)
+
+
+RIGHT = {
+    ex.check_interaction: interaction,
+    ex.check_reader: reader,
+    ex.check_muted_scores: muted_scores,
+}
+
+
+@pytest.mark.parametrize("check", RIGHT, ids=lambda c: c.__name__)
+def test_right_answer_passes(check):
+    verdict = check(RIGHT[check])
+    assert verdict.passed and "Solved" in verdict.message, verdict.message
+
+
+@pytest.mark.parametrize("check", RIGHT, ids=lambda c: c.__name__)
+def test_stub_is_not_attempted(check):
+    def stub(*args):
+        """Write me."""
+        ...
+
+    assert check(stub).passed is None
+
+
+def test_package_passes_its_own_checks():
+    assert ex.check_interaction(lambda M: pr.two_way(M)["interaction"])
+    assert ex.check_reader(
+        lambda p, P_r, mu: pr.gated(p, P_r, p, P_r, strength=1.0, mu=mu, dtype=torch.float64).left[:, 0]
+    )
+
+
+def mean(M, *over):
+    return M.mean(over, keepdim=True)
+
+
+def pinv_reader(p, P_r, mu):
+    if mu == 0:
+        return p / (p @ p)
+    y = torch.linalg.pinv(mu * P_r.T @ P_r, rtol=1e-9) @ p
+    return y / (p @ y)
+
+
+MISTAKES = {
+    ex.check_interaction: [
+        (lambda M: M - mean(M, 0) - mean(M, 1), "taken away twice"),
+        (lambda M: M - mean(M, 1), "the class is still in it"),
+        (lambda M: M - mean(M, 0), "the style is still in it"),
+        (lambda M: M - interaction(M), "the additive part"),
+        (lambda M: M - mean(M, 0, 1), "only the mean over everything is gone"),
+        (lambda M: M - mean(M, 0) - mean(M, 1) - mean(M, 0, 1), "do not take it away again"),
+        (lambda M: interaction(M).sum(0), "has shape"),
+    ],
+    ex.check_reader: [
+        (lambda p, P, mu: torch.linalg.solve(matrix(p, P, mu), p), "divide by p · l"),
+        (lambda p, P, mu: reader(p, P, mu) / reader(p, P, mu).norm(), "l has length 1"),
+        (lambda p, P, mu: p / (p @ p), "μ has no effect"),
+        (pinv_reader, "the I of M"),
+        (lambda p, P, mu: matrix(p, P, mu) @ p / (p @ matrix(p, P, mu) @ p), "that is M p; want M⁻¹ p"),
+        (lambda p, P, mu: -reader(p, P, mu), "a sign is wrong"),
+        (lambda p, P, mu: reader(p, P, mu)[None], "has shape"),
+    ],
+    ex.check_muted_scores: [
+        (lambda S, Z, T, l, r, a: muted_scores(S, Z, T, l, r, 1), "the strength is missing"),
+        (lambda S, Z, T, l, r, a: muted_scores(S, Z, T, l, r, -a), "the scores grow"),
+        (lambda S, Z, T, l, r, a: S - muted_scores(S, Z, T, l, r, a), "take it away from S"),
+        (lambda S, Z, T, l, r, a: muted_scores(S, Z, T, r, l, a), "reader and writer are swapped"),
+        (lambda S, Z, T, l, r, a: S - a * (Z @ l)[:, None], "every name loses the same"),
+        (lambda S, Z, T, l, r, a: S - a * (T @ r)[None], "every picture loses the same"),
+        (lambda S, Z, T, l, r, a: muted_scores(S, Z, T, l, r, a).T, "transposed"),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("check", "wrong", "hint"), [(check, *case) for check, some in MISTAKES.items() for case in some]
+)
+def test_each_mistake_has_its_message(check, wrong, hint):
+    verdict = check(wrong)
+    assert verdict.passed is False and hint in verdict.message, verdict.message
