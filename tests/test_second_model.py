@@ -23,6 +23,7 @@ CONFIG = {
     "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "head_width": 32, "patch_size": 8},
     "text_cfg": {"context_length": 32, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 1},
 }
+LESSONS = ["01_embedding_space", "03_nullspace_forgetting", "05_forget_retain_lab", "08_your_own_model"]
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def second_model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lesson", ["01_embedding_space", "03_nullspace_forgetting", "08_your_own_model"])
+@pytest.mark.parametrize("lesson", LESSONS)
 def test_lesson_runs_on_a_second_model(lesson, second_model, monkeypatch):
     monkeypatch.setenv("CLIPNULL_MODEL", second_model)
     path = ROOT / "notebooks" / f"{lesson}.ipynb"
