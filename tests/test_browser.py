@@ -1,12 +1,24 @@
-"""Each lesson's widget in a real JupyterLab: move a control, and readout and picture follow."""
+"""Lessons' widgets in a real JupyterLab: move a control, and readout and picture follow.
+
+The forget/retain lab (lesson 05) is compared with `Bench.compute` in this process, number by number.
+"""
 
 from __future__ import annotations
 
+import html
+import io
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
+
+import clipnull as cn
+from clipnull.lab import VIEWS, Bench
+from clipnull.lab_views import HALF, HEIGHT, VIEW_CLASSES, WIDE
+from clipnull.lab_widget import _numbers
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -17,7 +29,8 @@ def has_widget(path: Path) -> bool:
     )
 
 
-LESSONS = [path for path in sorted((ROOT / "notebooks").glob("*.ipynb")) if has_widget(path)]
+LAB = ROOT / "notebooks" / "05_forget_retain_lab.ipynb"
+LESSONS = [path for path in sorted((ROOT / "notebooks").glob("*.ipynb")) if has_widget(path) and path != LAB]
 #: how long a lesson may take to run; a minute is the aim, a busy machine needs more
 RUN_MS = 300_000
 
@@ -67,8 +80,7 @@ def test_widget_follows_its_controls(lesson: Path, jupyterlab: str, page: Any) -
     assert failed(page) == []
     # one output holds one lab; its readout is the last text of it
     lab = page.locator(".jp-OutputArea-output", has=page.locator(".widget-html-content")).first
-    numbers = lab.locator(".clipnull-numbers .widget-html-content")  # the forget/retain lab's
-    readout = numbers if numbers.count() else lab.locator(".widget-html-content").last
+    readout = lab.locator(".widget-html-content").last
     picture = lab.locator("img.widget-image").first
     lab.scroll_into_view_if_needed()
     before, drawn = readout.inner_text(), picture.get_attribute("src")
@@ -77,7 +89,7 @@ def test_widget_follows_its_controls(lesson: Path, jupyterlab: str, page: Any) -
     slider, dropdown = lab.locator(".noUi-handle:visible"), lab.locator("select:visible")
     if slider.count():
         slider.first.focus()
-        page.keyboard.press("End" if numbers.count() else "ArrowRight")  # α to 1, or one step on
+        page.keyboard.press("ArrowRight")
     else:
         # not with the arrows: on a dropdown JupyterLab takes them for its own, to move between cells
         chosen = dropdown.first.evaluate("select => select.selectedIndex")
@@ -89,3 +101,228 @@ def test_widget_follows_its_controls(lesson: Path, jupyterlab: str, page: Any) -
     )
     assert "Error" not in readout.inner_text()
     assert page.page_errors == []
+
+
+# --- the forget/retain lab -------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def bench(pocket: Any) -> Bench:
+    """What the notebook's kernel has, in this process."""
+    return Bench(pocket, cn.datasets.load("twemoji", size=pocket.image_size))
+
+
+class Shown:
+    """The lab as a reader meets it: what is on the page, and controls that are used through it."""
+
+    def __init__(self, page: Any, bench: Bench) -> None:
+        self.page, self.bench = page, bench
+        self.lab = page.locator(".jp-OutputArea-output", has=page.locator(".clipnull-numbers")).first
+        self.lab.scroll_into_view_if_needed()
+
+    def text(self, name: str, k: int = 0) -> str:
+        """What a text of the lab says, spaces made equal."""
+        shown = self.lab.locator(f".clipnull-{name} .widget-html-content").nth(k)
+        return " ".join(shown.inner_text().split())
+
+    def wait(self, name: str, want: str, k: int = 0) -> None:
+        """Until a text of the lab says what is wanted; what it says instead is in the failure."""
+        for _ in range(200):
+            if self.text(name, k) == want:
+                return
+            self.page.wait_for_timeout(100)
+        assert self.text(name, k) == want
+
+    def numbers(self, state: dict[str, Any]) -> str:
+        """The line of numbers of a state, computed here."""
+        text = re.sub(r"<[^>]*>", " ", _numbers(self.bench.compute(state, ["numbers"])))
+        return " ".join(html.unescape(text).split())
+
+    def assert_numbers(self, state: dict[str, Any]) -> None:
+        self.wait("numbers", self.numbers(state))
+
+    def sentence(self, key: str, state: dict[str, Any]) -> str:
+        """What a view says of a state, computed here."""
+        return " ".join(VIEW_CLASSES[key].sentence(self.bench.compute(state, [key])).split())
+
+    def choose(self, label: str, option: str) -> None:
+        """An option of the dropdown that has it; ``label`` is its first option or its description."""
+        menus = self.lab.locator("select:not([multiple])")
+        for k in range(menus.count()):
+            texts = [t.replace("\xa0", " ") for t in menus.nth(k).locator("option").all_inner_texts()]
+            beside = menus.nth(k).locator("xpath=..").inner_text()
+            if label == texts[0] or beside.startswith(label):
+                menus.nth(k).select_option(index=texts.index(option))
+                return
+        raise AssertionError(f"no dropdown {label}")
+
+    def forget(self, *names: str) -> None:
+        self.lab.locator("select[multiple]").select_option(list(names))
+
+    def slide(self, label: str, key: str) -> None:
+        """Press a key on a slider's handle."""
+        row = self.lab.locator(".widget-slider", has=self.page.locator(".widget-label", has_text=label))
+        handle = row.locator(".noUi-handle")
+        handle.focus()
+        self.page.keyboard.press(key)
+
+    def click(self, text: str) -> None:
+        self.lab.get_by_role("button", name=text, exact=True).click()
+
+    def pictures(self) -> Any:
+        return self.lab.locator("img.widget-image:visible")
+
+
+@pytest.fixture(scope="module")
+def opened(chromium: Any, jupyterlab: str) -> Iterator[Any]:
+    """Lesson 05, run, on a screen of 1280 x 800."""
+    page = chromium.new_page(viewport={"width": 1280, "height": 800})
+    page.page_errors = []
+    page.on("pageerror", lambda error: page.page_errors.append(str(error)))
+    run_all(page, jupyterlab, LAB)
+    assert failed(page) == []
+    yield page
+    page.close()
+
+
+@pytest.fixture
+def shown(opened: Any, bench: Bench) -> Iterator[Shown]:
+    """The lab, put back to its first state."""
+    shown = Shown(opened, bench)
+    shown.click("reset")
+    shown.assert_numbers({})
+    yield shown
+    assert opened.page_errors == []
+
+
+def test_alpha_from_0_to_1_and_another_class(shown: Shown) -> None:
+    shown.choose("method", "partial projection")
+    shown.assert_numbers({"method": "partial"})
+    shown.slide("α", "Home")
+    shown.assert_numbers({"method": "partial", "strength": 0.0})
+    at_zero = shown.text("numbers")
+    shown.slide("α", "End")
+    shown.assert_numbers({"method": "partial", "strength": 1.0})
+    assert shown.text("numbers") != at_zero
+    shown.forget("lemon")
+    shown.assert_numbers({"method": "partial", "forget": ["lemon"]})
+    shown.forget("lemon", "pig")
+    shown.assert_numbers({"method": "partial", "forget": ["pig", "lemon"]})
+
+
+def test_dials_of_the_consistent_projection(shown: Shown) -> None:
+    shown.choose("method", "CCUP")
+    shown.slide("λ", "Home")
+    shown.assert_numbers({"method": "ccup", "lam": 0.01})
+    shown.slide("λ", "End")
+    shown.slide("μ", "Home")
+    shown.assert_numbers({"method": "ccup", "lam": 1e4, "mu": 0.0})
+    shown.choose("edit", "both")
+    shown.assert_numbers({"method": "ccup", "lam": 1e4, "mu": 0.0, "side": "both"})
+
+
+def test_every_view_says_what_compute_gives(shown: Shown) -> None:
+    state = {"method": "nullspace"}
+    shown.choose("method", "nullspace projection")
+    shown.assert_numbers(state)
+    seen = set()
+    for key in VIEWS:
+        shown.click(VIEW_CLASSES[key].title)
+        shown.wait("caption", shown.sentence(key, state))
+        picture = shown.pictures().first
+        assert picture.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [WIDE, HEIGHT]
+        seen.add(picture.get_attribute("src"))
+    assert len(seen) == len(VIEWS)
+    shown.forget("house")  # the view on screen follows
+    shown.wait("caption", shown.sentence("single", {**state, "forget": ["house"]}))
+
+
+@pytest.mark.parametrize("key", VIEWS)
+def test_two_views_side_by_side_are_whole(shown: Shown, key: str) -> None:
+    other = VIEWS[(VIEWS.index(key) + 3) % len(VIEWS)]
+    shown.click(VIEW_CLASSES[key].title)
+    shown.choose("beside it", VIEW_CLASSES[other].title)
+    shown.wait("caption", shown.sentence(key, {}))
+    shown.wait("caption", shown.sentence(other, {}), 1)
+    boxes = [shown.pictures().nth(k).bounding_box() for k in range(2)]
+    assert [(b["width"], b["height"]) for b in boxes] == [(HALF, HEIGHT)] * 2  # not squeezed
+    assert boxes[0]["y"] == boxes[1]["y"] and boxes[0]["x"] + HALF <= boxes[1]["x"]
+    assert boxes[1]["x"] + HALF <= shown.lab.bounding_box()["x"] + shown.lab.bounding_box()["width"]
+    for button in shown.lab.locator("button:visible").all():
+        assert button.evaluate("b => b.scrollWidth <= b.clientWidth"), button.inner_text()
+    assert shown.lab.bounding_box()["height"] < 800 - 90  # below JupyterLab's menu and toolbar
+
+
+def test_the_same_case_twice(shown: Shown) -> None:
+    case = "Half a projection"
+    preset = shown.bench.presets[case]
+    for _ in range(2):
+        shown.choose("a case to look at …", case)
+        shown.assert_numbers(preset.state)
+        shown.wait("caption", shown.sentence(preset.view, preset.state), 1)
+        shown.slide("α", "End")
+        shown.assert_numbers({**preset.state, "strength": 1.0})
+    assert case in shown.text("hint")
+
+
+def test_search_and_a_category(shown: Shown) -> None:
+    options = shown.lab.locator("select[multiple] option")
+    whole = options.count()
+    shown.lab.get_by_placeholder("search a class").fill("monk")
+    shown.page.wait_for_function(
+        "([e, n]) => e.options.length < n",
+        arg=[shown.lab.locator("select[multiple]").element_handle(), whole],
+    )
+    assert set(options.all_inner_texts()) == {"monkey", "tiger"}  # what is chosen stays in sight
+    shown.choose("whole category …", "food-drink")
+    shown.assert_numbers({"forget": "food-drink"})
+    assert options.count() == whole
+
+
+def test_impossible_choice_is_a_sentence_and_the_last_result_stays(shown: Shown) -> None:
+    before, picture = shown.text("numbers"), shown.pictures().first.get_attribute("src")
+    shown.forget()
+    shown.wait("message", "forget: got no class, want at least one. The last result stays.")
+    shown.forget(*shown.bench.data.classes)
+    C = len(shown.bench.data.classes)
+    sentence = f"forget: got all {C} classes, want at least one class left to retain. The last result stays."
+    shown.wait("message", sentence)
+    assert shown.text("numbers") == before
+    assert shown.pictures().first.get_attribute("src") == picture
+    shown.forget("lemon")
+    shown.assert_numbers({"forget": ["lemon"]})
+    assert shown.text("message") == ""
+
+
+def test_a_picture_of_a_class_and_an_upload(shown: Shown) -> None:
+    shown.click("One picture")
+    shown.choose("picture of …", "lemon")
+    row = int(shown.bench.data.where("lemon")[0])
+    shown.wait("caption", shown.sentence("single", {"image": row}))
+    content = io.BytesIO()
+    picture = shown.bench.data.images[row + 1]
+    picture.save(content, "png")
+    result = shown.bench.compute({}, ["numbers"])
+    five = shown.bench.top5(shown.bench.embed_picture(picture), result)
+    result.single = {"row": None, "true": "", "picture": picture, **five}
+    for _ in range(2):  # the same file, twice
+        with shown.page.expect_file_chooser() as chooser:
+            shown.lab.locator("button", has_text="your picture").click()
+        chooser.value.set_files({"name": "x.png", "mimeType": "image/png", "buffer": content.getvalue()})
+        shown.wait("caption", " ".join(VIEW_CLASSES["single"].sentence(result).split()))
+        shown.choose("picture of …", "lemon")
+        shown.wait("caption", shown.sentence("single", {"image": row}))
+    with shown.page.expect_file_chooser() as chooser:
+        shown.lab.locator("button", has_text="your picture").click()
+    chooser.value.set_files({"name": "x.png", "mimeType": "image/png", "buffer": b"no picture"})
+    sentence = "picture: cannot be read (it is no picture), want a PNG or JPEG. The last result stays."
+    shown.wait("message", sentence)
+
+
+def test_the_equivalent_python(shown: Shown) -> None:
+    shown.choose("method", "anchored at the coarse self")
+    shown.assert_numbers({"method": "coarse"})
+    shown.click("Python")
+    code = shown.lab.locator(".clipnull-code textarea")
+    code.wait_for()
+    assert code.input_value() == shown.bench.python({"method": "coarse"})
