@@ -31,7 +31,7 @@ BASELINES: dict[str, str] = {
 #: The settings that the protocol tries. They are what a wider search on the miniature's food and
 #: travel pictures left over: learning rates 3e-4 to 3e-2, weights 1 to 100, ranks 2 to 32, up to 200 steps.
 GRIDS: dict[str, dict[str, Sequence[Any]]] = {
-    "gradient": {"weight": (10.0, 30.0, 100.0)},
+    "gradient": {"weight": (30.0, 100.0)},
     "lora": {"rank": (4, 8)},
 }
 

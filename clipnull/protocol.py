@@ -244,7 +244,7 @@ def chosen() -> tuple[Protocol, str]:
         for model in protocol.models:
             models.load(model.name, model.pretrained, device="cpu")
     except ValueError as problem:
-        return POCKET, f"This is the miniature, because something is missing: {problem}."
+        return POCKET, f"This is the miniature, because not all is there. {problem}."
     return protocol, "This is the published protocol: data sets and weights are all here."
 
 
@@ -439,7 +439,7 @@ def _find(protocol: Protocol, required: bool = False) -> tuple[list[_Found], lis
         else:
             missing.append(what)
     if missing:
-        raise ValueError(f"data: missing are {'; '.join(missing)}; root= names another folder")
+        raise ValueError(f"data: not found are {'; '.join(missing)}; root= names another folder")
     return found, notes
 
 
@@ -469,6 +469,8 @@ def _run_model(
     progress: bool | None,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     clip = models.load(model.name, model.pretrained, device=device)
+    if model.name is None and clip.name != "pocket":  # CLIPNULL_MODEL
+        model = replace(model, label=clip.name)
     ready = [_embed(clip, one, progress) for one in found]
     before = [row for one in ready for row in _before(protocol, model, one)]
     train = _Trainer(clip, seed, progress)

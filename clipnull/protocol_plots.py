@@ -38,8 +38,8 @@ def _title(fig: Figure, title: str) -> None:
     fig.suptitle(_wrap(title, fig.get_size_inches()[0]), x=0.01, ha="left", fontsize=11)
 
 
-def _percent(fraction: float) -> str:
-    return "–" if math.isnan(fraction) else f"{100 * fraction:.0f}"
+def _percent(fraction: float, decimals: int = 0) -> str:
+    return "–" if math.isnan(fraction) else f"{100 * fraction:.{decimals}f}"
 
 
 def published_recall(protocol: Any, *, title: str | None = None) -> matplotlib.figure.Figure:
@@ -167,7 +167,7 @@ def kept_elsewhere(
         ax.spines[:].set_visible(False)
         ax.set_title(method, loc="left", fontsize=10)
         said.append(f"{method}: " + "; ".join(
-            f"{a}: " + ", ".join(f"{b} {_percent(float(cells[i, j]))}" for j, b in enumerate(names))
+            f"{a}: " + ", ".join(f"{b} {_percent(float(cells[i, j]), 1)}" for j, b in enumerate(names))
             for i, a in enumerate(names)))  # fmt: skip
     axes[0].set_ylabel("forgotten in", fontsize=9)
     fig.supxlabel("measured on; the diagonal: its other classes", fontsize=9)

@@ -458,6 +458,12 @@ def test_the_miniature_is_chosen_unless_all_is_there(root, tiny_model, monkeypat
     assert given.root == str(root) and given.models[0].name == tiny_model
 
 
+def test_another_model_is_called_by_its_name(tiny_model, monkeypatch):
+    monkeypatch.setenv("CLIPNULL_MODEL", tiny_model)
+    run = run_protocol(small(joint=False), data=["activities"], methods=["random"])
+    assert {r["model"] for r in run.rows + run.before} == {tiny_model}
+
+
 def test_command_runs_the_miniature_and_saves(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(protocol, "POCKET", small(joint=False))
     out = tmp_path / "results.json"
@@ -497,7 +503,7 @@ def test_figures_say_what_they_show(result):
     assert f"ccup jointly {row['score']:.3f} = {row['parts'][0]:.3f}" in said[1]
     mine = result.where(method="anchored", data="activities")
     kept = sum(r["others"]["food-drink"][1] / r["others"]["food-drink"][0] for r in mine) / len(mine)
-    assert f"food-drink {100 * kept:.0f}" in said[2].partition("activities: ")[2]
+    assert f"food-drink {100 * kept:.1f}" in said[2].partition("activities: ")[2]
     assert "drop the label" not in said[3] and "lora: " in said[3] and " ms" in said[3]
 
 
