@@ -408,7 +408,7 @@ class EraserDials(FigureWidget):
         )
         self.alpha = widgets.FloatSlider(0.5, min=0, max=1, step=0.05, description="α")
         self.lam, self.mu = (
-            widgets.FloatLogSlider(10, base=10, min=-2, max=5, step=0.25, description=x, readout_format=".3g")
+            widgets.FloatLogSlider(10, base=10, min=-2, max=5, step=0.25, description=x, readout_format=".3r")
             for x in ("λ", "μ")
         )
         last = self.solver.retain_components.shape[1]
