@@ -64,10 +64,14 @@ def _memory() -> str:
 
 
 def milliseconds(*calls: Callable[[], Any], repeats: int) -> list[list[float]]:
-    """Times of each call, the calls taking turns, after one unmeasured turn."""
+    """Times of each call, the calls taking turns, after one unmeasured turn.
+
+    Every other turn runs backwards: what one call leaves in caches and heap is not always for the same.
+    """
     times: list[list[float]] = [[] for _ in calls]
+    pairs = list(zip(calls, times, strict=True))
     for turn in range(repeats + 1):
-        for call, record in zip(calls, times, strict=True):
+        for call, record in pairs[:: -1 if turn % 2 else 1]:
             began = time.perf_counter()
             call()
             if turn:

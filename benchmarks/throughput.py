@@ -42,8 +42,9 @@ def embedding(model: str, n: int, batch: int, repeats: int) -> tuple[Any, ...]:
     torch.testing.assert_close(ours(), bare(), rtol=1e-4, atol=1e-5)
     times = milliseconds(ours, bare, repeats=repeats)
     speeds = [[1000 * n / t for t in side] for side in times]
-    share = statistics.median(speeds[0]) / statistics.median(speeds[1])
-    return f"{model}, {size} px", f"{n:,}", *map(spread, speeds), f"{share:.2f}"
+    shares = [mine / other for mine, other in zip(*speeds, strict=True)]  # turn by turn
+    share = f"{statistics.median(shares):.2f} ({min(shares):.2f}–{max(shares):.2f})"
+    return f"{model}, {size} px", f"{n:,}", *map(spread, speeds), share
 
 
 def evaluation(subset: Any, scenes: int, batch: int, repeats: int) -> None:

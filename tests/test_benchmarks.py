@@ -130,7 +130,7 @@ def test_numbers_keep_two_digits(script):
 def test_sides_take_turns_and_the_first_is_not_counted(script):
     order = []
     times = script("_timing").milliseconds(lambda: order.append("a"), lambda: order.append("b"), repeats=2)
-    assert order == ["a", "b"] * 3 and [len(side) for side in times] == [2, 2]
+    assert order == ["a", "b", "b", "a", "a", "b"] and [len(side) for side in times] == [2, 2]
 
 
 def test_output_goes_between_the_markers_and_nothing_else_moves(script):
