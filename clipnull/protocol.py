@@ -439,7 +439,7 @@ def _find(protocol: Protocol, required: bool = False) -> tuple[list[_Found], lis
         else:
             missing.append(what)
     if missing:
-        raise ValueError(f"data: not found are {'; '.join(missing)}; root= names another folder")
+        raise ValueError(f"data: not found are {'; '.join(missing)}; root= (--root) names another folder")
     return found, notes
 
 
