@@ -823,6 +823,7 @@ def linear_probe(
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from threadpoolctl import threadpool_limits  # scikit-learn brings it
 
     X, y = _readable(X, labels)
     counts = torch.bincount(y)
@@ -830,7 +831,8 @@ def linear_probe(
         raise ValueError(f"labels: want two classes or more, with {folds} images, one a fold")
     probe = LogisticRegression(C=C, class_weight="balanced" if balanced else None, max_iter=100, tol=1e-3)
     split = StratifiedKFold(folds, shuffle=True, random_state=seed)
-    with warnings.catch_warnings():
+    # products this small are slower on several threads than on one
+    with warnings.catch_warnings(), threadpool_limits(1):
         # 100 steps are enough to rank classes; classes may be many, and smaller than the folds
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.simplefilter("ignore", UserWarning)
