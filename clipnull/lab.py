@@ -154,7 +154,8 @@ class LabResult:
         the forget and retain accuracies after (fractions).
     pca : dict
         What the edit moves: "image" and "text", if there, are pairs of 2-D coordinates before and
-        after; "rows" are the images' rows, "explained" the plane's two shares of the variance.
+        after; "rows" are the images' rows, "explained" the plane's two shares of the variance, "step"
+        the mean distance that the forgotten and the other ones move in it.
     images : dict
         "destinations" of the forgotten images with example rows; "lost": retained images that were
         named rightly before and are not now. Names come with the row of a picture of theirs.
@@ -447,17 +448,18 @@ class Bench:
         def flat(X: torch.Tensor) -> torch.Tensor:
             return (X.double() - mean) @ axes
 
-        out: dict[str, Any] = {"explained": share, "rows": []}
+        out: dict[str, Any] = {"explained": share, "rows": [], "step": {}}
         if "image" in kinds:
             rows = [_spread(mask.nonzero()[:, 0], DRAWN // 2) for mask in (forgotten, ~forgotten)]
             Z = self.Z[torch.cat(rows)]
-            out |= {
-                "rows": torch.cat(rows).tolist(),
-                "image": (flat(Z), flat(edit.apply_image(Z, normalize=True))),
-            }
+            out["rows"] = torch.cat(rows).tolist()
+            out["image"] = flat(Z), flat(edit.apply_image(Z, normalize=True))
+            out["step"]["image"] = _mean_steps(*out["image"], forgotten[out["rows"]])
         if "text" in kinds:
-            T = self.names(state["templates"])
+            T, gone = self.names(state["templates"]), torch.zeros(len(self.data.classes), dtype=torch.bool)
+            gone[result.report.forget] = True
             out["text"] = flat(T), flat(edit.apply_text(T, normalize=True))
+            out["step"]["text"] = _mean_steps(*out["text"], gone)
         return out
 
     def _images(self, result: LabResult, k: int = 10) -> dict[str, Any]:
@@ -678,6 +680,12 @@ def _whole(name: str, value: Any, high: int) -> int:
     if isinstance(value, bool) or not x.is_integer():
         raise ValueError(f"{name}: got {value!r}, want a whole number from 0 to {high}")
     return int(x)
+
+
+def _mean_steps(before: torch.Tensor, after: torch.Tensor, forgotten: torch.Tensor) -> tuple[float, float]:
+    """Mean distance between rows of the forgotten and of the others; NaN where there are none."""
+    step = (after - before).norm(dim=1)
+    return float(step[forgotten].mean()), float(step[~forgotten].mean())
 
 
 def _spread(rows: torch.Tensor, k: int) -> torch.Tensor:

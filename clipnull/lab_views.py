@@ -413,21 +413,10 @@ class Space(View):
 
     @staticmethod
     def sentence(result: LabResult) -> str:
-        pca, report, said = result.pca, result.report, []
-        forgotten = {
-            "image": report.is_forget.numpy()[pca["rows"]],
-            "text": np.isin(np.arange(len(report.classes)), report.forget),
-        }
+        said = []
         for kind, what in (("image", "pictures"), ("text", "names")):
-            if kind in pca:
-                before, after = (x.numpy() for x in pca[kind])
-                step = np.linalg.norm(after - before, axis=1)
-                far = [
-                    f"{step[forgotten[kind] == which].mean():.3f}"
-                    if (forgotten[kind] == which).any()
-                    else "–"
-                    for which in (True, False)
-                ]
+            if kind in result.pca["step"]:
+                far = ["–" if x != x else f"{x:.3f}" for x in result.pca["step"][kind]]
                 said.append(f"the forgotten {what} move by {far[0]} and the others by {far[1]}")
         return f"In this plane {'; '.join(said)} on average."
 

@@ -211,6 +211,12 @@ def test_geometry_shows_what_the_edit_moves(bench):
         for kind in moved:
             before, after = result.pca[kind]
             assert before.shape == after.shape and not torch.allclose(before, after)
+            gone = (
+                result.report.is_forget[result.pca["rows"]] if kind == "image" else torch.arange(len(T)) == 2
+            )
+            step = (after - before).norm(dim=1)
+            want = float(step[gone].mean()), float(step[~gone].mean())
+            assert result.pca["step"][kind] == pytest.approx(want)
         # distances in a plane are at most those in the space
         rows = result.pca["rows"]
         if rows:

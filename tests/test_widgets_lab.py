@@ -512,6 +512,13 @@ def test_fold_and_save(lab, tmp_path, monkeypatch, side):
     changed = {k for k, v in saved.model.state_dict().items() if not v.equal(before[k])}
     assert changed and any("visual" in k for k in changed) == (side != "text")
     assert all(v.equal(before[k]) for k, v in lab.bench.clip.model.state_dict().items())
+    # the receipt says what the lab says, and what was saved does it
+    receipt, r = saved.receipt, lab.result.report
+    assert receipt["classes"] == lab.state["forget"]
+    again = Bench(saved, lab.bench.data)
+    before_any_edit = again.compute({"method": "partial", "strength": 0.0}, ["numbers"]).report
+    assert before_any_edit.forget_after == pytest.approx(r.forget_after)
+    assert before_any_edit.retain_after == pytest.approx(r.retain_after)
 
 
 def test_save_over_something_else_says_why(lab, tmp_path, monkeypatch):
