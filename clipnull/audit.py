@@ -308,7 +308,8 @@ def _control(case: _Case, edit: Eraser, seed: int) -> Edit:
     """A random subspace of the edit's rank and strength."""
     rank = edit.rank if isinstance(edit, Edit) else len(case.forget)
     strength = edit.info.get("strength", 1.0) if isinstance(edit, Edit) else 1.0
-    return random_subspace(case.T.shape[1], max(1, rank), seed, strength)
+    d = case.T.shape[1]
+    return random_subspace(d, min(max(1, rank), d), seed, strength)
 
 
 def _pc(x: float) -> str:
