@@ -453,13 +453,13 @@ class Bench:
             rows = [_spread(mask.nonzero()[:, 0], DRAWN // 2) for mask in (forgotten, ~forgotten)]
             Z = self.Z[torch.cat(rows)]
             out["rows"] = torch.cat(rows).tolist()
-            out["image"] = flat(Z), flat(edit.apply_image(Z, normalize=True))
-            out["step"]["image"] = _mean_steps(*out["image"], forgotten[out["rows"]])
+            out["image"] = pair = flat(Z), flat(edit.apply_image(Z, normalize=True))
+            out["step"]["image"] = _mean_steps(pair, forgotten[out["rows"]])
         if "text" in kinds:
             T, gone = self.names(state["templates"]), torch.zeros(len(self.data.classes), dtype=torch.bool)
             gone[result.report.forget] = True
-            out["text"] = flat(T), flat(edit.apply_text(T, normalize=True))
-            out["step"]["text"] = _mean_steps(*out["text"], gone)
+            out["text"] = pair = flat(T), flat(edit.apply_text(T, normalize=True))
+            out["step"]["text"] = _mean_steps(pair, gone)
         return out
 
     def _images(self, result: LabResult, k: int = 10) -> dict[str, Any]:
@@ -682,9 +682,9 @@ def _whole(name: str, value: Any, high: int) -> int:
     return int(x)
 
 
-def _mean_steps(before: torch.Tensor, after: torch.Tensor, forgotten: torch.Tensor) -> tuple[float, float]:
-    """Mean distance between rows of the forgotten and of the others; NaN where there are none."""
-    step = (after - before).norm(dim=1)
+def _mean_steps(pair: tuple[torch.Tensor, torch.Tensor], forgotten: torch.Tensor) -> tuple[float, float]:
+    """Mean distance from before to after, of the forgotten rows and of the others; NaN without any."""
+    step = (pair[1] - pair[0]).norm(dim=1)
     return float(step[forgotten].mean()), float(step[~forgotten].mean())
 
 
