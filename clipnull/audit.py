@@ -1411,7 +1411,8 @@ def confidence(
         f"The sets hold the true class of {_pc(details['coverage'][1])} of the retained images "
         f"({_pc(1 - alpha)} wanted), and of {_pc(a)} of the forgotten ones: "
     )
-    said += "hidden from the first place, not from the set." if a > 0.5 * b else "out of the set as well."
+    kept = "hidden from the first place, not from the set."
+    said += "out of the set as well." if a == 0 else "most are out of the set." if a < 0.5 * b else kept
     rows.append(Measurement("true class in conformal set", b, a, c, against, said, source, details=details))
 
     tables = [calibration_error(p[~gone], y[~gone], bins) for p in P]

@@ -129,6 +129,33 @@ def test_meaning_when_there_is_nothing_to_say():
     assert "random control leaves 3 of 4" in cli.meaning(control)
 
 
+# --- audit -----------------------------------------------------------------------------------
+
+
+def test_audit_prints_every_measurement(capsys):
+    arguments = "--forget tiger lion --method ccup --subset animals-nature --scenes 2".split()
+    assert cli.main(["audit", *arguments]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("Audit of 'ccup', forgetting tiger, lion: ")
+    for name in ("forgotten, zero-shot", "nearest names", "other words: keyword", "linear probe",
+                 "true class in conformal set", "name read off the weights", "probe before the last layer"):  # fmt: skip
+        assert f"\n{name}, %" in said, name
+    assert "This took" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--forget", "tigre"], "unknown class 'tigre'; the closest are 'tiger'"),
+        (["--method", "all"], "method: got 'all', want one of nullspace"),
+    ],
+)
+def test_audit_bad_input_is_one_line_and_exit_2(arguments, says, capsys):
+    assert cli.main(["audit", *arguments]) == 2
+    err = capsys.readouterr().err
+    assert says in err and err.count("\n") == 1 and err.startswith("clipnull audit: ")
+
+
 # --- doctor ----------------------------------------------------------------------------------
 
 
