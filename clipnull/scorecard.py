@@ -150,7 +150,7 @@ class Scorecard:
             if name in ("retain", "neighbours"):
                 return 2 * value - 1
             if name == "relearn":
-                return value / self.new_name.get(size, math.nan)
+                return value / max(self.new_name.get(size, math.nan), 1e-9)
             if name == "calibration":
                 return 1 - 4 * value
             return 1 - value / (1.0 if name == "weights" else max(bare[name], 1e-9))
@@ -328,7 +328,13 @@ def scorecard(
 
 
 def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+    """Mean of the values there are."""
+    known = [v for v in values if not math.isnan(v)]
+    return sum(known) / len(known) if known else math.nan
+
+
+def _ratio(after: float, before: float) -> float:
+    return after / before if before else math.nan
 
 
 class _Trial:
@@ -407,8 +413,8 @@ class _Trial:
         tried = (prototype >= 0) & self.gone
         return {
             "forget": self._share(predicted, self.gone),
-            "retain": self._share(predicted, ~self.gone) / max(self.kept, 1e-9),
-            "neighbours": self._share(predicted, self.beside) / max(self.beside_kept, 1e-9),
+            "retain": _ratio(self._share(predicted, ~self.gone), self.kept),
+            "neighbours": _ratio(self._share(predicted, self.beside), self.beside_kept),
             "words": self._words(edit),
             "probe": self._share(
                 attacks.ridge_probe(X, self.y, self.folds, self.seed), self.gone

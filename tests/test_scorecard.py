@@ -142,6 +142,14 @@ def test_goodness_reads_against_no_edit(card):
         assert math.isnan(at["leace"]["weights"])
 
 
+def test_goodness_without_anything_to_read_against():
+    """A model that recognised nothing, or learns a new name without a step, leaves no division by zero."""
+    empty = Scorecard({(1, "no edit"): {k: 0.0 for k in MEASURES}}, {1: 0.0})
+    good = dict(zip(MEASURES, empty.goodness(1)[0].tolist(), strict=True))
+    assert good["relearn"] == 0 and good["forget"] == good["weights"] == 1
+    assert math.isnan(Scorecard(empty.values).goodness(1)[0][-1])
+
+
 def test_best_keeps_to_the_limits():
     def row(**values):
         return {k: 0.0 for k in MEASURES} | values
@@ -162,6 +170,17 @@ def test_best_keeps_to_the_limits():
     assert card.best(1, "probe", forget=("<=", 0.05), retain=(">=", 0.9)) == "anchored"
     assert card.best(1, "retain", one_image=(">=", 0.4)) == "partial"
     assert card.best(1, "retain", retain=(">=", 1.1)) is None
+
+
+def test_nothing_kept_is_no_share():
+    parts = problem()
+    wrong = parts | {"labels": (parts["labels"] + 1) % C}  # no image is recognised
+    card = scorecard(**wrong, sizes=(1,), draws=2, methods=["anchored"])
+    for method in card.methods:
+        assert math.isnan(card[1, method]["retain"]) and math.isnan(card[1, method]["neighbours"])
+        assert card[1, method]["forget"] < 0.5
+    assert card.best(1, "retain") is None
+    assert card.best(1, "probe", retain=(">=", 0.9)) is None
 
 
 def test_same_seed_same_card():
