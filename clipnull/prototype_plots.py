@@ -86,7 +86,7 @@ def style_squares(
     fig = Figure(figsize=(1.5 * len(methods) + 0.9, 1.75 * len(results) + 0.75), layout="constrained")
     axes = fig.subplots(len(results), len(methods), squeeze=False)
     said = []
-    for line, (label, row) in zip(axes, results.items(), strict=True):
+    for row_number, (line, (label, row)) in enumerate(zip(axes, results.items(), strict=True)):
         first = next(iter(row.values()))
         for ax, method in zip(line, methods, strict=True):
             square = _array(first.before if method == "before" else row[method].after)
@@ -107,7 +107,7 @@ def style_squares(
             ax.set_yticks([0, 1], ["class", "others"] if ax is line[0] else ["", ""], fontsize=9)
             ax.tick_params(length=0)
             ax.spines[:].set_visible(False)
-            if line is axes[0]:
+            if row_number == 0:
                 ax.set_title(method, fontsize=9)
             said.append(f"{label}, {method}: class {_tenths(square[0])}; others {_tenths(square[1])}")
         line[0].set_ylabel(label, fontsize=9, fontweight="bold")
@@ -173,14 +173,14 @@ def selective_curves(
     fig = Figure(figsize=(1.8 * len(kinds) + 0.8, 1.75 * len(results) + 1.0), layout="constrained")
     axes = fig.subplots(len(results), len(kinds), sharex=True, sharey=True, squeeze=False)
     said = []
-    for line, (label, row) in zip(axes, results.items(), strict=True):
+    for row_number, (line, (label, row)) in enumerate(zip(axes, results.items(), strict=True)):
         for ax, kind in zip(line, kinds, strict=True):
             own, kept = (np.array([float(r.after[0, j]) for r in row[kind]]) for j in (0, 1))
             ax.plot(strengths, 100 * kept, "-s", color=RETAIN, markersize=4, label="in the style to keep")
             ax.plot(strengths, 100 * own, "--o", color=FORGET, markersize=4, label="in the style to forget")
             _style(ax, grid="both")
             ax.set_ylim(-4, 104)
-            if line is axes[0]:
+            if row_number == 0:
                 ax.set_title(kind, loc="left", fontsize=9)
             said.append(f"{label}, {kind}: to forget {_tenths(own)}, to keep {_tenths(kept)}")
         line[0].set_ylabel(f"{label}\nrecall, %", fontsize=9)

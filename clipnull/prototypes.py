@@ -21,7 +21,7 @@ from PIL import Image
 from clipnull import _check
 from clipnull._check import ArrayLike
 from clipnull.erasers import ConsistentSolver, Edit, consistent
-from clipnull.evaluate import evaluate
+from clipnull.evaluate import Evaluator
 
 __all__ = [
     "Selective",
@@ -274,14 +274,19 @@ def selective(
     """
     for name, style in (("erase", erase), ("keep", keep)):
         _check.one_of(name, style, Z)
+    if erase == keep:
+        raise ValueError(f"keep: got {keep!r}, the style to erase in, want another one")
+    X = _styles({style: Z[style] for style in (erase, keep)})
+    scores = [Evaluator(x, T, labels) for x in X.values()]
     sums = torch.zeros(2, 2, 2, dtype=torch.float64)
-    for c in _check.class_indices("classes", classes, len(T)):
+    indices = _check.class_indices("classes", classes, len(T))
+    for c in indices:
         edit = eraser(c, erase, keep)
-        for column, style in enumerate((erase, keep)):
-            r = evaluate(Z[style], T, labels, [c], edit)
+        for column, evaluator in enumerate(scores):
+            r = evaluator.report([c], edit)
             sums[0, :, column] += torch.tensor([r.forget_before, r.retain_before])
             sums[1, :, column] += torch.tensor([r.forget_after, r.retain_after])
-    before, after = sums / len(classes)
+    before, after = sums / len(indices)
     return Selective((erase, keep), before, after)
 
 
@@ -314,9 +319,9 @@ def synthesise(
     *,
     start: Any = None,
     pull: ArrayLike | None = None,
-    rate: float = 0.15,
+    rate: float = 0.1,
     jitter: float = 0.15,
-    smooth: float = 1.0,
+    smooth: float = 3.0,
 ) -> Synthesis:
     """Pictures whose embeddings point along given ones, by gradient ascent on their pixels.
 

@@ -239,6 +239,8 @@ def test_selective_averages_the_four_cells(axes):
     assert everywhere.after[0].tolist() == [0, 0] and everywhere.gap == 0
     with pytest.raises(ValueError, match="erase: got 'three', want one of one, two"):
         pr.selective(Z, T, torch.arange(C), [0], "three", "two", gate)
+    with pytest.raises(ValueError, match="keep: got 'one', the style to erase in"):
+        pr.selective(Z, T, torch.arange(C), [0], "one", "one", gate)
 
 
 # --- pictures from names ------------------------------------------------------------------------
