@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 import clipnull as cn
-from clipnull import attacks
+from clipnull import attacks, audit_plots
 from clipnull.subspace import orthonormal_basis, principal_angles
 
 D, WIDTH, C = 24, 40, 30
@@ -307,3 +307,37 @@ def test_layer_probe_bad_input():
         attacks.layer_probe(X, X, y, [0])
     with pytest.raises(ValueError, match="forget: unknown class 'cot'; the closest are 'cat'"):
         attacks.layer_probe(X, X, y, ["cot"], classes=["cat", "dog", "owl", "fox"], folds=3)
+
+
+# --- figures ---------------------------------------------------------------------------------
+
+
+def test_figures_say_what_they_show():
+    edit = edit_of(4)
+    found = attacks.fingerprint(P, edit.apply_image(P), T, NAMES)
+    cut = edit.apply_image(LAYER)
+    runs = {"edited": attacks.relearn(H, Y, cut, T, 4), "un-edited": attacks.relearn(H, Y, LAYER, T, 4)}
+    rows = attacks.relearning(H, Y, LAYER, T, {4: edit}, shots=(1, 2), max_steps=3)
+    features = {"first": H, "embedding": H @ LAYER}
+    probes = attacks.layer_probe(features, features | {"embedding": H @ cut}, Y, [4], untrained=features)
+    figures = {
+        "'name 4' comes first": audit_plots.fingerprint(found, ["name 4"]),
+        "un-edited: recall 100.0 to 100.0 in 0 steps": audit_plots.relearning_run(runs, title="A"),
+        "edited, 1 images: not back": audit_plots.relearning(rows, title="B"),
+        "untrained tower; embedding": audit_plots.layer_probe(probes, (1.0, 0.0), title="C"),
+        "one: x 0.1, y –": audit_plots.heat_table(
+            [["0.1", "–"]], [[0.1, math.nan]], ["one"], ["x", "y"], title="D"
+        ),
+    }
+    for said, fig in figures.items():
+        assert said in cn.plots.alt(fig), cn.plots.alt(fig)
+        assert fig.get_suptitle() and "nan" not in cn.plots.alt(fig)
+        fig.canvas.draw()
+    # without an untrained tower its line is left out
+    plain = audit_plots.layer_probe(attacks.layer_probe(features, features, Y, [4]), title="C")
+    assert "untrained" not in cn.plots.alt(plain)
+
+
+def test_figure_of_no_fingerprint():
+    fig = audit_plots.fingerprint(attacks.fingerprint(P, P, T, NAMES), ["name 4"])
+    assert "Rank 0: nothing to read" in cn.plots.alt(fig)
