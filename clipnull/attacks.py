@@ -591,7 +591,8 @@ def layers(clip: Any, images: Any, batch_size: int = 256) -> dict[str, torch.Ten
     found: dict[str, list[torch.Tensor]] = {}
 
     def keep(name: str, pooled: bool) -> Callable[[Any, Any, Any], None]:
-        def hook(module: Any, inputs: Any, output: torch.Tensor) -> None:
+        def hook(module: Any, inputs: Any, output: Any) -> None:
+            output = output[0] if isinstance(output, tuple) else output
             x = output if pooled else _pooled(output, getattr(visual, "transformer", None))
             found.setdefault(name, []).append(x.detach().float().cpu())
 
@@ -641,12 +642,13 @@ def shuffled_weights(clip: M, seed: int = 0) -> M:
 
 
 def _stages(visual: Any) -> list[tuple[str, Any]]:
-    """The blocks of a ViT, the stages of a ResNet, or the blocks or stages of a timm trunk."""
+    """The blocks of a ViT (open_clip's, timm's or transformers'), or the stages of a ResNet or timm trunk."""
     if hasattr(visual, "layer1"):
         return [(f"stage {i}", getattr(visual, f"layer{i}")) for i in range(1, 5)]
     trunk = getattr(visual, "trunk", None)
     blocks: Iterable[Any] = getattr(getattr(visual, "transformer", None), "resblocks", ())
     blocks = blocks or getattr(trunk, "blocks", ()) or getattr(trunk, "stages", ())
+    blocks = blocks or getattr(getattr(getattr(visual, "vision_model", None), "encoder", None), "layers", ())
     return [(f"block {i}", block) for i, block in enumerate(blocks, 1)]
 
 

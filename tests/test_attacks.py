@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 import clipnull as cn
-from clipnull import attacks, audit_plots
+from clipnull import attacks, audit_plots, hf
 from clipnull.subspace import orthonormal_basis, principal_angles
 
 D, WIDTH, C = 24, 40, 30
@@ -294,6 +295,48 @@ def test_layers_before_the_edit_are_untouched(pocket):
     assert torch.equal(other[inner[0]], before[inner[0]]) and not torch.allclose(other[last], Z, atol=0.1)
     assert torch.equal(pocket.embed_images(data.images), Z)
     assert not pocket.model.visual._forward_hooks and not pocket.model.visual._forward_pre_hooks
+
+
+TEXT = dict(context_length=8, vocab_size=49408, width=16, heads=2, layers=1)
+
+
+def open_clip_vit():
+    vision = dict(image_size=32, patch_size=16, width=24, layers=2, head_width=12)
+    return pytest.importorskip("open_clip").CLIP(embed_dim=16, vision_cfg=vision, text_cfg=TEXT)
+
+
+def timm_vit():
+    vision = dict(timm_model_name="test_vit", image_size=160, timm_pool="avg", timm_proj="linear")
+    return pytest.importorskip("open_clip").CustomTextCLIP(embed_dim=16, vision_cfg=vision, text_cfg=TEXT)
+
+
+def transformers_vit():
+    transformers = pytest.importorskip("transformers")
+    tower = dict(hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2)
+    vision = dict(tower, image_size=32, patch_size=16)
+    config = transformers.CLIPConfig(
+        text_config=dict(tower, vocab_size=50), vision_config=vision, projection_dim=12
+    )
+    return hf.TransformersCLIP(transformers.CLIPModel(config))
+
+
+@pytest.mark.parametrize("build", [open_clip_vit, timm_vit, transformers_vit])
+def test_layers_of_other_towers(build):
+    torch.manual_seed(0)
+    clip = SimpleNamespace(model=build().eval())
+    size = clip.model.visual.image_size
+    pictures = torch.rand(3, 3, *(size if isinstance(size, tuple) else (size, size)))
+
+    def embed_images(images, batch_size):
+        with torch.inference_mode():
+            return F.normalize(clip.model.encode_image(images, normalize=False), dim=1)
+
+    clip.embed_images = embed_images
+    found = attacks.layers(clip, pictures)
+    assert list(found)[:3] == [attacks.PIXELS, "block 1", "block 2"]
+    assert list(found)[-2:] == [attacks.HIDDEN, attacks.EMBEDDING]
+    assert {len(x) for x in found.values()} == {3} and {x.ndim for x in found.values()} == {2}
+    assert torch.allclose(found[attacks.EMBEDDING], embed_images(pictures, 0), atol=1e-5)
 
 
 def test_layer_probe_bad_input():
