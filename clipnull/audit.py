@@ -28,6 +28,7 @@ import torch.nn.functional as F
 from clipnull import _check
 from clipnull._check import ArrayLike
 from clipnull.erasers import Edit, consistent, nullspace, random_subspace
+from clipnull.evaluate import BLOCK, _inputs, drop_label
 from clipnull.subspace import orthonormal_basis
 
 if TYPE_CHECKING:
@@ -185,9 +186,6 @@ class AuditReport:
 
 # --- what every measurement needs ----------------------------------------------------------
 
-#: rows scored at a time, so that n x C is never stored
-BLOCK = 2048
-
 
 def edited(Z: ArrayLike, edit: Eraser, normalize: bool = True) -> torch.Tensor:
     """Image embeddings after an edit.
@@ -285,15 +283,10 @@ class _Case:
 def _case(
     Z: ArrayLike, T: ArrayLike, labels: ArrayLike, forget: Any, classes: Sequence[str] | None = None
 ) -> _Case:
-    Z = _check.rows("Z", Z)
-    T = _check.rows("T", T, Z.shape[1], nonzero=True).to(Z)
-    if classes is not None and len(classes) != len(T):
-        raise ValueError(f"classes: got {len(classes)} names, want {len(T)}, one a row of T")
-    y = _check.labels("labels", labels, len(Z), len(T)).to(Z.device)
-    index = _check.forget_set(forget, len(T), classes)
+    Z, T, y, index, names = _inputs(Z, T, labels, forget, classes)
     if not bool(torch.isin(y, torch.tensor(index, device=y.device)).any()):
         raise ValueError("labels: no image is of a forgotten class, want at least one")
-    return _Case(Z, T, y, index, list(classes) if classes else [str(i) for i in range(len(T))])
+    return _Case(Z, T, y, index, names)
 
 
 def _share(mask: torch.Tensor) -> float:
@@ -387,10 +380,7 @@ def controls(
                 details=dict(values=others),
             )
         )  # fmt: skip
-    struck = case.T.new_zeros(len(case.T))
-    struck[case.forget] = -torch.inf
-    dropped = torch.cat([(z @ case.T.T + struck).argmax(1) for z in case.Z.split(BLOCK)])
-    free = case.accuracy(dropped)
+    free = drop_label(case.Z, case.T, case.y, case.forget).retain_after
     cost = 100 * (kept[1] - kept[0])
     rows.append(
         Measurement(
