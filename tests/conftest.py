@@ -36,6 +36,15 @@ def pocket() -> Any:
     return clipnull.load()
 
 
+@pytest.fixture
+def synthetic_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No model is needed to test the messages of the exercises: leave the real embeddings out."""
+    from clipnull import exercises as ex
+
+    synthetic = [ex._synthetic("random", 0.0, 12, 32, 0), ex._synthetic("CLIP-shaped", 1.25, 20, 48, 1)]
+    monkeypatch.setattr(ex, "cases", lambda: synthetic)
+
+
 def _no_browser(reason: str) -> NoReturn:
     # CI must not pass because the browser part was left out
     if os.environ.get("CLIPNULL_REQUIRE_BROWSER"):

@@ -12,11 +12,9 @@ from clipnull import subspace
 
 
 @pytest.fixture(autouse=True)
-def synthetic_inputs(request, monkeypatch):
-    """No model is needed to test the messages: leave the real embeddings out."""
+def no_model(request):
     if "models_embeddings" not in request.node.name:
-        synthetic = [ex._synthetic("random", 0.0, 12, 32, 0), ex._synthetic("CLIP-shaped", 1.25, 20, 48, 1)]
-        monkeypatch.setattr(ex, "cases", lambda: synthetic)
+        request.getfixturevalue("synthetic_inputs")
 
 
 # --- right answers, written as a learner would -------------------------------------------------

@@ -8,15 +8,7 @@ import torch.nn.functional as F
 
 from clipnull import exercises, subspace
 
-
-@pytest.fixture(autouse=True)
-def without_a_model(monkeypatch):
-    """Random and CLIP-shaped inputs; PocketCLIP's are in the solutions notebook."""
-    some = [
-        exercises._synthetic("random", 0.0, 12, 32, 0),
-        exercises._synthetic("CLIP-shaped", 1.25, 20, 48, 1),
-    ]
-    monkeypatch.setattr(exercises, "cases", lambda: some)
+pytestmark = pytest.mark.usefixtures("synthetic_inputs")
 
 
 def basis(T):

@@ -6,12 +6,7 @@ import torch.nn.functional as F
 
 from clipnull import exercises as ex
 
-
-@pytest.fixture(autouse=True)
-def synthetic_inputs(monkeypatch):
-    """No model is needed to test the messages: leave the real embeddings out."""
-    synthetic = [ex._synthetic("random", 0.0, 12, 32, 0), ex._synthetic("CLIP-shaped", 1.25, 20, 48, 1)]
-    monkeypatch.setattr(ex, "cases", lambda: synthetic)
+pytestmark = pytest.mark.usefixtures("synthetic_inputs")
 
 
 def svd(P, Q):
