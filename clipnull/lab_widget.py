@@ -14,6 +14,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 
 from clipnull import _check, datasets, models, plots, surgery
+from clipnull._turns import in_turn
 from clipnull.lab import CONSISTENT, DEFAULT_STATE, DIALS, METHODS, SIDES, VIEWS, Bench, LabResult
 from clipnull.lab_views import HALF, HEIGHT, PICTURE, VIEW_CLASSES, WIDE, View, few, percent
 
@@ -102,6 +103,7 @@ class ForgetRetainLab(widgets.VBox):
         """The part of the data that is on screen."""
         return self.bench.at(self.controls["subset"].value).data
 
+    @in_turn
     def _set(self, values: Mapping[str, Any]) -> None:
         """Move controls without drawing in between, then draw once."""
         with self._pause():
@@ -234,6 +236,7 @@ class ForgetRetainLab(widgets.VBox):
     def _offer(self, menu: Any, action: Callable[[str], None]) -> None:
         """Call ``action`` with what is chosen; the menu lets go of it, so that it can be chosen again."""
 
+        @in_turn
         def chosen(change: Any) -> None:
             if self._paused or change["new"] in (None, menu.options[0]):
                 return
@@ -288,10 +291,12 @@ class ForgetRetainLab(widgets.VBox):
 
     # --- drawing ------------------------------------------------------------------------
 
+    @in_turn
     def _changed(self, change: Any = None) -> None:
         if not self._paused:
             self.update()
 
+    @in_turn
     def update(self) -> None:
         """Compute the present state and redraw what is on screen; a state that cannot be says why."""
         self._try(self._update)
@@ -324,6 +329,7 @@ class ForgetRetainLab(widgets.VBox):
         view.thumbnails = self.thumbnails.value
         return view
 
+    @in_turn
     def figure(self, key: str | None = None) -> Any:
         """The figure of a view (default: the one on screen) for the last state that could be computed."""
         key = self.view.value if key is None else key
@@ -351,6 +357,7 @@ class ForgetRetainLab(widgets.VBox):
         for control, show in shown.items():
             control.layout.display = None if show else "none"
 
+    @in_turn
     def _try(self, action: Callable[[], None]) -> None:
         """Run an action; bad input becomes a sentence on screen, a fault is shown and raised."""
         try:
@@ -368,6 +375,7 @@ class ForgetRetainLab(widgets.VBox):
 
     # --- what the other controls do -----------------------------------------------------
 
+    @in_turn
     def _searched(self, change: Any) -> None:
         words, chosen = change["new"].lower().split(), set(self.controls["forget"].value)
         classes = self._data.classes
@@ -386,6 +394,7 @@ class ForgetRetainLab(widgets.VBox):
             self.update()
         self.controls["image"].value = row
 
+    @in_turn
     def show(self, case: str) -> None:
         """Take the state of a case of ``bench.presets`` and open the view that shows it."""
         preset = self.bench.presets[case]
@@ -395,6 +404,7 @@ class ForgetRetainLab(widgets.VBox):
             self.view.value, self.beside.value = "numbers", preset.view
         self._set(preset.state)
 
+    @in_turn
     def _subset_chosen(self, change: Any) -> None:
         if not self._paused:
             self._try(lambda: self._take_subset(change["new"], change["old"]))
@@ -412,6 +422,7 @@ class ForgetRetainLab(widgets.VBox):
         self._upload = None
         self._set({**state, "forget": keep or [data.classes[0]], "image": 0})
 
+    @in_turn
     def _uploaded(self, change: Any) -> None:
         if change["new"]:
             self._try(lambda: self._read_upload(change["new"]))
@@ -462,6 +473,7 @@ class ForgetRetainLab(widgets.VBox):
     def _button_model(self) -> None:
         self.message.value = f"Saved the edited model in {html.escape(self.save_model().name)}/."
 
+    @in_turn
     def save_model(self, path: str | Path = "unlearned") -> Path:
         """Fold the last edit into the model and save it with its receipt; the model here stays.
 

@@ -36,6 +36,7 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 
 from clipnull import _check, plots, subspace
+from clipnull._turns import in_turn
 from clipnull.erasers import METHODS, ConsistentSolver, Edit, build, nullspace
 from clipnull.evaluate import Evaluator, Report, drop_label
 from clipnull.lab_widget import ForgetRetainLab, show_panel
@@ -111,6 +112,7 @@ class FigureWidget(widgets.VBox):
         """The present state in words and numbers, as HTML."""
         raise NotImplementedError
 
+    @in_turn
     def update(self) -> None:
         """Bring readout and picture up to date. An error is shown in the readout and raised."""
         try:
@@ -122,6 +124,7 @@ class FigureWidget(widgets.VBox):
             self.readout.value = f'<b style="color:#b00020">{what}</b>'
             raise
 
+    @in_turn
     def set(self, **values: Any) -> None:
         """Set several controls by attribute name and draw once: ``lab.set(x=1, y=2)``."""
         self._paused = True
@@ -132,6 +135,7 @@ class FigureWidget(widgets.VBox):
             self._paused = False
         self.update()
 
+    @in_turn
     def _changed(self, change: Any) -> None:
         if not self._paused:
             self.update()

@@ -162,9 +162,7 @@ class Shown:
     def slide(self, label: str, key: str) -> None:
         """Press a key on a slider's handle."""
         row = self.lab.locator(".widget-slider", has=self.page.locator(".widget-label", has_text=label))
-        handle = row.locator(".noUi-handle")
-        handle.focus()
-        self.page.keyboard.press(key)
+        row.locator(".noUi-handle").press(key)
 
     def click(self, text: str) -> None:
         self.lab.get_by_role("button", name=text, exact=True).click()

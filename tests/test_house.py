@@ -22,7 +22,7 @@ PROJECT = PYPROJECT["project"]
 CONDA_NAMES = {"playwright-python": "playwright"}
 #: who may import whom: a module imports its own level or below
 LEVELS = [
-    {"_check"},
+    {"_check", "_turns"},
     {"subspace"},
     {"erasers"},
     {"evaluate", "surgery", "cache", "hf"},

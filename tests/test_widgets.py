@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 
 import ipywidgets
 import pytest
@@ -77,6 +78,33 @@ def test_a_player_is_watched_through_its_slider_only():
     assert lab.drawn == 1
     lab.step.value = 3
     assert lab.drawn == 2 and (lab.play.max, lab.step.max) == (5, 5)
+
+
+def test_two_threads_draw_one_after_the_other():
+    """JupyterLab may answer two controls at once, in two threads of the kernel."""
+    second_drawn = threading.Event()
+
+    class Slow(Counter):
+        def text(self):
+            said = super().text()
+            if self.a.value and not self.b.value:
+                # the other thread would finish meanwhile, and this one overwrite what it showed
+                started.set()
+                second_drawn.wait(0.5)
+            return said
+
+        def figure(self):
+            if self.b.value:
+                second_drawn.set()
+            return super().figure()
+
+    lab, started = Slow(), threading.Event()
+    first = threading.Thread(target=lambda: setattr(lab.a, "value", 3))
+    first.start()
+    assert started.wait(10)
+    lab.b.value = 7
+    first.join(10)
+    assert not first.is_alive() and lab.drawn == 3 and lab.readout.value == "3 and 5"
 
 
 def test_an_error_is_seen_in_the_readout_and_raised():

@@ -7,6 +7,7 @@ import datetime
 import html
 import io
 import re
+import threading
 
 import ipywidgets
 import numpy as np
@@ -355,6 +356,29 @@ def test_impossible_choice_keeps_the_last_result(lab, break_it, words):
     lab.controls["erase_as"].value = ""
     lab.controls["forget"].value = (lab.bench.data.classes[0],)
     assert lab.message.value == ""
+    assert_in_step(lab)
+
+
+def test_controls_of_two_threads_take_turns(lab, monkeypatch):
+    """JupyterLab may answer two controls at once; the numbers are those of the state that stays."""
+    lab.controls["method"].value = "ccup"
+    compute, started, other_done = lab.bench.compute, threading.Event(), threading.Event()
+
+    def slow(state, views):
+        result = compute(state, views)
+        if state["lam"] == 1e4 and state["mu"] != 0:
+            started.set()
+            other_done.wait(0.5)
+        return result
+
+    monkeypatch.setattr(lab.bench, "compute", slow)
+    first = threading.Thread(target=lambda: setattr(lab.controls["lam"], "value", 1e4))
+    first.start()
+    assert started.wait(10)
+    lab.controls["mu"].value = 0.0
+    other_done.set()
+    first.join(10)
+    assert not first.is_alive() and lab.result.state["mu"] == 0
     assert_in_step(lab)
 
 
