@@ -663,14 +663,12 @@ class Clip:
         from open_clip import get_input_dtype
 
         dtype = get_input_dtype(self.precision) or torch.float32
-        tensors = (self._tensor(i, item) for i, item in enumerate(_items(images)))
         chunks = []
         with torch.inference_mode(), _bar(_count(images), progress) as advance:
-            while batch := list(islice(tensors, batch_size)):
-                pixels = torch.stack(batch).to(self.device, dtype)
-                z = self.model.encode_image(pixels, normalize=False).float()
+            for pixels in self._batches(images, batch_size):
+                z = self.model.encode_image(pixels.to(self.device, dtype), normalize=False).float()
                 chunks.append(F.normalize(z, dim=1).cpu())
-                advance(len(batch))
+                advance(len(pixels))
         if not chunks:
             raise ValueError("images: got none, want at least one")
         Z = torch.cat(chunks)
@@ -678,6 +676,17 @@ class Clip:
             bad = int((~torch.isfinite(Z).all(1)).nonzero()[0])
             raise ValueError(f"images: the embedding of image {bad} is NaN or infinite, want finite pixels")
         return Z
+
+    def _batches(self, images: Any, batch_size: int) -> Iterator[torch.Tensor]:
+        """The images as the model wants them, float [up to batch_size, 3, H, W]."""
+        ready = isinstance(images, torch.Tensor) and images.is_floating_point()
+        if ready and images.ndim == 4 and len(images):
+            self._tensor(0, images[0])  # it is of the right size
+            yield from images.split(batch_size)
+            return
+        tensors = (self._tensor(i, item) for i, item in enumerate(_items(images)))
+        while batch := list(islice(tensors, batch_size)):
+            yield torch.stack(batch)
 
     def _tensor(self, i: int, item: Any) -> torch.Tensor:
         """One image as the model wants it: float [3, H, W]."""
