@@ -2,7 +2,7 @@
 
     python benchmarks/run_all.py --threads 2
 
-A quarter of an hour on two cores, if nothing else runs. A script's output goes between its two markers;
+About six minutes on two cores, if nothing else runs. A script's output goes between its two markers;
 ``--only`` runs some of them.
 """
 
