@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from clipnull import _check
 from clipnull._check import ArrayLike
 from clipnull.erasers import Edit, consistent, nullspace, random_subspace
-from clipnull.evaluate import BLOCK, _inputs, drop_label
+from clipnull.evaluate import BLOCK, _argmax, _inputs, drop_label
 from clipnull.subspace import orthonormal_basis
 
 if TYPE_CHECKING:
@@ -294,7 +294,7 @@ def _share(mask: torch.Tensor) -> float:
 
 
 def _zero_shot(X: torch.Tensor, T: torch.Tensor) -> torch.Tensor:
-    return torch.cat([(x @ T.T).argmax(1) for x in X.split(BLOCK)])
+    return torch.cat([_argmax(x @ T.T) for x in X.split(BLOCK)])
 
 
 def _control(case: _Case, edit: Eraser, seed: int) -> Edit:

@@ -8,6 +8,7 @@ Accuracies and probabilities come in as fractions and are drawn in percent.
 from __future__ import annotations
 
 import io
+import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -68,6 +69,8 @@ class Figure(matplotlib.figure.Figure):
 
 def describe(fig: matplotlib.figure.Figure, text: str) -> matplotlib.figure.Figure:
     """Set the figure's alt text: one or two sentences that say what it shows. Returns the figure."""
+    # a title that ends in a stop of its own needs no other
+    text = re.sub(r"(?<=[^.][.?!])\.(?=\s|$)", "", text)
     fig.alt_text = " ".join(text.split())  # type: ignore[attr-defined]
     return fig
 
@@ -89,7 +92,8 @@ def show(fig: matplotlib.figure.Figure, alt: str | None = None) -> None:
     Notes
     -----
     The text goes where readers of notebooks look for it: the ``alt`` of the image's metadata
-    (nbconvert, Quarto, Jupyter Book), the PNG's own description, and the plain-text output.
+    (Quarto, Jupyter Book, the classic template of nbconvert), the PNG's own description, and the
+    plain-text output.
     """
     if alt is not None:
         describe(fig, alt)
@@ -151,6 +155,11 @@ def _wrap(text: str, inches: float) -> str:
 
 def _percent(fraction: float) -> str:
     return f"{100 * fraction:.1f}"
+
+
+def _number(x: float) -> str:
+    """Two digits, and an accuracy of 100 as it is said."""
+    return f"{x:.0f}" if 100 <= abs(x) < 1e5 else f"{x:.2g}"
 
 
 def _short(name: str, n: int = 22) -> str:
@@ -512,7 +521,7 @@ def curves(
         ax.set_xticks(x)  # counts: no ticks between them
     ax.legend(fontsize=8, frameon=False)
     _style(ax, title, x_label, y_label, "both")
-    ends = "; ".join(f"{name}: from {y[0]:.2g} to {y[-1]:.2g}" for name, y in values.items())
+    ends = "; ".join(f"{name}: from {_number(y[0])} to {_number(y[-1])}" for name, y in values.items())
     return describe(_figure(ax), f"{title}. {y_label.capitalize()} against {x_label}. {ends}.")
 
 

@@ -30,9 +30,12 @@ from clipnull.audit import (
     prototypes,
 )
 from clipnull.erasers import Edit, build, consistent, nullspace
-from clipnull.evaluate import drop_label
+from clipnull.evaluate import _argmax, drop_label
 
 __all__ = ["MEASURES", "METHODS", "Measure", "Scorecard", "scorecard"]
+
+#: shares of names in a span that are nearer to each other than this are the same
+TIED = 1e-8
 
 
 @dataclass(frozen=True)
@@ -403,7 +406,7 @@ class _Trial:
         edit, struck = self.edit(method), method == "drop the label"
         everything = (self.Z, self.T, self.y, self.forget)
         X = edited(self.Z, edit)
-        predicted = self.dropped if struck else (X @ self.T.T).argmax(1)
+        predicted = self.dropped if struck else _argmax(X @ self.T.T)
         sure = {m.name: m for m in confidence(*everything, edit, self.scale, seed=self.seed)}
         p = probabilities(X, self.T, self.scale)
         if struck:
@@ -434,12 +437,21 @@ class _Trial:
         return float(row.details["back"].double().mean())
 
     def _named(self, edit: Eraser) -> float:
-        """Share of the forgotten names among as many first ones of the fingerprint."""
+        """Share of the forgotten names among as many first ones of the fingerprint.
+
+        An edit of high rank may hold all names, so that they tie: then this is what a draw gives on
+        average.
+        """
         if not isinstance(edit, Edit):
             return math.nan
         found = attacks._read(self.P, self.inverse, edit.apply_image(self.P), self.T.double(), self.numbers)
-        first = {int(n) for n in found.ranking()[: len(self.forget)]}
-        return len(first & set(self.forget)) / len(self.forget)
+        if not found.rank:
+            return 0.0
+        score, k = found.scores["either"], len(self.forget)
+        last = score.topk(k).values[-1]
+        sure, tied = score > last + TIED, (score - last).abs() <= TIED
+        drawn = (k - sure.sum()) / tied.sum()
+        return float((sure[self.forget].sum() + drawn * tied[self.forget].sum()) / k)
 
     def relearn(self, edit: Edit | None, arm: str) -> float:
         """Steps to half recall with one image, mean over classes; those never back count the most."""

@@ -176,6 +176,8 @@ CHANGES: dict[str, tuple[str, dict[str, Any] | None, bool]] = {
     "residue": ("print(3.1e-09)", {"text": "8.7e-08\n"}, False),
     "figure": (PLOT, {}, False),
     "widget": (WIDGET, {}, False),
+    "picture": ('print("retain 88.1, in percent")', {"text": "retain 87.8, in percent\n"}, False),
+    "pictures": ('print("retain 88.1, in percent")', {"text": "retain 87.1, in percent\n"}, True),
     "number": (SAY, {"text": "retain 0.725 on 128 images\n"}, True),
     "count": (SAY, {"text": "retain 0.625 on 127 images\n"}, True),
     "word": (SAY, {"text": "forget 0.625 on 128 images\n"}, True),

@@ -109,6 +109,15 @@ def test_collateral_names_the_worst_and_only_losers():
     assert "none" in plots.alt(plots.collateral([0.1, 0.2], [0.0, 0.1], NAMES[:2]))
 
 
+def test_alt_text_reads_as_sentences():
+    fig = plots.describe(plots.Figure(), "Is it gone?. Blue is good.. And so on ... 0.5 of it.")
+    assert plots.alt(fig) == "Is it gone? Blue is good. And so on ... 0.5 of it."
+    fig = plots.curves(
+        [1, 2], {"recall": [100.0, 0.025], "time": [1e6, 1234.0]}, x_label="k", y_label="%", title="Falls"
+    )
+    assert "recall: from 100 to 0.025; time: from 1e+06 to 1234" in plots.alt(fig)
+
+
 def test_pca_is_pca_with_the_sign_fixed():
     Z = RNG.normal(size=(30, 6))
     scores, V, ratio = plots.pca(torch.from_numpy(Z), 6)

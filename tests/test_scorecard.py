@@ -78,6 +78,18 @@ def test_known_answers(card, size):
     assert card[size, "ccup"]["relearn"] > 0
 
 
+def test_names_that_tie_are_read_off_by_chance():
+    """An edit that spans every name gives none of them away."""
+
+    def everything(T_f, T_r):
+        return cn.nullspace(torch.cat([T_f, T_r]))
+
+    sizes = (1, 5)
+    card = scorecard(**problem(), sizes=sizes, draws=1, methods=["nullspace"], extra={"all": everything})
+    for m in sizes:
+        assert card[m, "all"]["weights"] == pytest.approx(m / C) and card[m, "nullspace"]["weights"] == 1
+
+
 def test_the_control_changes_little(card):
     random, bare = card[1, "random"], card[1, "no edit"]
     for name in ("forget", "retain", "probe", "words"):
