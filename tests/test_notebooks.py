@@ -16,7 +16,7 @@ import nbformat
 import pytest
 
 from tools import stamp
-from tools.execute_notebooks import execute
+from tools.execute_notebooks import changes, execute
 from tools.nbval_close import WIDGET_MIME
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -212,6 +212,20 @@ def test_nbval_notices_what_changed_and_only_that(executed, tmp_path):
     cases = list(ElementTree.parse(report).iter("testcase"))
     failed = {key for key, case in zip(CHANGES, cases, strict=True) if len(case)}
     assert failed == {key for key, (_, _, objects) in CHANGES.items() if objects}, run.stdout
+
+
+def test_check_shows_what_nbval_would_object_to(executed):
+    nb = copy.deepcopy(executed)
+    for cell in nb.cells:
+        change = CHANGES[cell.id][1]
+        if change and "text" in change:
+            cell.outputs[0].update(change)
+        elif cell.id == "same":
+            cell.outputs[0].text = "took 3 ms"
+    shown = {now for _, now in changes(executed, nb)}
+    said = {c["text"] for _, c, objects in CHANGES.values() if c and "text" in c and objects}
+    assert shown == said | {"took TIME"}
+    assert changes(executed, executed) == []
 
 
 def test_execution_leaves_nothing_random(executed, tmp_path):

@@ -2,7 +2,7 @@
 
     python tools/execute_notebooks.py                     # all of them
     python tools/execute_notebooks.py notebooks/00_tour.ipynb
-    python tools/execute_notebooks.py --check             # write nothing, say what would change
+    python tools/execute_notebooks.py --check             # write nothing, show what would change
 
 Each notebook runs top to bottom in a fresh kernel of this environment, in its own folder.
 Random ids, timings and widget state are dropped, so that a diff shows only what changed.
@@ -11,6 +11,9 @@ Random ids, timings and widget state are dropped, so that a diff shows only what
 from __future__ import annotations
 
 import argparse
+import copy
+import itertools
+import re
 import sys
 import time
 from pathlib import Path
@@ -19,9 +22,10 @@ from typing import Any
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from nbval.plugin import get_sanitize_patterns
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from tools.nbval_close import kernel_environment, settle_widgets, texts_close
+from tools.nbval_close import SANITIZE, kernel_environment, settle_widgets, texts_close
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -80,6 +84,18 @@ def texts(nb: Any) -> list[str]:
     return found
 
 
+def changes(before: Any, after: Any) -> list[tuple[str, str]]:
+    """Text outputs that differ as nbval would see it, the stored one first."""
+    settled: list[list[str]] = []
+    for nb in (before, after):
+        found = texts(nb)
+        for pattern, replacement in get_sanitize_patterns(SANITIZE.read_text(encoding="utf-8")):
+            found = [re.sub(pattern, replacement, text) for text in found]
+        settled.append(found)
+    pairs = itertools.zip_longest(*settled, fillvalue="")
+    return [(a, b) for a, b in pairs if not texts_close(a, b)]
+
+
 def main(argv: list[str] | None = None) -> int:
     """Command line; 0 when every notebook ran (and, with --check, is up to date)."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -89,18 +105,18 @@ def main(argv: list[str] | None = None) -> int:
     kernel_environment()
     failed = 0
     for path in find(args.notebooks):
-        start, nb = time.perf_counter(), nbformat.read(path, as_version=4)
-        before = texts(nb)
+        start, stored = time.perf_counter(), nbformat.read(path, as_version=4)
         try:
-            nb = execute(nb, path.parent)
+            nb = execute(copy.deepcopy(stored), path.parent)
         except CellExecutionError as error:
             print(f"{path}: {error}", file=sys.stderr)
             failed = 1
             continue
-        after = texts(nb)
-        changed = len(before) != len(after) or not all(map(texts_close, before, after))
+        changed = changes(stored, nb)
         if args.check:
-            failed |= changed
+            failed |= bool(changed)
+            for before, after in changed:
+                print(f"--- stored\n{before}\n--- now\n{after}")
         else:
             nbformat.write(nb, path)
         warned = sum(o.get("name") == "stderr" for c in nb.cells for o in c.get("outputs", []))
