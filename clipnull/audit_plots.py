@@ -224,13 +224,15 @@ def relearning(rows: Sequence[Mapping[str, Any]], *, title: str = "") -> matplot
     _style(right, x="labelled images", y="accuracy on the others then, %", grid="y")
     fig.legend(*left.get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
     _title(fig, title)
-    said = "; ".join(
-        f"{r['arm']}, {r['shots']} images: "
-        + (f"{r['steps']:g} steps" if math.isfinite(r["steps"]) else "not back")
-        + f", others {_percent(r['retain_end'])}"
-        for r in rows
-    )
-    return describe(fig, f"{title}. {said}.")
+    said = "; ".join(f"{r['arm']}, {r['shots']} images: {_relearned(r)}" for r in rows)
+    return describe(fig, f"{title}. In percent of the others' pictures. {said}.")
+
+
+def _relearned(row: Mapping[str, Any]) -> str:
+    """Steps and accuracy in words; after the most steps there are, rounding has grown to whole points."""
+    if math.isfinite(row["steps"]):
+        return f"{row['steps']:g} steps, others {_percent(row['retain_end'])}"
+    return f"not back, others about {10 * round(10 * row['retain_end'])}"
 
 
 def layer_probe(
