@@ -5,13 +5,15 @@
 The first table embeds preprocessed tensors that lie in memory: what is compared is the package's loop
 with open_clip's model called in batches and nothing else. The second starts from picture files and ends
 in an accuracy: names, pictures and scores, by this package and by CLIP_benchmark's own evaluation of the
-same model (single precision, no worker processes, the same batch size). Both sides are checked to give
-the same embeddings, or the same accuracy. Features come from no cache.
+same model (single precision, no worker processes, the same batch size); without `clip-benchmark` it is
+left out. Both sides are checked to give the same embeddings, or the same accuracy. Features come from no
+cache.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import statistics
 import tempfile
@@ -105,6 +107,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows = [embedding(model, int(n), options.batch, options.repeats) for model, n in asked]
     head = ("model", "images", "embed_images, images/s", "bare loop, images/s", "share of the bare loop")
     table(head, rows)
+    if importlib.util.find_spec("clip_benchmark") is None:
+        print('No zero-shot evaluation: clip-benchmark is not installed (pip install -e ".[bench]")')
+        return
     subset = options.subset if len(options.subset) > 1 else options.subset[0]
     evaluation(subset, options.scenes, options.batch, options.repeats)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import re
 from pathlib import Path
 from types import ModuleType
@@ -91,10 +91,12 @@ def test_end_to_end(script, capsys):
 
 
 def test_throughput(script, capsys):
-    pytest.importorskip("clip_benchmark")
     sizes = ["--models", "pocket:10", "--scenes", "1", "--batch", "4", "--subset", *NAMES]
-    tensors, whole = run(script("throughput"), capsys, *sizes)
-    assert tensors[1][:2] == ["pocket, 64 px", "10"] and whole[1][0] == "pocket"
+    tensors, *whole = run(script("throughput"), capsys, *sizes)
+    assert tensors[1][:2] == ["pocket, 64 px", "10"]
+    # the comparison with clip-benchmark is made where it is installed
+    assert len(whole) == (importlib.util.find_spec("clip_benchmark") is not None)
+    assert all(table[1][0] == "pocket" for table in whole)
 
 
 def test_memory_stays_bounded(script, capsys):
