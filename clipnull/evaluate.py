@@ -210,14 +210,15 @@ def _argmax(scores: torch.Tensor) -> torch.Tensor:
     them; rounding, which differs between processors, shall not decide it.
     """
     if scores.device.type == "cpu" and scores.dtype in (torch.float32, torch.float64):
-        best = torch.from_numpy(scores.numpy().argmax(1))  # several times faster than torch's
-    else:
-        best = scores.argmax(1)
-    top = scores.gather(1, best[:, None])
-    zero = (top.abs() <= TIE).flatten().nonzero().flatten()
-    if len(zero):
-        best[zero] = (scores[zero] >= top[zero] - TIE).byte().argmax(1)
-    return best
+        s = scores.numpy()
+        best = s.argmax(1)  # several times faster than torch's
+        top = s[np.arange(len(s)), best]
+        if len(zero := np.flatnonzero(np.abs(top) <= TIE)):
+            best[zero] = (s[zero] >= top[zero, None] - TIE).argmax(1)
+        return torch.from_numpy(best)
+    top, best = scores.max(1)
+    tied = (top.abs() <= TIE)[:, None] & (scores >= top[:, None] - TIE)
+    return torch.where(tied.any(1), tied.byte().argmax(1), best)
 
 
 def _predict(

@@ -148,6 +148,11 @@ def test_rounding_decides_nothing_between_scores_that_are_zero(dtype):
         cn.Evaluator(Z.to(dtype), T.to(dtype), labels).report(forget, edit),
     ):
         assert report.predicted_after.unique().tolist() == [0]
+    # torch has no fast path for every number format; both paths agree
+    z, eye = torch.tensor([[-0.5, -0.5, 1, 2], [0.25, 0.5, 1, 2]]), torch.eye(4)
+    for kind in (dtype, torch.bfloat16):
+        edit = cn.nullspace(eye[2:], dtype=kind)
+        assert cn.evaluate(z.to(kind), eye.to(kind), [2, 3], [2, 3], edit).predicted_after.tolist() == [2, 1]
     # a best score that is not zero is the best, by however little
     z = torch.tensor([[1.0, 1 - 1e-6, 0.0], [1 - 1e-6, 1.0, 0.0]])
     near = cn.evaluate(z, torch.eye(3), [0, 1], [2], cn.nullspace(torch.eye(3)[2:]))
