@@ -825,9 +825,8 @@ def collateral(
     lost = np.isin(np.arange(len(c)), losers)
     ax.axhline(0, color=GREY, linewidth=0.8)
     ax.scatter(s[~lost], c[~lost], s=28, marker="s", color=RETAIN, alpha=0.6, linewidths=0)
-    ax.scatter(s[lost], c[lost], s=120, marker="o", color=FORGET, edgecolors="white")
-    for rank, i in enumerate(losers, 1):
-        ax.text(s[i], c[i], str(rank), ha="center", va="center_baseline", fontsize=8, color="white")
+    ax.scatter(s[lost], c[lost], s=28, marker="s", color=FORGET, linewidths=0)
+    _badges(ax, s[losers], c[losers])
     if losers:
         lines = [f"{rank}  {_short(names[i])} {c[i]:+.0f}" for rank, i in enumerate(losers, 1)]
         ax.text(1.03, 0.98, "largest losses, points\n" + "\n".join(lines), transform=ax.transAxes,
@@ -839,6 +838,24 @@ def collateral(
     _style(ax, title, "cosine of the name with the forgotten one", "change in accuracy, points", "both")
     text = "; ".join(f"{names[i]}: cosine {s[i]:.2f}, {c[i]:+.0f} points" for i in losers)
     return describe(_figure(ax), f"{title}. Largest losses: {text or 'none'}.")
+
+
+def _badges(ax: Axes, x: np.ndarray, y: np.ndarray) -> None:
+    """Number points from 1; a number that would cover another one stands above it."""
+    ax.autoscale_view()
+    taken: list[np.ndarray] = []
+    step = np.array([0.0, 14.0])  # points; a badge is a little smaller
+    for number, place in enumerate(ax.transData.transform(np.column_stack([x, y])) * 72 / ax.figure.dpi, 1):
+        lifted = place
+        while any(np.hypot(*(lifted - other)) < step[1] - 1 for other in taken):
+            lifted = lifted + step
+        taken.append(lifted)
+        ax.annotate(
+            str(number), (x[number - 1], y[number - 1]), lifted - place, textcoords="offset points",
+            ha="center", va="center", fontsize=8, color="white",
+            bbox={"boxstyle": "circle,pad=0.25", "facecolor": FORGET, "edgecolor": "white"},
+            arrowprops={"arrowstyle": "-", "color": FORGET, "linewidth": 0.8},
+        )  # fmt: skip
 
 
 def scores_before_after(
