@@ -237,8 +237,10 @@ def weakest_directions(after: ArrayLike, vocabulary: ArrayLike, rank: int = 1) -
     Notes
     -----
     Wherever W is singular, or nearly so, P W is too: a projector (alpha = 1) sends its span to
-    zero, and there P W has singular values that are rounding, whatever P is. The other edits
-    weaken a direction near R: by 1 - R^T L for one name.
+    zero, and there P W has singular values that are rounding, whatever P is. For one name all
+    singular values of W but two are 1, and the product of those two is |1 - R^T L|. An oblique
+    edit makes one of them large, so that the other is small, and its right singular vector lies
+    near L.
 
     References
     ----------
@@ -356,6 +358,7 @@ def relearn(
     goal: float = 0.8,
     max_steps: int = 40,
     step: float = 0.005,
+    norm: float | None = None,
     scale: float = 100.0,
     others: int = 200,
     seed: int = 0,
@@ -382,7 +385,10 @@ def relearn(
         Recall (fraction) at which the training stops.
     max_steps : int
     step : float
-        Length of a step, as a share of the layer's Frobenius norm.
+        Length of a step, as a share of ``norm``.
+    norm : float, optional
+        Default: the Frobenius norm of ``weight``. To compare an edited layer with an un-edited one, give
+        that of the un-edited one to both: an oblique edit enlarges the layer, and with it the steps.
     scale : float
         What cosines are multiplied by to make logits.
     others : int
@@ -420,7 +426,7 @@ def relearn(
     if len(rest) == 0:
         raise ValueError("labels: every image is of the class to bring back, want others to measure on")
     train, test, rest = own[:shots], own[half:], rest[:others]
-    length = _check.number("step", step, 0.0, 1.0) * float(P.norm())
+    length = _check.number("step", step, 0.0, 1.0) * (float(P.norm()) if norm is None else norm)
     result, wanted = Relearned(shots, goal), y[train]
     for i in range(max_steps + 1):
         for rows, curve in ((test, result.recall), (rest, result.retain)):
@@ -469,7 +475,7 @@ def relearning(
         Keys of `ARMS`.
     seed : int
     **options
-        Of `relearn`.
+        Of `relearn`. All arms take steps of the same length, a share of the norm of ``weight``.
 
     Returns
     -------
@@ -490,6 +496,7 @@ def relearning(
     words = (
         _made_up(T, len(targets), seed) if made_up is None else _check.rows("made_up", made_up, T.shape[1])
     )
+    options.setdefault("norm", float(P.norm()))
     rows = []
     for arm in arms:
         _check.one_of("arm", arm, ARMS)

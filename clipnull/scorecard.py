@@ -462,8 +462,8 @@ class _Trial:
                 names = self.T.clone()
                 names[c] = self.made_up[i % len(self.made_up)]
             run = attacks.relearn(
-                self.H, self.H_y, layer, names, c, 1, goal=0.5, max_steps=most, scale=self.scale, others=1,
-                seed=self.seed,
+                self.H, self.H_y, layer, names, c, 1, goal=0.5, max_steps=most, norm=float(self.P.norm()),
+                scale=self.scale, others=1, seed=self.seed,
             )  # fmt: skip
             steps.append(most if run.steps is None else run.steps)
         return _mean(steps)
