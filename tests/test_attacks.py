@@ -189,6 +189,31 @@ def test_more_of_the_class_is_never_worse_data():
     assert None not in steps and steps[1] <= steps[0] + 2
 
 
+def test_steps_have_the_length_that_is_asked_for():
+    """An edit enlarges the layer: a share of its own norm would be a longer step than the controls take."""
+    cut = edit_of(4).apply_image(LAYER)
+    assert cut.norm() > LAYER.norm()
+    options = dict(shots=4, max_steps=30, step=0.002, goal=1.0)
+    own = attacks.relearn(H, Y, cut, T, 4, **options)
+    assert own == attacks.relearn(H, Y, cut, T, 4, norm=float(cut.norm()), **options)
+    assert own != attacks.relearn(H, Y, cut, T, 4, norm=float(LAYER.norm()) / 3, **options)
+    # twice the share of half the norm is the same step
+    half = options | {"step": 0.004}
+    assert own == attacks.relearn(H, Y, cut, T, 4, norm=float(cut.norm()) / 2, **half)
+    (row,) = attacks.relearning(H, Y, LAYER, T, {4: edit_of(4)}, [4], arms=["edited"])
+    fair = attacks.relearn(H, Y, cut, T, 4, 4, norm=float(LAYER.norm()), seed=0)
+    assert row["steps"] == fair.steps and row["recall_end"] == fair.recall[-1]
+
+
+def test_an_oblique_edit_weakens_one_direction_and_strengthens_one():
+    """For one name all singular values of W but two are 1, and those two multiply to |1 - R^T L|."""
+    edit = edit_of(4)
+    s = torch.linalg.svdvals(edit.matrix().double())
+    assert torch.allclose(s[1:-1], torch.ones(len(s) - 2, dtype=s.dtype), atol=1e-5)
+    gap = float(1 - edit.right[:, 0].double() @ edit.left[:, 0].double())
+    assert float(s[0] * s[-1]) == pytest.approx(abs(gap), abs=1e-5)
+
+
 def test_training_images_are_not_tested_on_and_nothing_is_changed():
     cut = edit_of(4).apply_image(LAYER)
     copies = [x.clone() for x in (H, Y, cut, T)]
