@@ -103,6 +103,11 @@ def labels(name: str, value: ArrayLike, n: int, n_classes: int) -> torch.Tensor:
     return y
 
 
+def plain(value: Any) -> Any:
+    """Tensors, arrays and NumPy's scalars as Python values; anything else as it is."""
+    return value.tolist() if isinstance(value, (torch.Tensor, np.ndarray, np.generic)) else value
+
+
 def class_indices(name: str, wanted: Any, n_classes: int, classes: Sequence[str] | None = None) -> list[int]:
     """Indices of classes given by index or by name of ``classes``; duplicates dropped.
 
@@ -112,11 +117,12 @@ def class_indices(name: str, wanted: Any, n_classes: int, classes: Sequence[str]
         Unknown class (with the three closest names), index out of range, names without
         ``classes``, or nothing at all.
     """
-    if isinstance(wanted, (str, int)):
+    wanted, classes = plain(wanted), plain(classes)
+    if isinstance(wanted, str) or not isinstance(wanted, Iterable):
         wanted = [wanted]
-    position = {c: i for i, c in reversed(list(enumerate(classes or [])))}
+    position = {c: i for i, c in reversed(list(enumerate([] if classes is None else classes)))}
     found: dict[int, None] = {}
-    for item in wanted.tolist() if isinstance(wanted, (torch.Tensor, np.ndarray)) else wanted:
+    for item in map(plain, wanted):
         if isinstance(item, str):
             if classes is None:
                 raise ValueError(
@@ -126,10 +132,10 @@ def class_indices(name: str, wanted: Any, n_classes: int, classes: Sequence[str]
                 near = ", ".join(repr(c) for c in closest(item, classes))
                 raise ValueError(f"{name}: unknown class {item!r}; the closest are {near}")
             found[position[item]] = None
-        elif isinstance(item, (int, np.integer)) and not isinstance(item, bool):
+        elif isinstance(item, int) and not isinstance(item, bool):
             if not 0 <= item < n_classes:
                 raise ValueError(f"{name}: class index {item} is out of range, want 0 to {n_classes - 1}")
-            found[int(item)] = None
+            found[item] = None
         else:
             raise ValueError(f"{name}: got {item!r}, want class indices or class names")
     if not found:

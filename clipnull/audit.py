@@ -27,7 +27,7 @@ import torch.nn.functional as F
 
 from clipnull import _check
 from clipnull._check import ArrayLike
-from clipnull.erasers import Edit, consistent, nullspace, random_subspace
+from clipnull.erasers import MARGIN, Edit, consistent, nullspace, random_subspace
 from clipnull.evaluate import BLOCK, _argmax, _inputs, drop_label
 from clipnull.subspace import orthonormal_basis
 
@@ -208,7 +208,8 @@ def edited(Z: ArrayLike, edit: Eraser, normalize: bool = True) -> torch.Tensor:
         A callable that returns another shape, or NaN.
     """
     Z = _check.rows("Z", Z)
-    out = edit.apply_image(Z) if isinstance(edit, Edit) else _check.rows("edit(Z)", edit(Z), Z.shape[1])
+    with torch.no_grad():
+        out = edit.apply_image(Z) if isinstance(edit, Edit) else _check.rows("edit(Z)", edit(Z), Z.shape[1])
     if len(out) != len(Z):
         raise ValueError(f"edit: returned {len(out)} rows for {len(Z)}, want as many")
     return F.normalize(out, dim=1) if normalize else out
@@ -247,7 +248,8 @@ def rebuild(edit: Eraser, T_f: ArrayLike, T_r: ArrayLike) -> Edit:
         return consistent(T_f, T_r, info["lam"], info["mu"])
     if method == "anchored" and anchor in ("mean", "coarse"):
         p = info.get("components", 0)
-        return consistent(T_f, T_r, info["lam"], info["mu"], anchor, p)
+        margin = info.get("margin", MARGIN)
+        return consistent(T_f, T_r, info["lam"], info["mu"], anchor, p, margin)
     raise ValueError(f"edit: cannot be made again from its info {info}; pass builder=(T_f, T_r) -> Edit")
 
 
@@ -289,6 +291,11 @@ def _case(
     return _Case(Z, T, y, index, names)
 
 
+def _want_retained(case: _Case) -> None:
+    if bool(case.gone.all()):
+        raise ValueError("labels: no image of a retained class, want at least one")
+
+
 def _share(mask: torch.Tensor) -> float:
     return float(mask.double().mean()) if mask.numel() else math.nan
 
@@ -298,9 +305,12 @@ def _zero_shot(X: torch.Tensor, T: torch.Tensor) -> torch.Tensor:
 
 
 def _control(case: _Case, edit: Eraser, seed: int) -> Edit:
-    """A random subspace of the edit's rank and strength."""
+    """A random subspace of the edit's rank and, if it is a projection too, strength."""
     rank = edit.rank if isinstance(edit, Edit) else len(case.forget)
-    strength = edit.info.get("strength", 1.0) if isinstance(edit, Edit) else 1.0
+    info = edit.info if isinstance(edit, Edit) else {}
+    # other edits mean something else by their strength
+    projects = info.get("method") in ("nullspace", "partial", "random")
+    strength = info.get("strength", 1.0) if projects else 1.0
     d = case.T.shape[1]
     return random_subspace(d, min(max(1, rank), d), seed, strength)
 
@@ -382,11 +392,15 @@ def controls(
         )  # fmt: skip
     free = drop_label(case.Z, case.T, case.y, case.forget).retain_after
     cost = 100 * (kept[1] - kept[0])
+    said = (
+        f"The edit changes accuracy on the other classes by {cost:+.1f} points; striking the name off "
+        f"the candidates, by {100 * (free - kept[0]):+.1f}, and that edits nothing."
+    )
+    if math.isnan(cost):
+        said = "There is no image of another class, so what they lose is not known."
     rows.append(
         Measurement(
-            "retained, zero-shot", *kept, free, "dropping the label",
-            f"The edit changes accuracy on the other classes by {cost:+.1f} points; striking the name off "
-            f"the candidates, by {100 * (free - kept[0]):+.1f}, and that edits nothing.",
+            "retained, zero-shot", *kept, free, "dropping the label", said,
             "2407.07485", details=dict(random=[case.accuracy(p) for p in drawn]),
         )
     )  # fmt: skip
@@ -463,7 +477,7 @@ def collateral(
     Raises
     ------
     ValueError
-        As `controls`; ``categories`` of another length.
+        As `controls`; ``categories`` of another length; no image of a retained class.
 
     References
     ----------
@@ -474,6 +488,7 @@ def collateral(
     case = _case(Z, T, labels, forget, classes)
     if categories is not None and len(categories) != len(case.T):
         raise ValueError(f"categories: got {len(categories)}, want {len(case.T)}, one a class")
+    _want_retained(case)
     before, after = (_zero_shot(X, case.T) for X in (case.Z, edited(case.Z, edit)))
     drawn = [_zero_shot(edited(case.Z, _control(case, edit, seed + i)), case.T) for i in range(seeds)]
     U = orthonormal_basis(case.T[case.forget]).to(case.T)
@@ -773,7 +788,7 @@ def span_names(
 
 
 def _readable(X: ArrayLike, labels: ArrayLike) -> tuple[torch.Tensor, torch.Tensor]:
-    X = _check.rows("X", X)
+    X = _check.rows("X", X).detach()
     y = torch.as_tensor(labels)
     return X, _check.labels("labels", y, len(X), int(y.max()) + 1 if y.numel() else 1)
 
@@ -1367,9 +1382,10 @@ def confidence(
     Raises
     ------
     ValueError
-        As `controls`.
+        As `controls`; no image of a retained class.
     """
     case = _case(Z, T, labels, forget)
+    _want_retained(case)
     edits = (case.Z, edited(case.Z, edit), edited(case.Z, _control(case, edit, seed)))
     P = [probabilities(X, case.T, scale) for X in edits]
     gone, y, C = case.gone, case.y, len(case.T)
@@ -1526,7 +1542,7 @@ def _steps(
     everything = (case.Z, case.T, case.y, case.forget)
     few = _thin(case, AT_MOST, seed)
     sample = (case.Z[few], case.T, case.y[few], case.forget)
-    named = any(categories or [])
+    named = categories is not None and any(categories)
     steps: list[Step] = [
         ("controls", lambda: controls(*everything, edit, seed=seed, classes=case.classes)),
         (

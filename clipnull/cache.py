@@ -36,7 +36,9 @@ __all__ = ["LIMIT", "Entry", "clear", "entries", "folder", "read", "write"]
 #: bytes kept; beyond it the entries that were not used for longest go
 LIMIT = 5 * 2**30
 #: raised when `Clip.embed_images` comes to compute something else from the same inputs
-FORMAT = "1"
+FORMAT = "2"
+#: kinds of dtype that hold pixels; text is a path, whose file may change
+PIXELS = "uifb"
 _NAME, _PARTIAL = re.compile(r"[0-9a-f]{64}\.safetensors"), ".partial"
 #: what also decides how a picture becomes numbers
 _LIBRARIES = ("torch", "open_clip_torch", "timm", "pillow", "torchvision")
@@ -170,7 +172,7 @@ def _add_picture(digest: Any, item: Any) -> bool:
         digest.update(f"picture {item.mode} {item.size} {item.getpalette()} {item.info}\n".encode() + pixels)
     elif isinstance(item, torch.Tensor):
         _add_tensor(digest, item)
-    elif isinstance(item, np.ndarray) and not item.dtype.hasobject:
+    elif isinstance(item, np.ndarray) and item.dtype.kind in PIXELS:
         digest.update(f"array {item.dtype} {item.shape}\n".encode() + item.tobytes())
     else:
         return False

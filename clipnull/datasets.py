@@ -370,7 +370,7 @@ def _emoji(
     subset: Any = "classroom",
     scenes: int | str = 4,
     seed: int = 0,
-    size: int = 64,
+    size: int | tuple[int, int] = 64,
     margin: float | None = None,
 ) -> LabelledImages:
     table = class_table()
@@ -379,8 +379,8 @@ def _emoji(
         raise ValueError(
             f"scenes: got {scenes!r}, want 'clean' or a whole number of images a class, at least 1"
         )
-    if isinstance(size, (tuple, list)) and len(set(size)) == 1:
-        size = size[0]  # open_clip's towers give (height, width)
+    if isinstance(size, (tuple, list)) and len(size) == 2 and all(isinstance(s, int) for s in size):
+        size = max(size)  # open_clip's towers give (height, width); the art is square
     if isinstance(size, bool) or not isinstance(size, int) or not 8 <= size <= 4096:
         raise ValueError(f"size: got {size!r}, want a width in pixels from 8 to 4096")
     default = MARGIN if artist == "twemoji" else OPENMOJI_MARGIN
@@ -424,7 +424,7 @@ _EMOJI = {artist: partial(_emoji, artist) for artist in ("twemoji", "openmoji")}
 
 
 def open_image(path: str | Path | IO[bytes]) -> Image.Image:
-    """Read a picture as RGB; transparent parts become white.
+    """Read a picture as RGB; transparent parts become white, 16 bits of grey become 8.
 
     Raises
     ------
@@ -434,12 +434,26 @@ def open_image(path: str | Path | IO[bytes]) -> Image.Image:
     try:
         with Image.open(path) as image:
             image.load()
-            if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-                rgba = image.convert("RGBA")
-                return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-            return image.convert("RGB")
+            return on_white(image).convert("RGB")
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"image: cannot read {str(path)!r} ({error}), want a picture file") from error
+
+
+def on_white(image: Image.Image) -> Image.Image:
+    """A picture that ``convert("RGB")`` shows right: nothing is transparent, grey has at most 8 bits.
+
+    RGB alone would show what hides under transparency, and cut 16-bit grey off at 255, which is white.
+    """
+    # 16-bit PGM files, and PNG in older versions of Pillow, come as 32-bit integers
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        pixels = np.asarray(image)
+        grey = (pixels >> 8).astype(np.uint8)
+        grey[pixels == image.info.get("transparency", -1)] = 255
+        return Image.fromarray(grey)
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    return image
 
 
 def _pictures(folder: str | Path) -> list[str]:
@@ -819,8 +833,9 @@ def load(
     margin : float
         Emoji: share of the width that the clean image leaves free, by default 0.1 for Twemoji and
         0 for OpenMoji, whose own box leaves about a fifth.
-    size : int
-        Emoji: width and height in pixels, default 64 (PocketCLIP's); 224 for a ViT-B/32.
+    size : int or (int, int)
+        Emoji: width and height in pixels, default 64 (PocketCLIP's); 224 for a ViT-B/32. Pictures are
+        square: of two numbers, as `Clip.image_size` has them for some models, the larger counts.
     root, split, download
         Sets of the literature and CoOp files: the images' folder; ``"test"`` by default (``"val"``
         for ImageNet and Tiny-ImageNet); whether torchvision may fetch them (no, by default).

@@ -8,6 +8,7 @@ T_f is our ``T_f.T``.
 from __future__ import annotations
 
 import math
+import numbers
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -67,11 +68,15 @@ class Edit:
         if self.left.shape[1] == 0:
             return 0
         # QR of both factors leaves an m x m product with the same singular values
-        r_left = torch.linalg.qr(self.left.double(), mode="r").R
-        r_right = torch.linalg.qr(self.right.double(), mode="r").R
+        r_left = torch.linalg.qr(self.left.detach().double(), mode="r").R
+        r_right = torch.linalg.qr(self.right.detach().double(), mode="r").R
         s = torch.linalg.svdvals(r_left @ r_right.T)
-        eps = torch.finfo(self.left.dtype).eps
-        return int((s > max(self.dim, 1) * eps * max(float(s[0]), 1e-300)).sum()) if float(s[0]) > eps else 0
+        dtype, eps = self.left.dtype, torch.finfo(self.left.dtype).eps
+        # Factors are computed in float64, mostly from float32 names, and a large lam amplifies rounding.
+        # Half precision then rounds each entry once, so that its error does not grow with d.
+        noise = 1e-12 if dtype == torch.float64 else torch.finfo(torch.float32).eps
+        largest = float(s[0])
+        return int((s > max(self.dim * noise, 2 * eps) * largest).sum()) if largest > min(eps, noise) else 0
 
     def matrix(self) -> torch.Tensor:
         """W [d, d], for looking at; everything else uses the factors."""
@@ -130,11 +135,12 @@ class Edit:
 
         Returns
         -------
-        torch.Tensor [n, C]
+        torch.Tensor [n, C], dtype of ``S``
             (Z W) T^T, equal to Z (T W^T)^T, at cost n C m instead of n C d. Not normalised:
             divide row i by ``image_norms(Z)[i]`` for cosines.
         """
-        Z, T, S = _check.rows("Z", Z, self.dim), _check.rows("T", T, self.dim), _check.rows("S", S)
+        S = _check.rows("S", S)
+        Z, T = _check.rows("Z", Z, self.dim).to(S), _check.rows("T", T, self.dim).to(S)
         if tuple(S.shape) != (len(Z), len(T)):
             raise ValueError(
                 f"S: got shape {tuple(S.shape)}, want [{len(Z)}, {len(T)}], a score an image and class"
@@ -321,14 +327,17 @@ class ConsistentSolver:
             return mean + V @ coordinates, {
                 "anchor": "coarse",
                 "components": "auto",
+                "margin": margin,
                 "components_used": counts,
             }
-        if isinstance(components, bool) or not isinstance(components, int) or not 0 <= components <= self.dim:
+        whole = isinstance(components, numbers.Integral) and not isinstance(components, bool)
+        if not whole or not 0 <= int(components) <= self.dim:
             raise ValueError(
                 f"components: got {components!r}, want 'auto' or a whole number from 0 to {self.dim}"
             )
-        V = V[:, :components]
-        return mean + V @ (V.T @ own), {"anchor": "coarse", "components": components}
+        p = int(components)
+        V = V[:, :p]
+        return mean + V @ (V.T @ own), {"anchor": "coarse", "components": p}
 
     def edit(
         self,

@@ -157,27 +157,28 @@ class Report:
 def _inputs(
     Z: ArrayLike, T: ArrayLike, labels: ArrayLike, forget: Any, classes: Sequence[str] | None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[int], list[str]]:
-    Z = _check.rows("Z", Z)
+    Z = _check.rows("Z", Z).detach()
     return Z, *_candidates(Z, T, labels, forget, classes)
 
 
 def _candidates(
     Z: torch.Tensor | np.memmap, T: ArrayLike, labels: ArrayLike, forget: Any, classes: Sequence[str] | None
 ) -> tuple[torch.Tensor, torch.Tensor, list[int], list[str]]:
-    T = _check.rows("T", T, Z.shape[1], nonzero=True)
+    T = _check.rows("T", T, Z.shape[1], nonzero=True).detach()
     T = T.to(Z) if isinstance(Z, torch.Tensor) else T.float()
     labels = _check.labels("labels", labels, len(Z), len(T)).to(T.device)
     if classes is not None and len(classes) != len(T):
         raise ValueError(f"classes: got {len(classes)} names, want {len(T)}, one a row of T")
     index = _check.forget_set(forget, len(T), classes)
-    return T, labels, index, list(classes) if classes is not None else [str(i) for i in range(len(T))]
+    names = [str(i) for i in range(len(T))] if classes is None else list(_check.plain(classes))
+    return T, labels, index, names
 
 
 def _streamed(Z: ArrayLike) -> torch.Tensor | np.memmap:
     """``Z`` checked, except that a memory-mapped file is left on disk: its blocks are checked as read."""
     if isinstance(Z, np.memmap) and Z.ndim == 2 and Z.size and Z.dtype.kind == "f":
         return Z
-    return _check.rows("Z", Z)
+    return _check.rows("Z", Z).detach()
 
 
 def _blocks(Z: torch.Tensor | np.memmap) -> Iterator[torch.Tensor]:
@@ -302,9 +303,10 @@ def evaluate(
     T, labels, index, names = _candidates(Z, T, labels, forget, classes)
     if edit.dim != T.shape[1]:
         raise ValueError(f"edit: acts on {edit.dim} dimensions, want {T.shape[1]} like Z")
-    after = F.normalize(edit.apply_text(T), dim=1) if side != "image" else T
-    # Z W T'^T = Z T'^T - (Z L)(T' R)^T: the rank-m update of the scores
-    L, TR = edit.left.to(T), (after @ edit.right.to(T)).T
+    with torch.no_grad():  # an edit made of names with gradients has them too
+        after = F.normalize(edit.apply_text(T), dim=1) if side != "image" else T
+        # Z W T'^T = Z T'^T - (Z L)(T' R)^T: the rank-m update of the scores
+        L, TR = edit.left.detach().to(T), (after @ edit.right.to(T)).T
 
     def score(z: torch.Tensor, scores: torch.Tensor) -> Iterator[torch.Tensor]:
         yield torch.mm(z, T.T, out=scores)
@@ -350,11 +352,13 @@ class Evaluator:
         Image side and un-normalised text side share A = Z L, B = T R. Normalised names divide by
         ||W t||. Both sides: W W = I - L (2 I - R^T L) R^T has the same rank.
         """
-        L, R = edit.left.to(self.Z), edit.right.to(self.Z)
+        # an edit made of names with gradients has them too
+        L, R = edit.left.detach().to(self.Z), edit.right.detach().to(self.Z)
         A, B = self.Z @ L, self.T @ R
         if side == "image":
             return A, B, None
-        scale = 1 / edit.apply_text(self.T).norm(dim=1).clamp_min(torch.finfo(self.T.dtype).tiny)
+        length = edit.apply_text(self.T).detach().norm(dim=1)
+        scale = 1 / length.clamp_min(torch.finfo(self.T.dtype).tiny)
         if side == "both":
             A = 2 * A - A @ (R.T @ L)
         return A, B, scale

@@ -55,6 +55,9 @@ class TransformersCLIP(nn.Module):
 
 
 class _ImageTower(nn.Module):
+    #: as open_clip's towers have it: mean and std of the pixels
+    preprocess_cfg: dict[str, list[float]]
+
     def __init__(self, source: Any) -> None:
         super().__init__()
         self.vision_model, self.visual_projection = source.vision_model, source.visual_projection
@@ -117,7 +120,15 @@ def wrap(model: Any, processor: Any) -> tuple[TransformersCLIP, ImageTransform, 
     """What `clipnull.models.Clip` is made of: model, image transform, tokenizer."""
     length = model.config.text_config.max_position_embeddings
     wrapped = TransformersCLIP(model.eval()).eval()
+    wrapped.visual.preprocess_cfg = _statistics(processor.image_processor)
     return wrapped, ImageTransform(processor.image_processor), TextTokenizer(processor.tokenizer, length)
+
+
+def _statistics(processor: Any) -> dict[str, list[float]]:
+    """Mean and std of pixels in [0, 1], under open_clip's names."""
+    if not getattr(processor, "do_normalize", True):
+        return {"mean": [0.0] * 3, "std": [1.0] * 3}
+    return {"mean": list(processor.image_mean), "std": list(processor.image_std)}
 
 
 def read(place: str, cache_dir: str | None = None) -> tuple[Any, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -186,6 +187,12 @@ class Bench:
     ----------
     clip : Clip
     data : LabelledImages
+        Its class names are distinct: the lab knows a class by its name.
+
+    Raises
+    ------
+    ValueError
+        Two classes of one name.
 
     Notes
     -----
@@ -194,6 +201,11 @@ class Bench:
     """
 
     def __init__(self, clip: Clip, data: LabelledImages) -> None:
+        if twice := [name for name, count in Counter(data.classes).items() if count > 1]:
+            raise ValueError(
+                f"data: more than one class is called {', '.join(map(repr, twice))}, want distinct names; "
+                "give them with dataclasses.replace(data, classes=[...])"
+            )
         self.clip, self.data = clip, data
         self.Z = clip.embed_images(data.images)
         self._name = ""
@@ -304,7 +316,7 @@ class Bench:
         return full
 
     def _forget(self, forget: Any, seed: int) -> list[str]:
-        classes, C = self.data.classes, len(self.data.classes)
+        classes, C, forget = self.data.classes, len(self.data.classes), _check.plain(forget)
         if isinstance(forget, str) and forget in self.data.categories:
             forget = [c for c, k in zip(classes, self.data.categories, strict=True) if k == forget]
         elif isinstance(forget, (int, float)) and not isinstance(forget, bool):

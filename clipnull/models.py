@@ -690,7 +690,7 @@ class Clip:
 
     def _tensor(self, i: int, item: Any) -> torch.Tensor:
         """One image as the model wants it: float [3, H, W]."""
-        from clipnull.datasets import open_image
+        from clipnull.datasets import on_white, open_image
 
         if isinstance(item, torch.Tensor) and item.is_floating_point():
             size = self.image_size
@@ -712,7 +712,7 @@ class Clip:
                 f"images: item {i} is a {type(item).__name__}, want an image, a path or an array"
             )
         try:
-            return self.preprocess(_on_white(item))
+            return self.preprocess(on_white(item))
         except (OSError, SyntaxError) as error:  # PIL reads a file when its pixels are first needed
             path = getattr(item, "filename", "") or f"image {i}"
             raise ValueError(f"images: cannot read {str(path)!r} ({error}), want a picture") from error
@@ -860,14 +860,6 @@ def _templates(templates: Any) -> list[Callable[[str], str]]:
     return prompts
 
 
-def _on_white(image: Image.Image) -> Image.Image:
-    """Transparent parts become white, as in `datasets.open_image`; RGB alone would show what hides there."""
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-    return image
-
-
 def _batch_size(batch_size: Any) -> None:
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(f"batch_size: got {batch_size!r}, want a whole number of at least 1")
@@ -892,6 +884,8 @@ def _known(images: Any) -> Sequence[Any] | None:
 
     if isinstance(images, Images):
         return images.items if images.read in (open_image, Image.fromarray) else None
+    if isinstance(images, np.ndarray) and images.dtype.kind not in feature_cache.PIXELS:
+        return images.tolist() if images.ndim == 1 else None
     if _is_one(images) or isinstance(images, torch.Tensor | np.ndarray):
         return [images]
     return images if isinstance(images, list | tuple) else None
@@ -904,10 +898,7 @@ def _items(images: Any) -> Iterator[Any]:
         return
     if isinstance(images, Mapping) or not (isinstance(images, Iterable) or hasattr(images, "__getitem__")):
         raise ValueError(f"images: got a {type(images).__name__}, want images, paths, arrays or a Dataset")
-    n = _count(images)
-    # many Datasets never raise the IndexError that plain iteration waits for
-    source = iter(images) if n is None else (_read(images, i) for i in range(n))
-    for item in source:
+    for item in _each(images):
         if isinstance(item, tuple | list):
             item = item[0] if item else None
         if isinstance(item, torch.Tensor) and item.ndim == 4:
@@ -916,11 +907,18 @@ def _items(images: Any) -> Iterator[Any]:
             yield item
 
 
-def _read(images: Any, i: int) -> Any:
+def _each(images: Any) -> Iterator[Any]:
+    """The items in order; an index, which may be a label, is used only where there is no other way."""
+    n, i = _count(images), 0
+    indexed = getattr(type(images), "__iter__", None) in (None, Sequence.__iter__)
+    # many Datasets never raise the IndexError that plain iteration waits for
+    source = iter(images) if n is None or not indexed else (images[i] for i in range(n))
     try:
-        return images[i]
+        for item in source:
+            yield item
+            i += 1
     except OSError as error:
-        path = getattr(error, "filename", None) or f"image {i}"
+        path = getattr(error, "filename", None) or f"item {i}"
         raise ValueError(f"images: cannot read {str(path)!r} ({error}), want a picture") from error
 
 

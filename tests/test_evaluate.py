@@ -120,6 +120,36 @@ def test_identity_changes_nothing_and_names_equal_indices():
     assert cn.evaluate(Z.numpy(), T.numpy(), np.asarray(labels), np.array([0, 0]), nothing).forget == [0]
 
 
+def test_classes_in_numpy_or_torch_form():
+    Z, T, labels = world(C=4)
+    nothing = cn.nullspace(T[:1], strength=0)
+    forms = [np.int64(3), torch.tensor(3), np.array(3), [torch.tensor(3)], np.array(["tiger"]), "tiger"]
+    for forget in forms:
+        report = cn.evaluate(Z, T, labels, forget, nothing, classes=np.array(NAMES))
+        assert report.forget == [3] and type(report.forget[0]) is int
+        assert report.classes == NAMES and type(report.classes[0]) is str
+    assert cn.Evaluator(Z, T, labels, np.array(NAMES)).report(["tiger"], nothing).forget == [3]
+    points = cn.sweep(Z, T, labels, [0], cn.consistent, anchor=["coarse"], components=np.arange(3))
+    alone = cn.evaluate(Z, T, labels, 0, cn.consistent(T[:1], T[1:], anchor="coarse", components=2))
+    assert points.column("components").tolist() == [0, 1, 2]
+    assert points[2]["retain_after"] == alone.retain_after
+
+
+@pytest.mark.parametrize("side", ["image", "text", "both"])
+def test_names_that_take_gradients(side):
+    Z, T, labels = world()
+    learnt = T.clone().requires_grad_()
+    want = cn.evaluate(Z, T, labels, [0], cn.nullspace(T[:1], 0.9), side)
+    edit = cn.nullspace(learnt[:1], 0.9)
+    assert edit.left.requires_grad and edit.rank == 1
+    for images in (Z, Z.clone().requires_grad_()):
+        plain = cn.evaluate(images, learnt, labels, [0], edit, side)
+        fast = cn.Evaluator(images, learnt, labels).report([0], edit, side)
+        assert torch.equal(plain.predicted_after, want.predicted_after)
+        assert torch.equal(fast.predicted_after, want.predicted_after)
+    assert torch.equal(cn.drop_label(Z, learnt, labels, [0]).predicted_before, want.predicted_before)
+
+
 def test_drop_label_is_zero_by_construction_and_edits_no_other_order():
     Z, T, labels = world()
     report = cn.drop_label(Z, T, labels, [3])
@@ -223,6 +253,8 @@ E4 = cn.nullspace(T4[:1])
         (lambda: cn.evaluate(Z4, T4, Y4, [0, 1, 2, 3], E4), r"forget: got all 4 classes"),
         (lambda: cn.evaluate(Z4, T4, Y4, [4], E4), r"forget: class index 4 is out of range, want 0 to 3"),
         (lambda: cn.evaluate(Z4, T4, Y4, [0.5], E4), r"forget: got 0.5, want class indices or class names"),
+        (lambda: cn.evaluate(Z4, T4, Y4, 0.5, E4), r"forget: got 0.5, want class indices or class names"),
+        (lambda: cn.evaluate(Z4, T4, Y4, True, E4), r"forget: got True, want class indices or class names"),
         (lambda: cn.evaluate(Z4, T4[:, :5], Y4, [0], E4), r"T: rows have 5 entries, want 6"),
         (lambda: cn.evaluate(Z4 * math.nan, T4, Y4, [0], E4), r"Z: 4 of 4 rows hold NaN"),
         (lambda: cn.evaluate(Z4, T4 * 0, Y4, [0], E4), r"T: row 0 is all zeros"),

@@ -254,6 +254,7 @@ def test_forget_takes_names_a_category_a_number_or_a_share(bench):
     }
     assert len(by[7]) == 7 and len(by[0.25]) == round(C / 4)
     assert by[7] != bench.check({"forget": 7, "seed": 1})["forget"]
+    assert by[7] == bench.check({"forget": torch.tensor(7)})["forget"]
 
 
 @pytest.mark.parametrize(
@@ -284,6 +285,16 @@ def test_forget_takes_names_a_category_a_number_or_a_share(bench):
 def test_impossible_states_say_why(bench, state, words):
     with pytest.raises(ValueError, match=words):
         bench.compute(state)
+
+
+def test_classes_of_one_name_are_refused(pocket, small):
+    data = small.subset(range(6))
+    twice = dataclasses.replace(data, classes=["lion", "tiger", "cat", "dog", "banana", "tiger"])
+    with pytest.raises(ValueError, match=r"called 'tiger', want distinct names; .*dataclasses.replace"):
+        Bench(pocket, twice)
+    named = dataclasses.replace(twice, classes=[*twice.classes[:5], "tiger cub"])
+    state = {"forget": ["tiger cub"], "method": "nullspace"}
+    assert Bench(pocket, named).compute(state, ["images"]).report.forget == [5]
 
 
 def test_unknown_view(bench):

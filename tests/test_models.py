@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 import open_clip
@@ -254,6 +255,53 @@ def test_images_come_in_many_forms(clip, tmp_path):
         torch.testing.assert_close(clip.embed_images(image), Z[1:2])
 
 
+class Labelled:
+    """Like a pandas Series: an index is looked up among its labels, not counted."""
+
+    def __init__(self, items, labels):
+        self.items = dict(zip(labels, items, strict=True))
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, label):
+        return self.items[label]
+
+    def __iter__(self):
+        return iter(self.items.values())
+
+
+@pytest.mark.parametrize("labels", [[2, 0, 1], [5, 7, 9]])  # shuffled, filtered
+def test_images_with_labels_keep_their_order(clip, labels):
+    arrays = pictures(3)
+    torch.testing.assert_close(clip.embed_images(Labelled(arrays, labels)), clip.embed_images(arrays))
+
+
+def test_a_sequence_that_never_ends_is_indexed(clip):
+    class Endless(Sequence):
+        __len__, __getitem__ = Labelled.__len__, lambda self, i: self.items[i % 3]
+
+        def __init__(self, items):
+            self.items = items
+
+    torch.testing.assert_close(clip.embed_images(Endless(pictures(3))), clip.embed_images(pictures(3)))
+
+
+def test_a_file_that_is_lost_while_reading_is_named(clip, tmp_path):
+    def read():
+        yield pictures(1)[0]
+        yield Image.open(tmp_path / "lost.png")
+
+    class Lost(Pairs):
+        def __getitem__(self, i):
+            raise OSError("the disk is gone")
+
+    with pytest.raises(ValueError, match=r"images: cannot read .*lost\.png"):
+        clip.embed_images(read())
+    with pytest.raises(ValueError, match=r"images: cannot read 'item 0' \(the disk is gone\)"):
+        clip.embed_images(Lost([1, 2]))
+
+
 @pytest.mark.parametrize("batch_size", [1, 3, 7, 256])
 def test_rows_do_not_depend_on_the_batch_size(clip, batch_size):
     torch.testing.assert_close(clip.embed_images(pictures(), batch_size), clip.embed_images(pictures(), 2))
@@ -268,6 +316,15 @@ def test_transparent_parts_are_white_from_a_file_and_from_memory(clip, tmp_path)
     want = clip.embed_images(white)
     torch.testing.assert_close(clip.embed_images(image), want)
     torch.testing.assert_close(clip.embed_images(tmp_path / "a.png"), want)
+
+
+def test_sixteen_bits_of_grey_are_those_eight(clip, tmp_path):
+    grey = pictures(1)[0][..., 0]
+    want = clip.embed_images(Image.fromarray(grey))
+    deep = Image.fromarray(grey.astype(np.uint16) * 257)
+    deep.save(tmp_path / "deep.png")
+    for image in (deep, tmp_path / "deep.png", Image.open(tmp_path / "deep.png")):
+        torch.testing.assert_close(clip.embed_images(image), want)
 
 
 def test_bad_images(clip, tmp_path):

@@ -192,6 +192,25 @@ def test_embeddings_are_the_models_own(clip, model, processor):
     torch.testing.assert_close(shown.detach(), Z[:1])
 
 
+def test_pictures_can_be_made_from_its_names(clip, processor):
+    made = clip.embed_text(["cat"])
+    pixels = processor.image_processor
+    assert clip.model.visual.preprocess_cfg == {
+        "mean": list(pixels.image_mean),
+        "std": list(pixels.image_std),
+    }
+    found = cn.prototypes.synthesise(clip, made, steps=5)
+    assert found.images[0].size == (32, 32) and found.cosines.shape == (5, 1)
+    torch.testing.assert_close(clip.embed_images(found.images), found.embeddings, rtol=0, atol=0.02)
+
+
+def test_without_normalisation_pixels_are_as_they_are(model, processor):
+    images = transformers.CLIPImageProcessor(do_normalize=False, size={"shortest_edge": 32}, crop_size=32)
+    plain = transformers.CLIPProcessor(image_processor=images, tokenizer=processor.tokenizer)
+    clip = models.from_transformers(model, plain)
+    assert clip.model.visual.preprocess_cfg == {"mean": [0.0] * 3, "std": [1.0] * 3}
+
+
 def test_long_names_are_cut(clip):
     assert clip.embed_text("cat " * 50).shape == (1, D)
 

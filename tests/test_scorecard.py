@@ -182,6 +182,9 @@ def test_best_keeps_to_the_limits():
     assert card.best(1, "probe", forget=("<=", 0.05), retain=(">=", 0.9)) == "anchored"
     assert card.best(1, "retain", one_image=(">=", 0.4)) == "partial"
     assert card.best(1, "retain", retain=(">=", 1.1)) is None
+    # of equals the cheaper one
+    assert card[1, "anchored"]["probe"] == card[1, "partial"]["probe"]
+    assert card.best(1, "probe", retain=(">=", 0.9)) == "partial"
 
 
 def test_nothing_kept_is_no_share():
@@ -199,6 +202,17 @@ def test_same_seed_same_card():
     options = dict(sizes=(2,), draws=1, methods=["anchored", "random"])
     first, again, other = (scorecard(**problem(), **options, seed=s) for s in (0, 0, 1))
     assert first.values == again.values != other.values
+
+
+def test_mixed_precision_is_cast_to_that_of_the_images():
+    parts = problem()
+    options = dict(sizes=(1,), draws=1, methods=["nullspace"])
+    want = scorecard(**{k: v.double() if v.is_floating_point() else v for k, v in parts.items()}, **options)
+    parts["weight"] = parts["weight"].clone().requires_grad_()
+    mixed = scorecard(**parts | {"Z": parts["Z"].double().numpy()}, **options)
+    assert mixed.values.keys() == want.values.keys()
+    for key, row in mixed.values.items():
+        assert row == pytest.approx(want.values[key], abs=1e-4)
 
 
 def test_leace_missing_is_said(monkeypatch):

