@@ -392,12 +392,13 @@ def controls(
         )  # fmt: skip
     free = drop_label(case.Z, case.T, case.y, case.forget).retain_after
     cost = 100 * (kept[1] - kept[0])
-    said = (
-        f"The edit changes accuracy on the other classes by {cost:+.1f} points; striking the name off "
-        f"the candidates, by {100 * (free - kept[0]):+.1f}, and that edits nothing."
-    )
     if math.isnan(cost):
         said = "There is no image of another class, so what they lose is not known."
+    else:
+        said = (
+            f"The edit changes accuracy on the other classes by {cost:+.1f} points; striking the name off "
+            f"the candidates, by {100 * (free - kept[0]):+.1f}, and that edits nothing."
+        )
     rows.append(
         Measurement(
             "retained, zero-shot", *kept, free, "dropping the label", said,

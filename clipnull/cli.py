@@ -112,6 +112,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _case(
+    forget: Sequence[str], subset: str, scenes: int, seed: int
+) -> tuple[Any, Any, Any, list[int], list[int]]:
+    """Model, pictures as large as it looks, name embeddings, and the classes to forget and to retain."""
+    import clipnull as cn
+    from clipnull import _check
+
+    clip = cn.load()
+    data = cn.datasets.load("twemoji", subset=subset, scenes=scenes, seed=seed, size=clip.image_size)
+    index = _check.forget_set(list(forget), len(data.classes), data.classes)
+    T = clip.embed_text(data.classes, templates=data.templates)
+    return clip, data, T, index, [i for i in range(len(T)) if i not in index]
+
+
 # --- demo ----------------------------------------------------------------------------------
 
 
@@ -145,13 +159,9 @@ def demo(
     from clipnull import _check, plots
 
     _check.one_of("method", method, ["all", *cn.METHODS])
-    clip = cn.load()
-    data = cn.datasets.load("twemoji", subset=subset, scenes=scenes, seed=seed, size=clip.image_size)
-    index = _check.forget_set(list(forget), len(data.classes), data.classes)
-    T = clip.embed_text(data.classes, templates=data.templates)
+    clip, data, T, index, retain = _case(forget, subset, scenes, seed)
     Z = clip.embed_images(data.images)
     labels = torch.as_tensor(data.labels)
-    retain = [i for i in range(len(T)) if i not in index]
     names = list(cn.METHODS) if method == "all" else list(dict.fromkeys([method, "random"]))
     edits = {name: cn.build(name, T[index], T[retain], seed=seed) for name in names}
     reports = {
@@ -289,11 +299,7 @@ def audit(
     from clipnull import _check
 
     _check.one_of("method", method, cn.METHODS)
-    clip = cn.load()
-    data = cn.datasets.load("twemoji", subset=subset, scenes=scenes, seed=seed, size=clip.image_size)
-    index = _check.forget_set(list(forget), len(data.classes), data.classes)
-    T = clip.embed_text(data.classes, templates=data.templates)
-    retain = [i for i in range(len(T)) if i not in index]
+    clip, data, T, index, retain = _case(forget, subset, scenes, seed)
     print(cn.audit(clip, data, cn.build(method, T[index], T[retain], seed=seed), index, seed=seed))
     print(f"\nThis took {time.perf_counter() - start:.1f} s.")
     return 0

@@ -303,10 +303,10 @@ def evaluate(
     T, labels, index, names = _candidates(Z, T, labels, forget, classes)
     if edit.dim != T.shape[1]:
         raise ValueError(f"edit: acts on {edit.dim} dimensions, want {T.shape[1]} like Z")
-    with torch.no_grad():  # an edit made of names with gradients has them too
-        after = F.normalize(edit.apply_text(T), dim=1) if side != "image" else T
-        # Z W T'^T = Z T'^T - (Z L)(T' R)^T: the rank-m update of the scores
-        L, TR = edit.left.detach().to(T), (after @ edit.right.to(T)).T
+    # an edit made of names with gradients has them too
+    after = F.normalize(edit.apply_text(T).detach(), dim=1) if side != "image" else T
+    # Z W T'^T = Z T'^T - (Z L)(T' R)^T: the rank-m update of the scores
+    L, TR = edit.left.detach().to(T), (after @ edit.right.detach().to(T)).T
 
     def score(z: torch.Tensor, scores: torch.Tensor) -> Iterator[torch.Tensor]:
         yield torch.mm(z, T.T, out=scores)

@@ -296,7 +296,6 @@ class ForgetRetainLab(widgets.VBox):
         if not self._paused:
             self.update()
 
-    @in_turn
     def update(self) -> None:
         """Compute the present state and redraw what is on screen; a state that cannot be says why."""
         self._try(self._update)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from pathlib import Path
 
 import nbformat
@@ -32,6 +33,8 @@ LESSONS = [
     "08_your_own_model",
     "09_one_style_only",
 ]
+#: lessons that do not print the dimension of the space
+WITHOUT_DIMENSION = ["07_paper_protocol", "09_one_style_only"]
 
 
 @pytest.fixture(scope="module")
@@ -56,4 +59,7 @@ def test_lesson_runs_on_a_second_model(lesson, second_model, monkeypatch):
     stored = nbformat.read(path, as_version=4)
     nb = execute(copy.deepcopy(stored), path.parent)
     assert changes(stored, nb), "it shows PocketCLIP's numbers"
+    printed = "".join(out.get("text", "") for cell in nb.cells for out in cell.get("outputs", []))
+    if lesson not in WITHOUT_DIMENSION:
+        assert re.search(r"\b48\b", printed), "the dimension of the second model"
     assert [c.source for c in nb.cells] == [c.source for c in stored.cells]

@@ -86,13 +86,9 @@ def texts(nb: Any) -> list[str]:
 
 def changes(before: Any, after: Any) -> list[tuple[str, str]]:
     """Text outputs that differ as nbval would see it, the stored one first."""
-    settled: list[list[str]] = []
-    for nb in (before, after):
-        found = texts(nb)
-        for pattern, replacement in get_sanitize_patterns(SANITIZE.read_text(encoding="utf-8")):
-            found = [re.sub(pattern, replacement, text) for text in found]
-        settled.append(found)
-    pairs = itertools.zip_longest(*settled, fillvalue="")
+    pairs = list(itertools.zip_longest(texts(before), texts(after), fillvalue=""))
+    for pattern, replacement in get_sanitize_patterns(SANITIZE.read_text(encoding="utf-8")):
+        pairs = [(re.sub(pattern, replacement, a), re.sub(pattern, replacement, b)) for a, b in pairs]
     return [(a, b) for a, b in pairs if not texts_close(a, b)]
 
 
