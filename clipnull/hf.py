@@ -145,7 +145,7 @@ def read(place: str, cache_dir: str | None = None) -> tuple[Any, Any]:
 
     with _no_bars():
         made: Any = CLIPModel.from_pretrained(place, cache_dir=cache_dir, output_loading_info=True)
-        processor = AutoProcessor.from_pretrained(place, cache_dir=cache_dir)
+        processor = AutoProcessor.from_pretrained(place, cache_dir=cache_dir, trust_remote_code=False)
     model, found = made
     if missing := sorted(found["missing_keys"]):
         raise ValueError(f"it has no {', '.join(missing[:3])}")

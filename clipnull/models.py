@@ -44,6 +44,9 @@ CHECKPOINTS = (".safetensors", ".bin", ".pth")
 #: images from which on the cache is asked unless the caller says otherwise: on a CPU hashing a tower
 #: costs as much as embedding a few images, with a GPU it is more
 WORTH_CACHING = 256
+#: keys of a config with which transformers runs a model's own code
+REMOTE_CODE = ("trust_remote_code", "auto_map")
+NO_CODE = "clipnull runs no code of a model, want one without"
 PRECISIONS = ["fp32", "fp16", "bf16", "pure_fp16", "pure_bf16"]
 #: seconds in which the Hugging Face hub has to answer; its client's own retries take a minute
 PATIENCE = 5.0
@@ -131,6 +134,7 @@ def load(
     name, pretrained = _asked_for(name, pretrained)
     cache = None if cache_dir is None else str(cache_dir)
     source = _source(name, pretrained, cache)
+    _no_remote_code(source)
     model: Any
     preprocess: Any
     if source.transformers:
@@ -194,6 +198,25 @@ def from_transformers(model: Any, processor: Any, name: str = "transformers") ->
     halves = {torch.float16: "pure_fp16", torch.bfloat16: "pure_bf16"}
     precision = halves.get(next(model.parameters()).dtype, "fp32")
     return Clip(*hf.wrap(model, processor), name, precision=precision, config=config.to_dict())
+
+
+def _no_remote_code(source: _Source) -> None:
+    """Refuse a config that asks for code of its own: open_clip hands its keys on to transformers."""
+
+    def asked(value: Any, path: str) -> Iterator[str]:
+        if isinstance(value, Mapping):
+            for key, inner in value.items():
+                if key in REMOTE_CODE and inner:
+                    yield f"{path}{key}"
+                yield from asked(inner, f"{path}{key}.")
+        elif isinstance(value, list):
+            for i, inner in enumerate(value):
+                yield from asked(inner, f"{path}{i}.")
+
+    if found := next(asked(source.config, ""), None):
+        raise ValueError(
+            f"name: the config of {source.name} asks to run code that comes with it ({found}); {NO_CODE}"
+        )
 
 
 def _device(device: str | torch.device | None) -> torch.device:
@@ -330,6 +353,8 @@ def _fetching(what: str, cache_dir: str | None, needed: bool = True) -> Iterator
     except ImportError as error:
         raise ValueError(f"name: {what} takes transformers; want pip install 'clipnull[hf]'") from error
     except Exception as error:
+        if "trust_remote_code" in str(error):
+            raise ValueError(f"name: {what} asks to run code that comes with it; {NO_CODE}") from error
         # open_clip, transformers, huggingface_hub and urllib each have errors of their own for this
         from huggingface_hub import constants
 
@@ -372,6 +397,12 @@ def _create(source: _Source, device: torch.device, precision: str, cache: str | 
     import open_clip
 
     text = source.config.get("text_cfg", {})
+    if text.get("hf_model_name"):
+        from transformers import AutoConfig
+
+        with _quiet(), _fetching(f"the config of {text['hf_model_name']}", None):
+            # open_clip would let transformers ask at a prompt whether to run a tower's own code
+            AutoConfig.from_pretrained(text["hf_model_name"], trust_remote_code=False)
     hub = _hub_or_cache(source.on_hub or bool(text.get("hf_model_name")))
     devices = [device] if device.type == "cuda" else []
     try:
@@ -434,9 +465,11 @@ def _transform(model: Any) -> Callable[[Image.Image], torch.Tensor]:
 def _tokenizer(source: _Source, cache_dir: str | None) -> Any:
     import open_clip
 
-    needed = source.on_hub or bool(source.config.get("text_cfg", {}).get("hf_tokenizer_name"))
-    with _quiet(), _fetching(f"the tokenizer of {source.name}", cache_dir, needed):
-        return open_clip.get_tokenizer(source.name, cache_dir=cache_dir)
+    foreign = bool(source.config.get("text_cfg", {}).get("hf_tokenizer_name"))
+    # said to transformers alone: open_clip's own tokenizers do not know the word
+    safe = {"trust_remote_code": False} if foreign else {}
+    with _quiet(), _fetching(f"the tokenizer of {source.name}", cache_dir, source.on_hub or foreign):
+        return open_clip.get_tokenizer(source.name, cache_dir=cache_dir, **safe)
 
 
 @contextlib.contextmanager
