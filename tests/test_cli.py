@@ -149,7 +149,7 @@ def test_audit_prints_every_measurement(capsys):
     ("arguments", "says"),
     [
         (["--forget", "tigre"], "unknown class 'tigre'; the closest are 'tiger'"),
-        (["--method", "all"], "method: got 'all', want one of nullspace"),
+        (["--method", "all"], "method: unknown method 'all'; the closest are"),
     ],
 )
 def test_audit_bad_input_is_one_line_and_exit_2(arguments, says, capsys):
