@@ -22,7 +22,7 @@ from _timing import arguments, begin, ratio, spread, table
 import clipnull as cn
 from clipnull.baselines import gradient_forgetting, lora_forgetting
 
-CLOSED = ("nullspace", "ccup", "anchored", "coarse")
+CLOSED = ("nullspace", "ccup", "anchored")
 METHODS = (*CLOSED, "lora", "gradient")
 
 
@@ -58,7 +58,7 @@ class Forgetting:
             self.edit, self.side = run.edit, run.side
         else:
             retain = [c for c in range(len(T)) if c not in self.forget]
-            self.edit = cn.build(self.method, T[self.forget], T[retain])
+            self.edit = cn.METHODS[self.method].make(T[self.forget], T[retain])
         clock.append(time.perf_counter())
         cn.fold(self.clip, self.edit, self.side)
         clock.append(time.perf_counter())

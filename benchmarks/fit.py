@@ -19,25 +19,24 @@ import torch.nn.functional as F
 from _timing import arguments, begin, milliseconds, names, pictures, ratio, spread, table
 
 import clipnull as cn
-from clipnull.erasers import ANCHORED, CCUP, ConsistentSolver
+from clipnull.erasers import ANCHORED, CCUP
 
-ERASERS = ("nullspace", "ccup", "anchored", "coarse")
+ERASERS = ("nullspace", "ccup", "anchored")
 Fit = Callable[[], Any]
 
 
 def dense(method: str, T_f: torch.Tensor, T_r: torch.Tensor) -> torch.Tensor:
     """W [d, d] as the formula has it, in float64, from one d × d solve.
 
-    nullspace: I − T_f T_f⁺. The others: (I + μ T_r T_rᵀ + λ A T_fᵀ)(I + λ T_f T_fᵀ + μ T_r T_rᵀ)⁻¹, where
-    the anchors A are computed as the package does it.
+    nullspace: I − T_f T_f⁺. The others: (I + μ T_r T_rᵀ + λ A T_fᵀ)(I + λ T_f T_fᵀ + μ T_r T_rᵀ)⁻¹, with
+    A zero for ccup and the mean of T_r for anchored.
     """
     f, r = T_f.double().T, T_r.double().T
     I = torch.eye(len(f), dtype=f.dtype)
     if method == "nullspace":
         return I - f @ torch.linalg.pinv(f)
-    anchor = {"ccup": None, "anchored": "mean", "coarse": "coarse"}[method]
-    lam, mu = CCUP if anchor is None else ANCHORED
-    A, _ = ConsistentSolver(T_f, T_r).anchors(anchor)
+    lam, mu = CCUP if method == "ccup" else ANCHORED
+    A = torch.zeros_like(f) if method == "ccup" else r.mean(1, keepdim=True).expand_as(f)
     kept = I + mu * r @ r.T
     return torch.linalg.solve(kept + lam * f @ f.T, kept + lam * A @ f.T, left=False)
 
@@ -46,7 +45,7 @@ def sides(C: int, m: int, d: int) -> tuple[list[Fit], list[Fit]]:
     """For each of `ERASERS` the closed form and the dense formula, checked against each other."""
     T = names(C, d)
     T_f, T_r = T[:m], T[m:]
-    ours: list[Fit] = [partial(cn.build, name, T_f, T_r) for name in ERASERS]
+    ours: list[Fit] = [partial(cn.METHODS[name].make, T_f, T_r) for name in ERASERS]
     theirs: list[Fit] = [partial(dense, name, T_f, T_r) for name in ERASERS]
     for name, closed, solved in zip(ERASERS, ours, theirs, strict=True):
         difference = float((closed().matrix().double() - solved()).abs().max())

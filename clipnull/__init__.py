@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from clipnull import erasers, subspace
 from clipnull.audit import AuditReport, audit
-from clipnull.erasers import METHODS, Edit, build, consistent, nullspace, random_subspace
+from clipnull.erasers import METHODS, Edit, consistent, nullspace, random_subspace
 from clipnull.evaluate import Evaluator, Report, drop_label, evaluate, protocol_score, sweep, sweep_sizes
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ __all__ = [
     "audit",
     "audit_plots",
     "baselines",
-    "build",
     "cache",
     "consistent",
     "datasets",

@@ -26,7 +26,7 @@ import torch.nn.functional as F
 
 from clipnull import _check, surgery
 from clipnull._check import ArrayLike
-from clipnull.erasers import METHODS, Edit, build
+from clipnull.erasers import METHODS, Edit
 
 __all__ = [
     "ARMS",
@@ -150,8 +150,7 @@ def fingerprint(
       names divided out: nearly orthogonal to them, so that the name stands out, but no longer its
       nearest direction.
     - anchored: L = T_f - A. With A the mean this is the name less the mean, so the names have to
-      be centred before they are compared; with A the coarse self a part of that is missing.
-      R as CCUP.
+      be centred before they are compared. R as CCUP.
     - a random subspace: neither.
 
     Rounding moves a weight by at most half of the machine epsilon relative to itself, so it cannot
@@ -294,7 +293,7 @@ def fingerprint_rates(
         places: dict[str, list[int]] = {reader: [] for reader in READERS}
         ranks = []
         for i, c in enumerate(targets):
-            edit = build(method, T[c], T[[k for k in known if k != c]], seed=seed + i)
+            edit = METHODS[method].make(T[c], T[[k for k in known if k != c]], seed=seed + i)
             found = _read(P, inverse, edit.apply_image(P), T.double(), names)
             ranks.append(found.rank)
             for reader in READERS:

@@ -27,7 +27,7 @@ import torch.nn.functional as F
 
 from clipnull import _check
 from clipnull._check import ArrayLike
-from clipnull.erasers import MARGIN, Edit, consistent, nullspace, random_subspace
+from clipnull.erasers import METHODS, Edit, nullspace, random_subspace
 from clipnull.evaluate import BLOCK, _argmax, _inputs, drop_label
 from clipnull.subspace import orthonormal_basis
 
@@ -238,18 +238,9 @@ def rebuild(edit: Eraser, T_f: ArrayLike, T_r: ArrayLike) -> Edit:
     Edit(dim=4, rank=1, method=partial, strength=0.5)
     """
     info = edit.info if isinstance(edit, Edit) else {}
-    method, anchor = info.get("method"), info.get("anchor")
-    if method in ("nullspace", "partial"):
-        return nullspace(T_f, strength=info["strength"])
-    if method == "random":
-        T_f = _check.rows("T_f", T_f)
-        return random_subspace(T_f.shape[1], orthonormal_basis(T_f).shape[1], info["seed"], info["strength"])
-    if method == "ccup":
-        return consistent(T_f, T_r, info["lam"], info["mu"])
-    if method == "anchored" and anchor in ("mean", "coarse"):
-        p = info.get("components", 0)
-        margin = info.get("margin", MARGIN)
-        return consistent(T_f, T_r, info["lam"], info["mu"], anchor, p, margin)
+    if info.get("method") in METHODS and info.get("anchor") != "given":
+        parameters = {k: info[k] for k in ("strength", "lam", "mu", "seed") if k in info}
+        return METHODS[info["method"]].make(T_f, T_r, **parameters)
     raise ValueError(f"edit: cannot be made again from its info {info}; pass builder=(T_f, T_r) -> Edit")
 
 

@@ -163,7 +163,7 @@ def demo(
     Z = clip.embed_images(data.images)
     labels = torch.as_tensor(data.labels)
     names = list(cn.METHODS) if method == "all" else list(dict.fromkeys([method, "random"]))
-    edits = {name: cn.build(name, T[index], T[retain], seed=seed) for name in names}
+    edits = {name: cn.METHODS[name].make(T[index], T[retain], seed=seed) for name in names}
     reports = {
         name: cn.evaluate(Z, T, labels, index, edit, classes=data.classes) for name, edit in edits.items()
     }
@@ -171,7 +171,8 @@ def demo(
 
     print(f"{len(Z)} Twemoji pictures, {len(T)} classes, embeddings of {T.shape[1]} dimensions.")
     print(f"To forget: {', '.join(data.classes[i] for i in index)}.\n")
-    print(table(reports, {**cn.METHODS, BASELINE: "strike the name off the candidates; edits nothing"}))
+    what = {name: method.what for name, method in cn.METHODS.items()}
+    print(table(reports, {**what, BASELINE: "strike the name off the candidates; edits nothing"}))
     print("\n" + textwrap.fill(meaning(reports), 100) + "\n")
 
     shown = _least_cost(reports)
@@ -296,11 +297,10 @@ def audit(
     """
     start = time.perf_counter()
     import clipnull as cn
-    from clipnull import _check
 
-    _check.one_of("method", method, cn.METHODS)
+    eraser = cn.METHODS[method]  # refuses an unknown name before anything is loaded
     clip, data, T, index, retain = _case(forget, subset, scenes, seed)
-    print(cn.audit(clip, data, cn.build(method, T[index], T[retain], seed=seed), index, seed=seed))
+    print(cn.audit(clip, data, eraser.make(T[index], T[retain], seed=seed), index, seed=seed))
     print(f"\nThis took {time.perf_counter() - start:.1f} s.")
     return 0
 

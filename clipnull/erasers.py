@@ -8,9 +8,8 @@ T_f is our ``T_f.T``.
 from __future__ import annotations
 
 import math
-import numbers
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -20,13 +19,11 @@ from clipnull import _check
 from clipnull._check import ArrayLike
 from clipnull.subspace import fix_signs, orthonormal_basis
 
-__all__ = ["METHODS", "ConsistentSolver", "Edit", "build", "consistent", "nullspace", "random_subspace"]
+__all__ = ["METHODS", "Edit", "Method", "consistent", "nullspace", "random_subspace"]
 
 #: default (lam, mu). With about as many names as half the dimensions, smaller ones leave a few
 #: percent of the forgotten images recognised; the ratio sets what the others pay (notebook 04).
 CCUP, ANCHORED = (30.0, 30.0), (1000.0, 300.0)
-#: default margin (cosine) of ``components="auto"``
-MARGIN = 0.25
 
 
 @dataclass(frozen=True)
@@ -208,154 +205,34 @@ def nullspace(
     return Edit(U.to(dtype), (strength * U).to(dtype), info)
 
 
-def _left_singular(X: torch.Tensor, floor: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Left singular vectors [d, r] of X [d, k] and squared singular values [r] above ``floor``, falling.
-
-    From the smaller of the two Gram matrices: a third of the time of an SVD. What squaring loses
-    lies below 1e-16 of the largest square, far under the noise of float32 embeddings.
-    """
-    d, k = X.shape
-    s2, Q = torch.linalg.eigh(X.T @ X if k < d else X @ X.T)
-    keep = s2.flip(0) > floor
-    s2, Q = s2.flip(0)[keep], Q.flip(1)[:, keep]
-    return (X @ Q / s2.sqrt() if k < d else Q), s2
+def columns(T_f: ArrayLike, T_r: ArrayLike) -> tuple[torch.Tensor, torch.Tensor]:
+    """Names as the paper writes them: T_f [d, m] and T_r [d, k], checked, in float64."""
+    forget = _check.rows("T_f", T_f, nonzero=True)
+    retain = _check.rows("T_r", T_r, forget.shape[1], nonzero=True).to(forget.device)
+    return forget.double().T, retain.double().T
 
 
-class ConsistentSolver:
-    """`consistent` for many lam and mu on the same names: one factorisation, then m x m solves.
-
-    In the paper's columns, M_r = I + mu T_r T_r^T and, by Woodbury,
-    R = lam M^{-1} T_f = M_r^{-1} T_f (I / lam + T_f^T M_r^{-1} T_f)^{-1}. The first mu is a Cholesky
-    solve with M_r, or, for k < d names, with I + mu T_r^T T_r. Another mu diagonalises once,
-    T_r T_r^T = V diag(s^2) V^T, and M_r^{-1} x = x - V diag(mu s^2 / (1 + mu s^2)) V^T x from then on.
-
-    Parameters
-    ----------
-    T_f, T_r : array [m, d], array [k, d]
-        Text embeddings to forget and to retain.
-    """
-
-    def __init__(self, T_f: ArrayLike, T_r: ArrayLike) -> None:
-        forget = _check.rows("T_f", T_f, nonzero=True)
-        retain = _check.rows("T_r", T_r, forget.shape[1], nonzero=True).to(forget.device)
-        self.T_f, self.T_r = forget.double().T, retain.double().T  # columns, as the paper writes them
-        self._first: tuple[float, torch.Tensor] | None = None
-
-    @property
-    def dim(self) -> int:
-        """d, the dimension of the embedding space."""
-        return self.T_f.shape[0]
-
-    @cached_property
-    def _spectrum(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """V [d, r], s^2 [r, 1] and V^T T_f [r, m]."""
-        noise = max(self.T_r.shape) * torch.finfo(torch.float64).eps
-        V, s2 = _left_singular(self.T_r, noise * float(self.T_r.square().sum()))
-        return V, s2[:, None], V.T @ self.T_f
-
-    @cached_property
-    def retain_components(self) -> torch.Tensor:
-        """Principal components [d, min(k, d)] of the centred retain embeddings, signs fixed."""
-        centred = self.T_r - self.T_r.mean(1, keepdim=True)
-        # float32's relative noise on the singular values; the absolute one is for equal names
-        noise = max(centred.shape) * torch.finfo(torch.float32).eps
-        V, s2 = _left_singular(centred, noise**4)
-        return fix_signs(V[:, s2 > noise**2 * s2[:1].amax()] if len(s2) else V)
-
-    def _inverse_T_f(self, mu: float) -> torch.Tensor:
-        """M_r^{-1} T_f [d, m]."""
-        if self._first is None:
-            d, k = self.T_r.shape
-            gram = self.T_r.T @ self.T_r if k < d else self.T_r @ self.T_r.T
-            factor = torch.linalg.cholesky(torch.eye(len(gram)).to(gram) + mu * gram)
-            if k < d:
-                inverse = self.T_f - mu * self.T_r @ torch.cholesky_solve(self.T_r.T @ self.T_f, factor)
-            else:
-                inverse = torch.cholesky_solve(self.T_f, factor)
-            self._first = mu, inverse
-        if self._first[0] == mu:
-            return self._first[1]
-        V, s2, VtT_f = self._spectrum
-        return self.T_f - V @ (mu * s2 / (1 + mu * s2) * VtT_f)
-
-    def right(self, lam: float, mu: float) -> torch.Tensor:
-        """R = lam (I + lam T_f T_f^T + mu T_r T_r^T)^{-1} T_f, [d, m]; ``lam`` may be infinite."""
-        inverse_T_f = self._inverse_T_f(mu)
-        gram = self.T_f.T @ inverse_T_f
-        gram = (gram + gram.T) / 2
-        if math.isinf(lam):  # parallel names leave the Gram matrix singular: pseudo-inverse
-            rtol = max(self.T_f.shape) * torch.finfo(torch.float32).eps
-            return inverse_T_f @ torch.linalg.pinv(gram, rtol=rtol, hermitian=True)
-        eye = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-        return lam * torch.linalg.solve(eye + lam * gram, inverse_T_f, left=False)
-
-    def anchors(
-        self, anchor: str | ArrayLike | None, components: int | str = 3, margin: float = MARGIN
-    ) -> tuple[torch.Tensor, dict[str, Any]]:
-        """Targets A [d, m], what each forgotten name becomes, and how to name them (see `consistent`)."""
-        if anchor is None:
-            return torch.zeros_like(self.T_f), {"anchor": "origin"}
-        if isinstance(anchor, str):
-            _check.one_of("anchor", anchor, ["mean", "coarse"])
-            mean = self.T_r.mean(1, keepdim=True)
-            if anchor == "mean":
-                return mean.expand_as(self.T_f), {"anchor": "mean"}
-            return self._coarse(mean, components, margin)
-        given = _check.rows("anchor", anchor, self.dim).to(self.T_f).T
-        if given.shape[1] not in (1, self.T_f.shape[1]):
+def targets(
+    T_f: torch.Tensor, T_r: torch.Tensor, lam: float | None, mu: float | None, anchor: str | ArrayLike | None
+) -> tuple[torch.Tensor, dict[str, Any]]:
+    """Anchors A [d, m] of `columns`, and the `Edit.info` of `consistent` with lam and mu filled in."""
+    default_lam, default_mu = CCUP if anchor is None else ANCHORED
+    lam = _check.number("lam", default_lam if lam is None else lam, 0.0, allow_inf=True)
+    mu = _check.number("mu", default_mu if mu is None else mu, 0.0)
+    if anchor is None:
+        A, how = torch.zeros_like(T_f), "origin"
+    elif isinstance(anchor, str):
+        how = _check.one_of("anchor", anchor, ["mean"])
+        A = T_r.mean(1, keepdim=True).expand_as(T_f)
+    else:
+        A, how = _check.rows("anchor", anchor, len(T_f)).to(T_f).T, "given"
+        if A.shape[1] not in (1, T_f.shape[1]):
             raise ValueError(
-                f"anchor: got {given.shape[1]} embeddings, want 1 or one for each of the "
-                f"{self.T_f.shape[1]} forgotten rows"
+                f"anchor: got {A.shape[1]} embeddings, want 1 or one for each of the "
+                f"{T_f.shape[1]} forgotten rows"
             )
-        return given.expand_as(self.T_f), {"anchor": "given"}
-
-    def _coarse(
-        self, mean: torch.Tensor, components: int | str, margin: float
-    ) -> tuple[torch.Tensor, dict[str, Any]]:
-        V, own = self.retain_components, self.T_f - mean
-        if components == "auto":
-            margin = _check.number("margin", margin, 0.0, 2.0)
-            # a stand-in for the class's images: its own centred direction, read by every name
-            reader = F.normalize(own, dim=0)
-            best_retained = (self.T_r.T @ reader).amax(0)
-            coordinates = V.T @ own
-            # own score of the anchor with p components, for p = 0, 1, ...: it grows with p
-            own_score = (mean * reader).sum(0) + torch.cumsum(coordinates * (V.T @ reader), 0)
-            kept = own_score <= best_retained - margin
-            coordinates = coordinates * kept
-            counts = kept.sum(0).tolist()
-            return mean + V @ coordinates, {
-                "anchor": "coarse",
-                "components": "auto",
-                "margin": margin,
-                "components_used": counts,
-            }
-        whole = isinstance(components, numbers.Integral) and not isinstance(components, bool)
-        if not whole or not 0 <= int(components) <= self.dim:
-            raise ValueError(
-                f"components: got {components!r}, want 'auto' or a whole number from 0 to {self.dim}"
-            )
-        p = int(components)
-        V = V[:, :p]
-        return mean + V @ (V.T @ own), {"anchor": "coarse", "components": p}
-
-    def edit(
-        self,
-        lam: float | None = None,
-        mu: float | None = None,
-        anchor: str | ArrayLike | None = None,
-        components: int | str = 3,
-        margin: float = MARGIN,
-        dtype: torch.dtype = torch.float32,
-    ) -> Edit:
-        """The `Edit` for these dials; arguments as in `consistent`."""
-        lam = _check.number(
-            "lam", (CCUP[0] if anchor is None else ANCHORED[0]) if lam is None else lam, 0.0, allow_inf=True
-        )
-        mu = _check.number("mu", (CCUP[1] if anchor is None else ANCHORED[1]) if mu is None else mu, 0.0)
-        A, how = self.anchors(anchor, components, margin)
-        info = {"method": "ccup" if anchor is None else "anchored", "lam": lam, "mu": mu, **how}
-        return Edit((self.T_f - A).to(dtype), self.right(lam, mu).to(dtype), info)
+    method = "ccup" if anchor is None else "anchored"
+    return A.expand_as(T_f), {"method": method, "lam": lam, "mu": mu, "anchor": how}
 
 
 def consistent(
@@ -364,15 +241,14 @@ def consistent(
     lam: float | None = None,
     mu: float | None = None,
     anchor: str | ArrayLike | None = None,
-    components: int | str = 3,
-    margin: float = MARGIN,
     dtype: torch.dtype = torch.float32,
 ) -> Edit:
     """Forget some names while keeping others in place: CCUP, and its anchored variants.
 
     W minimises ||W - I||^2 + lam ||W T_f - A||^2 + mu ||W T_r - T_r||^2 (Frobenius; names in
-    columns). With M = I + lam T_f T_f^T + mu T_r T_r^T: W = I - L R^T, L = T_f - A,
-    R = lam M^{-1} T_f.
+    columns). With M_r = I + mu T_r T_r^T and X = M_r^{-1} T_f: W = I - L R^T, L = T_f - A,
+    R = X (I / lam + T_f^T X)^{-1}. For many lam and mu on the same names see
+    `clipnull.solver.ConsistentSolver`.
 
     Parameters
     ----------
@@ -383,17 +259,10 @@ def consistent(
         for CCUP, 1000 with an anchor.
     mu : float >= 0
         Pull of the retained names to where they are. Default 30 for CCUP, 300 with an anchor.
-    anchor : None, "mean", "coarse", array [d] or [m, d]
+    anchor : None, "mean", array [d] or [m, d]
         A, what a forgotten name becomes. ``None``: the origin (CCUP). ``"mean"``: the mean of
-        ``T_r``, not re-normalised, where an unknown object would lie. ``"coarse"``: that mean
-        plus the name's part along the first ``components`` principal components of ``T_r``.
-        An embedding: what it should be taken for.
-    components : int or "auto"
-        p of ``"coarse"``; 0 is ``"mean"``. ``"auto"`` takes, name by name, the largest p for
-        which the name still loses by ``margin``.
-    margin : float in [0, 2], cosine
-        For ``components="auto"``: the anchor's score along the name's own centred direction
-        stays this far below that of the best retained name.
+        ``T_r``, not re-normalised, where an unknown object would lie. An embedding: what it
+        should be taken for.
     dtype : torch.dtype
         What the factors are stored in; they are computed in float64.
 
@@ -404,8 +273,7 @@ def consistent(
     Raises
     ------
     ValueError
-        Bad arrays or dimensions, negative ``lam`` or ``mu``, an unknown anchor, ``components``
-        out of range.
+        Bad arrays or dimensions, negative ``lam`` or ``mu``, an unknown anchor.
 
     References
     ----------
@@ -420,7 +288,26 @@ def consistent(
     >>> (T @ edit.matrix().T).round(decimals=4).abs().tolist()
     [[0.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     """
-    return ConsistentSolver(T_f, T_r).edit(lam, mu, anchor, components, margin, dtype)
+    T_f, T_r = columns(T_f, T_r)
+    A, info = targets(T_f, T_r, lam, mu, anchor)
+    lam, mu = info["lam"], info["mu"]
+    (d, m), k = T_f.shape, T_r.shape[1]
+    # X = M_r^{-1} T_f; with fewer names than dimensions by Woodbury, from a k x k system
+    if k < d:
+        factor = torch.linalg.cholesky(_eye(k, T_r) + mu * T_r.T @ T_r)
+        X = T_f - mu * T_r @ torch.cholesky_solve(T_r.T @ T_f, factor)
+    else:
+        X = torch.cholesky_solve(T_f, torch.linalg.cholesky(_eye(d, T_r) + mu * T_r @ T_r.T))
+    if math.isinf(lam):  # parallel names leave T_f^T X singular: pseudo-inverse
+        rtol = max(d, m) * torch.finfo(torch.float32).eps
+        R = X @ torch.linalg.pinv(T_f.T @ X, rtol=rtol, hermitian=True)
+    else:  # times lam, so that lam = 0 is no special case
+        R = lam * torch.linalg.solve(_eye(m, X) + lam * T_f.T @ X, X, left=False)
+    return Edit((T_f - A).to(dtype), R.to(dtype), info)
+
+
+def _eye(n: int, like: torch.Tensor) -> torch.Tensor:
+    return torch.eye(n, dtype=like.dtype, device=like.device)
 
 
 def random_subspace(
@@ -451,38 +338,73 @@ def random_subspace(
     return Edit(U.to(dtype), (strength * U).to(dtype), info)
 
 
-#: name -> what it is, in the order tables show them
-METHODS: dict[str, str] = {
-    "nullspace": "project the names' span out, α = 1",
-    "partial": "the same at α = 0.5",
-    "ccup": "CCUP, λ = μ = 30",
-    "anchored": "anchored at the mean, λ = 1000, μ = 300",
-    "coarse": "anchored at the coarse self, p = 3",
-    "random": "control: a random subspace of the same rank",
-}
+@dataclass(frozen=True)
+class Method:
+    """An eraser with its default hyperparameters, under a name.
 
-
-def build(method: str, T_f: ArrayLike, T_r: ArrayLike, seed: int = 0) -> Edit:
-    """One of `METHODS` with its default parameters.
-
-    Parameters
+    Attributes
     ----------
-    method : str
-        A key of `METHODS`.
-    T_f, T_r : array [m, d], array [k, d]
-        Text embeddings to forget and to retain.
-    seed : int
-        For ``"random"`` alone.
-
-    Raises
-    ------
-    ValueError
-        Unknown method.
+    name, what : str
+        ``what`` is one line: what the method does to the forgotten names.
+    defaults : dict
+        Hyperparameters.
+    eraser : callable
+        ``eraser(T_f, T_r, seed, **hyperparameters)`` -> Edit.
     """
-    _check.one_of("method", method, METHODS)
-    if method in ("nullspace", "partial"):
-        return nullspace(T_f, strength=1.0 if method == "nullspace" else 0.5)
-    if method == "random":
-        U = orthonormal_basis(T_f)
-        return random_subspace(U.shape[0], U.shape[1], seed)
-    return consistent(T_f, T_r, anchor={"ccup": None, "anchored": "mean", "coarse": "coarse"}[method])
+
+    name: str
+    what: str
+    defaults: dict[str, Any]
+    eraser: Callable[..., Edit]
+
+    def make(self, T_f: ArrayLike, T_r: ArrayLike, seed: int = 0, **hyperparameters: Any) -> Edit:
+        """The edit that forgets ``T_f [m, d]`` and retains ``T_r [k, d]``.
+
+        Parameters
+        ----------
+        T_f, T_r : array [m, d], array [k, d]
+            Text embeddings to forget and to retain.
+        seed : int
+            For ``"random"`` alone.
+        **hyperparameters
+            In place of `defaults`, as the eraser names them; ``dtype`` too.
+        """
+        return self.eraser(T_f, T_r, seed, **{**self.defaults, **hyperparameters})
+
+
+class _Methods(dict[str, Method]):
+    def __missing__(self, name: str) -> Method:
+        raise ValueError(
+            f"method: unknown method {name!r}; the closest are {', '.join(_check.closest(str(name), self))}"
+        )
+
+
+def _project(T_f: ArrayLike, T_r: ArrayLike, seed: int, **hyperparameters: Any) -> Edit:
+    return nullspace(T_f, **hyperparameters)
+
+
+def _consistent(T_f: ArrayLike, T_r: ArrayLike, seed: int, **hyperparameters: Any) -> Edit:
+    return consistent(T_f, T_r, **hyperparameters)
+
+
+def _control(T_f: ArrayLike, T_r: ArrayLike, seed: int, **hyperparameters: Any) -> Edit:
+    """As many random dimensions as the names span."""
+    return random_subspace(*orthonormal_basis(T_f).shape, seed, **hyperparameters)
+
+
+#: name -> `Method`, in the order tables show them; an unknown name is a ValueError
+METHODS = _Methods(
+    (m.name, m)
+    for m in (
+        Method("nullspace", "project the names' span out, α = 1", {"strength": 1.0}, _project),
+        Method("partial", "the same at α = 0.5", {"strength": 0.5}, _project),
+        Method("ccup", "CCUP, λ = μ = 30", {"lam": CCUP[0], "mu": CCUP[1]}, _consistent),
+        Method(
+            "anchored",
+            "anchored at the mean, λ = 1000, μ = 300",
+            {"lam": ANCHORED[0], "mu": ANCHORED[1], "anchor": "mean"},
+            _consistent,
+        ),
+        Method("random", "control: a random subspace of the same rank", {"strength": 1.0}, _control),
+    )
+)

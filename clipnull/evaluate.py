@@ -20,7 +20,8 @@ import torch.nn.functional as F
 
 from clipnull import _check
 from clipnull._check import ArrayLike
-from clipnull.erasers import METHODS, ConsistentSolver, Edit, build, consistent, nullspace
+from clipnull.erasers import METHODS, Edit, consistent, nullspace
+from clipnull.solver import ConsistentSolver
 
 __all__ = ["Evaluator", "Report", "Sweep", "drop_label", "evaluate", "protocol_score", "sweep", "sweep_sizes"]
 
@@ -560,7 +561,7 @@ def sweep_sizes(
                     reports.append(drop_label(Z, T, labels, index))
                     continue
                 keep = [c for c in range(len(T)) if c not in set(index)]
-                edit = build(method, T[index], T[keep], seed=seed + i)
+                edit = METHODS[method].make(T[index], T[keep], seed=seed + i)
                 reports.append(scores.report(index, edit))
             rows = [_point(r) for r in reports]
             means = {k: sum(r[k] for r in rows) / draws for k in rows[0]}

@@ -42,7 +42,6 @@ __all__ = [
     "check_ccup_factors",
     "check_changed_share",
     "check_choose_point",
-    "check_coarse_anchor",
     "check_cone",
     "check_conformal_sets",
     "check_edited_scores",
@@ -603,41 +602,6 @@ def check_anchored(function: Callable[..., Any]) -> Verdict:
 
     solved = "W = I − λ (T_f − A) T_fᵀ M⁻¹, as in `cn.consistent(T_f, T_r, lam, mu, anchor=A).matrix()`."
     return run(function, body, solved)
-
-
-def check_coarse_anchor(function: Callable[..., Any]) -> Verdict:
-    """Check ``coarse_anchor(T_f, T_r, p)`` -> A [m, d]: mean plus the name's part along p components."""
-
-    def components(X: torch.Tensor, p: int) -> torch.Tensor:
-        return torch.linalg.svd(X, full_matrices=False).Vh[:p].T
-
-    def body(case: Case, call: Callable[..., torch.Tensor]) -> None:
-        T_f, T_r = _mixed_names(case)
-        mean = T_r.mean(0)
-        for p in (3, 1, 0):
-            V, raw = components(T_r - mean, p), components(T_r, p)
-            own = T_f - mean
-            mistakes = {
-                "the mean t̄ is missing: subtract it before the projection and add it back after.": own
-                @ V
-                @ V.T,
-                "the names are not centred: project T_f − t̄, not T_f.": mean + T_f @ V @ V.T,
-                "the components are those of T_r as it is; principal components need T_r − t̄.": mean
-                + own @ raw @ raw.T,
-                "neither the names nor the components are centred.": T_f @ raw @ raw.T,
-                "that keeps what lies off the components (projected out); keep what lies along them.": mean
-                + own
-                - own @ V @ V.T,
-                "the components are those of the forgotten names; take T_r's.": mean
-                + own @ components(own, p) @ components(own, p).T,
-                "that is one row, the mean: repeat it for each forgotten name.": mean,
-            }
-            got = call(case.T[case.forget], case.T[case.retain], p)
-            expect(f"coarse_anchor(T_f, T_r, {p})", got, mean + own @ V @ V.T, mistakes)
-
-    return run(
-        function, body, "A = t̄ + V Vᵀ(t_f − t̄), as `anchor='coarse'` has it; p = 0 is `anchor='mean'`."
-    )
 
 
 # --- notebook 01 ---------------------------------------------------------------------------

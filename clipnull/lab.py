@@ -19,8 +19,9 @@ import torch
 import torch.nn.functional as F
 
 from clipnull import _check, datasets, models, surgery
-from clipnull.erasers import ANCHORED, CCUP, ConsistentSolver, Edit, nullspace, random_subspace
+from clipnull.erasers import ANCHORED, CCUP, Edit, nullspace, random_subspace
 from clipnull.evaluate import Evaluator, Report
+from clipnull.solver import ConsistentSolver
 from clipnull.subspace import fix_signs, orthonormal_basis, project_onto
 
 if TYPE_CHECKING:
@@ -47,14 +48,13 @@ METHODS = {
     "partial": "partial projection",
     "ccup": "CCUP",
     "mean": "anchored at the mean",
-    "coarse": "anchored at the coarse self",
     "word": "anchored at a word",
     "random": "random subspace (control)",
 }
 SIDES = {"image": "the images", "text": "the texts", "both": "both"}
 VIEWS = ("numbers", "curve", "pca", "images", "neighbours", "mathematics", "single")
 #: which methods have the λ and μ dials
-CONSISTENT = ("ccup", "mean", "coarse", "word")
+CONSISTENT = ("ccup", "mean", "word")
 STRENGTHS = [i / 20 for i in range(21)]
 LAMBDAS = [10 ** (i / 2) for i in range(-4, 9)]
 #: where the λ and μ dials stop; a state may hold any other number too
@@ -71,7 +71,6 @@ DEFAULT_STATE: dict[str, Any] = {
     "strength": 1.0,  # α of partial and random
     "lam": ANCHORED[0],
     "mu": ANCHORED[1],
-    "components": 3,  # p of coarse
     "word": "an animal",  # anchor of word
     "erase_as": "",  # texts to erase instead of the class names, separated by commas
     "templates": True,
@@ -300,7 +299,7 @@ class Bench:
         _check.one_of("side", full["side"], SIDES)
         full["strength"] = _check.number("strength", full["strength"], 0.0, 1.0)
         full["lam"], full["mu"] = (_check.number(k, full[k], 0.0) for k in ("lam", "mu"))
-        last = {"components": self.Z.shape[1], "seed": 2**31 - 1, "image": len(bench.data) - 1}
+        last = {"seed": 2**31 - 1, "image": len(bench.data) - 1}
         full.update({key: _whole(key, full[key], high) for key, high in last.items()})
         for key in ("templates", "synonyms"):
             if not isinstance(full[key], bool):
@@ -371,10 +370,10 @@ class Bench:
         key = self._key(state)
         if bench._solver is None or bench._solver[0] != key:
             bench._solver = key, ConsistentSolver(T_f, T_r)
-        anchor: Any = {"ccup": None, "mean": "mean", "coarse": "coarse"}.get(method)
+        anchor: Any = None if method == "ccup" else "mean"
         if method == "word":
             anchor = self.embed([state["word"].strip()], state["templates"])
-        return bench._solver[1].edit(state["lam"], state["mu"], anchor, components=state["components"])
+        return bench._solver[1].edit(state["lam"], state["mu"], anchor)
 
     # --- the result ---------------------------------------------------------------------
 
@@ -623,7 +622,6 @@ class Bench:
             "partial": f"cn.nullspace(T_f, {strength})",
             "ccup": f"cn.consistent(T_f, T_r, {dials})",
             "mean": f'cn.consistent(T_f, T_r, {dials}, anchor="mean")',
-            "coarse": f'cn.consistent(T_f, T_r, {dials}, anchor="coarse", components={state["components"]})',
             "word": f"cn.consistent(T_f, T_r, {dials}, anchor=word)",
             "random": "cn.random_subspace(\n    T_f.shape[1], cn.subspace.numerical_rank(T_f), "
             f"seed={state['seed']}, {strength}\n)",
@@ -712,8 +710,6 @@ def _texts(line: str) -> list[str]:
 def _unread(method: str) -> set[str]:
     """Keys of a state that do not bear on a method's curve along its own dial."""
     unread = {"image", "lam" if method in CONSISTENT else "strength"}
-    if method != "coarse":
-        unread.add("components")
     if method != "word":
         unread.add("word")
     if method != "random":

@@ -114,8 +114,6 @@ class ForgetRetainLab(widgets.VBox):
                 control = self.controls[key]
                 if key in ("lam", "mu") and value not in dict(control.options).values():
                     control.options = _dial(key, value)
-                elif key == "components":
-                    control.max = max(control.max, value)
                 control.value = tuple(value) if key == "forget" else value
         self.update()
 
@@ -160,7 +158,6 @@ class ForgetRetainLab(widgets.VBox):
             "strength": make(widgets.FloatSlider, 1.0, min=0, max=1, step=0.01, description="α"),
             "lam": make(widgets.SelectionSlider, options=_dial("lam"), description="λ"),
             "mu": make(widgets.SelectionSlider, options=_dial("mu"), description="μ"),
-            "components": make(widgets.IntSlider, 3, 0, min(30, bench.Z.shape[1]), description="p"),
             "word": make(widgets.Text, "an animal", description="anchor", **late),
             "erase_as": make(
                 widgets.Text, "", description="erase as", placeholder="the class names", **late
@@ -270,7 +267,7 @@ class ForgetRetainLab(widgets.VBox):
             [
                 self.preset, self.search, c["forget"], self.category,
                 row(self.random_k, self.draw_random, c["seed"]),
-                c["method"], c["strength"], c["lam"], c["mu"], c["components"], c["word"], c["erase_as"],
+                c["method"], c["strength"], c["lam"], c["mu"], c["word"], c["erase_as"],
                 row(c["templates"], c["synonyms"]), c["side"], c["subset"],
             ],
             layout=widgets.Layout(width="22.5em", flex="0 0 auto"),
@@ -346,7 +343,6 @@ class ForgetRetainLab(widgets.VBox):
             self.controls["strength"]: method in ("partial", "random"),
             self.controls["lam"]: method in CONSISTENT,
             self.controls["mu"]: method in CONSISTENT,
-            self.controls["components"]: method == "coarse",
             self.controls["word"]: method == "word",
             self.controls["image"]: single,
             self.picture_of: single,

@@ -33,7 +33,7 @@ import torch
 from clipnull import _check, baselines, datasets, models
 from clipnull.baselines import BASELINES, GRIDS
 from clipnull.datasets import FLOWER, PHOTO, LabelledImages
-from clipnull.erasers import METHODS, Edit, build
+from clipnull.erasers import METHODS, Edit
 from clipnull.evaluate import Evaluator, drop_label, protocol_score
 
 __all__ = [
@@ -567,7 +567,7 @@ def _edit(
         run = train(method, one, index)
         return run.edit, run.side, run.seconds, {"tuning_seconds": run.tuning_seconds, "tried": run.tried}
     start = time.perf_counter()
-    edit = build(method, one.T[index], T_r, seed=seed)
+    edit = METHODS[method].make(one.T[index], T_r, seed=seed)
     return edit, "image", time.perf_counter() - start, {}
 
 

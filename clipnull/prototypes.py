@@ -20,7 +20,7 @@ from PIL import Image
 
 from clipnull import _check
 from clipnull._check import ArrayLike
-from clipnull.erasers import ConsistentSolver, Edit, consistent
+from clipnull.erasers import Edit, consistent
 from clipnull.evaluate import Evaluator
 
 __all__ = [
@@ -201,14 +201,15 @@ def gated(
     """
     strength = _check.number("strength", strength, 0.0)
     mu = _check.number("mu", mu, 0.0)
-    P, names = _check.rows("P_f", P_f, nonzero=True), ConsistentSolver(T_f, T_r)
-    if P.T.shape != names.T_f.shape:
-        shapes = tuple(P.shape), tuple(names.T_f.T.shape)
+    P = _check.rows("P_f", P_f, nonzero=True)
+    names = consistent(T_f, T_r, math.inf, mu, dtype=torch.float64)
+    if P.T.shape != names.left.shape:
+        shapes = tuple(P.shape), tuple(names.left.T.shape)
         raise ValueError(f"P_f, T_f: got shapes {shapes[0]} and {shapes[1]}, want a prototype for each name")
     # one reader at a time: it need not vanish on the other cells to forget, where its name may lose too
-    readers = torch.cat([ConsistentSolver(p, P_r).right(math.inf, mu) for p in P], 1)
+    readers = torch.cat([consistent(p, P_r, math.inf, mu, dtype=torch.float64).right for p in P], 1)
     info = {"method": "gated", "strength": strength, "mu": mu}
-    return Edit((strength * readers).to(dtype), names.right(math.inf, mu).to(dtype), info)
+    return Edit((strength * readers).to(dtype), names.right.to(dtype), info)
 
 
 # --- measuring -----------------------------------------------------------------------------

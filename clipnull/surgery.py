@@ -260,7 +260,7 @@ class _Folded(nn.Module):
         super().__init__()
         self.edit, self.side, self.axis = edit, side, axis
         a, b = (edit.left, edit.right) if side == "image" else (edit.right, edit.left)
-        # half precision holds the product, but is too coarse for its factors
+        # half precision holds the product, but not its factors
         dtype = torch.promote_types(like.dtype, torch.float32)
         self.register_buffer("a", a.detach().to(like.device, dtype, copy=True))
         self.register_buffer("b", b.detach().to(like.device, dtype, copy=True))

@@ -37,9 +37,10 @@ from matplotlib.figure import Figure
 
 from clipnull import _check, plots, subspace
 from clipnull._turns import in_turn
-from clipnull.erasers import METHODS, ConsistentSolver, Edit, build, nullspace
+from clipnull.erasers import METHODS, Edit, nullspace
 from clipnull.evaluate import Evaluator, Report, drop_label
 from clipnull.lab_widget import ForgetRetainLab, show_panel
+from clipnull.solver import ConsistentSolver
 
 __all__ = [
     "EraserDials",
@@ -380,11 +381,10 @@ class EraserDials(FigureWidget):
     Attributes
     ----------
     method : widgets.Dropdown
-        ``"partial"``, ``"ccup"``, ``"mean"`` or ``"coarse"``.
+        ``"partial"``, ``"ccup"`` or ``"mean"``.
     alpha : widgets.FloatSlider
     lam, mu : widgets.FloatLogSlider
-    components : widgets.IntSlider
-        p of ``"coarse"``. Only the dials of the method are shown.
+        Only the dials of the method are shown.
     fixed : dict of name -> Report
         The package's defaults, drawn in grey.
     """
@@ -398,14 +398,13 @@ class EraserDials(FigureWidget):
         retain = [i for i in range(len(T)) if i not in self.forget]
         self.T_f = T[self.forget]
         self.solver = ConsistentSolver(self.T_f, T[retain])
-        self.fixed = {m: self._report(build(m, self.T_f, T[retain])) for m in METHODS}
+        self.fixed = {m: self._report(method.make(self.T_f, T[retain])) for m, method in METHODS.items()}
         self.fixed["drop the label"] = drop_label(Z, T, labels, self.forget, classes)
         self.method = widgets.Dropdown(
             options=[
                 ("partial: I − αUUᵀ", "partial"),
                 ("CCUP: anchor 0", "ccup"),
                 ("anchor: the mean", "mean"),
-                ("anchor: coarse self", "coarse"),
             ],
             value="ccup",
             description="method",
@@ -415,9 +414,7 @@ class EraserDials(FigureWidget):
             widgets.FloatLogSlider(10, base=10, min=-2, max=5, step=0.25, description=x, readout_format=".3r")
             for x in ("λ", "μ")
         )
-        last = self.solver.retain_components.shape[1]
-        self.components = widgets.IntSlider(min(3, last), 0, min(60, last), description="p")
-        super().__init__([[self.method, self.alpha, self.lam, self.mu, self.components]])
+        super().__init__([[self.method, self.alpha, self.lam, self.mu]])
 
     def _report(self, edit: Edit) -> Report:
         return self.evaluator.report(self.forget, edit)
@@ -428,7 +425,6 @@ class EraserDials(FigureWidget):
         self.alpha.layout.display = None if method == "partial" else "none"
         for dial in (self.lam, self.mu):
             dial.layout.display = "none" if method == "partial" else None
-        self.components.layout.display = None if method == "coarse" else "none"
         super().update()
 
     def edit(self) -> Edit:
@@ -437,7 +433,7 @@ class EraserDials(FigureWidget):
         if method == "partial":
             return nullspace(self.T_f, strength=self.alpha.value)
         anchor = None if method == "ccup" else method
-        return self.solver.edit(self.lam.value, self.mu.value, anchor, self.components.value)
+        return self.solver.edit(self.lam.value, self.mu.value, anchor)
 
     def figure(self) -> Figure:
         """The plane: the defaults of every method in grey, the present dials in colour."""

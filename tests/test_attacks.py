@@ -163,7 +163,7 @@ H, Y, LAYER = scene()
 
 
 def edit_of(c, method="anchored"):
-    return cn.build(method, T[c], T[[i for i in range(C) if i != c]])
+    return cn.METHODS[method].make(T[c], T[[i for i in range(C) if i != c]])
 
 
 def test_a_class_that_is_there_comes_back_and_one_that_is_not_does_not():
@@ -299,7 +299,7 @@ def test_an_erased_direction_cannot_be_read_off_its_rounding():
 def test_layers_before_the_edit_are_untouched(pocket):
     data = cn.datasets.load("twemoji", subset=["tiger", "lion", "pizza", "bus", "guitar"], scenes=4)
     names = pocket.embed_text(data.classes, templates=data.templates)
-    edit = cn.build("anchored", names[:1], names[1:])
+    edit = cn.METHODS["anchored"].make(names[:1], names[1:])
     before = attacks.layers(pocket, data.images)
     with cn.folded(pocket, edit):
         after = attacks.layers(pocket, data.images)

@@ -318,9 +318,9 @@ def test_a_picture_of_a_class_and_an_upload(shown: Shown) -> None:
 
 
 def test_the_equivalent_python(shown: Shown) -> None:
-    shown.choose("method", "anchored at the coarse self")
-    shown.assert_numbers({"method": "coarse"})
+    shown.choose("method", "anchored at a word")
+    shown.assert_numbers({"method": "word"})
     shown.click("Python")
     code = shown.lab.locator(".clipnull-code textarea")
     code.wait_for()
-    assert code.input_value() == shown.bench.python({"method": "coarse"})
+    assert code.input_value() == shown.bench.python({"method": "word"})

@@ -28,7 +28,7 @@ def report(fb: float, fa: float, rb: float, ra: float, pictures: int = 4) -> Sim
 REPORTS = {
     "nullspace": report(0.75, 0.0, 0.8, 0.6),
     "anchored": report(0.75, 0.0, 0.8, 0.796),
-    "coarse": report(0.75, 0.25, 0.8, 0.8),
+    "ccup": report(0.75, 0.25, 0.8, 0.8),
     "random": report(0.75, 0.75, 0.8, 0.8),
     cli.BASELINE: report(0.75, 0.0, 0.8, 0.8),
 }
@@ -125,7 +125,7 @@ def test_meaning_when_there_is_nothing_to_say():
     assert "nothing to forget" in cli.meaning(unknown)
     none = {name: report(math.nan, math.nan, 0.8, 0.8, 0) for name in REPORTS}
     assert "nothing to forget" in cli.meaning(none)
-    useless = {**REPORTS, **{n: report(0.75, 0.75, 0.8, 0.8) for n in ("nullspace", "anchored", "coarse")}}
+    useless = {**REPORTS, **{n: report(0.75, 0.75, 0.8, 0.8) for n in ("nullspace", "anchored", "ccup")}}
     assert "no more than the random control" in cli.meaning(useless)
     control = {name: REPORTS[name] for name in ("random", cli.BASELINE)}
     assert "random control leaves 3 of 4" in cli.meaning(control)
@@ -149,7 +149,7 @@ def test_audit_prints_every_measurement(capsys):
     ("arguments", "says"),
     [
         (["--forget", "tigre"], "unknown class 'tigre'; the closest are 'tiger'"),
-        (["--method", "all"], "method: got 'all', want one of nullspace"),
+        (["--method", "all"], "method: unknown method 'all'; the closest are"),
     ],
 )
 def test_audit_bad_input_is_one_line_and_exit_2(arguments, says, capsys):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import clipnull as cn
-from clipnull.erasers import ConsistentSolver, Edit
+from clipnull.erasers import Edit, columns, targets
+from clipnull.solver import ConsistentSolver
 
 F64 = torch.float64
 
@@ -94,12 +97,10 @@ def test_zero_strength_is_the_identity():
 # --- consistent -----------------------------------------------------------------------------
 
 ANCHORS = {
-    "ccup": dict(anchor=None),
-    "mean": dict(anchor="mean"),
-    "coarse": dict(anchor="coarse", components=2),
-    "auto": dict(anchor="coarse", components="auto"),
-    "given": dict(anchor=cone(1, 10, 99)[0]),
-    "given each": dict(anchor=cone(3, 10, 98)),
+    "ccup": None,
+    "mean": "mean",
+    "given": cone(1, 10, 99)[0],
+    "given each": cone(3, 10, 98),
 }
 
 
@@ -107,23 +108,21 @@ ANCHORS = {
 @pytest.mark.parametrize(("lam", "mu", "k"), [(10.0, 10.0, 6), (100.0, 30.0, 25), (3.0, 0.0, 4)])
 def test_closed_form_is_the_minimiser(how, lam, mu, k):
     T_f, T_r = cone(3, 10, 1), cone(k, 10, 1 + k)
-    solver = ConsistentSolver(T_f, T_r)
-    options = ANCHORS[how]
-    A, _ = solver.anchors(**options)
-    W = solver.edit(lam, mu, dtype=F64, **options).matrix()
+    A, _ = targets(*columns(T_f, T_r), lam, mu, ANCHORS[how])
+    W = cn.consistent(T_f, T_r, lam, mu, ANCHORS[how], dtype=F64).matrix()
     assert torch.allclose(W, minimiser(T_f, T_r, A, lam, mu), atol=2e-6)
 
 
 def test_targets_are_what_the_docstring_says():
     T_f, T_r = cone(3, 12, 1), cone(9, 12, 2)
-    solver, mean = ConsistentSolver(T_f, T_r), T_r.mean(0)
-    assert torch.equal(solver.anchors(None)[0], torch.zeros(12, 3, dtype=F64))
-    assert torch.allclose(solver.anchors("mean")[0], mean[:, None].expand(12, 3))
-    centred = T_r - mean
-    V = torch.linalg.svd(centred.T, full_matrices=False).U[:, :3]
-    coarse = mean[:, None] + V @ V.T @ (T_f - mean).T
-    assert torch.allclose(solver.anchors("coarse", components=3)[0], coarse, atol=1e-10)
-    assert torch.allclose(solver.anchors("coarse", components=0)[0], solver.anchors("mean")[0])
+
+    def left(anchor):
+        return cn.consistent(T_f, T_r, anchor=anchor, dtype=F64).left
+
+    assert torch.equal(left(None), T_f.T)
+    assert torch.allclose(left("mean"), (T_f - T_r.mean(0)).T)
+    assert torch.allclose(left(T_r[4]), (T_f - T_r[4]).T)
+    assert torch.allclose(left(T_r[:3]), (T_f - T_r[:3]).T)
 
 
 def test_ccup_matches_both_printed_forms_of_the_paper():
@@ -167,30 +166,65 @@ def test_consistent_is_not_symmetric_once_mu_is_positive():
     assert torch.allclose(W0, W0.T, atol=1e-12)
 
 
-def test_auto_components_is_per_name_the_largest_that_loses_by_the_margin():
-    T_f, T_r = cone(4, 24, 10), cone(40, 24, 11)
-    solver, margin = ConsistentSolver(T_f, T_r), 0.05
-    A, info = solver.anchors("coarse", components="auto", margin=margin)
-    own = torch.nn.functional.normalize(T_f - T_r.mean(0), dim=1)
-
-    def loses(p: int, i: int) -> bool:
-        target = solver.anchors("coarse", components=p)[0][:, i]
-        return bool(target @ own[i] <= (T_r @ own[i]).max() - margin)
-
-    for i, p in enumerate(info["components_used"]):
-        assert torch.allclose(A[:, i], solver.anchors("coarse", components=p)[0][:, i], atol=1e-10)
-        assert p == 0 or loses(p, i)
-        assert p == solver.retain_components.shape[1] or not loses(p + 1, i)
-    assert len(set(info["components_used"])) > 1, "the choice differs from name to name"
+@pytest.mark.parametrize("anchor", [None, "mean"])
+@pytest.mark.parametrize("k", [5, 16, 40], ids=["fewer names than dimensions", "as many", "more"])
+def test_the_solver_and_the_plain_formula_are_one(k, anchor):
+    T_f, T_r = cone(3, 16, 12), cone(k, 16, 13)
+    solver = ConsistentSolver(T_f, T_r)
+    for lam, mu in itertools.product((0.0, 1e-3, 2.0, 1e3, math.inf), (0.0, 0.1, 5.0, 1e3)):
+        plain, fast = (
+            f(lam=lam, mu=mu, anchor=anchor, dtype=F64)
+            for f in (partial(cn.consistent, T_f, T_r), solver.edit)
+        )
+        assert torch.equal(plain.left, fast.left) and plain.info == fast.info
+        assert (plain.right - fast.right).norm() <= 1e-10 * plain.right.norm(), (lam, mu)
+    assert solver.edit(anchor=anchor).info == cn.consistent(T_f, T_r, anchor=anchor).info
 
 
 @pytest.mark.parametrize("k", [5, 30], ids=["fewer names than dimensions", "more"])
-def test_solver_dials_agree_with_fresh_solves(k):
+def test_right_factor_is_that_of_the_d_by_d_formula(k):
     T_f, T_r = cone(3, 16, 12), cone(k, 16, 13)
-    solver, I = ConsistentSolver(T_f, T_r), torch.eye(16, dtype=F64)
+    I = torch.eye(16, dtype=F64)
     for lam, mu in [(0.0, 5.0), (2.0, 5.0), (1.0, 0.0), (1e-3, 1e3), (1e4, 1e4), (3.0, 5.0)]:
         M = I + lam * T_f.T @ T_f + mu * T_r.T @ T_r
-        assert torch.allclose(solver.right(lam, mu), lam * torch.linalg.solve(M, T_f.T), rtol=1e-6, atol=1e-8)
+        right = cn.consistent(T_f, T_r, lam, mu, dtype=F64).right
+        assert torch.allclose(right, lam * torch.linalg.solve(M, T_f.T), rtol=1e-6, atol=1e-8)
+
+
+def test_parallel_names_have_one_answer_in_solver_and_formula():
+    T_f, T_r = cone(3, 20, 6), cone(10, 20, 7)
+    doubled = torch.cat([T_f, T_f[:1]])
+    plain = cn.consistent(doubled, T_r, math.inf, 30.0, dtype=F64).matrix()
+    fast = ConsistentSolver(doubled, T_r).edit(math.inf, 30.0, dtype=F64).matrix()
+    assert torch.allclose(plain, fast, rtol=0, atol=1e-10)
+
+
+# --- the registry ---------------------------------------------------------------------------
+
+
+def test_methods_are_the_erasers_with_their_defaults():
+    T_f, T_r = cone(3, 16, 12), cone(9, 16, 13)
+    want = {
+        "nullspace": cn.nullspace(T_f),
+        "partial": cn.nullspace(T_f, 0.5),
+        "ccup": cn.consistent(T_f, T_r, 30, 30),
+        "anchored": cn.consistent(T_f, T_r, 1000, 300, "mean"),
+        "random": cn.random_subspace(16, 3, seed=7),
+    }
+    assert list(cn.METHODS) == list(want)
+    for name, method in cn.METHODS.items():
+        edit = method.make(T_f, T_r, seed=7)
+        assert method.name == name == edit.info["method"] and method.what
+        assert torch.equal(edit.matrix(), want[name].matrix()) and edit.info == want[name].info
+        assert all(edit.info[k] == v for k, v in method.defaults.items())
+
+
+def test_methods_take_other_hyperparameters():
+    T_f, T_r = cone(3, 16, 12), cone(9, 16, 13)
+    edit = cn.METHODS["anchored"].make(T_f, T_r, lam=7.0, dtype=F64)
+    assert torch.equal(edit.right, cn.consistent(T_f, T_r, 7.0, 300.0, "mean", dtype=F64).right)
+    assert cn.METHODS["partial"].make(T_f, T_r, strength=0.2).info["strength"] == 0.2
+    assert cn.METHODS["anchored"].defaults["lam"] == 1000.0, "the registry is as it was"
 
 
 # --- sides, scores, norms -------------------------------------------------------------------
@@ -198,7 +232,7 @@ def test_solver_dials_agree_with_fresh_solves(k):
 
 def edits(d: int, seed: int) -> list[Edit]:
     T = cone(12, d, seed)
-    return [cn.build(m, T[:3], T[3:], seed=seed) for m in cn.METHODS]
+    return [m.make(T[:3], T[3:], seed=seed) for m in cn.METHODS.values()]
 
 
 @settings(max_examples=15, deadline=None)
@@ -261,13 +295,6 @@ def test_score_update_of_mixed_precision_has_the_precision_of_the_scores():
     assert edit.update_scores((Z @ T.T).float(), Z, T).dtype == torch.float32
 
 
-def test_components_may_be_of_numpy():
-    T = cone(12, 16, 3)
-    edit = cn.consistent(T[:2], T[2:], anchor="coarse", components=np.int64(2))
-    assert type(edit.info["components"]) is int
-    assert torch.equal(edit.left, cn.consistent(T[:2], T[2:], anchor="coarse", components=2).left)
-
-
 def test_dtype_and_input_kinds():
     T = cone(8, 12, 0, dtype=torch.float32)
     half = cn.nullspace(T[:2], dtype=torch.float16)
@@ -295,7 +322,7 @@ def test_random_subspace_is_a_seeded_projector():
 
 def test_control_has_the_rank_of_what_it_controls_for():
     T = cone(9, 16, 2)
-    assert cn.build("random", torch.cat([T[:2], T[:2]]), T[2:]).rank == 2
+    assert cn.METHODS["random"].make(torch.cat([T[:2], T[:2]]), T[2:]).rank == 2
 
 
 T8 = cone(4, 8, 0)
@@ -313,17 +340,13 @@ T8 = cone(4, 8, 0)
         (lambda: cn.consistent(T8, T8, lam=-1), r"lam: got -1, want a number at least 0"),
         (lambda: cn.consistent(T8, T8, mu=-1), r"mu: got -1, want a finite number at least 0"),
         (lambda: cn.consistent(T8, T8, mu=math.inf), r"mu: got inf, want a finite number"),
-        (lambda: cn.consistent(T8, T8, anchor="median"), r"anchor: got 'median', want one of mean, coarse"),
+        (lambda: cn.consistent(T8, T8, anchor="median"), r"anchor: got 'median', want one of mean"),
         (
             lambda: cn.consistent(T8, T8, anchor=torch.ones(3, 8)),
             r"anchor: got 3 embeddings, want 1 or one for each",
         ),
-        (lambda: cn.consistent(T8, T8, anchor="coarse", components=-1), r"components: got -1"),
-        (lambda: cn.consistent(T8, T8, anchor="coarse", components=1.5), r"components: got 1.5"),
-        (lambda: cn.consistent(T8, T8, anchor="coarse", components=True), r"components: got True"),
-        (lambda: cn.consistent(T8, T8, anchor="coarse", components="auto", margin=-1), r"margin: got -1"),
         (lambda: cn.random_subspace(8, 9), r"rank: got 9, want 1 to d = 8"),
-        (lambda: cn.build("magic", T8, T8), r"method: got 'magic', want one of nullspace"),
+        (lambda: cn.METHODS["ankored"], r"method: unknown method 'ankored'; the closest are anchored"),
         (lambda: cn.nullspace(T8).apply_image(torch.ones(2, 9)), r"Z: rows have 9 entries, want 8"),
         (lambda: cn.nullspace(T8).apply_text(torch.ones(2, 9)), r"T: rows have 9 entries, want 8"),
         (

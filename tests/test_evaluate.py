@@ -65,7 +65,7 @@ def test_evaluate_equals_full_recomputation(seed, method, side):
     Z, T, labels = (x.double() if x.is_floating_point() else x for x in world(seed=seed))
     forget = [0, 5, 7]
     keep = [c for c in range(len(T)) if c not in forget]
-    edit = cn.build(method, T[forget], T[keep], seed=seed).to(torch.float64)
+    edit = cn.METHODS[method].make(T[forget], T[keep], seed=seed).to(torch.float64)
     W = edit.matrix()
     Z2 = Z @ W if side in ("image", "both") else Z
     T2 = torch.nn.functional.normalize(T @ W.T, dim=1) if side in ("text", "both") else T
@@ -85,7 +85,7 @@ def test_evaluate_equals_full_recomputation(seed, method, side):
 @given(st.integers(0, 10**6), st.sampled_from(list(cn.METHODS)), st.sampled_from(["image", "text", "both"]))
 def test_the_evaluator_agrees_with_evaluate(seed, method, side):
     Z, T, labels = (x.double() if x.is_floating_point() else x for x in world(seed=seed))
-    edit = cn.build(method, T[:3], T[3:], seed=seed).to(torch.float64)
+    edit = cn.METHODS[method].make(T[:3], T[3:], seed=seed).to(torch.float64)
     scores = cn.Evaluator(Z, T, labels)
     fast, plain = scores.report([0, 1, 2], edit, side), cn.evaluate(Z, T, labels, [0, 1, 2], edit, side)
     assert (fast.predicted_after != plain.predicted_after).double().mean() < 0.005, "ties aside"
@@ -129,9 +129,9 @@ def test_classes_in_numpy_or_torch_form():
         assert report.forget == [3] and type(report.forget[0]) is int
         assert report.classes == NAMES and type(report.classes[0]) is str
     assert cn.Evaluator(Z, T, labels, np.array(NAMES)).report(["tiger"], nothing).forget == [3]
-    points = cn.sweep(Z, T, labels, [0], cn.consistent, anchor=["coarse"], components=np.arange(3))
-    alone = cn.evaluate(Z, T, labels, 0, cn.consistent(T[:1], T[1:], anchor="coarse", components=2))
-    assert points.column("components").tolist() == [0, 1, 2]
+    points = cn.sweep(Z, T, labels, [0], cn.consistent, anchor=["mean"], lam=np.array([1.0, 10.0, 100.0]))
+    alone = cn.evaluate(Z, T, labels, 0, cn.consistent(T[:1], T[1:], anchor="mean", lam=100.0))
+    assert points.column("lam").tolist() == [1, 10, 100]
     assert points[2]["retain_after"] == alone.retain_after
 
 

@@ -30,12 +30,6 @@ def anchored(T_f, T_r, A, lam, mu):
     return torch.eye(len(R)) - (T_f - A).T @ R.T
 
 
-def coarse_anchor(T_f, T_r, p):
-    mean = T_r.mean(0)
-    V = torch.linalg.svd(T_r - mean, full_matrices=False).Vh[:p]
-    return mean + (T_f - mean) @ V.T @ V
-
-
 def no_return(*args):
     sum(a.sum() for a in args if isinstance(a, torch.Tensor))
 
@@ -45,7 +39,6 @@ CHECKS = {
     ex.check_ccup: ccup,
     ex.check_ccup_factors: ccup_factors,
     ex.check_anchored: anchored,
-    ex.check_coarse_anchor: coarse_anchor,
 }
 
 
@@ -73,11 +66,6 @@ def test_package_passes_its_own_checks():
         return edit.left, edit.right
 
     assert ex.check_ccup_factors(factors)
-
-    def anchor(f, r, p):
-        return cn.erasers.ConsistentSolver(f, r).anchors("coarse", p)[0].T
-
-    assert ex.check_coarse_anchor(anchor)
     # another pair of factors of the same product is right too
     assert ex.check_ccup_factors(lambda *a: (2 * ccup_factors(*a)[0], ccup_factors(*a)[1] / 2))
 
@@ -174,36 +162,4 @@ def test_ccup_factor_mistakes(wrong, hint):
 )
 def test_anchored_mistakes(wrong, hint):
     verdict = ex.check_anchored(wrong)
-    assert verdict.passed is False and hint in verdict.message, verdict.message
-
-
-def components(X, p):
-    return torch.linalg.svd(X, full_matrices=False).Vh[:p]
-
-
-@pytest.mark.parametrize(
-    ("wrong", "hint"),
-    [
-        (lambda f, r, p: coarse_anchor(f, r, p) - r.mean(0), "the mean t̄ is missing"),
-        (
-            lambda f, r, p: r.mean(0) + f @ components(r - r.mean(0), p).T @ components(r - r.mean(0), p),
-            "the names are not centred",
-        ),
-        (
-            lambda f, r, p: r.mean(0) + (f - r.mean(0)) @ components(r, p).T @ components(r, p),
-            "the components are those of T_r as it is",
-        ),
-        (lambda f, r, p: f @ components(r, p).T @ components(r, p), "neither the names nor"),
-        (lambda f, r, p: f + r.mean(0) - coarse_anchor(f, r, p), "keep what lies along them"),
-        (
-            lambda f, r, p: (
-                r.mean(0) + (f - r.mean(0)) @ components(f - r.mean(0), p).T @ components(f - r.mean(0), p)
-            ),
-            "those of the forgotten names",
-        ),
-        (lambda f, r, p: r.mean(0), "repeat it for each"),
-    ],
-)
-def test_coarse_anchor_mistakes(wrong, hint):
-    verdict = ex.check_coarse_anchor(wrong)
     assert verdict.passed is False and hint in verdict.message, verdict.message

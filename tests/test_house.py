@@ -25,6 +25,7 @@ LEVELS = [
     {"_check", "_turns"},
     {"subspace"},
     {"erasers"},
+    {"solver"},
     {"evaluate", "surgery", "cache", "hf"},
     {"models", "datasets", "plots", "prototypes", "baselines"},
     {"audit", "attacks", "audit_plots", "protocol", "protocol_plots", "prototype_plots"},
@@ -157,7 +158,7 @@ def test_imports_run_downwards():
 
 
 def test_mathematics_knows_no_clip():
-    for name in ("_check", "subspace", "erasers", "evaluate"):
+    for name in ("_check", "subspace", "erasers", "solver", "evaluate"):
         source = (ROOT / "clipnull" / f"{name}.py").read_text(encoding="utf-8")
         assert not re.search(r"^\s*(import|from) (open_clip|matplotlib|ipywidgets|PIL)", source, re.M), name
 

@@ -41,7 +41,6 @@ def random_state(bench, seed):
         "strength": draw.choice([0.0, 0.3, 1.0]),
         "lam": draw.choice([0.1, 10.0, 1000.0]),
         "mu": draw.choice([0.0, 10.0, 30.0]),
-        "components": draw.randint(0, 8),
         "word": draw.choice(["an animal", "  rock "]),
         "erase_as": draw.choice(["", "", "zyzzyva, big cat,"]),
         "templates": draw.random() < 0.5,
@@ -68,7 +67,6 @@ def plainly(bench, state):
         "partial": lambda: cn.nullspace(T_f, state["strength"]),
         "ccup": lambda: cn.consistent(*dials),
         "mean": lambda: cn.consistent(*dials, anchor="mean"),
-        "coarse": lambda: cn.consistent(*dials, anchor="coarse", components=state["components"]),
         "word": lambda: cn.consistent(*dials, anchor=embedded(bench, [state["word"].strip()], prompts)),
         "random": lambda: cn.random_subspace(
             T.shape[1], cn.subspace.numerical_rank(T_f), state["seed"], state["strength"]
@@ -272,9 +270,9 @@ def test_forget_takes_names_a_category_a_number_or_a_share(bench):
         ({"colour": "red"}, "colour"),
         ({"image": 10**9}, "image"),
         ({"image": 1.5}, "image"),
-        ({"components": -1}, "components"),
-        ({"components": True}, "components"),
         ({"seed": "x"}, "seed"),
+        ({"seed": -1}, "seed"),
+        ({"seed": True}, "seed"),
         ({"templates": "yes"}, "templates"),
         ({"word": None}, "word"),
         ({"erase_as": ["tiger"]}, "erase_as"),

@@ -199,7 +199,7 @@ def test_a_row_is_what_the_parts_give_by_hand(result, pocket):
     forget = ["pizza", "lemon", "cookie"]
     index = [mine.classes.index(c) for c in forget]
     keep = [c for c in range(len(mine.classes)) if c not in index]
-    edit = cn.build("ccup", T["food-drink"][index], T["food-drink"][keep])
+    edit = cn.METHODS["ccup"].make(T["food-drink"][index], T["food-drink"][keep])
     report = cn.evaluate(Z["food-drink"], T["food-drink"], mine.labels, index, edit)
     (row,) = result.where(data="food-drink", joint=True, method="ccup")
     for key in ("forget_before", "forget_after", "retain_before", "retain_after"):

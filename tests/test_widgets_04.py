@@ -24,13 +24,12 @@ def edits(case):
         "partial": cn.nullspace(T_f, strength=0.3),
         "ccup": cn.consistent(T_f, T_r, 100.0, 1.0),
         "mean": cn.consistent(T_f, T_r, 100.0, 1.0, anchor="mean"),
-        "coarse": cn.consistent(T_f, T_r, 100.0, 1.0, anchor="coarse", components=5),
     }
 
 
-@pytest.mark.parametrize("method", ["partial", "ccup", "mean", "coarse"])
+@pytest.mark.parametrize("method", ["partial", "ccup", "mean"])
 def test_dials_give_the_packages_edit(case, dials, method):
-    dials.set(method=method, alpha=0.3, lam=100.0, mu=1.0, components=5)
+    dials.set(method=method, alpha=0.3, lam=100.0, mu=1.0)
     want = edits(case)[method]
     assert torch.allclose(dials.edit().matrix(), want.matrix(), atol=1e-6)
     r = cn.evaluate(case.Z, case.T, case.labels, case.forget, want)
@@ -43,17 +42,14 @@ def test_dials_give_the_packages_edit(case, dials, method):
 
 def test_only_the_methods_dials_are_shown(dials):
     shown = {}
-    for method in ("partial", "ccup", "mean", "coarse"):
+    for method in ("partial", "ccup", "mean"):
         dials.method.value = method
-        shown[method] = [
-            n for n in ("alpha", "lam", "mu", "components") if getattr(dials, n).layout.display != "none"
-        ]
+        shown[method] = [n for n in ("alpha", "lam", "mu") if getattr(dials, n).layout.display != "none"]
     consistent = ["lam", "mu"]
     assert shown == {
         "partial": ["alpha"],
         "ccup": consistent,
         "mean": consistent,
-        "coarse": [*consistent, "components"],
     }
 
 

@@ -81,7 +81,6 @@ def test_method(lab, method):
         ("random", "seed", 3),
         ("ccup", "lam", 1.0),
         ("mean", "mu", 1.0),
-        ("coarse", "components", 9),
         ("word", "word", "a rock"),
         ("nullspace", "erase_as", "zyzzyva, cat"),
         ("nullspace", "templates", False),
@@ -125,10 +124,10 @@ def test_forget_classes_search_category_and_random(lab):
     assert_in_step(lab)
 
 
-@pytest.mark.parametrize("key", ["strength", "lam", "mu", "components", "word", "image"])
+@pytest.mark.parametrize("key", ["strength", "lam", "mu", "word", "image"])
 def test_a_control_is_shown_alone_when_it_matters(lab, key):
     """Hiding one hid others: they shared a layout."""
-    wanted = {"strength": "partial", "word": "word"}.get(key, "coarse")
+    wanted = {"strength": "partial", "word": "word"}.get(key, "mean")
     lab.controls["method"].value = wanted
     lab.view.value = "single" if key == "image" else "numbers"
     assert lab.controls[key].layout.display is None
@@ -182,7 +181,7 @@ def test_nothing_is_cut_off(lab, view, half):
     )
     bench = Bench(lab.bench.clip, long.subset(range(0, 97, 3)))
     drawn = VIEW_CLASSES[view](half)
-    for method in ("nullspace", "coarse", "random"):
+    for method in ("nullspace", "mean", "random"):
         state = {"forget": 4, "method": method, "synonyms": True, "side": "both"}
         drawn.picture(bench.compute(state, [view]))
         for text in set(drawn.fig.findobj(Text)) - ticks_out_of_view(drawn.fig):
@@ -328,7 +327,7 @@ def test_picture_of_a_class(lab):
 def test_any_state_is_kept_as_it_is(lab):
     """Dials stop at round numbers; a state may hold others."""
     for state in (
-        {"lam": 7.0, "mu": 0.0}, {"lam": 0.0, "mu": 12345.0}, {"method": "coarse", "components": 77},
+        {"lam": 7.0, "mu": 0.0}, {"lam": 0.0, "mu": 12345.0}, {"method": "word", "word": "a thing"},
         {"method": "random", "strength": 0.123, "seed": 99}, {"forget": lab.bench.data.classes[5:2:-1]},
     ):  # fmt: skip
         lab.state = state

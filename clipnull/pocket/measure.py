@@ -118,9 +118,9 @@ def one_at_a_time(clip: cn.Clip, seed: int = 0) -> dict[str, dict[str, float]]:
     reports: dict[str, list[cn.Report]] = {}
     for f in range(len(T)):
         keep = [c for c in range(len(T)) if c != f]
-        for method in cn.METHODS:
-            edit = cn.build(method, T[[f]], T[keep], seed=seed + f)
-            reports.setdefault(method, []).append(cn.evaluate(Z, T, data.labels, [f], edit))
+        for name, method in cn.METHODS.items():
+            edit = method.make(T[[f]], T[keep], seed=seed + f)
+            reports.setdefault(name, []).append(cn.evaluate(Z, T, data.labels, [f], edit))
         reports.setdefault("drop the label", []).append(cn.drop_label(Z, T, data.labels, [f]))
     figures = ("forget_before", "forget_after", "retain_before", "retain_after", "retained")
     return {
