@@ -42,7 +42,6 @@ __all__ = [
     "relearning",
     "relearning_run",
     "reliability",
-    "scorecard",
     "words",
 ]
 
@@ -60,9 +59,7 @@ def heat_table(
     rows: Sequence[str],
     columns: Sequence[str],
     *,
-    better: Sequence[str] | None = None,
     title: str = "",
-    rules: Sequence[int] = (),
 ) -> matplotlib.figure.Figure:
     """A table whose cells are coloured from bad (vermillion) over white to good (blue).
 
@@ -73,10 +70,6 @@ def heat_table(
     goodness : array [rows, columns]
         From 0, bad, to 1, good; NaN leaves a cell grey.
     rows, columns : list of str
-    better : list of str, optional
-        Direction of better under each column's name, such as "low" or "high".
-    rules : sequence of int
-        Rows above which a line is drawn.
     """
     good = _array(goodness).astype(float)
     names = max(map(len, rows))
@@ -88,8 +81,7 @@ def heat_table(
     ax.imshow(colours, aspect="auto")
     for i, j in np.ndindex(good.shape):
         ax.text(j, i, text[i][j], ha="center", va="center", fontsize=9)
-    heads = [c if better is None else f"{c}\n({better[j]})" for j, c in enumerate(columns)]
-    ax.set_xticks(range(len(columns)), heads, fontsize=8.5)
+    ax.set_xticks(range(len(columns)), columns, fontsize=8.5)
     ax.set_yticks(range(len(rows)), rows, fontsize=9)
     ax.xaxis.tick_top()
     ax.tick_params(length=0)
@@ -98,12 +90,10 @@ def heat_table(
     ax.set_yticks(np.arange(len(rows) - 1) + 0.5, minor=True)
     ax.grid(which="minor", color="white", linewidth=1.5)
     ax.tick_params(which="minor", length=0)
-    for i in rules:
-        ax.axhline(i - 0.5, color=GREY, linewidth=1)
     _title(fig, title)
     said = "; ".join(
-        f"{row}: " + ", ".join(f"{c.replace(chr(10), ' ')} {text[i][j]}" for j, c in enumerate(columns))
-        for i, row in enumerate(rows)
+        f"{row}: " + ", ".join(f"{c} {t}" for c, t in zip(columns, line, strict=True))
+        for row, line in zip(rows, text, strict=True)
     )
     return describe(fig, f"{title}. {said}.")
 
@@ -449,29 +439,3 @@ def reliability(tables: Mapping[str, Mapping[str, Any]], *, title: str = "") -> 
     _title(fig, title)
     said = "; ".join(f"{name}: expected calibration error {100 * g:.1f} points" for name, g in gaps.items())
     return describe(fig, f"{title}. {said}. Small numbers count the images of a bin.")
-
-
-def scorecard(card: Any, sizes: Sequence[int] | None = None, *, title: str = "") -> matplotlib.figure.Figure:
-    """The scorecard as a table coloured from bad to good, one block for each number of forgotten classes.
-
-    Parameters
-    ----------
-    card : Scorecard
-        From `clipnull.scorecard.scorecard`.
-    sizes : sequence of int, optional
-        Which blocks; all by default.
-    """
-    sizes, measures = card.sizes if sizes is None else list(sizes), card.measures
-    cells = [row for size in sizes for row in card.cells(size)]
-    goodness = np.concatenate([_array(card.goodness(size)) for size in sizes])
-    per = len(card.methods)
-    label = [f"{size} forgotten: {m}" if i == 0 else m for size in sizes for i, m in enumerate(card.methods)]
-    return heat_table(
-        [row[1:] for row in cells],
-        goodness,
-        label,
-        [m.title for m in measures.values()],
-        better=["low" if m.low else "high" for m in measures.values()],
-        title=title,
-        rules=range(per, per * len(sizes), per),
-    )

@@ -29,7 +29,6 @@ LEVELS = [
     {"evaluate", "surgery", "cache", "hf"},
     {"models", "datasets", "plots", "prototypes", "baselines"},
     {"audit", "attacks", "audit_plots", "protocol", "protocol_plots", "prototype_plots"},
-    {"scorecard"},
     {"lab", "exercises"},
     {"lab_views"},
     {"lab_widget"},
