@@ -22,17 +22,17 @@ if TYPE_CHECKING:
         cache,
         datasets,
         exercises,
+        model,
         models,
         plots,
         protocol,
         protocol_plots,
         prototype_plots,
         prototypes,
-        surgery,
         widgets,
     )
+    from clipnull.model import fold, folded, unfold
     from clipnull.models import Clip, load
-    from clipnull.surgery import fold, folded, unfold
 
 __version__ = "0.1.0"
 
@@ -58,6 +58,7 @@ __all__ = [
     "fold",
     "folded",
     "load",
+    "model",
     "models",
     "nullspace",
     "plots",
@@ -68,14 +69,13 @@ __all__ = [
     "prototypes",
     "random_subspace",
     "subspace",
-    "surgery",
     "sweep",
     "sweep_sizes",
     "unfold",
     "widgets",
 ]
 
-_LAZY = {"Clip": "models", "load": "models", "fold": "surgery", "folded": "surgery", "unfold": "surgery"}
+_LAZY = {"Clip": "models", "load": "models", "fold": "model", "folded": "model", "unfold": "model"}
 _MODULES = {
     "attacks",
     "audit_plots",
@@ -83,13 +83,13 @@ _MODULES = {
     "cache",
     "datasets",
     "exercises",
+    "model",
     "models",
     "plots",
     "protocol",
     "protocol_plots",
     "prototype_plots",
     "prototypes",
-    "surgery",
     "widgets",
 }
 

@@ -259,7 +259,7 @@ def scorecard(
         As in `clipnull.evaluate`; at least six images of each class.
     H, weight : array [n, w], array [w, d]
         Features before the projection and the last layer (`clipnull.attacks.layers`,
-        `clipnull.surgery.last_layer`).
+        `clipnull.model.last_layer`).
     words, owner : array [k, d], array of int [k]
         Other words and the class that each stands for (`clipnull.audit.embed_words`). Of each
         class's words every other one may be spanned; only the rest is tried on the edits.

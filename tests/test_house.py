@@ -25,7 +25,7 @@ LEVELS = [
     {"_check", "_turns"},
     {"subspace"},
     {"erasers"},
-    {"evaluate", "surgery", "cache", "hf"},
+    {"evaluate", "model", "cache", "hf"},
     {"models", "datasets", "plots", "prototypes", "baselines"},
     {"audit", "attacks", "audit_plots", "protocol", "protocol_plots", "prototype_plots"},
     {"scorecard"},
