@@ -22,17 +22,17 @@ if TYPE_CHECKING:
         cache,
         datasets,
         exercises,
+        model,
         models,
         plots,
         protocol,
         protocol_plots,
         prototype_plots,
         prototypes,
-        surgery,
         widgets,
     )
+    from clipnull.model import fold, folded, unfold
     from clipnull.models import Clip, load
-    from clipnull.surgery import fold, folded, unfold
 
 __version__ = "0.1.0"
 
@@ -57,6 +57,7 @@ __all__ = [
     "fold",
     "folded",
     "load",
+    "model",
     "models",
     "nullspace",
     "plots",
@@ -67,14 +68,13 @@ __all__ = [
     "prototypes",
     "random_subspace",
     "subspace",
-    "surgery",
     "sweep",
     "sweep_sizes",
     "unfold",
     "widgets",
 ]
 
-_LAZY = {"Clip": "models", "load": "models", "fold": "surgery", "folded": "surgery", "unfold": "surgery"}
+_LAZY = {"Clip": "models", "load": "models", "fold": "model", "folded": "model", "unfold": "model"}
 _MODULES = {
     "attacks",
     "audit_plots",
@@ -82,13 +82,13 @@ _MODULES = {
     "cache",
     "datasets",
     "exercises",
+    "model",
     "models",
     "plots",
     "protocol",
     "protocol_plots",
     "prototype_plots",
     "prototypes",
-    "surgery",
     "widgets",
 }
 

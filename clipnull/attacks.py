@@ -6,7 +6,7 @@ Measurements 5, 6 and 8 of the audit. Each is a function over arrays, with its c
 - `relearn`, `relearning`: a few gradient steps on the edited layer with k labelled images.
 - `layer_probe`: what a linear probe finds at every layer of the tower, before and after.
 
-`layers` and `clipnull.surgery.last_layer` fetch the arrays from a model. The last layer is written
+`layers` and `clipnull.model.last_layer` fetch the arrays from a model. The last layer is written
 z = h P, with h [n, w] the features before the projection and P [w, d]; a bias is one more row of P,
 and h then has a column of ones.
 """
@@ -24,9 +24,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from clipnull import _check, surgery
+from clipnull import _check
 from clipnull._check import ArrayLike
 from clipnull.erasers import METHODS, Edit
+from clipnull.model import last_layer, unprojected
 
 __all__ = [
     "ARMS",
@@ -611,14 +612,14 @@ def layers(clip: Any, images: Any, batch_size: int = 256) -> dict[str, torch.Ten
     hooks = [visual.register_forward_pre_hook(look), visual.register_forward_hook(keep(HIDDEN, True))]
     hooks += [stage.register_forward_hook(keep(name, False)) for name, stage in _stages(visual)]
     try:
-        with surgery.unprojected(clip):
+        with unprojected(clip):
             clip.embed_images(images, batch_size=batch_size)
     finally:
         for handle in hooks:
             handle.remove()
     # in the order in which they ran; the tower as a whole ends last
     features = {name: torch.cat(chunks) for name, chunks in found.items()}
-    P = surgery.last_layer(clip)
+    P = last_layer(clip)
     if len(P) == features[HIDDEN].shape[1] + 1:
         features[HIDDEN] = torch.cat([features[HIDDEN], torch.ones(len(features[HIDDEN]), 1)], 1)
     return features | {EMBEDDING: F.normalize(features[HIDDEN] @ P, dim=1)}
@@ -627,8 +628,8 @@ def layers(clip: Any, images: Any, batch_size: int = 256) -> dict[str, torch.Ten
 def shuffled_weights(clip: M, seed: int = 0) -> M:
     """A copy of a model whose image tower has learned nothing: each weight tensor in random order.
 
-    The copy has the same weights, layer by layer, and none of what they do together. Weights that
-    are folded into are shuffled as they are; the edit itself stays.
+    The copy has the same weights, layer by layer, and none of what they do together. A folded
+    layer is shuffled as it is, edited.
 
     Parameters
     ----------

@@ -1560,7 +1560,8 @@ def _steps(
 
 def _model_steps(clip: Clip, data: LabelledImages, case: _Case, edit: Edit, seed: int) -> list[Step]:
     """What needs the model's weights: the attacks of `clipnull.attacks`, as lines of the table."""
-    from clipnull import attacks, surgery
+    from clipnull import attacks
+    from clipnull.model import folded, last_layer
 
     rows = _thin(case, LAYERS_AT_MOST, seed)
     y = case.y[rows]
@@ -1570,7 +1571,7 @@ def _model_steps(clip: Clip, data: LabelledImages, case: _Case, edit: Edit, seed
         return attacks.layers(clip, [data.images[i] for i in rows.tolist()])
 
     def fingerprint() -> list[Measurement]:
-        P, m = surgery.last_layer(clip), len(case.forget)
+        P, m = last_layer(clip), len(case.forget)
         found = [attacks.fingerprint(P, e.apply_image(P), case.T) for e in (edit, _control(case, edit, seed))]
         a, c = (len({str(i) for i in case.forget} & set(f.ranking()[:m])) / m for f in found)
         said = (
@@ -1588,7 +1589,7 @@ def _model_steps(clip: Clip, data: LabelledImages, case: _Case, edit: Edit, seed
         targets = case.forget[:RELEARN_OF]
         k = min(4, min(int((y == c).sum()) for c in targets) // 2)
         ran = attacks.relearning(
-            features()[attacks.HIDDEN], y, surgery.last_layer(clip), case.T, {c: edit for c in targets}, [k],
+            features()[attacks.HIDDEN], y, last_layer(clip), case.T, {c: edit for c in targets}, [k],
             arms=["un-edited", "edited", "new name"], seed=seed,
         )  # fmt: skip
         b, a, c = (r["steps"] for r in ran)
@@ -1603,7 +1604,7 @@ def _model_steps(clip: Clip, data: LabelledImages, case: _Case, edit: Edit, seed
         ]  # fmt: skip
 
     def before_the_projection() -> list[Measurement]:
-        with surgery.folded(clip, edit):
+        with folded(clip, edit):
             after = attacks.layers(clip, [data.images[i] for i in rows.tolist()])
         name = attacks.HIDDEN
         fewest = min(int((y == c).sum()) for c in case.forget)

@@ -104,13 +104,11 @@ def _versions() -> list[str]:
 
 def _add_tower(digest: Any, tower: nn.Module) -> bool:
     for name, module in tower.named_modules():
-        # a parametrization, such as a folded edit, is born in training mode and has no other
-        training = module.training and "parametrizations" not in name.split(".")
-        if training or module._forward_hooks or module._forward_pre_hooks:
+        if module.training or module._forward_hooks or module._forward_pre_hooks:
             return False
         plain = {k: text for k, v in sorted(vars(module).items()) if (text := _setting(v)) is not None}
         digest.update(f"{name} {_qualified(type(module))} {plain}\n".encode())
-    # buffers that a state_dict leaves out count too; so do the factors of a folded edit
+    # buffers that a state_dict leaves out count too
     for name, x in itertools.chain(tower.named_parameters(), tower.named_buffers()):
         digest.update(name.encode())
         _add_tensor(digest, x)

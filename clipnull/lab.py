@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 import torch.nn.functional as F
 
-from clipnull import _check, datasets, models, surgery
+from clipnull import _check, datasets, models
 from clipnull.erasers import ANCHORED, CCUP, Edit, nullspace, random_subspace
 from clipnull.evaluate import Evaluator, Report
+from clipnull.model import folded_edits
 from clipnull.solver import ConsistentSolver
 from clipnull.subspace import fix_signs, orthonormal_basis, project_onto
 
@@ -644,7 +645,7 @@ print(report)
         """The two statements that make ``clip`` and ``data``."""
         clip, data = self.clip, self.at(subset).data
         lines = []
-        if clip.loaded_with is None or surgery.folded_edits(clip):
+        if clip.loaded_with is None or folded_edits(clip):
             lines.append("# clip: the model that you gave to the lab; no call of cn.load makes it")
         else:
             lines.append(f"clip = cn.load({_arguments(models.load, clip.loaded_with)})")

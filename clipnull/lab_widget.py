@@ -13,10 +13,11 @@ import ipywidgets as widgets
 import torch
 from PIL import Image, UnidentifiedImageError
 
-from clipnull import _check, datasets, models, plots, surgery
+from clipnull import _check, datasets, models, plots
 from clipnull._turns import in_turn
 from clipnull.lab import CONSISTENT, DEFAULT_STATE, DIALS, METHODS, SIDES, VIEWS, Bench, LabResult
 from clipnull.lab_views import HALF, HEIGHT, PICTURE, VIEW_CLASSES, WIDE, View, few, percent
+from clipnull.model import folded
 
 __all__ = ["ForgetRetainLab", "show_panel"]
 
@@ -475,7 +476,7 @@ class ForgetRetainLab(widgets.VBox):
         The image side and the text side are folded as chosen.
         """
         result, clip = self.result, self.bench.clip
-        with surgery.folded(clip, result.edit, side=result.state["side"]):
+        with folded(clip, result.edit, side=result.state["side"]):
             return clip.save(path, report=result.report)
 
     def _button_reset(self) -> None:

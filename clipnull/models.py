@@ -32,8 +32,9 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
-from clipnull import _check, hf, surgery
+from clipnull import _check, hf
 from clipnull import cache as feature_cache
+from clipnull.model import embedding_dim, folded_edits, merged_state
 
 __all__ = ["Clip", "from_transformers", "load"]
 
@@ -543,7 +544,7 @@ class Clip:
         self.name, self.pretrained, self.precision = name, pretrained, precision
         self.config, self.receipt = copy.deepcopy(config), receipt
         self.loaded_with: dict[str, Any] | None = None
-        self.dim = surgery.embedding_dim(model)
+        self.dim = embedding_dim(model)
 
     @property
     def device(self) -> torch.device:
@@ -569,7 +570,7 @@ class Clip:
         pixels = f"{size}" if isinstance(size, int) else "{}x{}".format(*size)
         weights = f", {self.pretrained}" if self.pretrained else ""
         count = sum(p.numel() for p in self.model.parameters()) / 1e6
-        edits = [f"{edit.info.get('method', 'edit')} on {side}" for side, edit in surgery.folded_edits(self)]
+        edits = [f"{edit.info.get('method', 'edit')} on {side}" for side, edit in folded_edits(self)]
         folded = f", folded: {', '.join(edits)}" if edits else ""
         return (
             f"Clip({self.name}{weights}: {self.dim} dimensions, {pixels} px, {count:.1f} M parameters, "
@@ -687,7 +688,7 @@ class Clip:
                 )
             pictures = _items(images)
         few = (_count(images) or 0) < WORTH_CACHING
-        if pictures is None or (not wanted and (few or surgery.folded_edits(self))):
+        if pictures is None or (not wanted and (few or folded_edits(self))):
             return None
         settings = {"precision": self.precision, "device": self.device.type}
         return feature_cache.key(self.model, self.preprocess, settings, pictures)
@@ -813,7 +814,7 @@ class Clip:
             assert isinstance(self.preprocess, hf.ImageTransform)
             assert isinstance(self.tokenizer, hf.TextTokenizer)
             return _sha256(*hf.write(self.model, self.preprocess, self.tokenizer, folder, dtype))
-        state, changes = surgery.merged_state(self.model)
+        state, changes = merged_state(self.model)
         config = copy.deepcopy(self.config) or {}
         for section, entries in changes.items():
             config[section].update(entries)
@@ -835,7 +836,7 @@ class Clip:
                 "dim": edit.dim,
                 "rank": edit.rank,
             }
-            for side, edit in surgery.folded_edits(self.model)
+            for side, edit in folded_edits(self.model)
         ]
         if classes is None:
             named = [name for edit in edits for name in edit["classes"] or []]

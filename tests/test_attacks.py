@@ -309,7 +309,7 @@ def test_layers_before_the_edit_are_untouched(pocket):
     Z = pocket.embed_images(data.images)
     assert torch.allclose(before[last], Z, atol=1e-6)
     assert torch.allclose(after[last], edit.apply_image(Z, normalize=True), atol=1e-5)
-    weight = cn.surgery.last_layer(pocket)
+    weight = cn.model.last_layer(pocket)
     assert torch.allclose(F.normalize(before[hidden] @ weight, dim=1), Z, atol=1e-6)
     found = attacks.layer_probe(before, after, data.labels, [0])
     assert [p.identical for p in found] == [True] * 6 + [False]

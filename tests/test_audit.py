@@ -537,7 +537,7 @@ def test_audit_of_pocketclip(small):
         "relearned",
     } <= set(report.names)
     assert all(a in report.title for a in forget) and "90 images, 30 classes" in report.title
-    assert not report.skipped and not cn.surgery.folded_edits(clip)
+    assert not report.skipped and not cn.model.folded_edits(clip)
     hidden = report["probe before the last layer"]
     assert hidden.before == hidden.after > hidden.control and "bit by bit" in hidden.means
     plain = cn.evaluate(clip.embed_images(data.images), T, data.labels, [0, 5], edit)

@@ -26,7 +26,7 @@ LEVELS = [
     {"subspace"},
     {"erasers"},
     {"solver"},
-    {"evaluate", "surgery", "cache", "hf"},
+    {"evaluate", "model", "cache", "hf"},
     {"models", "datasets", "plots", "prototypes", "baselines"},
     {"audit", "attacks", "audit_plots", "protocol", "protocol_plots", "prototype_plots"},
     {"lab", "exercises"},

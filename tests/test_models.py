@@ -24,8 +24,8 @@ from safetensors.torch import load_file, save_file
 import clipnull as cn
 from clipnull import models
 from clipnull.erasers import nullspace, random_subspace
+from clipnull.model import fold, folded, unfold
 from clipnull.models import Clip, load
-from clipnull.surgery import fold, folded, unfold
 
 TINY = {
     "embed_dim": 16,
@@ -469,9 +469,9 @@ def test_where_not_to_save(clip, folder, tmp_path):
 
 
 def test_a_config_that_cannot_say_it_is_refused(clip, tmp_path, monkeypatch):
-    state, _ = models.surgery.merged_state(clip)
+    state, _ = models.merged_state(clip)
     changes = {"text_cfg": {"proj_bias": True}}
-    monkeypatch.setattr(models.surgery, "merged_state", lambda model: (state, changes))
+    monkeypatch.setattr(models, "merged_state", lambda model: (state, changes))
     with pytest.raises(ValueError, match="open_clip's config cannot describe this tower"):
         clip.save(tmp_path / "odd")
     assert not list(tmp_path.iterdir())

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 import clipnull as cn
-from clipnull import models, surgery
+from clipnull import models
+from clipnull.model import embedding_dim, folded_edits
 
 transformers = pytest.importorskip("transformers")
 
@@ -122,11 +123,11 @@ def test_folding_edits_the_features_of_each_side(model, tokens):
         assert torch.equal(image_features(model, PIXELS), Z)
     assert (Z - Z @ edit.matrix().to(Z)).abs().max() > 0.01  # there was something to change
     assert cn.fold(model, edit, "both") is model
-    assert [side for side, _ in surgery.folded_edits(model)] == ["image", "text"]
-    assert cn.unfold(model) is model and not surgery.folded_edits(model)
+    assert [side for side, _ in folded_edits(model)] == ["image", "text"]
+    assert cn.unfold(model) is model and not folded_edits(model)
     assert list(model.state_dict()) == list(state)
     assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items())
-    assert surgery.embedding_dim(model) == surgery.embedding_dim(model, "text") == D
+    assert embedding_dim(model) == embedding_dim(model, "text") == D
 
 
 def test_its_own_logits_are_those_of_the_edited_embeddings(model, tokens):
@@ -220,7 +221,7 @@ def test_evaluating_an_edit_and_folding_it_agree(clip, model):
     edit = cn.consistent(T[:1], T[1:])
     report = cn.evaluate(Z, T, labels, ["cat"], edit, classes=NAMES)
     cn.fold(clip, edit)
-    assert surgery.folded_edits(model)  # the layers are shared
+    assert folded_edits(model)  # the layers are shared
     after = clip.embed_images(pictures())
     torch.testing.assert_close(after, edit.apply_image(Z, normalize=True), rtol=1e-4, atol=1e-5)
     assert (after @ T.T).argmax(1).tolist() == report.predicted_after.tolist()

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from clipnull.erasers import Edit
-from clipnull.surgery import (
+from clipnull.model import (
     embedding_dim,
     fold,
     folded,

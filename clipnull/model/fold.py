@@ -1,0 +1,471 @@
+"""Fold an `Edit` into the last layer of a tower, and take it out again.
+
+A tower ends in a linear projection, so an edit of its features is an edit of that one layer:
+features ``h @ P [n, d]`` become ``h @ (P W)`` on the image side and ``h @ (P W^T)`` on the text
+side. Nothing else of the network changes, and normalisation, which comes later, sees the edited
+features.
+
+A folded model is an ordinary module with other weights. Its parameters are the objects of before
+and hold edited data. The data of before are kept here, outside the module: no copy, pickle or saved
+file of the model carries what it forgot. All that is left in it is a mark, one word of plain text,
+by which a copy knows that it has been edited.
+
+References
+----------
+arXiv 2512.14137 multiplies image embeddings by the projector after the network; folding it into
+the last layer is ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import nn
+
+from clipnull import _check
+from clipnull.erasers import Edit
+from clipnull.model import towers
+from clipnull.model.towers import SIDES, Slot
+
+__all__ = ["fold", "folded", "folded_edits", "last_layer", "merged_state", "unfold", "unprojected"]
+
+#: attribute of an edited layer's holder, or of one that `fold` added
+MARK, EDITED, ADDED = "_clipnull_fold", "edited", "added"
+
+M = TypeVar("M")
+
+
+@dataclass(eq=False)
+class _Step:
+    """What is done to the last layer of one tower: an edit, or (None) the identity in its place."""
+
+    side: str
+    edit: Edit | None
+    thread: int | None = None  # whose `with` block it belongs to, while that is open
+
+    def __post_init__(self) -> None:
+        e = self.edit
+        pair = () if e is None else (e.left, e.right) if self.side == "image" else (e.right, e.left)
+        # a copy, in float64 on the CPU: the same bits whatever the device, TF32 or autocast
+        self.factors = [x.detach().cpu().to(torch.float64, copy=True) for x in pair]
+
+
+@dataclass(frozen=True, eq=False)
+class _Record:
+    """What is folded into a layer: its data before and after, and the steps between, in order."""
+
+    originals: Sequence[torch.Tensor]
+    mark: str | None  # the layer's, before
+    added: tuple[Any, ...] = ()  # what stood there, if the layer is one that fold added
+    written: Sequence[torch.Tensor] = ()
+    steps: tuple[_Step, ...] = ()
+    settled: tuple[_Step, ...] = ()  # folded for good, earlier
+
+
+#: by the module that holds the parameters; an entry goes with its module
+_RECORDS: WeakKeyDictionary[nn.Module, _Record] = WeakKeyDictionary()
+_LOCK = threading.RLock()
+
+
+@dataclass(frozen=True, eq=False)
+class _State:
+    """All that folding changes about a tower."""
+
+    layer: Any
+    data: Sequence[torch.Tensor]
+    record: _Record | None
+    mark: str | None
+
+    @classmethod
+    def of(cls, slot: Slot) -> _State:
+        layer = slot.layer
+        holder = slot.holder(layer)
+        return cls(layer, _data(layer), _RECORDS.get(holder), vars(holder).get(MARK))
+
+    def put(self, slot: Slot) -> None:
+        slot.put(self.layer)
+        holder = slot.holder(self.layer)
+        for (p, _), x in zip(towers.parts(self.layer), self.data, strict=True):
+            p.data = x
+        _set(_RECORDS, holder, self.record)
+        _set(vars(holder), MARK, self.mark)
+
+
+def _set(table: Any, key: Any, value: Any) -> None:
+    if value is None:
+        table.pop(key, None)
+    else:
+        table[key] = value
+
+
+Change = tuple[Slot, _State]
+
+
+def _commit(changes: Sequence[Change]) -> None:
+    """All of the changes or, after an exception, none."""
+    before = [(slot, _State.of(slot)) for slot, _ in changes]
+    try:
+        for slot, state in changes:
+            state.put(slot)
+    except BaseException:
+        for slot, state in before:
+            state.put(slot)
+        raise
+
+
+# --- the data of a layer -------------------------------------------------------------------
+
+
+def _data(layer: Any) -> list[torch.Tensor]:
+    return [p.data for p, _ in towers.parts(layer)]
+
+
+def _computed(layer: Any, originals: Sequence[torch.Tensor], steps: Sequence[_Step]) -> list[torch.Tensor]:
+    """The data of a layer after the steps: computed in float64, rounded once.
+
+    Rows x along the axis of the embedding become x - (x A) B^T. Image side: A = L, B = R, that is
+    x W. Text side: A = R, B = L, that is x W^T.
+    """
+    made = []
+    for original, (_, axis) in zip(originals, towers.parts(layer), strict=True):
+        flip = axis == 0 and original.ndim == 2
+        x = original.detach().cpu().double()
+        x = x.T if flip else x
+        for step in steps:
+            if step.edit is None:  # the identity from the layer's width, and no bias
+                width = originals[0].shape[1 + axis]
+                x = torch.eye(width).to(x) if x.ndim == 2 else x.new_zeros(width)
+            else:
+                a, b = step.factors
+                x = x - (x @ a) @ b.T
+        made.append((x.T if flip else x).to(original.dtype).to(original.device).contiguous())
+    return made
+
+
+def _holds(layer: Any, data: Sequence[torch.Tensor]) -> bool:
+    """Whether these are the layer's data, but for a cast or a move of the whole model."""
+    return all(torch.equal(here, x.to(here)) for here, x in zip(_data(layer), data, strict=True))
+
+
+def _record(slot: Slot, side: str, as_it_is: bool = False) -> _Record:
+    """What can be taken out of a layer: its steps, none if nothing is folded in or the originals are back.
+
+    ``as_it_is``: a layer that is not what `fold` wrote starts anew; without it, it is refused.
+    """
+    layer = slot.layer
+    holder, here = slot.holder(layer), _data(layer)
+    found = _RECORDS.get(holder) or _Record((), vars(holder).get(MARK))
+    if not found.steps:
+        return replace(found, originals=here)
+    if _holds(layer, found.written):
+        return found
+    if _holds(layer, found.originals):
+        return replace(found, steps=())
+    if as_it_is:
+        return _Record(here, vars(holder).get(MARK), settled=found.settled + found.steps)
+    raise ValueError(
+        f"clip: the last layer of its {side} tower is not what fold wrote (it was trained or cast, or other "
+        "weights were loaded), so no edit can be taken out of it or added; want the weights that fold wrote "
+        "or the original ones (load_state_dict), or fold(..., permanent=True), which edits what is there"
+    )
+
+
+def _with_steps(slot: Slot, layer: Any, record: _Record, steps: tuple[_Step, ...]) -> Change:
+    """The tower with these steps in place of the record's."""
+    made = _computed(layer, record.originals, steps) if steps else record.originals
+    # after a cast or a move the data follow the layer; otherwise `to` gives the tensor itself
+    data = [x.to(here) for x, here in zip(made, _data(layer), strict=True)]
+    if steps:
+        record = replace(record, written=[x.clone() for x in made], steps=steps)
+        return slot, _State(layer, data, record, record.mark or (ADDED if record.added else EDITED))
+    if record.added:
+        return slot, _State(record.added[0], [], None, None)
+    left = replace(record, originals=(), written=(), steps=()) if record.settled else None
+    return slot, _State(layer, data, left, record.mark)
+
+
+def _for_good(change: Change) -> Change:
+    """The same data, and nothing kept to take them back."""
+    slot, state = change
+    assert state.record is not None
+    settled = state.record.settled + state.record.steps
+    return slot, replace(state, record=_Record((), state.mark, settled=settled))
+
+
+# --- putting steps in and taking them out --------------------------------------------------
+
+
+def _sides(side: str) -> tuple[str, ...]:
+    return SIDES if _check.one_of("side", side, [*SIDES, "both"]) == "both" else (side,)
+
+
+def _refuse_other_threads(clip: Any) -> None:
+    for slot in filter(None, (towers.find(clip, side) for side in SIDES)):
+        record = _RECORDS.get(slot.holder(slot.layer))
+        if record and {step.thread for step in record.steps} - {None, threading.get_ident()}:
+            raise ValueError(
+                "clip: another thread is inside `with folded` (or unprojected) on this model, want one "
+                "thread at a time, or a copy of the model (copy.deepcopy) for each"
+            )
+
+
+def _start(clip: Any, slot: Slot, side: str, permanent: bool) -> tuple[Any, _Record]:
+    """The layer to edit, added if there is none, and what is folded into it."""
+    if slot.is_empty:
+        model = towers.network(clip)
+        tower = model.visual if side == "image" else getattr(model, "text", model)
+        # under fp16 norms stay in fp32; features leave in the dtype of the linear layers
+        layer = slot.identity(next(m.weight for m in tower.modules() if isinstance(m, nn.Linear)))
+        return layer, _Record(_data(layer), None, added=(slot.layer,))
+    found = _RECORDS.get(slot.holder(slot.layer))
+    if permanent and found and any(step.thread for step in found.steps):
+        raise ValueError(
+            "permanent: got True inside `with folded` (or unprojected), whose end needs the weights of "
+            "before, want it outside"
+        )
+    return slot.layer, _record(slot, side, permanent)
+
+
+def _insert(clip: Any, new: Sequence[tuple[Slot, _Step]], permanent: bool = False) -> None:
+    with _LOCK, torch.inference_mode(False):
+        _refuse_other_threads(clip)
+        changes = []
+        for slot, step in new:
+            layer, record = _start(clip, slot, step.side, permanent)
+            # what stands in for the layer comes last
+            steps = sorted([*record.steps, step], key=lambda s: s.edit is None)
+            change = _with_steps(slot, layer, record, tuple(steps))
+            changes.append(_for_good(change) if permanent else change)
+        _commit(changes)
+
+
+def _withdraw(new: Sequence[tuple[Slot, _Step]]) -> None:
+    """Take these steps out, and only these; none of them may be there any more."""
+    with _LOCK, torch.inference_mode(False):
+        changes = []
+        for _, step in new:
+            step.thread = None
+        for slot, step in new:
+            found = _RECORDS.get(slot.holder(slot.layer))
+            if found and step in found.steps:
+                record = _record(slot, step.side)
+                left = tuple(s for s in record.steps if s is not step)
+                changes.append(_with_steps(slot, slot.layer, record, left))
+        _commit(changes)
+
+
+@contextlib.contextmanager
+def _inside(clip: M, new: Sequence[tuple[Slot, _Step]]) -> Iterator[M]:
+    try:
+        try:
+            for _, step in new:
+                step.thread = threading.get_ident()
+            _insert(clip, new)
+            yield clip
+        finally:
+            _withdraw(new)
+    except BaseException:
+        with contextlib.suppress(ValueError):  # that it cannot be taken out is said once
+            _withdraw(new)  # an interrupt may have stopped the first
+        raise
+
+
+def _edit_steps(clip: Any, edit: Edit, side: str) -> list[tuple[Slot, _Step]]:
+    slots = [(towers.slot(clip, s), s) for s in _sides(side)]
+    if not isinstance(edit, Edit):
+        raise ValueError(f"edit: got {type(edit).__name__}, want an Edit (nullspace, consistent, ...)")
+    for slot, s in slots:
+        if edit.dim != slot.dim:
+            raise ValueError(
+                f"edit: acts on {edit.dim} dimensions, want {slot.dim} like this model's {s} embeddings"
+            )
+    if not (torch.isfinite(edit.left).all() and torch.isfinite(edit.right).all()):
+        raise ValueError("edit: its factors hold NaN or infinity, want finite numbers")
+    return [(slot, _Step(s, edit)) for slot, s in slots]
+
+
+# --- public --------------------------------------------------------------------------------
+
+
+def fold(clip: M, edit: Edit, side: str = "image", permanent: bool = False) -> M:
+    """Put an edit into the last layer of a tower, in place, until `unfold`.
+
+    Image side: features z [n, d], before normalisation, become z W = z - (z L) R^T, what
+    ``edit.apply_image`` does to them. Text side: t becomes t W^T = t - (t R) L^T, as
+    ``edit.apply_text``. Folding W where W^T belongs is the classic mistake; they differ once
+    mu > 0. A second edit composes with the first: z W1 W2.
+
+    Parameters
+    ----------
+    clip : Clip or nn.Module
+        What `clipnull.load` returns, or an open_clip model.
+    edit : Edit
+    side : {"image", "text", "both"}
+        "both" edits each tower with the same W. On the text side the normalisation that follows
+        undoes part of the edit (notebook 03).
+    permanent : bool
+        Keep nothing to unfold it with, neither for this edit nor for those before it.
+
+    Returns
+    -------
+    The same ``clip``.
+
+    Raises
+    ------
+    ValueError
+        Not a model, a tower that clipnull does not know, an unknown side, a dimension that does
+        not match, NaN or infinity; the layer was trained or loaded over since the last `fold`;
+        another thread is inside `folded`. The model is then as it was.
+
+    Notes
+    -----
+    The weights are computed in float64 and rounded once. They replace the data of the same
+    Parameter objects, so that an optimiser made before goes on with them. The weights of before
+    stay in this process, outside the model: copies, pickles and saved files go without them.
+
+    A tower without a projection (SigLIP's) gets an identity one, which `unfold` removes.
+
+    References
+    ----------
+    Ours; the edit is arXiv 2512.14137's. Shown in notebook 03.
+    """
+    _insert(clip, _edit_steps(clip, edit, side), permanent)
+    return clip
+
+
+def unfold(clip: M, side: str = "both") -> M:
+    """Undo every `fold`: the parameters hold the very data of before, added layers are gone.
+
+    Parameters
+    ----------
+    clip : Clip or nn.Module
+    side : {"image", "text", "both"}
+
+    Returns
+    -------
+    The same ``clip``. A model with nothing folded stays as it is; one that was moved or cast as a
+    whole since gets the data of before moved and cast alike.
+
+    Raises
+    ------
+    ValueError
+        Not a model, a tower that clipnull does not know, an unknown side; the layer was trained or
+        loaded over since; the data of before are not here, since this is a copy or the fold was
+        permanent; another thread is inside `folded`. The model is then as it was.
+    """
+    with _LOCK, torch.inference_mode(False):
+        slots = [(towers.slot(clip, s), s) for s in _sides(side)]
+        _refuse_other_threads(clip)
+        changes = []
+        for slot, s in slots:
+            holder = slot.holder(slot.layer)
+            found = _RECORDS.get(holder)
+            if found and found.steps:
+                left = tuple(step for step in found.steps if step.edit is None)
+                changes.append(_with_steps(slot, slot.layer, _record(slot, s), left))
+            elif MARK in vars(holder):
+                raise ValueError(
+                    f"clip: the edit of its {s} tower cannot be taken out, since the weights of before "
+                    "are not here: this is a copy of a folded model, or fold had permanent=True; want the "
+                    "model that fold was called on, or load the original again"
+                )
+        _commit(changes)
+    return clip
+
+
+def folded(clip: M, edit: Edit, side: str = "image") -> AbstractContextManager[M]:
+    """``with folded(clip, edit): ...`` - the model has forgotten inside, and not outside.
+
+    Leaving removes this edit alone, also after an exception or an interrupt; edits folded before,
+    or inside and meant to stay, remain. Until then other threads cannot fold into this model.
+    Parameters and errors as in `fold`; leaving raises what `unfold` raises.
+
+    Yields
+    ------
+    The same ``clip``.
+    """
+    return _inside(clip, _edit_steps(clip, edit, side))
+
+
+def folded_edits(clip: Any) -> list[tuple[str, Edit]]:
+    """The edits folded in now, as (side, edit), in the order in which they act.
+
+    A copy of a folded model does not know them.
+
+    Raises
+    ------
+    ValueError
+        Not a model, or a tower that clipnull does not know.
+    """
+    found = []
+    for side in SIDES:
+        slot = towers.slot(clip, side)
+        if record := _RECORDS.get(slot.holder(slot.layer)):
+            found += [(side, step.edit) for step in record.settled + record.steps if step.edit is not None]
+    return found
+
+
+def last_layer(clip: Any, side: str = "image") -> torch.Tensor:
+    """The last layer of a tower as P [w, d], with the edits folded in now: features z = h P.
+
+    A bias is one more row; h then has a column of ones (`unprojected`, `clipnull.attacks.layers`).
+    A tower without a projection has the identity.
+
+    Returns
+    -------
+    torch.Tensor [w, d], float32 on the CPU
+
+    Raises
+    ------
+    ValueError
+        Not a model, or a tower that clipnull does not know.
+    """
+    slot = towers.slot(clip, _check.one_of("side", side, SIDES))
+    if slot.is_empty:
+        return torch.eye(slot.dim)
+    rows = []
+    for p, axis in towers.parts(slot.layer):
+        x = p.detach().float().cpu()
+        rows.append(x.T if x.ndim == 2 and axis == 0 else x.reshape(-1, slot.dim))
+    return torch.cat(rows).contiguous()
+
+
+def unprojected(clip: M, side: str = "image") -> AbstractContextManager[M]:
+    """``with unprojected(clip): ...`` - the tower ends before its last layer.
+
+    Inside, features are h [n, w], what the last layer gets; outside nothing has changed, folded
+    edits included. Parameters and errors as in `last_layer`; for other threads as `folded`.
+
+    Yields
+    ------
+    The same ``clip``.
+    """
+    slot = towers.slot(clip, _check.one_of("side", side, SIDES))
+    return _inside(clip, [] if slot.is_empty else [(slot, _Step(side, None))])
+
+
+def merged_state(clip: Any) -> tuple[dict[str, torch.Tensor], dict[str, dict[str, Any]]]:
+    """The state of the model, edits included, and what its config needs for them.
+
+    Returns
+    -------
+    state : dict of str to torch.Tensor
+        ``state_dict()`` of the model.
+    config : dict
+        What to change in open_clip's ``model_cfg``: empty unless a projection was added.
+    """
+    model = towers.network(clip)
+    config: dict[str, dict[str, Any]] = {}
+    for side in SIDES:
+        slot = towers.slot(model, side)
+        if vars(slot.holder(slot.layer)).get(MARK) == ADDED:
+            for section, changes in slot.config.items():
+                config.setdefault(section, {}).update(changes)
+    return dict(model.state_dict()), config

@@ -1,0 +1,227 @@
+"""Where each kind of tower ends: the last linear layer, or the place where one would be.
+
+open_clip's models and those of Hugging Face ``transformers`` that end in ``visual_projection`` and
+``text_projection`` (CLIPModel) are known. To teach it another kind of tower, write a function that
+returns its `Slot` and add it to `IMAGE_TOWERS` or `TEXT_TOWERS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from clipnull import _check
+
+__all__ = ["SIDES", "Slot", "embedding_dim", "find", "network", "slot"]
+
+SIDES = ("image", "text")
+#: what `Slot.layer` is when its parent has no attribute of that name
+MISSING = object()
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where a tower keeps, or would keep, its final projection.
+
+    Attributes
+    ----------
+    parent : nn.Module
+    name : str
+        ``parent.name`` is a parameter [width, d], a Linear with d outputs, or neither: None,
+        Identity or missing when the tower has no projection.
+    dim : int
+        d, of the features that leave the tower.
+    fill : {"matrix", "linear", "linear with bias"}
+        What the tower expects there when one has to be added.
+    config : dict
+        What to change in open_clip's ``model_cfg`` so that it builds the added one.
+    """
+
+    parent: nn.Module
+    name: str
+    dim: int
+    fill: str = "linear"
+    config: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def layer(self) -> Any:
+        """The parameter or module there now; None, Identity or `MISSING` when there is none."""
+        return getattr(self.parent, self.name, MISSING)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the tower has no projection."""
+        return self.layer is None or self.layer is MISSING or isinstance(self.layer, nn.Identity)
+
+    def holder(self, layer: Any) -> nn.Module:
+        """The module that owns the parameters of ``layer``."""
+        return layer if isinstance(layer, nn.Linear) else self.parent
+
+    def identity(self, like: torch.Tensor) -> nn.Linear | nn.Parameter:
+        """An identity projection of the kind that the tower expects, not yet in it."""
+        eye = nn.Parameter(torch.eye(self.dim, dtype=like.dtype, device=like.device), requires_grad=False)
+        if self.fill == "matrix":
+            return eye
+        linear = nn.Linear(self.dim, self.dim, bias=False, device="meta")
+        linear.weight = eye
+        if self.fill == "linear with bias":
+            linear.bias = nn.Parameter(torch.zeros_like(eye[0]), requires_grad=False)
+        return linear.train(self.parent.training)
+
+    def put(self, layer: Any) -> None:
+        """Make ``layer`` what is there: one that `layer` gave, or `identity` made."""
+        here = self.layer
+        if here is layer:
+            return
+        # a module keeps its place in the order; a parameter and a plain None would hide one another
+        if here is not MISSING and (layer is MISSING or self.name not in self.parent._modules):
+            delattr(self.parent, self.name)
+        if layer is not MISSING:
+            setattr(self.parent, self.name, layer)
+
+
+def parts(layer: Any) -> list[tuple[nn.Parameter, int]]:
+    """The parameters of a last layer, each with the axis that runs over the d embedding entries."""
+    if isinstance(layer, nn.Linear):  # keeps its weight as [d, width]
+        found = [(p, 0) for p in (layer.weight, layer.bias) if p is not None]
+    else:
+        found = [(layer, -1)] if isinstance(layer, torch.Tensor) else []
+    if not all(isinstance(p, nn.Parameter) for p, _ in found):
+        raise ValueError(
+            "clip: its last layer is computed from other parameters (a parametrization such as weight_norm), "
+            "want a plain one; torch.nn.utils.parametrize.remove_parametrizations makes it so"
+        )
+    return found
+
+
+# --- where each kind of tower ends ---------------------------------------------------------
+
+
+def _vit(model: Any) -> Slot | None:
+    """open_clip's VisionTransformer, CoCa's included: ``proj [width, d]``."""
+    visual: Any = getattr(model, "visual", None)
+    if "VisionTransformer" not in _kind(visual):
+        return None
+    proj = visual.proj
+    return Slot(visual, "proj", visual.output_dim if proj is None else proj.shape[1], "matrix")
+
+
+def _resnet(model: Any) -> Slot | None:
+    """open_clip's ModifiedResNet: the output projection of its attention pool, bias included."""
+    pool: Any = getattr(getattr(model, "visual", None), "attnpool", None)
+    return None if pool is None else Slot(pool, "c_proj", pool.c_proj.out_features)
+
+
+def _timm(model: Any) -> Slot | None:
+    """open_clip's TimmModel: a linear, mlp or pooling head, the trunk's own classifier, or none."""
+    visual: Any = getattr(model, "visual", None)
+    if "TimmModel" not in _kind(visual):
+        return None
+    head, trunk = visual.head, visual.trunk
+    for path in ("proj", "mlp.fc2", "pool.proj"):
+        parent, _, name = path.rpartition(".")
+        holder: Any = getattr(head, parent, None) if parent else head
+        if isinstance(linear := getattr(holder, name, None), nn.Linear):
+            return Slot(holder, name, linear.out_features)
+    classifier = trunk.get_classifier()
+    if not isinstance(classifier, nn.Linear | nn.Identity):
+        return None  # a convolution as classifier: no open_clip config has one
+    dim = getattr(classifier, "out_features", None) or getattr(trunk, "head_hidden_size", trunk.num_features)
+    path = next(path for path, module in trunk.named_modules() if module is classifier)
+    parent, _, name = path.rpartition(".")
+    # SigLIP and its kin have an empty head and no classifier. timm_proj = None asks for the same
+    # trunk with a classifier; "linear" would build some trunks with their norm elsewhere.
+    config = {"vision_cfg": {"timm_proj": None}}
+    return Slot(trunk.get_submodule(parent), name, dim, "linear with bias", config)
+
+
+def _hf_text(model: Any) -> Slot | None:
+    """open_clip's HFTextEncoder: ``proj``, a Linear, the last of an mlp, or nothing."""
+    text = getattr(model, "text", None)
+    if text is None or "HFTextEncoder" not in _kind(text):
+        return None
+    if isinstance(text.proj, nn.Sequential):
+        name = str(len(text.proj) - 1)
+        return Slot(text.proj, name, text.output_dim)
+    return Slot(text, "proj", text.output_dim, "linear", {"text_cfg": {"hf_proj_type": "linear"}})
+
+
+def _transformers_image(model: Any) -> Slot | None:
+    """``visual_projection`` of a transformers model, bare or in `clipnull.hf`'s clothes."""
+    holders: list[Any] = [model, getattr(model, "visual", None)]
+    for holder in holders:
+        if isinstance(linear := getattr(holder, "visual_projection", None), nn.Linear):
+            return Slot(holder, "visual_projection", linear.out_features)
+    return None
+
+
+def _text(model: Any) -> Slot | None:
+    """``text_projection``: open_clip's own text tower, inside CLIP or beside it, and transformers'."""
+    text = getattr(model, "text", model)
+    if not hasattr(text, "text_projection"):
+        return None
+    projection = text.text_projection
+    if isinstance(projection, nn.Linear):
+        dim = projection.out_features
+    else:
+        dim = text.ln_final.normalized_shape[0] if projection is None else projection.shape[1]
+    config = {"text_cfg": {"proj_type": "linear", "proj_bias": False}}
+    return Slot(text, "text_projection", dim, "matrix", config)
+
+
+def _kind(module: Any) -> str:
+    return type(module).__name__  # by name: open_clip need not be imported
+
+
+IMAGE_TOWERS: list[Callable[[Any], Slot | None]] = [_transformers_image, _vit, _resnet, _timm]
+TEXT_TOWERS: list[Callable[[Any], Slot | None]] = [_hf_text, _text]
+
+
+def network(clip: Any) -> Any:
+    """The nn.Module of a Clip, or the module itself; a ValueError for anything else."""
+    model = clip if isinstance(clip, nn.Module) else getattr(clip, "model", None)
+    if not isinstance(model, nn.Module) or isinstance(model, torch.jit.ScriptModule):
+        raise ValueError(
+            f"clip: got {type(clip).__name__}, want what clipnull.load returns, or a model of open_clip or "
+            "transformers"
+        )
+    return model
+
+
+def find(clip: Any, side: str) -> Slot | None:
+    """Where the tower of that side ends; None when clipnull does not know."""
+    model = network(clip)
+    found = (look(model) for look in (IMAGE_TOWERS if side == "image" else TEXT_TOWERS))
+    return next((slot for slot in found if slot is not None), None)
+
+
+def slot(clip: Any, side: str) -> Slot:
+    """As `find`; a ValueError for a tower that clipnull does not know."""
+    if (found := find(clip, side)) is not None:
+        return found
+    kind = _kind(network(clip))
+    hint = "open_clip's SigLIP, which can be given one" if "Siglip" in kind else "one of open_clip's"
+    raise ValueError(
+        f"clip: no {side} tower with a final projection that clipnull knows in {kind}; want {hint}, "
+        "or a transformers model with visual_projection and text_projection"
+    )
+
+
+def embedding_dim(clip: Any, side: str = "image") -> int:
+    """d, the dimension of the embeddings of one tower.
+
+    Parameters
+    ----------
+    clip : Clip or nn.Module
+    side : {"image", "text"}
+
+    Raises
+    ------
+    ValueError
+        Not a model, a tower that clipnull does not know, an unknown side.
+    """
+    return slot(clip, _check.one_of("side", side, SIDES)).dim
