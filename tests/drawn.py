@@ -12,6 +12,7 @@ from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.colors import to_hex
 from matplotlib.container import BarContainer, ErrorbarContainer
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.text import Annotation
 
 
@@ -167,7 +168,7 @@ def look(artist: Any) -> tuple[Any, ...]:
         return *colours, artist.get_marker(), artist.get_linestyle()
     if isinstance(artist, PathCollection):
         return to_hex(artist.get_facecolor()[0]), tuple(artist.get_paths()[0].vertices.round(3).ravel())
-    if hasattr(artist, "get_hatch"):
+    if isinstance(artist, Patch):
         return to_hex(artist.get_facecolor()), artist.get_hatch()
     return (type(artist).__name__,)
 
