@@ -206,8 +206,9 @@ def relearning(rows: Sequence[Mapping[str, Any]], *, title: str = "") -> matplot
         left.plot(range(len(shots)), [min(r["steps"], never) for r in line], style, **look, clip_on=False)
         right.plot(range(len(shots)), [100 * r["retain_end"] for r in line], style, **look)
     left.axhline(never, color=GREY, linestyle=":", linewidth=1.2)
-    left.text(0, never * 1.02, "never", va="bottom", fontsize=8, color=GREY)
     left.set_ylim(0, never * 1.12)
+    steps = [t for t in left.get_yticks() if 0 <= t < 0.9 * never]  # "never" is not a number of steps
+    left.set_yticks([*steps, never], [*(f"{t:g}" for t in steps), "never"])
     right.set_ylim(0, 103)
     left.set_xticks(range(len(shots)), [str(k) for k in shots])
     _style(left, x="labelled images", y="steps until it is back (median)", grid="y")

@@ -480,7 +480,7 @@ def explained_variance(
         title = f"{half} of {len(r)} components hold half of the variance; the first holds {r[0]:.0f}%"
     _style(ax, title, "principal component", "share of the variance, %", "y")
     return describe(
-        _figure(ax), f"{title}. The first {min(2, len(r))} together: {total[min(1, k - 1)]:.0f}%."
+        _figure(ax), f"{title}. The first {min(2, len(r))} together: {total[min(1, len(r) - 1)]:.0f}%."
     )
 
 
@@ -826,7 +826,7 @@ def collateral(
     ax.axhline(0, color=GREY, linewidth=0.8)
     ax.scatter(s[~lost], c[~lost], s=28, marker="s", color=RETAIN, alpha=0.6, linewidths=0)
     ax.scatter(s[lost], c[lost], s=28, marker="s", color=FORGET, linewidths=0)
-    _badges(ax, s[losers], c[losers])
+    _number_points(ax, s[losers], c[losers])
     if losers:
         lines = [f"{rank}  {_short(names[i])} {c[i]:+.0f}" for rank, i in enumerate(losers, 1)]
         ax.text(1.03, 0.98, "largest losses, points\n" + "\n".join(lines), transform=ax.transAxes,
@@ -840,22 +840,19 @@ def collateral(
     return describe(_figure(ax), f"{title}. Largest losses: {text or 'none'}.")
 
 
-def _badges(ax: Axes, x: np.ndarray, y: np.ndarray) -> None:
-    """Number points from 1; a number that would cover another one stands above it."""
+def _number_points(ax: Axes, x: np.ndarray, y: np.ndarray) -> None:
+    """Number points from 1, each above its point; points too close for that share a label."""
     ax.autoscale_view()
-    taken: list[np.ndarray] = []
-    step = np.array([0.0, 14.0])  # points; a badge is a little smaller
-    for number, place in enumerate(ax.transData.transform(np.column_stack([x, y])) * 72 / ax.figure.dpi, 1):
-        lifted = place
-        while any(np.hypot(*(lifted - other)) < step[1] - 1 for other in taken):
-            lifted = lifted + step
-        taken.append(lifted)
-        ax.annotate(
-            str(number), (x[number - 1], y[number - 1]), lifted - place, textcoords="offset points",
-            ha="center", va="center", fontsize=8, color="white",
-            bbox={"boxstyle": "circle,pad=0.25", "facecolor": FORGET, "edgecolor": "white"},
-            arrowprops={"arrowstyle": "-", "color": FORGET, "linewidth": 0.8},
-        )  # fmt: skip
+    places = ax.transData.transform(np.column_stack([x, y])) * 72 / ax.figure.dpi
+    groups: list[list[int]] = []
+    for i, place in enumerate(places):
+        near = (g for g in groups if np.hypot(*(places[g[0]] - place)) < 14)  # points, as the font
+        group = next(near, None)
+        groups.append([i]) if group is None else group.append(i)
+    for group in groups:
+        ax.annotate(", ".join(str(i + 1) for i in group), (x[group[0]], y[group[0]]), (0, 4),
+                    textcoords="offset points", ha="center", va="bottom", fontsize=9, color=FORGET,
+                    path_effects=[withStroke(linewidth=2.5, foreground="white")])  # fmt: skip
 
 
 def scores_before_after(

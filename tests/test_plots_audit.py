@@ -1,0 +1,259 @@
+"""What the figures of the audit draw."""
+
+import math
+from types import SimpleNamespace
+
+import drawn
+import numpy as np
+import pytest
+import torch
+from matplotlib.colors import to_hex
+
+from clipnull import audit_plots as plots
+from clipnull.plots import BLACK, FORGET, GREY, ORANGE, PALE, RETAIN, SERIES
+
+
+def low(*colours):
+    return [c.lower() for c in colours]
+
+
+@pytest.mark.parametrize("reader", ["left", "either"])
+def test_fingerprint(reader):
+    names = ["wolf", "tiger", "rose", "pizza"]
+    scores = {"left": torch.tensor([0.3, 0.9, 0.1, 0.5]), "either": torch.tensor([0.8, 0.2, 0.7, 0.4])}
+    order = {"left": ["tiger", "pizza", "wolf"], "either": ["wolf", "rose", "pizza"]}[reader]
+    found = SimpleNamespace(
+        rank=2, singular_values=torch.tensor([7.0, 3.0, 2e-6, 1e-6, 5e-7]), noise=4e-6, scores=scores, names=names,
+        ranking=lambda r: sorted(names, key=lambda n: -scores[r][names.index(n)]),
+    )  # fmt: skip
+    fig = plots.fingerprint(found, ["tiger", "pizza"], reader=reader, k=3)
+    left, right = fig.axes
+    every, edited, noise = (np.array(points) for points in drawn.rules(left))
+    drawn.same(every, [(1, 7), (2, 3), (3, 2e-6), (4, 1e-6)])
+    drawn.same(edited, [(1, 7), (2, 3)])
+    drawn.same(noise, [(0, 4e-6), (1, 4e-6)])
+    assert [line.get_color() for line in left.get_lines()] == [GREY, FORGET, BLACK]
+    assert left.get_yscale() == "log" and drawn.labels(left) == ("number", "singular value of the difference")
+    share = {n: float(scores[reader][names.index(n)]) for n in order}
+    drawn.same(drawn.ends(right), share)
+    hit, other = (FORGET.lower(), "///"), (PALE.lower(), "")
+    assert drawn.fills(right) == {n: hit if n in ("tiger", "pizza") else other for n in order}
+    assert [(t, y) for t, _, y in drawn.texts(right)] == [
+        (f"{v:.2f}", i) for i, v in enumerate(share.values())
+    ]
+    assert right.get_xlabel() == "share of the name in the span" and not right.xaxis_inverted()
+    assert drawn.title(fig) == f"Rank 2: '{order[0]}' comes first of 4 names"
+
+
+def test_relearning_run():
+    runs = {
+        "edited": SimpleNamespace(goal=0.85, recall=[0.02, 0.41, 0.93], retain=[0.78, 0.74, 0.66]),
+        "new name": SimpleNamespace(goal=0.85, recall=[0.05, 0.12], retain=[0.81, 0.8]),
+    }
+    fig = plots.relearning_run(runs)
+    for ax, curve in zip(fig.axes, ("recall", "retain"), strict=True):
+        wanted = {n: list(enumerate(100 * np.array(getattr(r, curve)))) for n, r in runs.items()}
+        drawn.same(drawn.lines(ax), wanted)
+    left, right = fig.axes
+    assert drawn.rules(left) == [[(0, 85), (1, 85)]] and drawn.texts(left) == [("back", 0.99, 86)]
+    assert drawn.rules(right) == []
+    assert drawn.labels(left) == ("gradient steps", "recall of the class, %")
+    assert drawn.labels(right) == ("gradient steps", "accuracy on the others, %")
+    assert [look[0] for look in drawn.legend(fig).values()] == low(*SERIES[:2])
+    assert list(drawn.legend(fig)) == list(runs)
+
+
+def test_relearning():
+    rows = [
+        dict(arm=arm, shots=k, steps=steps, retain_start=0.99, retain_end=end, recall_start=0.01, recall_end=0.6, back=0.5)
+        for arm, k, steps, end in [
+            ("edited", 8, 2, 0.71), ("edited", 1, 6, 0.52), ("new name", 1, math.inf, 0.43), ("new name", 8, 8, 0.64),
+        ]
+    ]  # fmt: skip
+    fig = plots.relearning(rows)
+    left, right = fig.axes
+    # images ascend, whatever the order of the rows; "never" is above every number of steps
+    drawn.same(drawn.lines(left), {"edited": [(0, 6), (1, 2)], "new name": [(0, 10), (1, 8)]})
+    drawn.same(drawn.lines(right), {"edited": [(0, 52), (1, 71)], "new name": [(0, 43), (1, 64)]})
+    for ax in fig.axes:
+        assert drawn.ticks(ax.xaxis) == {"1": 0, "8": 1}
+    ticks = drawn.ticks(left.yaxis)
+    assert next(iter(ticks.items())) == ("never", 10) and drawn.rules(left) == [[(0, 10), (1, 10)]]
+    assert all(float(name) == at < 10 for name, at in list(ticks.items())[1:])
+    assert drawn.labels(left) == ("labelled images", "steps until it is back (median)")
+    assert drawn.labels(right) == ("labelled images", "accuracy on the others then, %")
+    assert [look[0] for look in drawn.legend(fig).values()] == low(*SERIES[:2])
+
+
+def probe(layer, before, after, control, untrained, identical):
+    return SimpleNamespace(
+        layer=layer, before=before, after=after, control=control, untrained=untrained, identical=identical
+    )
+
+
+def test_layer_probe():
+    probes = [
+        probe("block 1", 0.41, 0.42, 0.11, 0.21, True),
+        probe("before the layer", 0.73, 0.74, 0.13, 0.24, True),
+        probe("embedding", 0.95, 0.36, 0.17, 0.28, False),
+    ]
+    fig = plots.layer_probe(probes, (0.89, 0.03))
+    (ax,) = fig.axes
+    series = {
+        "probe, before": ("before", RETAIN, "s"),
+        "probe, after": ("after", FORGET, "o"),
+        "probe, untrained tower": ("untrained", ORANGE, "^"),
+        "probe, shuffled labels": ("control", GREY, "x"),
+    }
+    wanted = {
+        label: [(i, 100 * getattr(p, k)) for i, p in enumerate(probes)] for label, (k, _, _) in series.items()
+    }
+    drawn.same(drawn.lines(ax), wanted)
+    looks = drawn.legend(fig)
+    assert {n: (look[0], look[2]) for n, look in looks.items()} == {
+        n: (colour.lower(), mark) for n, (_, colour, mark) in series.items()
+    }
+    assert list(drawn.ticks(ax.xaxis)) == ["block 1", "before\nthe layer", "embedding", "zero-shot"]
+    edge, before, after = drawn.rules(ax)
+    assert edge == [(1.5, 0), (1.5, 1)]
+    drawn.same([before, after], [[(3, 89)], [(3, 3)]])
+    assert [line.get_color() for line in ax.get_lines()[-2:]] == [RETAIN, FORGET]
+    said = {text: x for text, x, _ in drawn.texts(ax)}
+    assert said["bit by bit equal"] < 1.5 < said["edited"]
+    assert ax.get_ylabel() == "recall of the forgotten, %" and ax.get_ylim() == (-4, 104)
+    (ax,) = plots.layer_probe([probe("a", 0.4, 0.3, 0.1, math.nan, True)]).axes
+    assert list(drawn.lines(ax)) == ["probe, before", "probe, after", "probe, shuffled labels"]
+
+
+def measurement(name, before, after, control, spread=math.nan, against="", unit="%", details=None):
+    return SimpleNamespace(
+        name=name, before=before, after=after, control=control, spread=spread, against=against, unit=unit,
+        details=details or {}, cells=lambda: [name, f"{before}", f"{after}", f"{control}"],
+    )  # fmt: skip
+
+
+def test_measurements():
+    rows = [
+        measurement("near", 0.81, 0.52, 0.73, 0.04, "random directions"),
+        measurement("steps", 3.0, 4.0, 5.0, unit="steps"),
+        measurement("far", 0.62, 0.94, 0.85, against="no edit"),
+        measurement("unseen", math.nan, 0.33, 0.21, against="a guess"),
+    ]
+    fig = plots.measurements(rows, x="accuracy, %")
+    (ax,) = fig.axes
+    drawn.same(drawn.ticks(ax.yaxis), {"near": 0, "far": 1, "unseen": 2})
+    drawn.same(
+        drawn.lines(ax), {"before": [(81, 0), (62, 1), (math.nan, 2)], "after": [(52, 0), (94, 1), (33, 2)]}
+    )
+    ((label, (points, spread)),) = drawn.error_bars(ax).items()
+    assert label == "control (± spread over seeds)"
+    drawn.same(points, [(73, 0), (85, 1), (21, 2)])
+    drawn.same(spread, [[(69, 0), (77, 0)], [(85, 1), (85, 1)], [(21, 2), (21, 2)]])
+    pale = next(c for c in ax.collections if to_hex(c.get_color()[0]) == PALE.lower())
+    drawn.same(pale.get_segments(), [[(52, 0), (81, 0)], [(62, 1), (94, 1)], [(33, 2), (33, 2)]])
+    said = [(text, y) for text, _, y in drawn.texts(ax)]
+    assert said == [("random directions", 0), ("no edit", 1), ("a guess", 2), ("the control is", 1)]
+    looks = drawn.legend(fig)
+    assert looks["after"][0] == FORGET.lower() and looks["before"] == ("#ffffff", BLACK, "D", "None")
+    assert ax.get_xlabel() == "accuracy, %" and ax.get_xlim() == (-3, 103)
+
+
+def test_controls():
+    rows = [
+        measurement(
+            "a",
+            0.92,
+            0.04,
+            0.5,
+            against="random directions",
+            details={"values": [0.61, 0.33, 0.61, 0.61, 0.87]},
+        ),
+        measurement(
+            "b",
+            0.83,
+            0.15,
+            0.5,
+            against="names of other classes",
+            details={"values": torch.tensor([0.22, 0.76])},
+        ),
+        measurement("c", 0.7, 0.6, 0.5, against="left out"),
+    ]
+    fig = plots.controls(rows)
+    (ax,) = fig.axes
+    drawn.same(drawn.ticks(ax.yaxis), {"random directions": 0, "names of other classes": 1})
+    fan = 0.08  # three seeds with the same recall lie side by side
+    first = [(61, -fan), (33, 0), (61, 0), (61, fan), (87, 0)]
+    wanted = {"controls, one a seed": first, "before": [(92, 0), (83, 1)], "after": [(4, 0), (15, 1)]}
+    drawn.same(drawn.lines(ax), wanted, 1e-5)
+    (second,) = drawn.rules(ax)
+    drawn.same(second, [(22, 1), (76, 1)], 1e-5)
+    looks = drawn.legend(fig)
+    assert looks["after"][0] == FORGET.lower() and looks["before"] == ("#ffffff", BLACK, "D", "None")
+    assert ax.get_xlabel() == "recall of the forgotten classes, %" and ax.get_xlim() == (-3, 103)
+
+
+def test_words():
+    synonyms = dict(
+        texts=["hound", "big cat", "kitty"], owner=[1, 0, 0],
+        before=[0.81, 0.72, 0.63], after=[0.14, 0.45, 0.36], control=[0.07, 0.08, 0.09],
+    )  # fmt: skip
+    plurals = dict(
+        texts=["tigers", "wolves"], owner=torch.tensor([0, 1]),
+        before=[0.94, 0.55], after=[0.16, 0.57], control=[0.02, 0.03],
+    )  # fmt: skip
+    rows = [
+        measurement("other words: synonyms", 0, 0, 0, against="another class's word", details=synonyms),
+        measurement("other words: plurals", 0, 0, 0, details=plurals),
+    ]
+    fig = plots.words(rows, ["tiger", "wolf"], shown=4)
+    (ax,) = fig.axes
+    loudest = {  # before, after, control in percent: by what is recalled after the edit
+        "wolves (wolf, plurals)": (55, 57, 3),
+        "big cat (tiger, synonyms)": (72, 45, 8),
+        "kitty (tiger, synonyms)": (63, 36, 9),
+        "tigers (tiger, plurals)": (94, 16, 2),
+    }
+    assert drawn.ticks(ax.yaxis) == {name: i for i, name in enumerate(loudest)}
+    before, after, control = ([(v[k], i) for i, v in enumerate(loudest.values())] for k in range(3))
+    drawn.same(drawn.lines(ax), {"another class's word": control, "before": before, "after": after})
+    spans = [[(min(b, a), i), (max(b, a), i)] for i, (b, a, _) in enumerate(loudest.values())]
+    drawn.same(drawn.segments(ax), spans)
+    assert list(drawn.legend(fig)) == ["another class's word", "before", "after"]
+    assert ax.get_xlabel() == "recall of the class by this word, %" and ax.get_xlim() == (-3, 103)
+    ticks = drawn.ticks(plots.words(rows[:1]).axes[0].yaxis)
+    assert list(ticks) == ["big cat (synonyms)", "kitty (synonyms)", "hound (synonyms)"]
+
+
+def test_reliability():
+    tables = {
+        "before": dict(count=[0, 30, 70, 0], confidence=[0, 0.35, 0.66, 0], accuracy=[0, 0.5, 0.6, 0]),
+        "after": dict(count=torch.tensor([5, 0, 0, 15]), confidence=torch.tensor([0.2, 0, 0, 0.9]),
+                      accuracy=torch.tensor([0.4, 0, 0, 0.7])),
+    }  # fmt: skip
+    fig = plots.reliability(tables)
+    wanted = {  # middle of the bin, accuracy, confidence, images
+        "before": [(37.5, 50, 35, "30"), (62.5, 60, 66, "70")],
+        "after": [(12.5, 40, 20, "5"), (87.5, 70, 90, "15")],
+    }
+    for ax, rows in zip(fig.axes, wanted.values(), strict=True):
+        accuracy, gap = ax.containers
+        middles = [x for x, *_ in rows]
+        for bars in (accuracy, gap):
+            drawn.same([bar.get_x() + bar.get_width() / 2 for bar in bars], middles)
+        drawn.same([bar.get_bbox().intervaly for bar in accuracy], [(0, a) for _, a, *_ in rows], 1e-5)
+        drawn.same(
+            [(bar.get_y(), bar.get_y() + bar.get_height()) for bar in gap],
+            [(a, c) for _, a, c, _ in rows],
+            1e-5,
+        )
+        assert [(t, x) for t, x, _ in drawn.texts(ax)] == [(n, x) for x, _, _, n in rows]
+        drawn.same(drawn.lines(ax), {"accuracy = confidence": [(0, 0), (100, 100)]})
+        assert ax.get_xlim() == (0, 100) and ax.get_xlabel() == "top-1 confidence, %"
+    assert [ax.get_title(loc="left") for ax in fig.axes] == [
+        "before: 8.7 points apart",
+        "after: 20.0 points apart",
+    ]
+    assert fig.axes[0].get_ylabel() == "accuracy, %"
+    looks = drawn.legend(fig)
+    assert set(looks) == {"accuracy", "gap to confidence", "accuracy = confidence"}
+    assert looks["accuracy"] == (RETAIN.lower(), None) and looks["gap to confidence"][1] == "///"

@@ -1,0 +1,241 @@
+"""What the figures of embeddings draw: pictures, cosines, principal components, curves."""
+
+import drawn
+import numpy as np
+import pytest
+import torch
+from matplotlib.colors import to_hex
+from matplotlib.offsetbox import AnnotationBbox
+from PIL import Image
+
+from clipnull import plots
+from clipnull.plots import BLACK, BLUE, FORGET, GREY, PALE, RED, SERIES, SKY
+
+NAMES = ["tiger", "wolf", "rose", "pizza"]
+COLOURS = ["red", "green", "blue", "yellow", "black"]
+PICTURES = [Image.new("RGB", (8, 6), colour) for colour in COLOURS]
+#: five points, three directions; every coordinate differs from every other one
+Z = np.array([[9.0, 1.0, 0.2], [-7.0, 2.5, -0.4], [1.5, -4.0, 0.6], [-6.0, -1.2, -1.1], [3.1, 0.9, 0.7]])
+AFTER = Z + np.array([[1.0, -2.0, 0.3], [0.0, 0.0, 0.0], [-3.0, 1.5, 0.2], [2.0, 2.2, 0.1], [0.5, -1.7, 0.9]])
+
+
+def pixel(ax):
+    return tuple(np.asarray(ax.images[0].get_array())[0, 0][:3])
+
+
+def test_image_grid():
+    fig = plots.image_grid(
+        PICTURES, [f"a {c}" for c in COLOURS], columns=2, right=[True, False, True, True, False]
+    )
+    shown = [ax for ax in fig.axes if ax.images]
+    assert [pixel(ax) for ax in shown] == [picture.getpixel((0, 0)) for picture in PICTURES]
+    assert [ax.texts[0].get_text() for ax in shown] == [
+        "✓ a red", "✗ a green", "✓ a blue", "✓ a yellow", "✗ a black"
+    ]  # fmt: skip
+    assert [ax.texts[0].get_color() for ax in shown] == [BLUE, RED, BLUE, BLUE, RED]
+    places = [(ax.get_subplotspec().rowspan.start, ax.get_subplotspec().colspan.start) for ax in shown]
+    assert places == [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0)] and len(fig.axes) == 6
+    assert [ax.texts[0].get_text() for ax in plots.image_grid(PICTURES[:1], ["red"]).axes] == ["red"]
+    assert len(plots.image_grid(PICTURES * 2).axes) == 16  # rows of eight
+
+
+def test_zero_shot_bars():
+    before, after = torch.tensor([0.5, 0.04, 0.16, 0.3]), torch.tensor([0.02, 0.7, 0.19, 0.09])
+    fig = plots.zero_shot_bars(PICTURES[1], NAMES, before, after, k=3, highlight="pizza")
+    picture, left, right = fig.axes
+    assert pixel(picture) == PICTURES[1].getpixel((0, 0))
+    assert left.get_title(loc="left") == "before" and right.get_title(loc="left") == "after"
+    for ax, wanted in (
+        (left, {"tiger": 50, "pizza": 30, "rose": 16}), (right, {"wolf": 70, "rose": 19, "pizza": 9})
+    ):  # fmt: skip
+        drawn.same(drawn.ends(ax), wanted, atol=1e-5)
+        assert [(text, y) for text, _, y in drawn.texts(ax)] == [
+            (f"{v:.0f}", i) for i, v in enumerate(wanted.values())
+        ]
+        drawn.same([x for _, x, _ in drawn.texts(ax)], [v + 2 for v in wanted.values()], atol=1e-5)
+        plain, hit = (PALE.lower(), ""), (FORGET.lower(), "///")
+        assert drawn.fills(ax) == {name: hit if name == "pizza" else plain for name in wanted}
+        assert drawn.labels(ax) == ("probability, %", "")
+    assert [a.get_title(loc="left") for a in plots.zero_shot_bars(PICTURES[0], NAMES, before).axes] == [
+        "",
+        "",
+    ]
+
+
+def test_similarity_matrix():
+    T = torch.tensor([[2.0, 0, 0], [3, 4, 0], [0, -1, 2], [1, 1, 1]])
+    unit = T / T.norm(dim=1, keepdim=True)
+    cosines = {
+        a: dict(zip(NAMES, row, strict=True)) for a, row in zip(NAMES, (unit @ unit.T).tolist(), strict=True)
+    }
+    fig = plots.similarity_matrix(T, NAMES)
+    ax, bar = fig.axes
+    drawn.same(drawn.table(ax), cosines, 1e-6)
+    drawn.same(drawn.numbers(drawn.written(ax)), cosines, 0.00501)
+    off = [cosines[a][b] for a in NAMES for b in NAMES if a != b]
+    assert ax.images[0].get_clim() == pytest.approx((min(off), 1)) and min(off) < 0
+    assert bar.get_ylabel() == "cosine" and f"mean cosine {np.mean(off):.2f}" in drawn.title(fig)
+
+
+@pytest.mark.parametrize("components", [(1, 2), (3, 1)])
+def test_pca_scatter(components):
+    groups = ["cat", "dog", "cat", "owl", "dog"]
+    scores, V, ratio = plots.pca(Z, 3)
+    index = [c - 1 for c in components]
+    fig = plots.pca_scatter(Z, groups, names=["a", "", "c", "", "e"], after=AFTER, components=components)
+    (ax,) = fig.axes
+    to = ((AFTER - Z.mean(0)) @ V.T)[:, index]
+    xy = scores[:, index]
+    after, *clouds = drawn.clouds(ax)
+    drawn.same(after.points, to)
+    assert after.colour == "#ffffff"
+    assert [(c.label, c.colour) for c in clouds] == [
+        (kind, SERIES[i].lower()) for i, kind in enumerate(["cat", "dog", "owl"])
+    ]
+    for kind, cloud in zip(["cat", "dog", "owl"], clouds, strict=True):
+        drawn.same(cloud.points, xy[[g == kind for g in groups]])
+    assert list(drawn.legend(fig)) == ["after", "cat", "dog", "owl"]
+    moved = [0, 2, 3, 4]  # the second one stays
+    drawn.same(drawn.arrows(ax), np.stack([xy[moved], to[moved]], 1))
+    drawn.same({t: (x, y) for t, x, y in drawn.texts(ax)}, dict(zip("ace", xy[[0, 2, 4]], strict=True)))
+    assert drawn.labels(ax) == tuple(f"component {c} ({100 * ratio[c - 1]:.0f}%)" for c in components)
+    assert not ax.xaxis_inverted() and not ax.yaxis_inverted()
+
+
+def test_pca_scatter_of_pictures():
+    (ax,) = plots.pca_scatter(Z, thumbnails=PICTURES).axes
+    boxes = [box for box in ax.artists if isinstance(box, AnnotationBbox)]
+    drawn.same([box.xy for box in boxes], plots.pca(Z, 2)[0])
+    pixels = [tuple(box.offsetbox.get_data()[0, 0][:3]) for box in boxes]
+    assert pixels == [picture.getpixel((0, 0)) for picture in PICTURES]
+
+
+def test_pca_scatter_3d():
+    components, groups = (2, 3, 1), ["cat", "dog", "cat", "dog", "cat"]
+    scores, V, ratio = plots.pca(Z, 3)
+    index = [c - 1 for c in components]
+    fig = plots.pca_scatter_3d(Z, groups, after=AFTER, components=components, azimuth=-17, elevation=41)
+    (ax,) = fig.axes
+    xyz, to = scores[:, index], ((AFTER - Z.mean(0)) @ V.T)[:, index]
+    shown = {c.get_label(): np.stack(c._offsets3d, 1) for c in ax.collections}
+    cats = [g == "cat" for g in groups]
+    drawn.same(shown, {"after": to, "cat": xyz[cats], "dog": xyz[np.invert(cats)]})
+    drawn.same([np.stack(line.get_data_3d(), 1) for line in ax.get_lines()], np.stack([xyz, to], 1))
+    assert list(drawn.legend(fig)) == ["after", "cat", "dog"] and (ax.elev, ax.azim) == (41, -17)
+    assert [ax.get_xlabel(), ax.get_ylabel(), ax.get_zlabel()] == [
+        f"component {c} ({100 * ratio[c - 1]:.0f}%)" for c in components
+    ]
+
+
+def test_explained_variance():
+    ratio = np.array([0.4, 0.25, 0.15, 0.09, 0.06, 0.03, 0.02])
+    fig = plots.explained_variance(ratio, shown=6)
+    (ax,) = fig.axes
+    (bars,) = ax.containers
+    assert [bar.get_x() + bar.get_width() / 2 for bar in bars] == pytest.approx([1, 2, 3, 4, 5, 6])
+    assert [bar.get_height() for bar in bars] == pytest.approx([40, 25, 15, 9, 6, 3])
+    total = zip(range(1, 7), [40, 65, 80, 89, 95, 98], strict=True)
+    drawn.same(drawn.lines(ax), {"all up to this one": list(total)})
+    assert drawn.ticks(ax.xaxis) == {"1": 1, "5": 5} and ax.get_ylim() == (0, 103)
+    assert drawn.legend(fig) == {
+        "this component": (SKY.lower(), None), "all up to this one": (BLACK, BLACK, "o", "-")
+    }  # fmt: skip
+    assert drawn.labels(ax) == ("principal component", "share of the variance, %")
+    assert drawn.title(fig).startswith("2 of 7 components hold half") and "holds 40%" in drawn.title(fig)
+
+
+@pytest.mark.parametrize("log", ["", "x", "y", "xy"])
+def test_curves(log):
+    x, first, second = [1.0, 3.0, 7.5], [0.5, 40.0, 2.0], [6.0, 0.0]
+    fig = plots.curves(
+        x, {"first": first, "second": second}, x_label="rank", y_label="recall, %", title="T", log=log
+    )
+    (ax,) = fig.axes
+    zero = 0.5 if "y" in log else 0.0  # there is no zero on a logarithmic axis
+    drawn.same(drawn.lines(ax), {"first": list(zip(x, first, strict=True)), "second": [(1, 6), (3, zero)]})
+    assert drawn.legend(fig) == {
+        "first": (SERIES[0].lower(), SERIES[0].lower(), "o", "-"),
+        "second": (SERIES[1].lower(), SERIES[1].lower(), "s", "--"),
+    }
+    assert (ax.get_xscale(), ax.get_yscale()) == tuple("log" if k in log else "linear" for k in "xy")
+    assert drawn.labels(ax) == ("rank", "recall, %")
+
+
+def test_curves_of_counts_have_a_tick_for_each():
+    (ax,) = plots.curves([1, 2, 5], {"a": [3, 1, 2]}, x_label="k", y_label="y", title="T").axes
+    assert list(drawn.ticks(ax.xaxis).values()) == [1, 2, 5]
+
+
+def test_approach():
+    x, series = [1, 10, 100], {"CCUP": [0.9, 0.07, 0.002], "mean": [0.6, 0.05, 0.003]}
+    fig = plots.approach(x, series, xlabel="λ", ylabel="error")
+    (ax,) = fig.axes
+    drawn.same(drawn.lines(ax), {name: list(zip(x, y, strict=True)) for name, y in series.items()})
+    assert ax.get_xscale() == ax.get_yscale() == "log" and drawn.labels(ax) == ("λ", "error")
+    assert [(look[0], look[2]) for look in drawn.legend(fig).values()] == [
+        (SERIES[0].lower(), "o"), (SERIES[1].lower(), "s")
+    ]  # fmt: skip
+
+
+T_STEP = np.array([[0.8, 0.1, 0.5], [0.3, 0.9, -0.2]])
+Q_STEP = np.array([[0.6, 0.2], [0.1, 0.9], [0.7, 0.05]])
+RESIDUAL, BEFORE = np.array([0.05, 0.55, 0.3]), np.array([0.45, 0.65, 0.15])
+
+
+def test_gram_schmidt_step_in_the_plane():
+    frame = np.array([[1.0, 0], [0, 0], [0, 1.0]])  # the first and the third coordinate
+    fig = plots.gram_schmidt_step(T_STEP, ["tiger", "wolf"], Q_STEP, frame, residual=RESIDUAL, before=BEFORE)
+    ax, gram = fig.axes
+    tips = np.array([[0.8, 0.5], [0.3, -0.2], [0.6, 0.7], [0.2, 0.05], [0.05, 0.3]])
+    shown = drawn.arrows(ax)
+    drawn.same(shown[:5], np.stack([np.zeros((5, 2)), tips], 1))
+    drawn.same(shown[5:], [[[0.45, 0.15], [0.05, 0.3]]])  # one step back, to what is left
+    colours = [t.arrow_patch.get_edgecolor() for t in ax.texts if not t.get_text()]
+    assert [to_hex(c) for c in colours] == [c.lower() for c in [GREY] * 2 + [BLUE] * 2 + [RED] * 2]
+    at = {text: (x, y) for text, x, y in drawn.texts(ax)}
+    share = [0.62, 0.62, 1.06, 1.06, 1.06]
+    drawn.same(
+        at, dict(zip(["tiger", "wolf", "q1", "q2", "residual"], np.array(share)[:, None] * tips, strict=True))
+    )
+    assert drawn.labels(ax) == ("along q1", "along q2") and ax.get_aspect() == 1
+    assert ax.get_xlim() == ax.get_ylim() == pytest.approx((-0.25, 1.1))
+    G = Q_STEP.T @ Q_STEP
+    wanted = {"q1": {"q1": G[0, 0], "q2": G[0, 1]}, "q2": {"q1": G[1, 0], "q2": G[1, 1]}}
+    drawn.same(drawn.table(gram), wanted)
+    drawn.same(drawn.numbers(drawn.written(gram)), wanted, 0.000501)
+
+
+def test_gram_schmidt_step_in_space():
+    fig = plots.gram_schmidt_step(
+        T_STEP, ["tiger", "wolf"], Q_STEP[:, :0], np.eye(3)[:, [1, 2, 0]], azimuth=12
+    )
+    ax, gram = fig.axes
+    shafts = [quiver._segments3d[0][::-1] for quiver in ax.collections]  # kept from tip to tail
+    drawn.same(shafts, np.stack([np.zeros((2, 3)), T_STEP[:, [1, 2, 0]]], 1))
+    assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_zlabel()) == ("along q1", "along q2", "along q3")
+    assert ax.azim == 12 and [t for t, *_ in drawn.texts(gram)] == ["empty"] and not gram.images
+
+
+def test_cosine_histogram():
+    rng = np.random.default_rng(0)
+    given = {
+        "name – other name": rng.uniform(0.5, 0.7, 40),
+        "image – image of another class": rng.uniform(0.2, 0.45, 50),
+        "image – own name": rng.uniform(0.1, 0.3, 60),
+        "image – other name": rng.uniform(-0.2, 0.05, 70),
+    }
+    fig = plots.cosine_histogram(*given.values())
+    (ax,) = fig.axes
+    edges = np.linspace(min(map(np.min, given.values())), 1, 61)
+    middle = (edges[1:] + edges[:-1]) / 2
+    wanted = {
+        f"{label}, mean {x.mean():.2f}": np.stack([middle, np.histogram(x, edges, density=True)[0]], 1)
+        for label, x in given.items()
+    }
+    drawn.same(drawn.lines(ax), wanted)
+    looks = drawn.legend(fig)
+    assert list(looks) == list(wanted) and len(set(looks.values())) == 4
+    assert drawn.rules(ax)[0][0][0] == 0 and ax.get_ylim()[0] == 0
+    assert drawn.labels(ax) == ("cosine", "density")
+    own, other = given["image – own name"].mean(), given["image – other name"].mean()
+    assert f"{own:.2f} with its own name, {other:.2f} with others" in drawn.title(fig)

@@ -1,0 +1,183 @@
+"""What the figures of forgetting draw: accuracies in percent, series, dials, losers."""
+
+from types import SimpleNamespace
+
+import drawn
+import numpy as np
+import pytest
+import torch
+
+from clipnull import plots
+from clipnull.plots import FORGET, GREY, MARKERS, PALE, RETAIN, SERIES
+
+KEYS = ("forget_before", "forget_after", "retain_before", "retain_after")
+#: no two numbers are equal
+REPORTS = {
+    "nullspace": dict(zip(KEYS, (0.95, 0.11, 0.83, 0.47), strict=True)),
+    "CCUP": dict(zip(KEYS, (0.91, 0.23, 0.81, 0.62), strict=True)),
+    "mean": dict(zip(KEYS, (0.97, 0.05, 0.87, 0.79), strict=True)),
+}
+NAMES = list(REPORTS)
+
+
+def reports():
+    return {name: SimpleNamespace(**r) for name, r in REPORTS.items()}
+
+
+def percents(key):
+    return [100 * r[key] for r in REPORTS.values()]
+
+
+def test_forget_retain_bars():
+    fig = plots.forget_retain_bars(reports())
+    for ax, which, colour in zip(fig.axes, ("forget", "retain"), (FORGET, RETAIN), strict=True):
+        before, after = percents(f"{which}_before"), percents(f"{which}_after")
+        drawn.same(drawn.bars(ax), {"after": dict(zip(NAMES, [(0, a) for a in after], strict=True))})
+        drawn.same(
+            drawn.lines(ax), {"before": list(zip(before, drawn.ticks(ax.yaxis).values(), strict=True))}
+        )
+        assert [(t, y) for t, _, y in drawn.texts(ax)] == [(f"{a:.1f}", i) for i, a in enumerate(after)]
+        assert ax.get_title(loc="left") == which and {c for c, _ in drawn.fills(ax).values()} == {
+            colour.lower()
+        }
+    assert [ax.get_xlabel() for ax in fig.axes] == [
+        "recall of the forgotten classes, %", "accuracy on the other classes, %"
+    ]  # fmt: skip
+    assert list(drawn.legend(fig, fig.axes[1])) == ["before", "after"]
+
+
+def test_forget_retain_plane():
+    fig = plots.forget_retain_plane({**reports(), "pair": (0.5, 0.31)})  # (retain, forget)
+    (ax,) = fig.axes
+    xy = dict(zip(NAMES, zip(percents("retain_after"), percents("forget_after"), strict=True), strict=True))
+    xy["pair"] = (50, 31)
+    drawn.same(drawn.lines(ax), {f"{n}: {x:.1f} / {y:.1f}": [(x, y)] for n, (x, y) in xy.items()})
+    looks = drawn.legend(fig)
+    assert list(looks) == list(drawn.lines(ax))
+    assert [(look[0], look[2]) for look in looks.values()] == [
+        (SERIES[i].lower(), MARKERS[i]) for i in range(4)
+    ]
+    assert ax.get_legend().get_title().get_text() == "retain / forget, %"
+    assert drawn.labels(ax) == (
+        "accuracy on the other classes, after, %",
+        "recall of the forgotten, after, %",
+    )
+    assert ax.get_xlim() == (40, 100) and ax.get_ylim() == (-2, 102)
+    assert drawn.texts(ax) == [("best", 100, 0)]
+
+
+def test_forget_retain_plane_with_one_in_colour():
+    (ax,) = plots.forget_retain_plane(reports(), highlight="CCUP").axes
+    lines = [line for line in ax.get_lines() if len(line.get_xdata())]
+    assert [line.get_color() for line in lines] == [PALE, FORGET, PALE]
+    assert lines[1].get_zorder() > lines[0].get_zorder()
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_strength_curve(log):
+    dial, forget, retain = [0.1, 0.5, 3.0], [0.9, 0.4, 0.05], [0.77, 0.71, 0.63]
+    fig = plots.strength_curve(dial, torch.tensor(forget), np.array(retain), x="λ", log=log)
+    (ax,) = fig.axes
+    wanted = {
+        "retain: the other classes": [(s, 100 * y) for s, y in zip(dial, retain, strict=True)],
+        "forget: the forgotten classes": [(s, 100 * y) for s, y in zip(dial, forget, strict=True)],
+    }
+    drawn.same(drawn.lines(ax), wanted, 1e-5)
+    assert list(drawn.legend(fig).items()) == [
+        ("retain: the other classes", (RETAIN.lower(), RETAIN.lower(), "s", "-")),
+        ("forget: the forgotten classes", (FORGET.lower(), FORGET.lower(), "o", "--")),
+    ]
+    assert ax.get_xscale() == ("log" if log else "linear") and ax.get_ylim() == (-3, 103)
+    assert drawn.labels(ax) == ("λ", "accuracy after the edit, %")
+    assert drawn.title(fig) == "From 0.1 to 3: forget 90 → 5%, retain 77 → 63%"
+
+
+def test_collateral():
+    cosine = np.array([0.9, 0.2, 0.5, 0.7, 0.35, 0.1])
+    change = np.array([-0.2, 0.1, -1.0, 0.0, -0.07, -0.01])
+    names = ["wolf", "rose", "lion", "pizza", "cat", "fox"]
+    fig = plots.collateral(cosine, change, names, worst=3)
+    (ax,) = fig.axes
+    others, losers = drawn.clouds(ax)
+    drawn.same(others.points, [(0.2, 10), (0.7, 0), (0.1, -1)])
+    drawn.same(losers.points, [(0.9, -20), (0.5, -100), (0.35, -7)])
+    assert (others.colour, losers.colour) == (RETAIN.lower(), FORGET.lower())
+    *numbers, (listed, _, _) = drawn.texts(ax)
+    drawn.same({t: (x, y) for t, x, y in numbers}, {"1": (0.5, -100), "2": (0.9, -20), "3": (0.35, -7)})
+    assert listed.split("\n") == ["largest losses, points", "1  lion -100", "2  wolf -20", "3  cat -7"]
+    assert drawn.rules(ax) == [[(0, 0), (1, 0)]] and not ax.yaxis_inverted()
+    assert drawn.labels(ax) == ("cosine of the name with the forgotten one", "change in accuracy, points")
+    assert drawn.title(fig) == "67% of the retained classes lose accuracy; the worst is lion (-100 points)"
+
+
+def test_collateral_keeps_numbers_at_their_points():
+    """Numbers of points that lie too close for one each stand together, at the first of them."""
+    cosine, change = [0.5, 0.501, 0.9, 0.499, 0.1], [-1.0, -0.999, -0.6, -0.998, 0.2]
+    (ax,) = plots.collateral(cosine, change, [f"class {i}" for i in range(5)], worst=5).axes
+    *numbers, _ = drawn.texts(ax)
+    drawn.same({t: (x, y) for t, x, y in numbers}, {"1, 2, 3": (0.5, -100), "4": (0.9, -60)})
+    ax.figure.canvas.draw()
+    for text in ax.texts[:-1]:
+        low, bottom = ax.transData.transform(text.xy)[1], text.get_window_extent().y0
+        assert low <= bottom <= low + 10  # pixels
+
+
+def test_scores_before_after():
+    names = ["tiger", "wolf", "rose", "pizza", "cat"]
+    before, after = [0.31, 0.27, 0.12, 0.22, 0.05], [0.02, 0.24, 0.13, 0.18, 0.29]
+    fig = plots.scores_before_after(before, after, names, forget=["tiger"], k=3)
+    (ax,) = fig.axes
+    assert list(drawn.ticks(ax.yaxis)) == ["tiger", "wolf", "pizza", "cat"]  # the last for its score after
+    wanted = []
+    for row, i in enumerate([0, 1, 3, 4]):
+        wanted += [[(before[i], row), (after[i], row)], [(before[i], row)], [(after[i], row)]]
+    assert drawn.rules(ax) == wanted
+    marks = [line for line in ax.get_lines() if len(line.get_xdata()) == 1]
+    filled = [(m.get_color(), m.get_markeredgecolor(), m.get_marker()) for m in marks]
+    for row, (colour, shape) in enumerate([(FORGET, "o"), *[(RETAIN, "s")] * 3]):
+        assert filled[2 * row] == ("white", colour, shape)
+        assert filled[2 * row + 1][::2] == (colour, shape)
+    assert {text: look[0] for text, look in drawn.legend(fig).items()} == {"before": "#ffffff", "after": GREY}
+    assert ax.get_xlabel() == "cosine of the image with the name" and not ax.xaxis_inverted()
+    assert drawn.title(fig) == "The highest score is tiger before, cat after"
+
+
+def test_dial_map():
+    lams, mus = [1, 30], [0, 5, 300]
+    forget = np.array([[0.91, 0.82, 0.73], [0.14, 0.25, 0.36]])
+    retain = np.array([[0.67, 0.58, 0.49], [0.77, 0.88, 0.99]])
+    fig = plots.dial_map(lams, mus, forget, retain)
+    for ax, values, what, red in zip(
+        fig.axes, (forget, retain), ("recall of the forgotten, % (low is good)", "accuracy on the others, % (high is good)"),
+        (True, False), strict=True,
+    ):  # fmt: skip
+        wanted = {
+            r: dict(zip(["0", "5", "300"], 100 * v, strict=True))
+            for r, v in zip(["1", "30"], values, strict=True)
+        }
+        drawn.same(drawn.table(ax), wanted)
+        drawn.same(drawn.numbers(drawn.written(ax)), wanted, 1e-6)
+        assert ax.get_title(loc="left") == what and ax.get_xlabel() == "μ"
+        r, _, b, _ = ax.images[0].cmap(0.8)
+        assert (r > b) == red
+        assert ax.images[0].norm(90) > ax.images[0].norm(10)
+    assert fig.axes[0].get_ylabel() == "λ"
+
+
+def test_forget_retain_panels():
+    sweep = [
+        dict(size=size, method=method, forget_after=f, retain_before=0.99, retain_after=r)
+        for size, method, f, r in [
+            (1, "CCUP", 0.11, 0.91), (1, "mean", 0.22, 0.82), (10, "CCUP", 0.33, 0.73), (10, "mean", 0.44, 0.64)
+        ]
+    ]  # fmt: skip
+    fig = plots.forget_retain_panels(sweep)
+    first, second = fig.axes
+    drawn.same(drawn.lines(first), {"CCUP": [(91, 11)], "mean": [(82, 22)]})
+    drawn.same(drawn.lines(second), {"CCUP": [(73, 33)], "mean": [(64, 44)]})
+    assert [ax.get_title(loc="left") for ax in fig.axes] == ["1 forgotten", "10 forgotten"]
+    assert [(n, look[0], look[2]) for n, look in drawn.legend(fig).items()] == [
+        ("CCUP", SERIES[0].lower(), "o"), ("mean", SERIES[1].lower(), "s")
+    ]  # fmt: skip
+    assert fig.get_supxlabel() == "accuracy on the other classes, after, %"
+    assert first.get_ylabel() == "recall of the forgotten, %" and first.get_xlim() == (0, 100)
