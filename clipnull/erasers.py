@@ -283,8 +283,9 @@ class ConsistentSolver:
         inverse_T_f = self._inverse_T_f(mu)
         gram = self.T_f.T @ inverse_T_f
         gram = (gram + gram.T) / 2
-        if math.isinf(lam):  # parallel names leave the Gram matrix singular: pseudo-inverse
-            rtol = max(self.T_f.shape) * torch.finfo(torch.float32).eps
+        if math.isinf(lam):
+            # parallel names leave the Gram matrix singular; its eigenvalues are squared singular values
+            rtol = (max(self.T_f.shape) * torch.finfo(torch.float32).eps) ** 2
             return inverse_T_f @ torch.linalg.pinv(gram, rtol=rtol, hermitian=True)
         eye = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
         return lam * torch.linalg.solve(eye + lam * gram, inverse_T_f, left=False)
