@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from answers import answer_tests
 
 import clipnull as cn
 from clipnull import exercises as ex
@@ -36,10 +37,6 @@ def coarse_anchor(T_f, T_r, p):
     return mean + (T_f - mean) @ V.T @ V
 
 
-def no_return(*args):
-    sum(a.sum() for a in args if isinstance(a, torch.Tensor))
-
-
 CHECKS = {
     ex.check_partial_projector: partial_projector,
     ex.check_ccup: ccup,
@@ -47,21 +44,6 @@ CHECKS = {
     ex.check_anchored: anchored,
     ex.check_coarse_anchor: coarse_anchor,
 }
-
-
-@pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.__name__)
-def test_right_answer_passes(check):
-    verdict = check(CHECKS[check])
-    assert verdict.passed and "Solved" in verdict.message, verdict.message
-
-
-@pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.__name__)
-def test_stub_is_not_attempted(check):
-    def stub(*args):
-        """Write me."""
-        ...
-
-    assert check(stub).passed is None
 
 
 def test_package_passes_its_own_checks():
@@ -82,24 +64,17 @@ def test_package_passes_its_own_checks():
     assert ex.check_ccup_factors(lambda *a: (2 * ccup_factors(*a)[0], ccup_factors(*a)[1] / 2))
 
 
-@pytest.mark.parametrize(
-    ("wrong", "hint"),
-    [
-        (lambda U, a: a * U @ U.T, "the part to take away"),
-        (lambda U, a: torch.eye(len(U)) - U @ U.T, "the full projector"),
-        (lambda U, a: torch.eye(len(U)) - (1 - a) * U @ U.T, "keeps a share α"),
-        (lambda U, a: torch.eye(len(U)) + a * U @ U.T, "adds αUUᵀ"),
-        (lambda U, a: a * (torch.eye(len(U)) - U @ U.T), "must stay whole"),
-        (lambda U, a: (1 - a) * torch.eye(len(U)) + a * U @ U.T, "shrinks everything else"),
-        (lambda U, a: torch.eye(U.shape[1]) - a * U.T @ U, "UᵀU is [r, r]"),
-        (lambda U, a: torch.eye(len(U)) - a * U @ U, "your function raised RuntimeError"),
-        (no_return, "return statement missing"),
-        (lambda U, a: torch.zeros(len(U), len(U)), "differs from the right answer by up to"),
-    ],
-)
-def test_partial_projector_mistakes(wrong, hint):
-    verdict = ex.check_partial_projector(wrong)
-    assert verdict.passed is False and hint in verdict.message, verdict.message
+PARTIAL_PROJECTOR_MISTAKES = [
+    (lambda U, a: a * U @ U.T, "the part to take away"),
+    (lambda U, a: torch.eye(len(U)) - U @ U.T, "the full projector"),
+    (lambda U, a: torch.eye(len(U)) - (1 - a) * U @ U.T, "keeps a share α"),
+    (lambda U, a: torch.eye(len(U)) + a * U @ U.T, "adds αUUᵀ"),
+    (lambda U, a: a * (torch.eye(len(U)) - U @ U.T), "must stay whole"),
+    (lambda U, a: (1 - a) * torch.eye(len(U)) + a * U @ U.T, "shrinks everything else"),
+    (lambda U, a: torch.eye(U.shape[1]) - a * U.T @ U, "UᵀU is [r, r]"),
+    (lambda U, a: torch.eye(len(U)) - a * U @ U, "your function raised RuntimeError"),
+    (lambda U, a: torch.zeros(len(U), len(U)), "differs from the right answer by up to"),
+]
 
 
 def no_eye(T_f, T_r, lam, mu):
@@ -134,76 +109,63 @@ CCUP_MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("wrong", "hint"), CCUP_MISTAKES)
-def test_ccup_mistakes(wrong, hint):
-    verdict = ex.check_ccup(wrong)
-    assert verdict.passed is False and hint in verdict.message, verdict.message
+CCUP_FACTOR_MISTAKES = [
+    (lambda *a: ccup_factors(*a)[::-1], "that is Wᵀ"),
+    (lambda *a: [x.T for x in ccup_factors(*a)], "It looks transposed"),
+    (lambda f, r, lam, mu: ccup_factors(f, r, mu, lam), "λ and μ are swapped"),
+    (lambda *a: (ccup_factors(*a)[0], ccup_factors(*a)[1] / a[2]), "λ is missing in front"),
+    (lambda *a: (ccup_factors(*a)[0], ccup_factors(*a)[1].T), "both are [d, m]"),
+    (lambda *a: ccup(*a), "return L, R"),
+]
 
 
-@pytest.mark.parametrize(
-    ("wrong", "hint"),
-    [
-        (lambda *a: ccup_factors(*a)[::-1], "that is Wᵀ"),
-        (lambda *a: [x.T for x in ccup_factors(*a)], "It looks transposed"),
-        (lambda f, r, lam, mu: ccup_factors(f, r, mu, lam), "λ and μ are swapped"),
-        (lambda *a: (ccup_factors(*a)[0], ccup_factors(*a)[1] / a[2]), "λ is missing in front"),
-        (lambda *a: (ccup_factors(*a)[0], ccup_factors(*a)[1].T), "both are [d, m]"),
-        (lambda *a: ccup(*a), "return L, R"),
-        (no_return, "return statement missing"),
-    ],
-)
-def test_ccup_factor_mistakes(wrong, hint):
-    verdict = ex.check_ccup_factors(wrong)
-    assert verdict.passed is False and hint in verdict.message, verdict.message
-
-
-@pytest.mark.parametrize(
-    ("wrong", "hint"),
-    [
-        (lambda f, r, A, lam, mu: ccup(f, r, lam, mu), "the anchor is ignored"),
-        (lambda f, r, A, lam, mu: anchored(f, r, -A, lam, mu), "the anchor's sign"),
-        (lambda f, r, A, lam, mu: anchored(f, r, A, lam, mu).T, "that is Wᵀ"),
-        (lambda f, r, A, lam, mu: anchored(f, r, A, mu, lam), "λ and μ are swapped"),
-        (lambda f, r, A, lam, mu: anchored(f, r, A, lam, 0.0), "μ has no effect"),
-        (lambda f, r, A, lam, mu: cn.nullspace(f).matrix(), "the projector I − UUᵀ"),
-        (
-            lambda f, r, A, lam, mu: anchored(f, r, A, lam, mu) - torch.eye(f.shape[1]),
-            "the I of ‖W − I‖² is missing",
-        ),
-    ],
-)
-def test_anchored_mistakes(wrong, hint):
-    verdict = ex.check_anchored(wrong)
-    assert verdict.passed is False and hint in verdict.message, verdict.message
+ANCHORED_MISTAKES = [
+    (lambda f, r, A, lam, mu: ccup(f, r, lam, mu), "the anchor is ignored"),
+    (lambda f, r, A, lam, mu: anchored(f, r, -A, lam, mu), "the anchor's sign"),
+    (lambda f, r, A, lam, mu: anchored(f, r, A, lam, mu).T, "that is Wᵀ"),
+    (lambda f, r, A, lam, mu: anchored(f, r, A, mu, lam), "λ and μ are swapped"),
+    (lambda f, r, A, lam, mu: anchored(f, r, A, lam, 0.0), "μ has no effect"),
+    (lambda f, r, A, lam, mu: cn.nullspace(f).matrix(), "the projector I − UUᵀ"),
+    (
+        lambda f, r, A, lam, mu: anchored(f, r, A, lam, mu) - torch.eye(f.shape[1]),
+        "the I of ‖W − I‖² is missing",
+    ),
+]
 
 
 def components(X, p):
     return torch.linalg.svd(X, full_matrices=False).Vh[:p]
 
 
-@pytest.mark.parametrize(
-    ("wrong", "hint"),
-    [
-        (lambda f, r, p: coarse_anchor(f, r, p) - r.mean(0), "the mean t̄ is missing"),
-        (
-            lambda f, r, p: r.mean(0) + f @ components(r - r.mean(0), p).T @ components(r - r.mean(0), p),
-            "the names are not centred",
+COARSE_ANCHOR_MISTAKES = [
+    (lambda f, r, p: coarse_anchor(f, r, p) - r.mean(0), "the mean t̄ is missing"),
+    (
+        lambda f, r, p: r.mean(0) + f @ components(r - r.mean(0), p).T @ components(r - r.mean(0), p),
+        "the names are not centred",
+    ),
+    (
+        lambda f, r, p: r.mean(0) + (f - r.mean(0)) @ components(r, p).T @ components(r, p),
+        "the components are those of T_r as it is",
+    ),
+    (lambda f, r, p: f @ components(r, p).T @ components(r, p), "neither the names nor"),
+    (lambda f, r, p: f + r.mean(0) - coarse_anchor(f, r, p), "keep what lies along them"),
+    (
+        lambda f, r, p: (
+            r.mean(0) + (f - r.mean(0)) @ components(f - r.mean(0), p).T @ components(f - r.mean(0), p)
         ),
-        (
-            lambda f, r, p: r.mean(0) + (f - r.mean(0)) @ components(r, p).T @ components(r, p),
-            "the components are those of T_r as it is",
-        ),
-        (lambda f, r, p: f @ components(r, p).T @ components(r, p), "neither the names nor"),
-        (lambda f, r, p: f + r.mean(0) - coarse_anchor(f, r, p), "keep what lies along them"),
-        (
-            lambda f, r, p: (
-                r.mean(0) + (f - r.mean(0)) @ components(f - r.mean(0), p).T @ components(f - r.mean(0), p)
-            ),
-            "those of the forgotten names",
-        ),
-        (lambda f, r, p: r.mean(0), "repeat it for each"),
-    ],
-)
-def test_coarse_anchor_mistakes(wrong, hint):
-    verdict = ex.check_coarse_anchor(wrong)
-    assert verdict.passed is False and hint in verdict.message, verdict.message
+        "those of the forgotten names",
+    ),
+    (lambda f, r, p: r.mean(0), "repeat it for each"),
+]
+
+
+MISTAKES = {
+    ex.check_partial_projector: PARTIAL_PROJECTOR_MISTAKES,
+    ex.check_ccup: CCUP_MISTAKES,
+    ex.check_ccup_factors: CCUP_FACTOR_MISTAKES,
+    ex.check_anchored: ANCHORED_MISTAKES,
+    ex.check_coarse_anchor: COARSE_ANCHOR_MISTAKES,
+}
+WRONG = [(check, *mistake) for check, some in MISTAKES.items() for mistake in some]
+
+test_right_answer, test_stub, test_missing_return, test_wrong_answer = answer_tests(CHECKS, WRONG)
