@@ -298,8 +298,9 @@ def consistent(
         X = T_f - mu * T_r @ torch.cholesky_solve(T_r.T @ T_f, factor)
     else:
         X = torch.cholesky_solve(T_f, torch.linalg.cholesky(_eye(d, T_r) + mu * T_r @ T_r.T))
-    if math.isinf(lam):  # parallel names leave T_f^T X singular: pseudo-inverse
-        rtol = max(d, m) * torch.finfo(torch.float32).eps
+    if math.isinf(lam):
+        # parallel names leave T_f^T X singular; its eigenvalues are squared singular values
+        rtol = (max(d, m) * torch.finfo(torch.float32).eps) ** 2
         R = X @ torch.linalg.pinv(T_f.T @ X, rtol=rtol, hermitian=True)
     else:  # times lam, so that lam = 0 is no special case
         R = lam * torch.linalg.solve(_eye(m, X) + lam * T_f.T @ X, X, left=False)

@@ -38,8 +38,9 @@ class ConsistentSolver:
         """R = X (I / lam + T_f^T X)^{-1} [d, m], float64; ``lam`` may be infinite."""
         X = self._V @ (self._VtT_f / (1 + mu * self._s2))
         gram = self.T_f.T @ X
-        if math.isinf(lam):  # parallel names leave the Gram matrix singular: pseudo-inverse
-            rtol = max(self.T_f.shape) * torch.finfo(torch.float32).eps
+        if math.isinf(lam):
+            # parallel names leave it singular; its eigenvalues are squared singular values
+            rtol = (max(self.T_f.shape) * torch.finfo(torch.float32).eps) ** 2
             return X @ torch.linalg.pinv(gram, rtol=rtol, hermitian=True)
         eye = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
         return lam * torch.linalg.solve(eye + lam * gram, X, left=False)

@@ -132,6 +132,13 @@ def test_rates_over_many_classes():
     assert {r["rank"] for r in rows} == {1} and {r["classes"] for r in rows} == {5}
 
 
+def test_every_class_has_a_random_subspace_of_its_own():
+    """One subspace for all ranks the names one way, and then exactly one class in C is named first."""
+    found = [attacks.fingerprint_rates(P, T, range(C), methods=["random"], seed=s) for s in range(3)]
+    rates = {(r["first"], r["top5"]) for rows in found for r in rows if r["reader"] == "left"}
+    assert len(rates) > 1
+
+
 def test_fingerprint_bad_input():
     with pytest.raises(ValueError, match=r"after: got shape \(39, 24\), want \(40, 24\)"):
         attacks.fingerprint(P, P[1:], T)
@@ -214,19 +221,41 @@ def test_an_oblique_edit_weakens_one_direction_and_strengthens_one():
     assert float(s[0] * s[-1]) == pytest.approx(abs(gap), abs=1e-5)
 
 
-def test_training_images_are_not_tested_on_and_nothing_is_changed():
-    cut = edit_of(4).apply_image(LAYER)
-    copies = [x.clone() for x in (H, Y, cut, T)]
-    # mark the half that recall is measured on: without features it cannot be recognised
-    generator = torch.Generator().manual_seed(0)
-    own = attacks._shuffled(Y == 4, generator)
-    blank = H.clone()
-    blank[own[len(own) // 2 :]] = 0
-    result = attacks.relearn(blank, Y, cut, T, 4, shots=6, max_steps=5)
-    assert result.steps is None
-    assert all(torch.equal(a, b) for a, b in zip(copies, (H, Y, cut, T), strict=True))
-    again = attacks.relearn(H, Y, cut, T, 4, seed=0)
-    assert again == attacks.relearn(H, Y, cut, T, 4, seed=0)
+def test_images_that_have_nothing_in_common_teach_nothing_about_each_other():
+    """Each picture of the class has a feature of its own: those trained on are learned, no other is."""
+    own = Y == 4
+    X = torch.cat([H, torch.zeros(len(H), int(own.sum()))], 1)
+    X[own] = torch.eye(X.shape[1])[WIDTH:]
+    layer = torch.cat([LAYER, torch.zeros(int(own.sum()), D)])
+    copies = [x.clone() for x in (X, Y, layer, T)]
+    for seed in range(3):
+        options = dict(shots=6, max_steps=40, step=0.01, seed=seed)
+        result = attacks.relearn(X, Y, layer, T, 4, **options)
+        assert result.recall == [0.0] * 41 and result.steps is None
+        assert result == attacks.relearn(X, Y, layer, T, 4, **options)
+    assert all(torch.equal(a, b) for a, b in zip(copies, (X, Y, layer, T), strict=True))
+    # the control: the same class, its pictures alike
+    X[own] = torch.eye(X.shape[1])[WIDTH]
+    assert attacks.relearn(X, Y, layer, T, 4, **options).recall[-1] == 1
+
+
+def test_relearning_gives_every_class_its_own_draw_and_its_own_new_name():
+    edits = {c: edit_of(c) for c in (4, 9, 17)}
+    options = dict(max_steps=12, step=0.005)
+    (row,) = attacks.relearning(H, Y, LAYER, T, edits, [2], arms=["edited"], seed=5, **options)
+    norm = float(LAYER.norm())
+    runs = [
+        attacks.relearn(H, Y, e.apply_image(LAYER), T, c, 2, seed=5 + i, norm=norm, **options)
+        for i, (c, e) in enumerate(edits.items())
+    ]
+    assert row["recall_end"] == pytest.approx(sum(r.recall[-1] for r in runs) / 3)
+    assert row["retain_end"] == pytest.approx(sum(r.retain[-1] for r in runs) / 3)
+    # a class whose "new name" is its old one is there from the start; the next name in the list is not its
+    for words, known in ((T[[4, 9, 17]], 1), (T[[9, 17, 4]], 0), (T[[4]], 1 / 3)):
+        (row,) = attacks.relearning(H, Y, LAYER, T, edits, [2], arms=["new name"], made_up=words, **options)
+        assert row["recall_start"] == pytest.approx(known)
+    drawn = attacks.relearning(H, Y, LAYER, T, {4: edit_of(4)}, [2], arms=["new name"], **options)
+    assert drawn[0]["recall_start"] < 0.2
 
 
 def test_relearning_compares_the_arms():

@@ -149,6 +149,30 @@ def test_infinite_lam_hits_the_anchor_exactly_even_for_duplicate_names():
     assert torch.allclose(edit.apply_text(doubled), T_r.mean(0).expand(4, -1), atol=1e-6)
 
 
+@pytest.mark.parametrize("mu", [0.0, 300.0])
+@pytest.mark.parametrize("angle", [1.0, 1e-2, 1e-3])
+def test_infinite_lam_takes_near_names_apart_as_nullspace_does(angle, mu):
+    """Two names at a small angle have a small singular value, which is squared in their Gram matrix."""
+    base, T_r = cone(3, 20, 6), cone(10, 20, 7)
+    T_f = torch.cat([base, torch.nn.functional.normalize(base + angle * cone(3, 20, 8), dim=1)])
+    edit = cn.consistent(T_f, T_r, math.inf, mu, anchor="mean", dtype=F64)
+    assert edit.rank == cn.nullspace(T_f).rank == 6
+    assert torch.allclose(edit.apply_text(T_f), T_r.mean(0).expand(6, -1), atol=1e-6)
+    # what float32 rounds is one name
+    rounded = torch.cat([base, torch.nn.functional.normalize(base + 1e-8 * cone(3, 20, 8), dim=1)])
+    assert (
+        cn.consistent(rounded, T_r, math.inf, mu, dtype=F64).rank == cn.nullspace(rounded.float()).rank == 3
+    )
+
+
+def test_defaults_are_those_of_the_docstring():
+    T_f, T_r = cone(2, 12, 8), cone(9, 12, 9)
+    for anchor, lam, mu in ((None, 30.0, 30.0), ("mean", 1000.0, 300.0), (T_r[0], 1000.0, 300.0)):
+        default, written = (cn.consistent(T_f, T_r, *dials, anchor=anchor) for dials in ((), (lam, mu)))
+        assert torch.equal(default.right, written.right) and torch.equal(default.left, written.left)
+        assert default.info == written.info
+
+
 def test_mu_keeps_the_retained_names_in_place():
     T_f, T_r = cone(2, 30, 8), cone(12, 30, 9)
     moved = [

@@ -159,6 +159,13 @@ def test_drop_label_is_zero_by_construction_and_edits_no_other_order():
     assert report.retain_after >= report.retain_before
 
 
+def test_a_dropped_label_wins_nothing_where_all_scores_are_negative():
+    T, labels = torch.eye(4), torch.arange(4)
+    report = cn.drop_label(T - 2, T, labels, [0, 1])
+    assert report.forget_after == 0 and report.predicted_after.tolist() == [2, 2, 2, 3]
+    assert report.retain_before == report.retain_after == 1
+
+
 def test_forgotten_scores_become_zero_yet_may_win():
     """Orthogonal is not forgotten: a zero score wins where the others are negative."""
     T = torch.nn.functional.normalize(torch.tensor([[1.0, 0, 0], [1, 1, 0], [1, 0, 1]]), dim=1)
@@ -224,6 +231,33 @@ def test_sweep_sizes_meets_every_method_with_the_same_forget_sets():
         assert len({p["forget_before"] for p in points.where(size=size)}) == 1
     again = cn.sweep_sizes(Z, T, labels, [1, 4], ["nullspace", "random", "drop the label"], draws=2, seed=1)
     assert points.points == again.points
+
+
+def overall(points):
+    """Accuracy on all 12 classes' images, which have equally many: what was forgotten plays no part."""
+    n, f, r = (points.column(k) for k in ("size", "forget_after", "retain_after"))
+    return ((n * f + (12 - n) * r) / 12).tolist()
+
+
+def test_sweep_sizes_draws_another_control_and_another_forget_set_each_time():
+    """A random subspace knows no names: its overall accuracy depends on its seed alone."""
+    Z, T, labels = world(n=480)
+
+    def points(draws, seed, method="random", sizes=(1, 4)):
+        return cn.sweep_sizes(Z, T, labels, sizes, [method], draws=draws, seed=seed)
+
+    def truth(rank, draws, seed):
+        reports = [
+            cn.evaluate(Z, T, labels, [0], cn.random_subspace(24, rank, seed + i)) for i in range(draws)
+        ]
+        return sum(float((r.predicted_after == labels).double().mean()) for r in reports) / draws
+
+    for draws, seed in ((1, 0), (3, 0), (3, 5)):
+        want = [truth(rank, draws, seed) for rank in (1, 4)]
+        assert overall(points(draws, seed)) == pytest.approx(want)
+    # recall differs between classes, and with it between forget sets
+    recalls = [points(draws, 0, "nullspace", (1, 1)).column("forget_before").tolist() for draws in (1, 3)]
+    assert len({round(r, 9) for pair in recalls for r in pair}) == 4
 
 
 def test_protocol_score_by_hand():

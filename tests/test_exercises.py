@@ -6,16 +6,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from answers import answer_tests
 
 from clipnull import exercises as ex
 from clipnull import subspace
 
-
-@pytest.fixture(autouse=True)
-def no_model(request):
-    if "models_embeddings" not in request.node.name:
-        request.getfixturevalue("synthetic_inputs")
-
+REAL_CASES = ex.cases
+pytestmark = pytest.mark.usefixtures("synthetic_inputs")
 
 # --- right answers, written as a learner would -------------------------------------------------
 
@@ -82,14 +79,8 @@ def name(value):
 
 
 @pytest.mark.parametrize("check", RIGHT, ids=name)
-def test_right_answer_passes(check, capsys):
-    verdict = check(RIGHT[check])
-    assert verdict.passed, verdict.message
-    assert capsys.readouterr().out == verdict.message + "\n"
-
-
-@pytest.mark.parametrize("check", RIGHT, ids=name)
-def test_right_answer_passes_on_the_models_embeddings(check):
+def test_right_answer_passes_on_the_models_embeddings(check, monkeypatch):
+    monkeypatch.setattr(ex, "cases", REAL_CASES)
     verdict = check(RIGHT[check])
     assert verdict.passed, verdict.message
 
@@ -100,17 +91,6 @@ def test_numpy_answers_are_read(check):
         return np.asarray(RIGHT[check](*args))
 
     assert check(in_numpy).passed
-
-
-@pytest.mark.parametrize("check", RIGHT, ids=name)
-def test_untouched_stub_is_not_attempted(check, capsys):
-    def stub(*args):
-        """What to write."""
-        ...
-
-    verdict = check(stub)
-    assert verdict.passed is None and not verdict
-    assert capsys.readouterr().out == "not attempted yet\n"
 
 
 # --- the usual wrong answers, each with its own message ----------------------------------------
@@ -175,7 +155,7 @@ WRONG = [
     (ex.check_basis, lambda T: basis(T).T, "transposed"),
     (ex.check_basis, lambda T: T.T, "unit length but are not orthogonal"),
     (ex.check_basis, unnormalised_gram_schmidt, "are the columns unit length"),
-    (ex.check_basis, repeated_gram_schmidt, "two rows are repeated|NaN or infinity"),
+    (ex.check_basis, repeated_gram_schmidt, ("two rows are repeated", "NaN or infinity")),
     (ex.check_basis, lambda T: torch.linalg.qr(T.T).Q, "two rows are repeated"),
     (ex.check_basis, lambda T: basis(T)[:, :1], "span 3 directions"),
     (ex.check_basis, lambda T: torch.eye(T.shape[1])[:, :3], "does not span the rows"),
@@ -193,19 +173,13 @@ WRONG = [
     (
         ex.check_rank,
         lambda T: int((torch.linalg.svdvals(T) > 0).sum()),
-        "counts (singular values above 0|rows)",
+        ("counts singular values above 0", "counts rows"),
     ),
     (ex.check_rank, lambda T: T.shape[1], "the dimension d"),
 ]
 
 
-@pytest.mark.parametrize(("check", "wrong", "message"), WRONG, ids=lambda v: name(v) or str(v))
-def test_wrong_answer_gets_its_own_message(check, wrong, message):
-    import re
-
-    verdict = check(wrong)
-    assert verdict.passed is False and verdict.message.startswith("✗ Not yet, on ")
-    assert re.search(message, verdict.message), verdict.message
+test_right_answer, test_stub, test_missing_return, test_wrong_answer = answer_tests(RIGHT, WRONG)
 
 
 def test_messages_say_by_how_much():
@@ -223,13 +197,6 @@ def test_a_crash_names_the_error_and_the_line():
 
     message = ex.check_projector(crash).message
     assert "raised RuntimeError" in message and "`return U @ U`" in message
-
-
-def test_forgotten_return_is_named():
-    def forgot(U):
-        P = U @ U.T  # noqa: F841
-
-    assert "return statement" in ex.check_projector(forgot).message
 
 
 def test_input_changed_in_place_is_named():

@@ -1,6 +1,7 @@
 """The check of lesson 05: the right answer passes, each usual wrong one gets its own message."""
 
 import pytest
+from answers import answer_tests
 
 from clipnull import exercises as ex
 
@@ -27,24 +28,12 @@ WRONG = {
     "relative": lambda b, n, m: 100 * (report(b, n, m).retained - 1),
     "method is not passed": lambda b, n, m: retain_change(b, n, "mean"),
     "is 17, want": lambda b, n, m: 17.0 + len(m) * 0,
-    "return statement": lambda b, n, m: print(end=""),
     "unknown class": lambda b, n, m: retain_change(b, "tiger", m),
 }
 
 
-def test_right_answer_passes():
-    assert ex.check_retain_change(retain_change).passed
+MISTAKES = [(ex.check_retain_change, wrong, words) for words, wrong in WRONG.items()]
 
-
-def test_stub_is_not_attempted():
-    def stub(bench, name, method):
-        """Write me."""
-        ...
-
-    assert ex.check_retain_change(stub).passed is None
-
-
-@pytest.mark.parametrize("words", WRONG)
-def test_wrong_answer_is_recognised(words):
-    verdict = ex.check_retain_change(WRONG[words])
-    assert verdict.passed is False and words in verdict.message, verdict.message
+test_right_answer, test_stub, test_missing_return, test_wrong_answer = answer_tests(
+    {ex.check_retain_change: retain_change}, MISTAKES
+)
