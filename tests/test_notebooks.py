@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import copy
+import json
 import os
 import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import pytest
 
 from tools import stamp
 from tools.execute_notebooks import changes, execute
-from tools.nbval_close import WIDGET_MIME
+from tools.nbval_close import _NUMBER, WIDGET_MIME, _percentages
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted(p for p in (ROOT / "notebooks").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
@@ -161,34 +163,96 @@ def pytest_run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
 
 
+SAY = 'print("retain 0.625 on 128 images, 88.1%, length 2.1")'
+TABLE = """\
+class Table:
+    def __repr__(self):
+        return "accuracy, %   before   after\\nretain          88.1    67.4"
+    def _repr_html_(self):
+        return ("<table><tr><th>class</th><th>retain, %</th><th>length</th></tr>"
+                "<tr><td>tiger</td><td>88.1</td><td>2.1</td></tr></table>")
+Table()"""
+FIGURE = """\
+def figure(text):
+    data = {"image/png": "iVBORw0KGgo=", "text/plain": f"Figure: {text}"}
+    display(data, raw=True, metadata={"image/png": {"alt": text}})
+figure("A line from 0.25 to 0.75.")"""
 PLOT = """\
 import matplotlib.pyplot as plt
 _ = plt.plot([0, 1], [0, 1])"""
 WIDGET = """\
 import ipywidgets
 def show(x): print("inside", x)
+display(ipywidgets.interactive(show, x=(0, 5)))
+print("beside")
+figure("A line from 0.25 to 0.75.")"""
+BROKEN = """\
+import ipywidgets
+def show(x): print([][x])
 ipywidgets.interactive(show, x=(0, 5))"""
-SAY = 'print("retain 0.625 on 128 images")'
-#: name of a cell -> its source, what its stored output is changed to, whether nbval must object
-CHANGES: dict[str, tuple[str, dict[str, Any] | None, bool]] = {
-    "same": (SAY, {}, False),
-    "close": (SAY, {"text": "retain 0.624 on 128 images\n"}, False),
-    "residue": ("print(3.1e-09)", {"text": "8.7e-08\n"}, False),
-    "figure": (PLOT, {}, False),
-    "widget": (WIDGET, {}, False),
-    "picture": ('print("retain 88.1, in percent")', {"text": "retain 87.8, in percent\n"}, False),
-    "pictures": ('print("retain 88.1, in percent")', {"text": "retain 87.1, in percent\n"}, True),
-    "number": (SAY, {"text": "retain 0.725 on 128 images\n"}, True),
-    "count": (SAY, {"text": "retain 0.625 on 127 images\n"}, True),
-    "word": (SAY, {"text": "forget 0.625 on 128 images\n"}, True),
-    "value": ("'tiger'", {"data": {"text/plain": "'lion'"}}, True),
-    "large": ("print(3.1e-09)", {"text": "3.1e-02\n"}, True),
-    "missing": (SAY, None, True),
+Change = Callable[[list[Any]], list[Any]]
+
+
+def swap(old: str, new: str) -> Change:
+    """Outputs in which one thing, which occurs once, is another."""
+
+    def change(outputs: list[Any]) -> list[Any]:
+        stored = json.dumps(outputs, ensure_ascii=False)
+        assert stored.count(old) == 1, stored
+        return [nbformat.from_dict(out) for out in json.loads(stored.replace(old, new))]
+
+    return change
+
+
+def same(outputs: list[Any]) -> list[Any]:
+    return outputs
+
+
+#: name of a cell -> its source, what its stored outputs are changed to, whether nbval must object
+CHANGES: dict[str, tuple[str, Change, bool]] = {
+    "same": (SAY, same, False),
+    "last digit": (SAY, swap("0.625", "0.624"), False),
+    "two digits": (SAY, swap("0.625", "0.623"), True),
+    "number": (SAY, swap("0.625", "0.725"), True),
+    "number beside a percentage": (SAY, swap("2.1", "2.4"), True),
+    "count": (SAY, swap("128", "127"), True),
+    "word": (SAY, swap("retain", "forget"), True),
+    "value": ("'tiger'", swap("tiger", "lion"), True),
+    "residue": ("print(3.1e-09)", swap("3.1e-09", "8.7e-08"), False),
+    "large": ("print(3.1e-09)", swap("3.1e-09", "3.1e-02"), True),
+    "half a point": (SAY, swap("88.1%", "87.6%"), False),
+    "percentage": (SAY, swap("88.1%", "87.5%"), True),
+    "whole percentage": ('print("88% of 97")', swap("88%", "87%"), False),
+    "two points": ('print("88% of 97")', swap("88%", "86%"), True),
+    "half a point of change": ('print("-20.8 points")', swap("20.8", "20.3"), False),
+    "points": ('print("-20.8 points")', swap("20.8", "20.2"), True),
+    "table, half a point": (TABLE, swap("67.4", "66.9"), False),
+    "table": (TABLE, swap("67.4", "66.8"), True),
+    "html, half a point": (TABLE, swap("<td>88.1", "<td>87.6"), False),
+    "html": (TABLE, swap("<td>88.1", "<td>87.5"), True),
+    "html, no percentage": (TABLE, swap("<td>2.1", "<td>2.4"), True),
+    "html, word": (TABLE, swap("tiger", "lion"), True),
+    "figure": (FIGURE, same, False),
+    "figure, last digit": (FIGURE, swap('"alt": "A line from 0.25', '"alt": "A line from 0.26'), False),
+    "alt text": (FIGURE, swap('"alt": "A line from 0.25', '"alt": "A line from 0.35'), True),
+    "no alt text": (FIGURE, swap('"alt": ', '"was": '), True),
+    "text of a figure": (FIGURE, swap("Figure: A line from 0.25", "Figure: A line from 0.35"), True),
+    "plot": (PLOT, same, False),
+    "widget": (WIDGET, same, False),
+    "widget's static figure": (WIDGET, swap('"alt": "A line', '"alt": "A curve'), True),
+    "widget, print": (WIDGET, swap("beside", "below"), True),
+    "widget, one too many": (WIDGET, lambda outputs: [outputs[0], outputs[2]], True),
+    "widget, one missing": (WIDGET, lambda outputs: [*outputs, outputs[2]], True),
+    "widget that fails": (BROKEN, same, True),
+    "one too many": (SAY, lambda outputs: [], True),
+    "one missing": (SAY, lambda outputs: [*outputs, *swap("retain", "forget")(outputs)], True),
 }
 
 
 def little_notebook() -> Any:
-    cells = [nbformat.v4.new_code_cell(source, id=key) for key, (source, _, _) in CHANGES.items()]
+    cells = [
+        nbformat.v4.new_code_cell(source, id=f"cell-{i}") for i, (source, *_) in enumerate(CHANGES.values())
+    ]
     return nbformat.v4.new_notebook(cells=cells)
 
 
@@ -197,15 +261,17 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return execute(little_notebook(), tmp_path_factory.mktemp("little"), timeout=120)
 
 
-def test_nbval_notices_what_changed_and_only_that(executed, tmp_path):
+@pytest.fixture
+def changed(executed: Any) -> Any:
+    """``executed`` with every change planted."""
     nb = copy.deepcopy(executed)
-    for cell in nb.cells:
-        _, change, _ = CHANGES[cell.id]
-        if change is None:
-            cell.outputs = []
-        elif change:
-            cell.outputs[0].update(change)
-    nbformat.write(nb, tmp_path / "little.ipynb")
+    for cell, (_, change, _) in zip(nb.cells, CHANGES.values(), strict=True):
+        cell.outputs = change(cell.outputs)
+    return nb
+
+
+def test_nbval_notices_what_changed_and_only_that(changed, tmp_path):
+    nbformat.write(changed, tmp_path / "little.ipynb")
     report = tmp_path / "report.xml"
     options = [f"--rootdir={ROOT}", f"-c={ROOT / 'pyproject.toml'}", "-p", "tools.nbval_close"]
     run = pytest_run(*options, f"--junitxml={report}", str(tmp_path / "little.ipynb"))
@@ -214,17 +280,13 @@ def test_nbval_notices_what_changed_and_only_that(executed, tmp_path):
     assert failed == {key for key, (_, _, objects) in CHANGES.items() if objects}, run.stdout
 
 
-def test_check_shows_what_nbval_would_object_to(executed):
-    nb = copy.deepcopy(executed)
-    for cell in nb.cells:
-        change = CHANGES[cell.id][1]
-        if change and "text" in change:
-            cell.outputs[0].update(change)
-        elif cell.id == "same":
-            cell.outputs[0].text = "took 3 ms"
-    shown = {now for _, now in changes(executed, nb)}
-    said = {c["text"] for _, c, objects in CHANGES.values() if c and "text" in c and objects}
-    assert shown == said | {"took TIME"}
+def test_check_shows_what_nbval_would_object_to(executed, changed):
+    shown = set()
+    for key, before, after in zip(CHANGES, executed.cells, changed.cells, strict=True):
+        if changes(nbformat.v4.new_notebook(cells=[before]), nbformat.v4.new_notebook(cells=[after])):
+            shown.add(key)
+    # the tool compares two runs, and both say nothing of what a widget swallowed
+    assert shown == {key for key, (_, _, objects) in CHANGES.items() if objects} - {"widget that fails"}
     assert changes(executed, executed) == []
 
 
@@ -233,6 +295,44 @@ def test_execution_leaves_nothing_random(executed, tmp_path):
     assert [cell.execution_count for cell in executed.cells] == list(range(1, len(CHANGES) + 1))
     widget = executed.cells[list(CHANGES).index("widget")]
     assert widget.outputs[0].data == {"text/plain": "Interactive widget: run this cell to use it."}
+    assert [out.output_type for out in widget.outputs] == ["display_data", "stream", "display_data"]
+
+
+@pytest.mark.parametrize(
+    ("text", "percentages"),
+    [
+        ("88.1% of 97, 20.8 points, 3 %, 2.1", ["88.1", "20.8", "3"]),
+        ("from 88.3 to 67.4%", ["67.4"]),
+        ("cosine: 0.84\npoints lost: -0.6", []),
+        # a unit in a column's header
+        ("  μ   moves   retain, %\n 10    0.24        19.0\n100    0.08       100.0", ["19.0", "100.0"]),
+        ("        retain, %   length\nours         88.1      2.1", ["88.1"]),
+        ("name    forget %   retain %\nmean   0.0 ± 1.6       85.3", ["0.0", "1.6", "85.3"]),
+        # in that of the first column, for names and for numbers in it
+        ("accuracy, %   before   after\nretain 2        88.1    67.4", ["88.1", "67.4"]),
+        ("forget, %     1      5\nmean        0.5    1.5", ["0.5", "1.5"]),
+        ("kept, %   length\n   88.1      2.1", ["88.1"]),
+        # in that of a row
+        (
+            "measure      before   after\nprobe, %       90.0    88.1\nentropy, bits   0.5     4.5",
+            ["90.0", "88.1"],
+        ),
+        ("cosine:        0.46, 0.57\npoints lost:   -0.6, 3.9", ["-0.6", "3.9"]),
+        # no header: a title, a share, a word beside the number, a table that has ended
+        ("Recall, %\nname   before\nmean     88.1", []),
+        ("the top 5%   before\nmean           88.1", ["5"]),
+        ("accuracy, %   before\nmean          p = 0.5", []),
+        ("accuracy, %   before\n\nname          length\nmean             2.1", []),
+        (
+            "<table><tr><th></th><th>kept, %</th><th>length</th></tr>"
+            "<tr><th>a 2</th><td>88.1</td><td>2.1</td></tr><tr><th>b, %</th><td>3.0</td><td>4.0</td></tr></table>5.0",
+            ["88.1", "3.0", "4.0"],
+        ),
+    ],
+)
+def test_which_numbers_are_percentages(text, percentages):
+    found = zip(_NUMBER.findall(text), _percentages(text), strict=True)
+    assert [number for number, percentage in found if percentage] == percentages
 
 
 # --- stamps ----------------------------------------------------------------------------------

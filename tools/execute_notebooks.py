@@ -25,7 +25,7 @@ from nbclient.exceptions import CellExecutionError
 from nbval.plugin import get_sanitize_patterns
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from tools.nbval_close import SANITIZE, kernel_environment, settle_widgets, texts_close
+from tools.nbval_close import SANITIZE, alt_texts, kernel_environment, settle_widgets, texts_close
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -75,18 +75,20 @@ def merge_streams(outputs: list[Any]) -> None:
     outputs[:] = merged
 
 
-def texts(nb: Any) -> list[str]:
-    """Every text output of ``nb``, in order."""
+def texts(cell: Any) -> list[str]:
+    """Every text that a cell shows, in order: streams, text and HTML, alt texts of figures."""
     found = []
-    for cell in nb.cells:
-        for out in cell.get("outputs", []):
-            found.append(out.get("text", "") or out.get("data", {}).get("text/plain", ""))
+    for out in cell.get("outputs", []):
+        data = {**out.get("data", {}), **alt_texts(out)}
+        shown = [text for mime, text in data.items() if not mime.startswith("image/")]
+        found += [out["text"]] if "text" in out else shown
     return found
 
 
 def changes(before: Any, after: Any) -> list[tuple[str, str]]:
-    """Text outputs that differ as nbval would see it, the stored one first."""
-    pairs = list(itertools.zip_longest(texts(before), texts(after), fillvalue=""))
+    """Texts that differ as nbval would see it, cell by cell, the stored one first."""
+    cells = zip(before.cells, after.cells, strict=True)
+    pairs = [pair for a, b in cells for pair in itertools.zip_longest(texts(a), texts(b), fillvalue="")]
     for pattern, replacement in get_sanitize_patterns(SANITIZE.read_text(encoding="utf-8")):
         pairs = [(re.sub(pattern, replacement, a), re.sub(pattern, replacement, b)) for a, b in pairs]
     return [(a, b) for a, b in pairs if not texts_close(a, b)]
