@@ -42,6 +42,8 @@ __all__ = [
     "relearning",
     "relearning_run",
     "reliability",
+    "selective_curves",
+    "style_squares",
     "words",
 ]
 
@@ -440,3 +442,83 @@ def reliability(tables: Mapping[str, Mapping[str, Any]], *, title: str = "") -> 
     _title(fig, title)
     said = "; ".join(f"{name}: expected calibration error {100 * g:.1f} points" for name, g in gaps.items())
     return describe(fig, f"{title}. {said}. Small numbers count the images of a bin.")
+
+
+def style_squares(
+    results: Mapping[str, Mapping[str, Any]],
+    *,
+    title: str = "Accuracy, %, of one class and of all others, by style (red: should go)",
+) -> matplotlib.figure.Figure:
+    """Accuracy by class and style, before and after, a square of four cells for each method.
+
+    Parameters
+    ----------
+    results : dict of row label -> dict of method -> clipnull.one_style.Selective
+        One row of squares for each direction; the methods are the same in every row. A square
+        "before" is put in front of them.
+    """
+    methods = ["before", *next(iter(results.values()))]
+    fig = Figure(figsize=(1.5 * len(methods) + 0.9, 1.75 * len(results) + 0.75), layout="constrained")
+    axes = fig.subplots(len(results), len(methods), squeeze=False)
+    said = []
+    for row_number, (line, (label, row)) in enumerate(zip(axes, results.items(), strict=True)):
+        first = next(iter(row.values()))
+        for ax, method in zip(line, methods, strict=True):
+            square = _array(first.before if method == "before" else row[method].after)
+            ax.imshow(square, cmap="Blues", vmin=0, vmax=1.25)
+            for i, j in np.ndindex(2, 2):
+                gone = (i, j) == (0, 0) and method != "before"
+                ax.text(j, i, f"{100 * square[i, j]:.0f}", ha="center", va="center", fontsize=11,
+                        color=FORGET if gone else BLACK, fontweight="bold" if gone else "normal")  # fmt: skip
+            ax.set_xticks([0, 1], first.styles, fontsize=8)
+            ax.set_yticks([0, 1], ["class", "others"] if ax is line[0] else ["", ""], fontsize=9)
+            ax.tick_params(length=0)
+            ax.spines[:].set_visible(False)
+            if row_number == 0:
+                ax.set_title(method, fontsize=9)
+            said.append(f"{label}, {method}: class {_tenths(square[0])}; others {_tenths(square[1])}")
+        line[0].set_ylabel(label, fontsize=9, fontweight="bold")
+    _title(fig, title)
+    return describe(fig, f"{title}. As fractions, in the order of the styles shown. {'. '.join(said)}.")
+
+
+def selective_curves(
+    strengths: Sequence[float],
+    results: Mapping[str, Mapping[str, Sequence[Any]]],
+    *,
+    title: str = "The wider the gap between the curves, the more selective the edit",
+) -> matplotlib.figure.Figure:
+    """Recall of the class in both styles against the strength of the edit, a panel for each prototype.
+
+    Parameters
+    ----------
+    strengths : k floats
+    results : dict of row label -> dict of prototype -> k clipnull.one_style.Selective
+        One row of panels for each direction.
+    """
+    kinds = list(next(iter(results.values())))
+    fig = Figure(figsize=(1.8 * len(kinds) + 0.8, 1.75 * len(results) + 1.0), layout="constrained")
+    axes = fig.subplots(len(results), len(kinds), sharex=True, sharey=True, squeeze=False)
+    said = []
+    for row_number, (line, (label, row)) in enumerate(zip(axes, results.items(), strict=True)):
+        for ax, kind in zip(line, kinds, strict=True):
+            own, kept = (np.array([float(r.after[0, j]) for r in row[kind]]) for j in (0, 1))
+            ax.plot(strengths, 100 * kept, "-s", color=RETAIN, markersize=4, label="in the style to keep")
+            ax.plot(strengths, 100 * own, "--o", color=FORGET, markersize=4, label="in the style to forget")
+            _style(ax, grid="both")
+            ax.set_ylim(-4, 104)
+            if row_number == 0:
+                ax.set_title(kind, loc="left", fontsize=9)
+            said.append(f"{label}, {kind}: to forget {_tenths(own)}, to keep {_tenths(kept)}")
+        line[0].set_ylabel(f"{label}\nrecall, %", fontsize=9)
+    for ax in axes[-1]:
+        ax.set_xlabel("strength (cosine)", fontsize=9)
+    fig.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower right", ncols=2, fontsize=8,
+               frameon=False)  # fmt: skip
+    _title(fig, title)
+    said_first = f"Recall of the class as a fraction, at strengths {_tenths(strengths)}"
+    return describe(fig, f"{title}. {said_first}. {'. '.join(said)}.")
+
+
+def _tenths(fractions: Any) -> str:
+    return ", ".join(f"{f:.1f}" for f in np.ravel(_array(fractions)))

@@ -224,7 +224,7 @@ def test_the_control_has_the_edits_rank_and_strength(cone):
 
 
 def test_the_strength_of_another_kind_of_edit_is_not_the_controls(cone):
-    """`clipnull.prototypes.gated` counts its strength in cosine, from 0 upwards."""
+    """`clipnull.one_style.gated` counts its strength in cosine, from 0 upwards."""
     Z, T, y = cone["Z"], cone["T"], cone["y"]
     edit = cn.nullspace(T[:2])
     drawn = [

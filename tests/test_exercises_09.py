@@ -7,7 +7,7 @@ import torch
 from answers import answer_tests
 
 from clipnull import exercises as ex
-from clipnull import prototypes as pr
+from clipnull import one_style
 
 pytestmark = pytest.mark.usefixtures("synthetic_inputs")
 
@@ -37,9 +37,11 @@ RIGHT = {
 
 
 def test_package_passes_its_own_checks():
-    assert ex.check_interaction(lambda M: pr.two_way(M)["interaction"])
+    assert ex.check_interaction(lambda M: one_style.two_way(M)["interaction"])
     assert ex.check_reader(
-        lambda p, P_r, mu: pr.gated(p, P_r, p, P_r, strength=1.0, mu=mu, dtype=torch.float64).left[:, 0]
+        lambda p, P_r, mu: one_style.gated(p, P_r, p, P_r, strength=1.0, mu=mu, dtype=torch.float64).left[
+            :, 0
+        ]
     )
 
 

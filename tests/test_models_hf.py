@@ -200,7 +200,7 @@ def test_pictures_can_be_made_from_its_names(clip, processor):
         "mean": list(pixels.image_mean),
         "std": list(pixels.image_std),
     }
-    found = cn.prototypes.synthesise(clip, made, steps=5)
+    found = cn.pixels.optimise_pixels(clip, made, steps=5)
     assert found.images[0].size == (32, 32) and found.cosines.shape == (5, 1)
     torch.testing.assert_close(clip.embed_images(found.images), found.embeddings, rtol=0, atol=0.02)
 

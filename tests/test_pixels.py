@@ -1,0 +1,106 @@
+"""Gradient ascent on pixels: it climbs, repeats itself, starts where it is told, on any tower."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from safetensors.torch import save_file
+
+import clipnull as cn
+from clipnull.pixels import optimise_pixels
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return cn.load("pocket", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def targets(clip):
+    return clip.embed_text(["tiger", "banana", "house"], templates="a drawing of a {}.")
+
+
+def test_ascent_raises_the_cosine_and_leaves_the_model_alone(clip, targets):
+    before = {k: v.clone() for k, v in clip.model.state_dict().items()}
+    made = optimise_pixels(clip, targets, steps=15)
+    grey = clip.embed_images(np.full((64, 64, 3), 128, np.uint8))
+    assert ((made.embeddings * targets).sum(1) > (grey @ targets.T)[0] + 0.03).all()
+    assert (made.cosines[-5:].mean(0) > made.cosines[:5].mean(0)).all()
+    assert torch.equal((made.embeddings @ targets.T).argmax(1), torch.arange(3)), (
+        "each is most like its own name"
+    )
+    assert torch.allclose(made.embeddings.norm(dim=1), torch.ones(3), atol=1e-5)
+    # the pictures, read from their 8-bit pixels as any other, say the same
+    assert torch.allclose(clip.embed_images(made.images), made.embeddings, atol=0.05)
+    assert made.cosines.shape == (15, 3) and made.images[0].size == (64, 64)
+    assert all(torch.equal(before[k], v) for k, v in clip.model.state_dict().items())
+    assert all(
+        p.grad is None and p.requires_grad for n, p in clip.model.named_parameters() if n != "logit_scale"
+    )
+
+
+def test_a_seed_gives_the_same_pictures(clip, targets):
+    one, again, other = (optimise_pixels(clip, targets[:1], steps=3, seed=s) for s in (0, 0, 1))
+    assert np.array_equal(np.asarray(one.images[0]), np.asarray(again.images[0]))
+    assert torch.equal(one.embeddings, again.embeddings)
+    assert not np.array_equal(np.asarray(one.images[0]), np.asarray(other.images[0]))
+
+
+def test_start_and_smoothness(clip, targets):
+    white = np.full((64, 64, 3), 255, np.uint8)
+    light, dark = optimise_pixels(clip, targets[:2], steps=1, start=[white, 0 * white]).images
+    assert np.asarray(light).mean() > 200 and np.asarray(dark).mean() < 55
+    first, second = optimise_pixels(clip, targets[:2], steps=1, start=Image.fromarray(white)).images
+    assert np.array_equal(np.asarray(first), np.asarray(light)) and np.asarray(second).mean() > 200
+
+    def roughness(smooth):
+        x = np.asarray(optimise_pixels(clip, targets[:1], steps=6, smooth=smooth).images[0], float)
+        return np.abs(np.diff(x, axis=0)).mean()
+
+    assert roughness(30.0) < 0.8 * roughness(0.0)
+
+
+def test_ascent_on_another_tower(tmp_path):
+    """A transformer at half precision, with a size and pixel statistics of its own."""
+    config = {
+        "embed_dim": 16,
+        "vision_cfg": {"image_size": [32, 48], "layers": 1, "width": 64, "head_width": 32, "patch_size": 8},
+        "text_cfg": {"context_length": 8, "vocab_size": 49408, "width": 8, "heads": 1, "layers": 1},
+    }
+    torch.manual_seed(0)
+    save_file(open_clip.CLIP(**config).state_dict(), tmp_path / "open_clip_model.safetensors")
+    text = json.dumps({"model_cfg": config, "preprocess_cfg": {"mean": [0.5] * 3, "std": [0.5] * 3}})
+    (tmp_path / "open_clip_config.json").write_text(text)
+    tower = cn.load(f"local-dir:{tmp_path}", device="cpu", precision="bf16")
+    t = F.normalize(torch.randn(1, 16, generator=torch.Generator().manual_seed(0)), dim=1)
+    made = optimise_pixels(tower, t, steps=10, jitter=0.0)
+    assert made.images[0].size == (48, 32) and made.cosines[-1] > made.cosines[0] + 0.05
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(steps=0), "steps: got 0"),
+        (dict(steps=2.5), "steps: got 2.5"),
+        (dict(rate=0.0), "rate: got 0.0"),
+        (dict(jitter=2.0), "jitter: got 2.0"),
+        (dict(smooth=-1.0), "smooth: got -1.0"),
+        (
+            dict(start=np.zeros((32, 32, 3), np.uint8)),
+            r"start: got shape \(32, 32, 3\), want 3 RGB images of 64 x 64, or one",
+        ),
+        (dict(start=[np.zeros((64, 64, 3), np.uint8)]), r"start: got shape \(1, 64, 64, 3\), want 3"),
+        (dict(start=[]), "start: got shape"),
+    ],
+)
+def test_ascent_refuses(clip, targets, options, message):
+    with pytest.raises(ValueError, match=message):
+        optimise_pixels(clip, targets, **{"steps": 1, **options})
+    with pytest.raises(ValueError, match="targets: rows have 5 entries, want 256"):
+        optimise_pixels(clip, torch.ones(2, 5))
