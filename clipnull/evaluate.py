@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import html
 import itertools
-import mmap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,8 +26,6 @@ __all__ = ["Evaluator", "Report", "Sweep", "drop_label", "evaluate", "protocol_s
 
 #: rows of Z scored at a time, so that n x C is never stored
 BLOCK = 2048
-#: rows of a memory-mapped Z read before their pages are given back
-MAPPED = 16 * BLOCK
 #: scores nearer to each other than this are a tie where the best of them is as near to zero
 TIE = 1e-5
 #: scores an `Evaluator` updates at a time: 1 MiB in float32, a block that fits a core's cache
@@ -183,7 +180,7 @@ def _streamed(Z: ArrayLike) -> torch.Tensor | np.memmap:
 
 
 def _blocks(Z: torch.Tensor | np.memmap) -> Iterator[torch.Tensor]:
-    """Blocks of rows; of a memory-mapped file at most `MAPPED` rows are resident at a time."""
+    """Blocks of rows; one block of a memory-mapped file is copied at a time."""
     if isinstance(Z, torch.Tensor):
         yield from Z.split(BLOCK)
         return
@@ -192,17 +189,6 @@ def _blocks(Z: torch.Tensor | np.memmap) -> Iterator[torch.Tensor]:
         block = buffer[: len(Z) - i]
         np.copyto(block, Z[i : i + BLOCK], casting="same_kind")
         yield _check.rows(f"Z[{i}:{i + BLOCK}]", block)
-        if (i + BLOCK) % MAPPED == 0:
-            _give_back(Z)
-
-
-def _give_back(Z: np.memmap) -> None:
-    """Drop the resident pages of a file mapped for reading; they can be read again."""
-    base: Any = Z
-    while base is not None and not isinstance(base, mmap.mmap):
-        base = getattr(base, "base", None)
-    if base is not None and Z.mode in ("r", "r+") and hasattr(mmap, "MADV_DONTNEED"):
-        base.madvise(mmap.MADV_DONTNEED)
 
 
 def _argmax(scores: torch.Tensor) -> torch.Tensor:

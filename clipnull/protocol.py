@@ -45,7 +45,6 @@ __all__ = [
     "ProtocolResult",
     "Table",
     "chosen",
-    "load_result",
     "match_class",
     "run_protocol",
 ]
@@ -906,22 +905,6 @@ class ProtocolResult:
         return self.comparison()._repr_html_() + self.table()._repr_html_() + said
 
 
-def load_result(path: str | Path) -> ProtocolResult:
-    """Read what `ProtocolResult.save` wrote as JSON.
-
-    Raises
-    ------
-    ValueError
-        A file that cannot be read, or is something else.
-    """
-    try:
-        stored = json.loads(Path(path).expanduser().read_text(encoding="utf-8"))
-        rows = [_known(r) for r in stored.pop("rows")]
-        return ProtocolResult(rows=rows, **stored)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"path: {str(path)!r} is no saved protocol result ({error})") from error
-
-
 def _percents(row: Mapping[str, Any]) -> list[float | None]:
     return [None if row[k] is None else 100 * row[k] for k in ("forget", "retain")]
 
@@ -937,13 +920,6 @@ def _ratio(before: float, after: float) -> float:
 def _average(values: Iterable[float]) -> float:
     known = [v for v in values if not math.isnan(v)]
     return sum(known) / len(known) if known else math.nan
-
-
-def _known(row: dict[str, Any]) -> dict[str, Any]:
-    """A row from JSON, where null stands for NaN."""
-    figures = {k: math.nan if row[k] is None else row[k] for k in (*ACCURACIES, "score")}
-    parts = [math.nan if x is None else x for x in row["parts"]]
-    return {**row, **figures, "parts": parts}
 
 
 def _plain(value: Any) -> Any:

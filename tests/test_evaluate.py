@@ -315,7 +315,6 @@ def test_bad_input_is_named(call, message):
 def test_a_memory_mapped_file_gives_what_the_array_gives(side, tmp_path, monkeypatch):
     module = importlib.import_module("clipnull.evaluate")
     monkeypatch.setattr(module, "BLOCK", 50)
-    monkeypatch.setattr(module, "MAPPED", 100)  # pages are given back three times
     Z, T, labels = world()
     np.save(tmp_path / "Z.npy", Z.numpy())
     mapped = np.load(tmp_path / "Z.npy", mmap_mode="r")
@@ -324,7 +323,6 @@ def test_a_memory_mapped_file_gives_what_the_array_gives(side, tmp_path, monkeyp
         streamed, held = function(mapped, T, labels, *rest), function(Z, T, labels, *rest)
         assert torch.equal(streamed.predicted_before, held.predicted_before)
         assert torch.equal(streamed.predicted_after, held.predicted_after)
-    np.testing.assert_array_equal(mapped, Z.numpy(), "giving pages back loses nothing")
 
 
 def test_a_memory_mapped_file_is_checked_as_it_is_read(tmp_path):
@@ -333,19 +331,6 @@ def test_a_memory_mapped_file_is_checked_as_it_is_read(tmp_path):
     np.save(tmp_path / "Z.npy", Z.numpy())
     with pytest.raises(ValueError, match=r"Z\[0:2048\]: 1 of 400 rows"):
         cn.evaluate(np.load(tmp_path / "Z.npy", mmap_mode="r"), T, labels, [0], cn.nullspace(T[:1]))
-
-
-def test_a_changed_copy_on_write_map_keeps_its_changes(tmp_path, monkeypatch):
-    module = importlib.import_module("clipnull.evaluate")
-    monkeypatch.setattr(module, "BLOCK", 50)
-    monkeypatch.setattr(module, "MAPPED", 50)
-    Z, T, labels = world()
-    np.save(tmp_path / "Z.npy", np.zeros_like(Z))
-    mapped = np.load(tmp_path / "Z.npy", mmap_mode="c")
-    mapped[:] = Z
-    report = cn.evaluate(mapped, T, labels, [0], cn.nullspace(T[:1]))
-    assert torch.equal(report.predicted_before, (Z @ T.T).argmax(1))
-    np.testing.assert_array_equal(mapped, Z)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
