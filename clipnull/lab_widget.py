@@ -13,10 +13,10 @@ import ipywidgets as widgets
 import torch
 from PIL import Image, UnidentifiedImageError
 
-from clipnull import _check, datasets, models, plots
+from clipnull import _check, datasets, lab_views, models, plots
 from clipnull._turns import in_turn
 from clipnull.lab import CONSISTENT, DEFAULT_STATE, DIALS, METHODS, SIDES, VIEWS, Bench, LabResult
-from clipnull.lab_views import HALF, HEIGHT, PICTURE, VIEW_CLASSES, WIDE, View, few, percent
+from clipnull.lab_views import HALF, HEIGHT, PANELS, PICTURE, WIDE, few, percent
 from clipnull.model import folded
 
 __all__ = ["ForgetRetainLab", "show_panel"]
@@ -62,7 +62,6 @@ class ForgetRetainLab(widgets.VBox):
         self.bench = Bench(clip, data)
         self.error: Exception | None = None
         self.result: LabResult
-        self._views: dict[tuple[str, bool], View] = {}
         self._upload: tuple[Image.Image, torch.Tensor] | None = None
         self._paused = False
         self._make_controls()
@@ -189,11 +188,11 @@ class ForgetRetainLab(widgets.VBox):
             tooltip="Forget that many classes, drawn with the seed",
         )  # fmt: skip
         self.view = make(
-            widgets.ToggleButtons, options=[(VIEW_CLASSES[v].title, v) for v in VIEWS],
+            widgets.ToggleButtons, options=[(PANELS[v].title, v) for v in VIEWS],
             layout=widgets.Layout(), style={"button_width": "8.4em"},
         )  # fmt: skip
         self.beside = make(
-            widgets.Dropdown, options=[(NOTHING, NOTHING), *((VIEW_CLASSES[v].title, v) for v in VIEWS)],
+            widgets.Dropdown, options=[(NOTHING, NOTHING), *((PANELS[v].title, v) for v in VIEWS)],
             value=NOTHING, description="beside it", layout=widgets.Layout(width="16em"),
         )  # fmt: skip
         self.thumbnails = make(
@@ -303,14 +302,15 @@ class ForgetRetainLab(widgets.VBox):
         self._show_controls(state)
         result = self.bench.compute(state, visible)
         self._put_upload(result, visible)
-        pictures = [self._view(key, len(visible) > 1).png(result) for key in visible]
+        half, thumbnails = len(visible) > 1, self.thumbnails.value
+        pictures = [lab_views.png(key, result, half, thumbnails) for key in visible]
         self.result = result
         self.numbers.value = _numbers(result)
         for slot, image, caption, k in zip(self.slots, self.images, self.captions, range(2), strict=True):
             slot.layout.display = None if k < len(visible) else "none"
             if k < len(visible):
                 image.value = pictures[k]
-                caption.value = _caption(VIEW_CLASSES[visible[k]].sentence(result), len(visible) > 1)
+                caption.value = _caption(PANELS[visible[k]].sentence(result), half)
         if self.code.layout.display is None:
             self.code.value = self.python()
 
@@ -318,13 +318,6 @@ class ForgetRetainLab(widgets.VBox):
         if self._upload is not None and "single" in views:
             picture, z = self._upload
             result.single = {"row": None, "true": "", "picture": picture, **self.bench.top5(z, result)}
-
-    def _view(self, key: str, half: bool) -> View:
-        if (key, half) not in self._views:
-            self._views[key, half] = VIEW_CLASSES[key](half)
-        view = self._views[key, half]
-        view.thumbnails = self.thumbnails.value
-        return view
 
     @in_turn
     def figure(self, key: str | None = None) -> Any:
@@ -334,9 +327,7 @@ class ForgetRetainLab(widgets.VBox):
         if key not in self.visible:
             result = self.bench.compute(result.state, [key])
             self._put_upload(result, [key])
-        view = self._view(key, False)
-        view.draw(result)
-        return view.fig
+        return lab_views.figure(key, result, thumbnails=self.thumbnails.value)
 
     def _show_controls(self, state: Mapping[str, Any]) -> None:
         method, single = state["method"], "single" in self.visible
@@ -554,7 +545,7 @@ def show_panel(bench: Bench, case: str, view: str | None = None) -> None:
     result = bench.compute(preset.state, keys)
     picture = Image.new("RGB", (2 * HALF, HEIGHT), "white")
     for k, key in enumerate(keys):
-        picture.paste(VIEW_CLASSES[key](half=True).picture(result), (k * HALF, 0))
-    said = [VIEW_CLASSES[key].sentence(result) for key in keys]
+        picture.paste(lab_views.picture(key, result, half=True), (k * HALF, 0))
+    said = [PANELS[key].sentence(result) for key in keys]
     print("\n".join(textwrap.fill(line, 100) for line in [f"{case}. {preset.hint}", *said]))
     plots.show_picture(picture, alt=f"{case}. {' '.join(said)}")

@@ -17,7 +17,7 @@ import pytest
 
 import clipnull as cn
 from clipnull.lab import VIEWS, Bench
-from clipnull.lab_views import HALF, HEIGHT, VIEW_CLASSES, WIDE
+from clipnull.lab_views import HALF, HEIGHT, PANELS, WIDE
 from clipnull.lab_widget import _numbers
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -143,7 +143,7 @@ class Shown:
 
     def sentence(self, key: str, state: dict[str, Any]) -> str:
         """What a view says of a state, computed here."""
-        return " ".join(VIEW_CLASSES[key].sentence(self.bench.compute(state, [key])).split())
+        return " ".join(PANELS[key].sentence(self.bench.compute(state, [key])).split())
 
     def choose(self, label: str, option: str) -> None:
         """An option of the dropdown that has it; ``label`` is its first option or its description."""
@@ -225,7 +225,7 @@ def test_every_view_says_what_compute_gives(shown: Shown) -> None:
     shown.assert_numbers(state)
     seen = set()
     for key in VIEWS:
-        shown.click(VIEW_CLASSES[key].title)
+        shown.click(PANELS[key].title)
         shown.wait("caption", shown.sentence(key, state))
         picture = shown.pictures().first
         assert picture.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [WIDE, HEIGHT]
@@ -238,8 +238,8 @@ def test_every_view_says_what_compute_gives(shown: Shown) -> None:
 @pytest.mark.parametrize("key", VIEWS)
 def test_two_views_side_by_side_are_whole(shown: Shown, key: str) -> None:
     other = VIEWS[(VIEWS.index(key) + 3) % len(VIEWS)]
-    shown.click(VIEW_CLASSES[key].title)
-    shown.choose("beside it", VIEW_CLASSES[other].title)
+    shown.click(PANELS[key].title)
+    shown.choose("beside it", PANELS[other].title)
     shown.wait("caption", shown.sentence(key, {}))
     shown.wait("caption", shown.sentence(other, {}), 1)
     boxes = [shown.pictures().nth(k).bounding_box() for k in range(2)]
@@ -307,7 +307,7 @@ def test_a_picture_of_a_class_and_an_upload(shown: Shown) -> None:
         with shown.page.expect_file_chooser() as chooser:
             shown.lab.locator("button", has_text="your picture").click()
         chooser.value.set_files({"name": "x.png", "mimeType": "image/png", "buffer": content.getvalue()})
-        shown.wait("caption", " ".join(VIEW_CLASSES["single"].sentence(result).split()))
+        shown.wait("caption", " ".join(PANELS["single"].sentence(result).split()))
         shown.choose("picture of …", "lemon")
         shown.wait("caption", shown.sentence("single", {"image": row}))
     with shown.page.expect_file_chooser() as chooser:

@@ -12,13 +12,15 @@ import threading
 import ipywidgets
 import numpy as np
 import pytest
+from matplotlib.offsetbox import AnnotationBbox
+from matplotlib.quiver import Quiver
 from matplotlib.text import Text
 from PIL import Image
 
 import clipnull as cn
-from clipnull import lab_widget
+from clipnull import lab_views, lab_widget
 from clipnull.lab import METHODS, SIDES, VIEWS, Bench
-from clipnull.lab_views import HALF, HEIGHT, VIEW_CLASSES, WIDE, percent
+from clipnull.lab_views import HALF, HEIGHT, PANELS, WIDE, percent
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,7 @@ def expected(lab):
 
 def sentence(lab, key, state=None):
     """What a view says of a state, computed anew."""
-    return VIEW_CLASSES[key].sentence(lab.compute(lab.state if state is None else state, [key]))
+    return PANELS[key].sentence(lab.compute(lab.state if state is None else state, [key]))
 
 
 def said(lab, k=0):
@@ -146,30 +148,16 @@ def test_view(lab, view):
     assert_in_step(lab)
     picture = Image.open(io.BytesIO(lab.images[0].value))
     assert picture.size == (WIDE, HEIGHT) and np.asarray(picture.convert("L")).std() > 5
-    figure = lab.figure()
-    lab.controls["method"].value = "nullspace"
-    assert lab.figure() is figure  # artists move, figures stay
-    assert_in_step(lab)
+    buffer = io.BytesIO()
+    lab.figure().savefig(buffer, dpi=96)
+    assert np.array_equal(picture, Image.open(buffer).convert("RGB"))
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_what_is_kept_of_a_picture_is_what_would_be_drawn(lab, view):
-    """Moving over the kept background gives the very picture of a view made anew, at every stop."""
-    moving = VIEW_CLASSES[view]()
-    moving.thumbnails = True
-    food = lab.bench.presets["A whole category"].state
-    for state in (
-        {"method": "nullspace"}, {**food, "method": "ccup"}, {"side": "text"},
-        {"method": "partial", "strength": 0.2, "side": "both"}, {"method": "partial", "strength": 0.9},
-    ):  # fmt: skip
-        result = lab.compute(state, [view])
-        fresh = VIEW_CLASSES[view]()
-        fresh.thumbnails = True
-        assert np.array_equal(moving.picture(result), fresh.picture(result))
-    buffer = io.BytesIO()
-    fresh.fig.savefig(buffer, dpi=96)  # and that of the whole figure, but for the order of layers
-    whole = np.asarray(Image.open(buffer).convert("RGB"), dtype=float)
-    assert np.abs(whole - np.asarray(moving.picture(result), dtype=float)).mean() < 3
+def test_a_picture_depends_on_its_state_alone(lab, view):
+    states = [{"method": "ccup"}, {"method": "partial", "strength": 0.2, "side": "both"}]
+    first, other = (lab_views.png(view, lab.compute(state, [view])) for state in states)
+    assert lab_views.png(view, lab.compute(states[0], [view])) == first != other
 
 
 @pytest.mark.parametrize("half", [False, True])
@@ -180,14 +168,15 @@ def test_nothing_is_cut_off(lab, view, half):
         lab.bench.data, classes=[f"{c} of the longest name there is" for c in lab.bench.data.classes]
     )
     bench = Bench(lab.bench.clip, long.subset(range(0, 97, 3)))
-    drawn = VIEW_CLASSES[view](half)
     for method in ("nullspace", "mean", "random"):
         state = {"forget": 4, "method": method, "synonyms": True, "side": "both"}
-        drawn.picture(bench.compute(state, [view]))
-        for text in set(drawn.fig.findobj(Text)) - ticks_out_of_view(drawn.fig):
+        drawn = lab_views.figure(view, bench.compute(state, [view]), half)
+        drawn.canvas.draw()
+        width = HALF if half else WIDE
+        for text in set(drawn.findobj(Text)) - ticks_out_of_view(drawn):
             if text.get_visible() and text.get_text().strip():
                 box = text.get_window_extent()
-                inside = box.x0 >= -1 and box.y0 >= -1 and box.x1 <= drawn.width + 1 and box.y1 <= HEIGHT + 1
+                inside = box.x0 >= -1 and box.y0 >= -1 and box.x1 <= width + 1 and box.y1 <= HEIGHT + 1
                 assert inside, (method, text.get_text(), box)
 
 
@@ -218,39 +207,95 @@ def test_hidden_views_are_not_computed(lab):
     assert lab.result.curve == {} and lab.result.pca == {}
 
 
-def test_views_draw_what_compute_gives(lab):
-    lab.controls["method"].value = "partial"
-    for key in VIEWS:
-        lab.view.value = key
-    want, views = lab.compute(lab.state), {key: lab._views[key, False] for key in VIEWS}
-    r = want.report
-    assert [b.get_height() for b in views["numbers"].bars] == pytest.approx(
-        [100 * x for x in (r.forget_before, r.forget_after, r.retain_before, r.retain_after)]
+def texts(ax):
+    return [t.get_text() for t in ax.texts]
+
+
+def figure_of(lab, key, **state):
+    """The axes of a view, and the result that it draws."""
+    result = lab.compute({**lab.state, **state}, [key])
+    return lab_views.figure(key, result).axes, result
+
+
+def test_accuracy_draws_four_bars(lab):
+    (ax,), result = figure_of(lab, "numbers", method="partial", strength=0.5)
+    r = result.report
+    want = (r.forget_before, r.forget_after, r.retain_before, r.retain_after)
+    assert [bar.get_height() for bar in ax.patches] == pytest.approx([100 * x for x in want])
+    assert texts(ax) == [percent(x) for x in want]
+
+
+@pytest.mark.parametrize("method, values", [("partial", "strength"), ("mean", "lam")])
+def test_curve_draws_both_accuracies_along_the_dial(lab, method, values):
+    (left, right), result = figure_of(lab, "curve", method=method)
+    own, r = result.curve["methods"][method], result.report
+    named = {line.get_label(): line for line in left.lines}
+    for kind in ("forget", "retain"):
+        assert list(named[kind].get_xdata()) == own["values"]
+        assert list(named[kind].get_ydata()) == pytest.approx([100 * y for y in own[kind]])
+    assert list(named["you are here"].get_xdata()) == [result.state[values]] * 2
+    assert named["you are here"].get_ydata() == pytest.approx([100 * r.forget_after, 100 * r.retain_after])
+    *grey, path, here = right.lines
+    others = [m for m in result.curve["methods"] if m != method]
+    for line, m in zip([*grey, path], [*others, method], strict=True):
+        assert list(line.get_xdata()) == pytest.approx(
+            [100 * y for y in result.curve["methods"][m]["forget"]]
+        )
+        assert list(line.get_ydata()) == pytest.approx(
+            [100 * y for y in result.curve["methods"][m]["retain"]]
+        )
+    assert (*here.get_xdata(), *here.get_ydata()) == pytest.approx(
+        (100 * r.forget_after, 100 * r.retain_after)
     )
-    views["curve"].draw(want)
-    line = want.curve["methods"]["partial"]
-    assert list(views["curve"].lines["forget"].get_ydata()) == pytest.approx(
-        [100 * y for y in line["forget"]]
-    )
-    assert list(views["curve"].path.get_xdata()) == pytest.approx([100 * y for y in line["forget"]])
-    assert views["curve"].here.get_ydata() == pytest.approx([100 * r.retain_after])
-    grey = [x for x in views["curve"].grey_right if len(x.get_xdata())]
-    assert (
-        len(grey) == len(METHODS) - 2
-    )  # all but the plain projection, an end of the partial one, and itself
-    assert views["neighbours"].dots.get_offsets().shape == (len(want.neighbours), 2)
-    bars, texts = views["single"].bars["after"]
-    assert [b.get_width() for b in bars] == pytest.approx([c for _, c in want.single["after"]])
-    assert texts[0].get_text().startswith(want.single["after"][0][0])
-    assert views["mathematics"].numbers["rank"].get_text() == f"{want.mathematics['rank']:.0f}"
-    arrows = views["pca"].arrows[True]
-    before, after = (x[: len(arrows.U)].numpy() for x in want.pca["image"])  # the forgotten come first
-    assert np.allclose(arrows.XY, before) and np.allclose(np.stack([arrows.U, arrows.V], 1), after - before)
-    first = want.images["destinations"][0]
-    assert f"→ {first['name']} (×{first['count']})" in views["images"].labels[0][0].get_text()
-    sheet, (x, y), side = views["images"].sheet.get_array(), views["images"].cells[0][0], views["images"].side
-    shown = lab.bench.data.images[first["rows"][0]].resize((side, side), Image.Resampling.BILINEAR)
-    assert np.array_equal(sheet[y : y + side, x : x + side], np.asarray(shown))
+
+
+def test_geometry_draws_the_points_and_what_moves(lab):
+    (ax,), result = figure_of(lab, "pca")
+    before, after = (x.numpy() for x in result.pca["image"])
+    gone = result.report.is_forget.numpy()[result.pca["rows"]]
+    clouds = {c.get_label(): np.asarray(c.get_offsets()) for c in ax.collections}
+    assert np.allclose(clouds["before"][: len(before)], before)
+    assert np.allclose(clouds["pictures after"], after[~gone])
+    assert np.allclose(clouds["forgotten pictures"], after[gone])
+    (arrows,) = (c for c in ax.collections if isinstance(c, Quiver) and c.get_zorder() == 2.5)
+    ends = arrows.XY + np.stack([arrows.U, arrows.V], 1)
+    assert np.allclose(arrows.XY[: gone.sum()], before[gone]) and np.allclose(ends[: gone.sum()], after[gone])
+
+
+def test_pictures_draws_each_beside_what_it_became(lab):
+    (ax,), result = figure_of(lab, "images")
+    first = result.images["destinations"][0]
+    assert f"→ {first['name']} (×{first['count']})" in texts(ax)[0]
+    sheet, side = np.asarray(ax.images[0].get_array()), lab_views.SIDE
+    for left, row in ((8, first["rows"][0]), (8 + side + 22, first["now_row"])):
+        shown = lab.bench.data.images[row].resize((side, side), Image.Resampling.BILINEAR)
+        assert np.array_equal(sheet[28 : 28 + side, left : left + side], np.asarray(shown))
+
+
+def test_neighbours_draws_change_against_cosine(lab):
+    food = lab.bench.presets["A whole category"].state["forget"]
+    (ax,), result = figure_of(lab, "neighbours", method="nullspace", forget=food)
+    want = [(row["cosine"], 100 * row["change"]) for row in result.neighbours]
+    assert np.allclose(ax.collections[0].get_offsets(), want)
+    at = {row["name"]: (row["cosine"], 100 * row["change"]) for row in result.neighbours}
+    assert ax.texts
+    for text in ax.texts:
+        assert text.get_position() == pytest.approx(at[text.get_text().strip()])
+
+
+def test_mathematics_draws_the_numbers(lab):
+    (ax,), result = figure_of(lab, "mathematics")
+    assert texts(ax)[1] == f"{result.mathematics['rank']:.0f}"
+    assert texts(ax)[10] == f"{result.mathematics['forget_residual']:.3f}"
+
+
+def test_one_picture_draws_its_best_names(lab):
+    (left, before, after), result = figure_of(lab, "single", image=4)
+    shown = lab.bench.data.images[4].resize((160, 160), Image.Resampling.BILINEAR)
+    assert np.array_equal(left.images[0].get_array(), np.asarray(shown))
+    for ax, key in ((before, "before"), (after, "after")):
+        assert [bar.get_width() for bar in ax.patches] == pytest.approx([c for _, c in result.single[key]])
+        assert texts(ax) == [f"{name}  {c:.2f}" for name, c in result.single[key]]
 
 
 def test_curve_moves_between_linear_and_log(lab, recwarn):
@@ -269,9 +314,9 @@ def test_thumbnails(lab):
     assert lab.thumbnails.layout.display is None
     picture = lab.images[0].value
     lab.thumbnails.value = True
-    assert lab._views["pca", False].boxes and lab.images[0].value != picture
+    assert lab.images[0].value != picture and lab.figure().findobj(AnnotationBbox)
     lab.thumbnails.value = False
-    assert not lab._views["pca", False].boxes and lab.images[0].value == picture
+    assert lab.images[0].value == picture and not lab.figure().findobj(AnnotationBbox)
 
 
 def test_presets(lab):
@@ -430,7 +475,7 @@ def test_upload_of_a_picture(lab):
     want = lab.bench.top5(lab.bench.embed_picture(picture), lab.result)
     assert lab.result.single["after"] == want["after"] and len(want["after"]) == 5
     assert said(lab).startswith("Your picture")
-    assert lab._views["single", False].heading.get_text().startswith("Your picture")
+    assert lab.figure().texts[0].get_text().startswith("Your picture")
     lab.controls["method"].value = "ccup"  # the picture stays while the edit changes
     assert lab.result.single["after"] == lab.bench.top5(lab.bench.embed_picture(picture), lab.result)["after"]
     lab.controls["image"].value = 2
