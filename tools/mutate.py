@@ -21,9 +21,11 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 #: seconds until a test run counts as hanging, which is noticed too
@@ -188,17 +190,24 @@ def verdict(folder: Path, fault: Fault) -> str:
     )
 
 
-def baseline(folder: Path, selected: list[Fault]) -> str:
-    """Run the tests of all the faults as the code is; "" when they pass."""
-    wanted = {fault.tests for fault in selected}
-    # what selects by expression needs a run of its own
-    apart = {tests for tests in wanted if " -" in tests}
-    plain = sorted({name for tests in wanted - apart for name in shlex.split(tests)})
-    for tests in filter(None, [plain, *map(shlex.split, sorted(apart))]):
-        status, said = run_tests(folder, *tests)
-        if status:
-            return f"without a fault these tests do not pass: {' '.join(tests)}\n{said}"
-    return ""
+def baseline(folder: Path, tests: list[str]) -> str:
+    """Run tests as the code is; "" when they pass."""
+    status, said = run_tests(folder, *tests)
+    return f"without a fault these tests do not pass: {' '.join(tests)}\n{said}" if status else ""
+
+
+def together(selected: list[Fault]) -> list[list[str]]:
+    """The tests of all the faults, one run for each test file; what selects by expression runs apart."""
+    runs: dict[str, list[str]] = {}
+    for tests in dict.fromkeys(fault.tests for fault in selected):
+        if " -" in tests:
+            runs[tests] = shlex.split(tests)
+            continue
+        for name in shlex.split(tests):
+            run = runs.setdefault(name.partition("::")[0], [])
+            run += [name] if name not in run else []
+    # a file that is named as a whole holds its tests
+    return [[key] if key in run and " -" not in key else run for key, run in runs.items()]
 
 
 def main(argv: list[str] | None = None, listed: str = FAULTS, root: Path = ROOT) -> int:
@@ -220,22 +229,24 @@ def main(argv: list[str] | None = None, listed: str = FAULTS, root: Path = ROOT)
         folders = [Path(temporary, str(i)) for i in range(max(1, args.jobs))]
         for folder in folders:
             copy(root, folder)
-        if said := baseline(folders[0], selected):
-            print(said)
-            return 1
         free, lock, bad = list(folders), threading.Lock(), 0
 
-        def attempt(fault: Fault) -> str:
+        def apart(do: Callable[[Path, Any], str], what: Any) -> str:
+            """Each attempt has a copy to itself."""
             with lock:
                 folder = free.pop()
             try:
-                return verdict(folder, fault)
+                return do(folder, what)
             finally:
                 with lock:
                     free.append(folder)
 
         with ThreadPoolExecutor(len(folders)) as pool:
-            for fault, said in zip(selected, pool.map(attempt, selected), strict=True):
+            red = [said for said in pool.map(partial(apart, baseline), together(selected)) if said]
+            if red:
+                print(*red, sep="\n")
+                return 1
+            for fault, said in zip(selected, pool.map(partial(apart, verdict), selected), strict=True):
                 bad += bool(said)
                 print(said or f"noticed: {fault}", flush=True)
     print(f"{len(selected) - bad} of {len(selected)} faults noticed")
