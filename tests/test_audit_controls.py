@@ -19,6 +19,7 @@ from clipnull.audit import (
     knn,
     leace,
     linear_probe,
+    measure,
     other_words,
     probabilities,
     prototypes,
@@ -158,6 +159,19 @@ def test_far_names_are_none_of_the_near_ones(nearest):
     assert far == order[max(nearest, len(order) - nearest) :]
 
 
+def test_next_to_the_boundary_are_right_images_with_a_forgotten_runner_up():
+    edit = cn.random_subspace(D, 4, seed=3)
+    report = cn.evaluate(Z, T, Y, FORGET, edit)
+    right = (report.predicted_before == Y) & ~GONE
+    beside = right & torch.isin((Z @ T.T).topk(2, 1).indices[:, 1], torch.tensor(FORGET))
+    kept = report.predicted_after == Y
+    row = line(collateral(Z, T, Y, FORGET, edit, seeds=2), "next to the boundary")
+    assert torch.equal(row.details["images"], beside.nonzero()[:, 0]) and 10 < beside.sum() < right.sum()
+    assert row.after == pytest.approx(float(kept[beside].double().mean()))
+    assert row.control == pytest.approx(float(kept[right & ~beside].double().mean()))
+    assert row.after != pytest.approx(row.control)
+
+
 # --- other words -----------------------------------------------------------------------------
 
 
@@ -211,14 +225,6 @@ def test_unseen_words_are_never_spanned():
 # --- images that were learned from are not tested on -----------------------------------------
 
 
-def of_readers(name):
-    def share(X, y):
-        (row,) = (r for r in readers(X, y, [0], cn.nullspace(X.mean(0)), shots=(4,)) if r.name == name)
-        return row.before
-
-    return share
-
-
 def accuracy(predicted, y):
     return float((predicted == y).double().mean())
 
@@ -236,11 +242,6 @@ MEMORISED = {
     "knn": lambda X, y: accuracy(knn(X, y, 1), y),
     "retrieval": lambda X, y: float(retrieval(X, y, range(len(y)), k=1).mean()),
     "prototypes": prototype_accuracy,
-    "readers: probe": of_readers("linear probe"),
-    "readers: yes or no": of_readers("linear probe, yes or no"),
-    "readers: neighbours": of_readers("nearest images"),
-    "readers: search": of_readers("image search"),
-    "readers: prototypes": of_readers("prototypes, k = 4"),
 }
 
 
@@ -249,6 +250,22 @@ def test_noise_that_can_be_memorised_is_not_recognised(reader):
     """More dimensions than images: whoever meets an image twice knows it by heart. Chance is 50%."""
     found = [MEMORISED[reader](randn(80, 160, seed=s), torch.arange(80) % 2) for s in range(4)]
     assert 0.35 < statistics.mean(found) < 0.62
+
+
+def test_all_readers_find_noise_at_chance():
+    y = torch.arange(120) % 4
+    edit = cn.nullspace(torch.eye(240)[0])
+    found = [readers(randn(120, 240, seed=s), y, [0, 3], edit, shots=(2,)) for s in range(4)]
+    for same in zip(*found, strict=True):
+        for share in ("before", "after"):
+            mean = statistics.mean(getattr(row, share) for row in same)
+            assert mean == pytest.approx(same[0].control, abs=0.08), same[0].name
+
+
+def test_a_search_does_not_find_the_picture_it_is_for():
+    """Three rows at 120 degrees: all others have a negative cosine."""
+    X = torch.tensor([[1.0, 0.0], [-0.5, 0.75**0.5], [-0.5, -(0.75**0.5)]])
+    assert retrieval(X, [0, 1, 2], [0, 1, 2], k=1).tolist() == [0, 0, 0]
 
 
 def test_images_that_are_spanned_are_not_read():
@@ -373,6 +390,7 @@ SEEDED = {
     "span_names": lambda s: span_names(Z, T, Y, FORGET, WORDS, OWNER, counts=(1, 2), seed=s),
     "span_prototypes": lambda s: span_prototypes(Z, T, Y, FORGET, counts=(2,), seed=s),
     "confidence": lambda s: [(r.control, r.details) for r in confidence(Z, T, Y, FORGET, EDIT, seed=s)],
+    "guarded": lambda s: [r.details["classes"] for r in guarded(Z, T, Y, FORGET, seed=s)],
     "linear_probe": lambda s: linear_probe(Z, Y, seed=s),
     "ridge_probe": lambda s: attacks.ridge_probe(Z, Y, seed=s),
     "prototypes": lambda s: prototypes(Z, Y, 2, draws=3, seed=s),
@@ -387,6 +405,27 @@ SEEDED = {
 
 @pytest.mark.parametrize("measurement", SEEDED)
 def test_the_same_seed_gives_the_same_and_another_one_another(measurement):
+    if measurement == "guarded":
+        pytest.importorskip("concept_erasure")
     first, again, *others = (repr(SEEDED[measurement](s)) for s in (0, 0, 1, 2))
     assert first == again
     assert first not in others
+
+
+def test_measure_hands_its_seed_to_every_part():
+    report = measure(Z, T, Y, FORGET, EDIT, words=dict(words=WORDS, owner=OWNER), scale=20.0, seed=3)
+    parts = [
+        *controls(Z, T, Y, FORGET, EDIT, seed=3),
+        *collateral(Z, T, Y, FORGET, EDIT, seed=3),
+        *other_words(Z, T, Y, FORGET, EDIT, WORDS, OWNER, seed=3),
+        *readers(Z, Y, FORGET, EDIT, seed=3),
+        *confidence(Z, T, Y, FORGET, EDIT, 20.0, seed=3),
+    ]
+    for part in parts:
+        row = report[part.name]
+        assert (row.before, row.after, row.control) == (part.before, part.after, part.control), part.name
+    half, none = span_names(Z, T, Y, FORGET, WORDS, OWNER, counts=(2, 0), seed=3)
+    spanned = report["other words, half spanned"]
+    assert (spanned.after, spanned.control) == (half["by_unseen"], none["by_unseen"])
+    images = report["linear probe, images spanned"]
+    assert images.after == span_prototypes(Z, T, Y, FORGET, counts=(1,), seed=3)[0]["probe"]
