@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from _timing import arguments, begin, ratio, spread, table
 
 import clipnull as cn
-from clipnull.baselines import gradient_forgetting, lora_forgetting
+from clipnull.protocol.baselines import gradient_forgetting, lora_forgetting
 
 CLOSED = ("nullspace", "ccup", "anchored")
 METHODS = (*CLOSED, "lora", "gradient")

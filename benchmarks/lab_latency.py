@@ -17,7 +17,7 @@ import torch
 from _timing import arguments, begin, milliseconds, names, pictures, spread
 
 import clipnull as cn
-from clipnull.evaluate import BLOCK, Evaluator, Report
+from clipnull.evaluation import BLOCK, Evaluator, Report
 
 
 def read(report: Report) -> tuple[Any, ...]:
@@ -61,7 +61,7 @@ def evaluation(n: int, C: int, d: int, ranks: list[int], repeats: int) -> None:
 
 def redraw(repeats: int) -> None:
     """Print the table of slider moves on the classroom data."""
-    lab = cn.widgets.ForgetRetainLab()
+    lab = cn.lab.ForgetRetainLab()
     data = lab.bench.data
     print(f"\nA slider move to the finished picture, {len(data)} pictures × {len(data.classes)} classes\n")
     print("| view | λ (anchored), ms | μ (anchored), ms | α (partial), ms |")

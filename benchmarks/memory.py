@@ -3,7 +3,7 @@
     python benchmarks/memory.py --threads 2
 
 Writes the embeddings to a temporary folder (2 GB at full size; TMPDIR moves it) and removes them at the
-end. Each turn is a fresh process that calls `clipnull.evaluate` on `np.load(path, mmap_mode="r")` and
+end. Each turn is a fresh process that calls `clipnull.evaluation` on `np.load(path, mmap_mode="r")` and
 reports the peak of the memory that is its own (RssAnon, sampled every 5 ms; Linux). Pages of the mapped
 file that are resident are not counted: they are the system's file cache, which takes them back when
 memory is short. The accuracies are checked against a plain product, block by block, with the dense W.

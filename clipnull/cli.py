@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from clipnull.evaluate import Report
+    from clipnull.evaluation import Report
 
 PACKAGE = Path(__file__).resolve().parent
 WEIGHTS = PACKAGE / "pocket" / "open_clip_model.safetensors"
@@ -432,7 +432,7 @@ def imported_modules(notebook: Path) -> set[str]:
 
 def cache(action: str = "show") -> int:
     """List the image features on disk with their size, or delete them; ``CLIPNULL_CACHE`` says where."""
-    from clipnull import cache as features
+    from clipnull.model import cache as features
 
     if (place := features.folder()) is None:
         print("The cache is off: CLIPNULL_CACHE=off.")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from clipnull.exercises import Verdict
+from clipnull.exercises.checking import Verdict
 
 Check = Callable[[Callable[..., Any]], Verdict]
 Answer = Callable[..., Any]

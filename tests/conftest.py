@@ -39,7 +39,7 @@ def pocket() -> Any:
 @pytest.fixture
 def synthetic_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
     """No model is needed to test the messages of the exercises: leave the real embeddings out."""
-    from clipnull import exercises as ex
+    from clipnull.exercises import checking as ex
 
     synthetic = [ex._synthetic("random", 0.0, 12, 32, 0), ex._synthetic("CLIP-shaped", 1.25, 20, 48, 1)]
     monkeypatch.setattr(ex, "cases", lambda: synthetic)

@@ -10,7 +10,11 @@ import torch
 import torch.nn.functional as F
 
 import clipnull as cn
-from clipnull import attacks, audit_plots, hf
+from clipnull import auditing as attacks
+from clipnull import plots
+from clipnull.auditing.layers import EMBEDDING, HIDDEN, PIXELS
+from clipnull.auditing.relearning import _made_up, _no_class
+from clipnull.model import hf
 from clipnull.subspace import orthonormal_basis, principal_angles
 
 D, WIDTH, C = 24, 40, 30
@@ -179,7 +183,7 @@ def test_a_class_that_is_there_comes_back_and_one_that_is_not_does_not():
     present = attacks.relearn(H, Y, cut, T, 4, **options)
     assert present.recall[0] == 0 and present.recall[-1] >= 0.8
     assert present.steps == len(present.recall) - 1 > 0
-    X, y = attacks._no_class(H, Y, 4, seed=0)
+    X, y = _no_class(H, Y, 4, seed=0)
     absent = attacks.relearn(X, y, cut, T, 4, **options)
     assert absent.steps is None or absent.steps > present.steps
     assert absent.retain[-1] < present.retain[-1]
@@ -273,7 +277,7 @@ def test_relearning_compares_the_arms():
 
 
 def test_made_up_names_lie_at_the_angle_of_names():
-    words = attacks._made_up(T, 5, seed=0)
+    words = _made_up(T, 5, seed=0)
     mean = F.normalize(T.mean(0), dim=0)
     assert torch.allclose(words.norm(dim=1), torch.ones(5, dtype=words.dtype))
     assert torch.allclose(words @ mean, (T @ mean).mean().expand(5))
@@ -333,7 +337,7 @@ def test_layers_before_the_edit_are_untouched(pocket):
     with cn.folded(pocket, edit):
         after = attacks.layers(pocket, data.images)
     *inner, hidden, last = before
-    assert (inner[0], hidden, last) == (attacks.PIXELS, attacks.HIDDEN, attacks.EMBEDDING) and len(inner) == 5
+    assert (inner[0], hidden, last) == (PIXELS, HIDDEN, EMBEDDING) and len(inner) == 5
     assert all(torch.equal(before[k], after[k]) for k in [*inner, hidden])
     Z = pocket.embed_images(data.images)
     assert torch.allclose(before[last], Z, atol=1e-6)
@@ -387,10 +391,10 @@ def test_layers_of_other_towers(build):
 
     clip.embed_images = embed_images
     found = attacks.layers(clip, pictures)
-    assert list(found)[:3] == [attacks.PIXELS, "block 1", "block 2"]
-    assert list(found)[-2:] == [attacks.HIDDEN, attacks.EMBEDDING]
+    assert list(found)[:3] == [PIXELS, "block 1", "block 2"]
+    assert list(found)[-2:] == [HIDDEN, EMBEDDING]
     assert {len(x) for x in found.values()} == {3} and {x.ndim for x in found.values()} == {2}
-    assert torch.allclose(found[attacks.EMBEDDING], embed_images(pictures, 0), atol=1e-5)
+    assert torch.allclose(found[EMBEDDING], embed_images(pictures, 0), atol=1e-5)
 
 
 def test_layer_probe_bad_input():
@@ -418,11 +422,11 @@ def test_figures_say_what_they_show():
     features = {"first": H, "embedding": H @ LAYER}
     probes = attacks.layer_probe(features, features | {"embedding": H @ cut}, Y, [4], untrained=features)
     figures = {
-        "'name 4' comes first": audit_plots.fingerprint(found, ["name 4"]),
-        "un-edited: recall 100.0 to 100.0 in 0 steps": audit_plots.relearning_run(runs, title="A"),
-        "edited, 1 images: not back": audit_plots.relearning(rows, title="B"),
-        "untrained tower; embedding": audit_plots.layer_probe(probes, (1.0, 0.0), title="C"),
-        "one: x 0.1, y –": audit_plots.heat_table(
+        "'name 4' comes first": plots.fingerprint(found, ["name 4"]),
+        "un-edited: recall 100.0 to 100.0 in 0 steps": plots.relearning_run(runs, title="A"),
+        "edited, 1 images: not back": plots.relearning(rows, title="B"),
+        "untrained tower; embedding": plots.layer_probe(probes, (1.0, 0.0), title="C"),
+        "one: x 0.1, y –": plots.heat_table(
             [["0.1", "–"]], [[0.1, math.nan]], ["one"], ["x", "y"], title="D"
         ),
     }
@@ -431,10 +435,10 @@ def test_figures_say_what_they_show():
         assert fig.get_suptitle() and "nan" not in cn.plots.alt(fig)
         fig.canvas.draw()
     # without an untrained tower its line is left out
-    plain = audit_plots.layer_probe(attacks.layer_probe(features, features, Y, [4]), title="C")
+    plain = plots.layer_probe(attacks.layer_probe(features, features, Y, [4]), title="C")
     assert "untrained" not in cn.plots.alt(plain)
 
 
 def test_figure_of_no_fingerprint():
-    fig = audit_plots.fingerprint(attacks.fingerprint(P, P, T, NAMES), ["name 4"])
+    fig = plots.fingerprint(attacks.fingerprint(P, P, T, NAMES), ["name 4"])
     assert "Rank 0: nothing to read" in cn.plots.alt(fig)

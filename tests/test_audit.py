@@ -10,33 +10,15 @@ import torch
 import torch.nn.functional as F
 
 import clipnull as cn
-from clipnull import audit as audit_function
-from clipnull import audit_plots
-from clipnull.audit import (
-    AuditReport,
-    Measurement,
-    calibration_error,
-    collateral,
-    confidence,
-    conformal_sets,
-    controls,
-    edited,
-    entropy,
-    guarded,
-    knn,
-    leace,
-    linear_probe,
-    measure,
-    other_words,
-    probabilities,
-    prototypes,
-    readers,
-    rebuild,
-    retrieval,
-    span_names,
-    span_prototypes,
-    word_forms,
-)
+from clipnull import plots
+from clipnull.auditing.cases import edited, rebuild
+from clipnull.auditing.confidence import calibration_error, confidence, conformal_sets, entropy, probabilities
+from clipnull.auditing.controls import collateral, controls
+from clipnull.auditing.leace import guarded, leace
+from clipnull.auditing.probes import knn, linear_probe, prototypes, readers, retrieval, span_prototypes
+from clipnull.auditing.report import AuditReport, Measurement
+from clipnull.auditing.run import measure
+from clipnull.auditing.words import other_words, span_names, word_forms
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -224,7 +206,7 @@ def test_the_control_has_the_edits_rank_and_strength(cone):
 
 
 def test_the_strength_of_another_kind_of_edit_is_not_the_controls(cone):
-    """`clipnull.one_style.gated` counts its strength in cosine, from 0 upwards."""
+    """`clipnull.auditing.gated` counts its strength in cosine, from 0 upwards."""
     Z, T, y = cone["Z"], cone["T"], cone["y"]
     edit = cn.nullspace(T[:2])
     drawn = [
@@ -504,7 +486,7 @@ def test_measure_takes_embeddings_with_gradients(cone):
 
 
 def test_large_sets_are_thinned_for_the_readers(cone, monkeypatch):
-    monkeypatch.setattr(sys.modules["clipnull.audit"], "AT_MOST", 60)
+    monkeypatch.setattr(sys.modules["clipnull.auditing.run"], "AT_MOST", 60)
     report = measure(cone["Z"], cone["T"], cone["y"], [0], cn.nullspace(cone["T"][:1]))
     assert "prototypes, k = 4" in report.names and "prototypes, k = 8" not in report.names
 
@@ -526,7 +508,7 @@ def test_audit_of_pocketclip(small):
     clip, data, T = small
     forget = [data.classes[0], data.classes[5]]
     edit = cn.METHODS["anchored"].make(T[[0, 5]], T[[i for i in range(len(T)) if i not in (0, 5)]])
-    report = audit_function(clip, data, edit, forget)
+    report = cn.audit(clip, data, edit, forget)
     assert {"controls", "collateral", "other words", "other readers", "confidence"}.isdisjoint(report.skipped)
     assert {
         "other words: template",
@@ -550,16 +532,9 @@ def test_audit_finds_what_was_forgotten(small):
     few = data.subset(range(8))
     T = clip.embed_text(few.classes, templates=few.templates)
     edit = cn.METHODS["nullspace"].make(T[[7]], T)
-    assert f"forgetting {few.classes[7]}:" in audit_function(clip, few, edit).title
+    assert f"forgetting {few.classes[7]}:" in cn.audit(clip, few, edit).title
     named = cn.Edit(edit.left, edit.right, {**edit.info, "classes": [few.classes[2]]})
-    assert f"forgetting {few.classes[2]}:" in audit_function(clip, few, named).title
-
-
-def test_audit_is_the_function_and_the_module_stays_importable():
-    import clipnull.audit  # noqa: F401
-
-    assert cn.audit is audit_function and callable(cn.audit) and cn.AuditReport is AuditReport
-    assert sys.modules["clipnull.audit"].knn is knn
+    assert f"forgetting {few.classes[2]}:" in cn.audit(clip, few, named).title
 
 
 # --- figures ---------------------------------------------------------------------------------
@@ -571,10 +546,10 @@ def test_figures_have_titles_axes_and_alt_text(cone):
     calm = confidence(Z, T, y, [0], edit)[-1].details
     said = other_words(Z, T, y, [0], edit, T[:2], [0, 0], ["a", "b"], ["this", "that"])
     figures = {
-        "controls": audit_plots.controls(controls(Z, T, y, [0], edit, seeds=3), title="A"),
-        "measurements": audit_plots.measurements(collateral(Z, T, y, [0], edit), title="B", x="accuracy, %"),
-        "words": audit_plots.words(said, [f"class {i}" for i in range(12)], title="C"),
-        "reliability": audit_plots.reliability({k: calm[k] for k in ("before", "after")}, title="D"),
+        "controls": plots.controls(controls(Z, T, y, [0], edit, seeds=3), title="A"),
+        "measurements": plots.measurements(collateral(Z, T, y, [0], edit), title="B", x="accuracy, %"),
+        "words": plots.words(said, [f"class {i}" for i in range(12)], title="C"),
+        "reliability": plots.reliability({k: calm[k] for k in ("before", "after")}, title="D"),
     }
     for name, fig in figures.items():
         assert fig.get_suptitle() and fig.axes[0].get_xlabel(), name
@@ -606,7 +581,7 @@ def test_bad_input(cone, small):
         (lambda: conformal_sets(T.abs(), T.abs(), [0] * 12, 1.0), "alpha: got 1.0"),
         (lambda: measure(Z, T, y, ["tiger"], edit), "forget: got the name 'tiger'"),
         (lambda: measure(Z, T, y, ["tiger"], edit, classes=["a"]), "classes: got 1 names"),
-        (lambda: audit_function(small[0], small[1], edit), "edit: acts on 40 dimensions, want 256"),
+        (lambda: cn.audit(small[0], small[1], edit), "edit: acts on 40 dimensions, want 256"),
     ]  # fmt: skip
     for call, message in bad:
         with pytest.raises(ValueError, match=message):

@@ -9,25 +9,13 @@ import torch
 import torch.nn.functional as F
 
 import clipnull as cn
-from clipnull import attacks
-from clipnull.audit import (
-    calibration_error,
-    collateral,
-    confidence,
-    controls,
-    guarded,
-    knn,
-    leace,
-    linear_probe,
-    measure,
-    other_words,
-    probabilities,
-    prototypes,
-    readers,
-    retrieval,
-    span_names,
-    span_prototypes,
-)
+from clipnull import auditing as attacks
+from clipnull.auditing.confidence import calibration_error, confidence, probabilities
+from clipnull.auditing.controls import collateral, controls
+from clipnull.auditing.leace import guarded, leace
+from clipnull.auditing.probes import knn, linear_probe, prototypes, readers, retrieval, span_prototypes
+from clipnull.auditing.run import measure
+from clipnull.auditing.words import other_words, span_names
 
 C, D, EACH = 10, 16, 24
 

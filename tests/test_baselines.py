@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 
 import clipnull as cn
-from clipnull import baselines
-from clipnull.baselines import GRIDS, gradient_forgetting, lora_forgetting, tuned
+from clipnull.protocol import baselines
+from clipnull.protocol.baselines import GRIDS, gradient_forgetting, lora_forgetting, tuned
 
 
 def planted(classes: int = 8, dim: int = 24, per_class: int = 6, seed: int = 0):

@@ -16,9 +16,10 @@ import nbformat
 import pytest
 
 import clipnull as cn
-from clipnull.lab import VIEWS, Bench
-from clipnull.lab_views import HALF, HEIGHT, PANELS, WIDE
-from clipnull.lab_widget import _numbers
+from clipnull.lab.bench import Bench
+from clipnull.lab.state import VIEWS
+from clipnull.lab.views import HALF, HEIGHT, PANELS, WIDE
+from clipnull.lab.widget import _numbers
 
 ROOT = Path(__file__).resolve().parent.parent
 

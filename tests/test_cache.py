@@ -17,7 +17,9 @@ import torch
 from PIL import Image
 
 import clipnull as cn
-from clipnull import cache, cli, models
+from clipnull import cli
+from clipnull.model import cache
+from clipnull.model import clip as clip_module
 
 
 @pytest.fixture(autouse=True)
@@ -116,7 +118,7 @@ def test_default_is_on_for_many_files_and_pictures_in_memory_only(clip, folder, 
     few, drawn = files_of(folder), cn.datasets.Images(noise, range(6))
     clip.embed_images(few)
     assert not place.exists()
-    monkeypatch.setattr(models, "WORTH_CACHING", 6)
+    monkeypatch.setattr(clip_module, "WORTH_CACHING", 6)
     clip.embed_images(few)
     clip.embed_images([noise(i) for i in range(6)])
     clip.embed_images(np.stack([np.asarray(noise(i)) for i in range(6)]))

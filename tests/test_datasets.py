@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from clipnull import datasets
+from clipnull.datasets.emoji import _png
 
 
 def pixels(image):
@@ -85,7 +86,7 @@ def test_a_scene_depends_on_seed_class_and_number_alone():
 def test_drawing_twice_gives_the_same_picture():
     data = datasets.load("twemoji", subset=["tiger"])
     first = pixels(data.images[3])
-    datasets._png.cache_clear()
+    _png.cache_clear()
     assert (first == pixels(data.images[3])).all()
 
 

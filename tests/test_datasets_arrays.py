@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 import clipnull as cn
 from clipnull import datasets
-from clipnull.datasets import load_arrays
+from clipnull.datasets.arrays import load_arrays
 
 N, C, D = 7, 3, 5
 RNG = np.random.default_rng(0)
@@ -133,7 +133,7 @@ data = cn.datasets.load_arrays({str(tmp_path / "all.npz")!r})
 edit = cn.consistent(data.T[:1], data.T[1:])
 report = cn.evaluate(data.Z, data.T, data.labels, ["cat"], edit, classes=data.classes)
 rows = cn.sweep(data.Z, data.T, data.labels, ["cat"], cn.nullspace, data.classes, strength=[0, 1])
-assert "clipnull.models" not in sys.modules
+assert "clipnull.model" not in sys.modules
 print(report.forget_after, len(rows))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -12,7 +12,10 @@ import scipy.io
 import torch
 from PIL import Image
 
-from clipnull import datasets, models
+from clipnull import datasets
+from clipnull import model as models
+from clipnull.datasets import literature
+from clipnull.model.clip import _known
 
 PHOTO = ["a photo of a {}."]
 COLOURS = {"red": (255, 0, 0), "lime": (0, 255, 0), "blue": (0, 0, 255)}
@@ -42,7 +45,7 @@ def assert_lazy(data):
     """Paths, which the feature cache can tell apart, and no pixels."""
     assert data.images.read is datasets.open_image
     assert all(isinstance(item, str) for item in data.images.items)
-    assert models._known(data.images) == data.images.items
+    assert _known(data.images) == data.images.items
 
 
 # --- torchvision's -------------------------------------------------------------------------
@@ -139,7 +142,7 @@ def test_cars(tmp_path):
     assert data.labels.tolist() == [1, 2, 0] and data.templates == PHOTO
     assert [colour(image) for image in data.images] == list(COLOURS)
     assert colours_of(datasets.load("cars", root=tmp_path, split="train")).keys() == set(data.classes[1:])
-    assert datasets._car_name("smart") == "smart"
+    assert literature._car_name("smart") == "smart"
     assert_lazy(data)
 
 
@@ -174,7 +177,7 @@ def test_cifar10(tmp_path, monkeypatch):
     assert colours_of(data) == {"bird": "blue", "automobile": "lime"} and data.images[0].size == (32, 32)
     assert len(datasets.load("cifar10", root=tmp_path, split="train")) == 5
     assert len(datasets.load("cifar10", root=tmp_path, on_error="skip")) == 2
-    assert models._known(data.images) is data.images.items
+    assert _known(data.images) is data.images.items
     with pytest.raises(ValueError, match="split: got 'val', want one of train, test"):
         datasets.load("cifar10", root=tmp_path, split="val")
     (folder / "test_batch").write_bytes(pickle.dumps(Trap()))
@@ -249,7 +252,7 @@ def test_imagenet(tmp_path):
 
 
 def test_imagenet_names_follow_the_wordnet_ids():
-    table = datasets._imagenet_names()
+    table = literature._imagenet_names()
     assert len(table) == 1000 and list(table) == sorted(table)
     known = {
         "n01443537": "goldfish",
@@ -399,9 +402,9 @@ def test_coop_splits_find_their_images(tmp_path, folder, images, file, path, nam
 # --- what is not there ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", datasets.LITERATURE)
+@pytest.mark.parametrize("name", literature.LITERATURE)
 def test_a_missing_set_says_what_to_do(name, tmp_path):
-    advice = r"root=.*download=True" if name in datasets.TORCHVISION else "root="
+    advice = r"root=.*download=True" if name in literature.TORCHVISION else "root="
     for root in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(ValueError, match=f"name: cannot load '{name}'.*{advice}"):
             datasets.load(name, root=root)

@@ -28,7 +28,7 @@ def world(n: int = 400, C: int = 12, d: int = 24, seed: int = 0, noise: float = 
 
 
 def test_the_module_of_the_same_name_does_not_shadow_the_function():
-    from clipnull.evaluate import evaluate
+    from clipnull.evaluation import evaluate
 
     assert cn.evaluate is evaluate
 
@@ -105,9 +105,9 @@ def test_blocks_do_not_matter(monkeypatch):
     Z, T, labels = world(n=300)
     edit = cn.nullspace(T[:2])
     whole = cn.evaluate(Z, T, labels, [0, 1], edit)
-    monkeypatch.setattr(sys.modules["clipnull.evaluate"], "BLOCK", 7)
+    monkeypatch.setattr(sys.modules["clipnull.evaluation"], "BLOCK", 7)
     assert torch.equal(cn.evaluate(Z, T, labels, [0, 1], edit).predicted_after, whole.predicted_after)
-    monkeypatch.setattr(sys.modules["clipnull.evaluate"], "CACHED", 12 * 17)
+    monkeypatch.setattr(sys.modules["clipnull.evaluation"], "CACHED", 12 * 17)
     assert torch.equal(cn.Evaluator(Z, T, labels).predict(edit), whole.predicted_after)
 
 
@@ -261,11 +261,13 @@ def test_sweep_sizes_draws_another_control_and_another_forget_set_each_time():
 
 
 def test_protocol_score_by_hand():
-    assert cn.protocol_score(80, 0, 60, 60, [(50, 50)] * 3) == 0
-    assert cn.protocol_score(80, 80, 60, 60, [(50, 50)] * 3) == 0.2, "nothing forgotten costs one fifth"
-    assert math.isclose(cn.protocol_score(0.8, 0.4, 0.5, 0.25, [(0.5, 0.6)] * 3), (0.5 + 0.5) / 5)
+    assert cn.protocol.protocol_score(80, 0, 60, 60, [(50, 50)] * 3) == 0
+    assert cn.protocol.protocol_score(80, 80, 60, 60, [(50, 50)] * 3) == 0.2, (
+        "nothing forgotten costs one fifth"
+    )
+    assert math.isclose(cn.protocol.protocol_score(0.8, 0.4, 0.5, 0.25, [(0.5, 0.6)] * 3), (0.5 + 0.5) / 5)
     with pytest.raises(ValueError, match="forget before: got 0"):
-        cn.protocol_score(0, 0, 60, 60)
+        cn.protocol.protocol_score(0, 0, 60, 60)
 
 
 Z4, T4, Y4 = torch.ones(4, 6), torch.eye(6)[:4], [0, 1, 2, 3]
@@ -313,7 +315,7 @@ def test_bad_input_is_named(call, message):
 
 @pytest.mark.parametrize("side", ["image", "text", "both"])
 def test_a_memory_mapped_file_gives_what_the_array_gives(side, tmp_path, monkeypatch):
-    module = importlib.import_module("clipnull.evaluate")
+    module = importlib.import_module("clipnull.evaluation")
     monkeypatch.setattr(module, "BLOCK", 50)
     Z, T, labels = world()
     np.save(tmp_path / "Z.npy", Z.numpy())

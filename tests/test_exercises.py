@@ -10,6 +10,7 @@ from answers import answer_tests
 
 from clipnull import exercises as ex
 from clipnull import subspace
+from clipnull.exercises.checking import _with_repeats
 
 REAL_CASES = ex.cases
 pytestmark = pytest.mark.usefixtures("synthetic_inputs")
@@ -227,4 +228,4 @@ def test_synthetic_inputs_have_the_shape_of_clips_space():
     assert 0.5 < float(cone(case.T)) < 0.75
     assert float(modality_gap(case.Z, case.T)) > 0.3
     assert zero_shot(case.Z, case.T, case.labels) > 0.9
-    assert subspace.numerical_rank(ex._with_repeats(case.T[case.forget])) == 3
+    assert subspace.numerical_rank(_with_repeats(case.T[case.forget])) == 3

@@ -7,8 +7,8 @@ import torch
 from answers import answer_tests
 
 from clipnull import exercises as ex
-from clipnull.audit import calibration_error as package_ece
-from clipnull.audit import conformal_sets as package_sets
+from clipnull.auditing.confidence import calibration_error as package_ece
+from clipnull.auditing.confidence import conformal_sets as package_sets
 
 pytestmark = pytest.mark.usefixtures("synthetic_inputs")
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from answers import answer_tests
 
+from clipnull import auditing as one_style
 from clipnull import exercises as ex
-from clipnull import one_style
 
 pytestmark = pytest.mark.usefixtures("synthetic_inputs")
 

@@ -15,7 +15,8 @@ import pytest
 import torch
 
 import clipnull as cn
-from clipnull.lab import DEFAULT_STATE, METHODS, PRESETS, SIDES, VIEWS, Bench
+from clipnull.lab.bench import Bench
+from clipnull.lab.state import DEFAULT_STATE, METHODS, PRESETS, SIDES, VIEWS
 
 CATEGORY = "food-drink"
 
@@ -224,7 +225,7 @@ def test_geometry_shows_what_the_edit_moves(bench):
 
 
 def test_geometry_of_many_pictures_keeps_the_forgotten(bench, monkeypatch):
-    monkeypatch.setattr("clipnull.lab.DRAWN", 20)
+    monkeypatch.setattr("clipnull.lab.bench.DRAWN", 20)
     result = bench.compute({"forget": ["tiger"]}, ["pca"])
     rows = result.pca["rows"]
     assert len(rows) <= 20 and set(bench.data.where("tiger").tolist()) <= set(rows)

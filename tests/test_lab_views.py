@@ -11,8 +11,8 @@ from matplotlib.offsetbox import AnnotationBbox
 from matplotlib.quiver import Quiver
 from PIL import Image
 
-from clipnull.lab_views import VIEW_CLASSES
-from clipnull.plots import FORGET, GREY, PALE, RETAIN
+from clipnull.lab.views import VIEW_CLASSES
+from clipnull.plots.base import FORGET, GREY, PALE, RETAIN
 
 CLASSES = ["tiger", "wolf", "rose", "pizza", "cat"]
 COLOURS = ["red", "green", "blue", "yellow", "black", "orange"]

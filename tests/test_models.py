@@ -22,10 +22,11 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import clipnull as cn
-from clipnull import models
+from clipnull import model as models
 from clipnull.erasers import nullspace, random_subspace
-from clipnull.model import fold, folded, unfold
-from clipnull.models import Clip, load
+from clipnull.model import fold, folded, loading, saving, unfold
+from clipnull.model.clip import Clip
+from clipnull.model.loading import load
 
 TINY = {
     "embed_dim": 16,
@@ -52,13 +53,13 @@ def write_folder(path, config):
     """A random model as an open_clip folder."""
     path.mkdir()
     text = json.dumps({"model_cfg": config, "preprocess_cfg": {"mean": [0.5] * 3, "std": [0.5] * 3}})
-    (path / models.CONFIG).write_text(text)
+    (path / saving.CONFIG).write_text(text)
     torch.manual_seed(0)
     config = copy.deepcopy(config)
     cls = open_clip.CustomTextCLIP if config.pop("custom_text", False) else open_clip.CLIP
     model = cls(**config)
     torch.nn.init.normal_(model.visual.attnpool.c_proj.bias) if hasattr(model.visual, "attnpool") else None
-    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, path / models.WEIGHTS)
+    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, path / saving.WEIGHTS)
     return path
 
 
@@ -140,7 +141,7 @@ def test_the_environment_names_the_model(monkeypatch, folder):
     monkeypatch.setenv("CLIPNULL_MODEL", f"local-dir:{folder}")
     assert load(device="cpu").dim == 16
     seen = {}
-    monkeypatch.setattr(models, "_source", lambda *a: seen.setdefault("asked", a) and 1 / 0)
+    monkeypatch.setattr(loading, "_source", lambda *a: seen.setdefault("asked", a) and 1 / 0)
     monkeypatch.setenv("CLIPNULL_MODEL", "ViT-B-32:laion2b_s34b_b79k")
     with pytest.raises(ZeroDivisionError):
         load()
@@ -153,21 +154,21 @@ def test_the_environment_names_the_model(monkeypatch, folder):
 def test_a_tag_is_fetched_and_loaded_with_its_own_transform(monkeypatch, folder, small_rn50):
     tag = {"mean": (0.1,) * 3, "std": (0.2,) * 3, "interpolation": "bilinear", "resize_mode": "squash"}
     fetched = []
-    monkeypatch.setattr(models, "_hub_answers", lambda minute: True)
+    monkeypatch.setattr(loading, "_hub_answers", lambda minute: True)
     monkeypatch.setattr(
         open_clip, "get_pretrained_cfg", lambda name, asked: tag if asked == "some_tag" else {}
     )
     monkeypatch.setattr(
         open_clip,
         "download_pretrained",
-        lambda known, cache_dir: fetched.append((known, cache_dir)) or str(folder / models.WEIGHTS),
+        lambda known, cache_dir: fetched.append((known, cache_dir)) or str(folder / saving.WEIGHTS),
     )
     clip = load("RN50", "some_tag", device="cpu", cache_dir="somewhere")
     assert fetched == [(tag, "somewhere")] and clip.pretrained == "some_tag"
     cfg = clip.model.visual.preprocess_cfg
     assert {k: cfg[k] for k in tag} == tag and cfg["size"] == 32
-    file = load("RN50", str(folder / models.WEIGHTS), device="cpu")  # a file in place of a tag
-    weight = load_file(folder / models.WEIGHTS)["text_projection"]
+    file = load("RN50", str(folder / saving.WEIGHTS), device="cpu")  # a file in place of a tag
+    weight = load_file(folder / saving.WEIGHTS)["text_projection"]
     assert torch.equal(clip.model.text_projection, weight) and torch.equal(file.model.text_projection, weight)
 
 
@@ -385,7 +386,7 @@ def test_open_clip_alone_loads_what_has_forgotten(kind, request, tmp_path):
     again = load(f"local-dir:{saved}", device="cpu")
     torch.testing.assert_close(again.embed_images(arrays), want[0])
     # the folder of before is no subset of this one: no original weight is left in it
-    old, new = load_file(source / models.WEIGHTS), load_file(saved / models.WEIGHTS)
+    old, new = load_file(source / saving.WEIGHTS), load_file(saved / saving.WEIGHTS)
     assert not any("parametrizations" in key for key in new)
     if kind == "folder":
         assert list(new) == list(old)
@@ -395,16 +396,16 @@ def test_open_clip_alone_loads_what_has_forgotten(kind, request, tmp_path):
 
 def test_saving_unedited_gives_the_same_weights(clip, folder, tmp_path):
     saved = clip.save(tmp_path / "a" / "copy")
-    old, new = load_file(folder / models.WEIGHTS), load_file(saved / models.WEIGHTS)
+    old, new = load_file(folder / saving.WEIGHTS), load_file(saved / saving.WEIGHTS)
     assert old.keys() == new.keys() and all(torch.equal(old[k], new[k]) for k in old)
-    config = json.loads((saved / models.CONFIG).read_text())
+    config = json.loads((saved / saving.CONFIG).read_text())
     assert config["model_cfg"] == TINY
     assert config["preprocess_cfg"]["mean"] == [0.5] * 3
 
 
 def test_saving_in_half_precision(clip, tmp_path):
     saved = clip.save(tmp_path / "half", dtype=torch.float16)
-    kinds = {v.dtype for k, v in load_file(saved / models.WEIGHTS).items() if "num_batches" not in k}
+    kinds = {v.dtype for k, v in load_file(saved / saving.WEIGHTS).items() if "num_batches" not in k}
     assert kinds == {torch.float16}
     Z = load(f"local-dir:{saved}", device="cpu").embed_images(pictures(2))
     torch.testing.assert_close(Z, clip.embed_images(pictures(2)), rtol=0, atol=5e-3)
@@ -418,7 +419,7 @@ def test_receipt(clip, tmp_path):
     report = cn.evaluate(Z, T, [0, 1, 2], ["tiger"], edit, classes=NAMES)
     fold(clip, edit)
     saved = clip.save(tmp_path / "unlearned", report=report)
-    receipt = json.loads((saved / models.RECEIPT).read_text())
+    receipt = json.loads((saved / saving.RECEIPT).read_text())
     assert receipt["classes"] == ["tiger"]
     (done,) = receipt["edits"]
     assert (done["side"], done["method"], done["dim"], done["rank"]) == ("image", "ccup", 16, 1)
@@ -432,7 +433,7 @@ def test_receipt(clip, tmp_path):
     again = load(f"local-dir:{saved}", device="cpu")
     assert again.receipt == receipt
     fold(again, nullspace(T[1:2]))
-    later = json.loads((again.save(saved, classes=["house cat"]) / models.RECEIPT).read_text())
+    later = json.loads((again.save(saved, classes=["house cat"]) / saving.RECEIPT).read_text())
     assert later["classes"] == ["house cat"] and later["earlier"] == receipt
     assert later["model"] == "local-dir:unlearned"  # not the folders that lead to it
     with pytest.raises(ValueError, match="report: got a float"):
@@ -442,7 +443,7 @@ def test_receipt(clip, tmp_path):
 
 def test_a_failure_leaves_no_half_folder(clip, tmp_path, monkeypatch):
     kept = clip.save(tmp_path / "kept")
-    before = (kept / models.RECEIPT).read_bytes()
+    before = (kept / saving.RECEIPT).read_bytes()
 
     def fail(*args):
         raise OSError("disk full")
@@ -452,7 +453,7 @@ def test_a_failure_leaves_no_half_folder(clip, tmp_path, monkeypatch):
         with pytest.raises(OSError, match="disk full"):
             clip.save(tmp_path / name)
     assert [p.name for p in tmp_path.iterdir()] == ["kept"]
-    assert (kept / models.RECEIPT).read_bytes() == before
+    assert (kept / saving.RECEIPT).read_bytes() == before
 
 
 def test_where_not_to_save(clip, folder, tmp_path):
@@ -462,7 +463,7 @@ def test_where_not_to_save(clip, folder, tmp_path):
     with pytest.raises(ValueError, match="is a file, want a folder"):
         clip.save(tmp_path / "file")
     (tmp_path / "empty").mkdir()
-    assert (clip.save(tmp_path / "empty") / models.WEIGHTS).is_file()
+    assert (clip.save(tmp_path / "empty") / saving.WEIGHTS).is_file()
     bare = Clip(clip.model, clip.preprocess, clip.tokenizer)
     with pytest.raises(ValueError, match="came without open_clip's model_cfg"):
         bare.save(tmp_path / "bare")
@@ -471,7 +472,7 @@ def test_where_not_to_save(clip, folder, tmp_path):
 def test_a_config_that_cannot_say_it_is_refused(clip, tmp_path, monkeypatch):
     state, _ = models.merged_state(clip)
     changes = {"text_cfg": {"proj_bias": True}}
-    monkeypatch.setattr(models, "merged_state", lambda model: (state, changes))
+    monkeypatch.setattr(clip_module, "merged_state", lambda model: (state, changes))
     with pytest.raises(ValueError, match="open_clip's config cannot describe this tower"):
         clip.save(tmp_path / "odd")
     assert not list(tmp_path.iterdir())
@@ -505,13 +506,13 @@ def test_every_tag_of_open_clip_loads_or_names_the_model_that_loads_it(monkeypat
     monkeypatch.setattr(
         open_clip, "download_pretrained", lambda known, cache_dir: fetched.append(known) or "f"
     )
-    monkeypatch.setattr(models, "_hub_answers", lambda minute: True)
+    monkeypatch.setattr(loading, "_hub_answers", lambda minute: True)
     for name, tag in open_clip.list_pretrained():
         try:
-            source = models._source(name, tag, None)
+            source = loading._source(name, tag, None)
         except ValueError as error:
             right = re.search(r"want '(.*)'$", str(error))[1]
-            source = models._source(right, tag, None)
+            source = loading._source(right, tag, None)
             assert source.name == right == f"{name}-quickgelu"
         assert source.config.get("quick_gelu", False) == fetched[-1].get("quick_gelu", False)
         assert source.checkpoint == "f" and source.preprocess["mean"] == fetched[-1]["mean"]
@@ -519,10 +520,10 @@ def test_every_tag_of_open_clip_loads_or_names_the_model_that_loads_it(monkeypat
 
 def test_a_tag_with_an_activation_that_no_name_has_decides(monkeypatch, folder, small_rn50):
     tag = {"quick_gelu": True, "mean": (0.1,) * 3}
-    monkeypatch.setattr(models, "_hub_answers", lambda minute: True)
+    monkeypatch.setattr(loading, "_hub_answers", lambda minute: True)
     monkeypatch.setattr(open_clip, "get_pretrained_cfg", lambda name, asked: tag if name == "RN50" else {})
     monkeypatch.setattr(open_clip, "list_models", lambda: ["RN50"])
-    weights = str(folder / models.WEIGHTS)
+    weights = str(folder / saving.WEIGHTS)
     monkeypatch.setattr(open_clip, "download_pretrained", lambda known, cache_dir: weights)
     clip = load("RN50", "some_tag", device="cpu")
     kinds = {type(m).__name__ for m in clip.model.modules()}
@@ -538,10 +539,10 @@ def no_network(monkeypatch):
         asked.append(host)
         raise socket.gaierror(-2, "Name or service not known")
 
-    models._hub_answers.cache_clear()
+    loading._hub_answers.cache_clear()
     monkeypatch.setattr(socket, "getaddrinfo", fail)
     yield asked
-    models._hub_answers.cache_clear()
+    loading._hub_answers.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -579,7 +580,7 @@ def test_a_refusal_of_the_network_is_reported(monkeypatch):
     def fail(*args, **kwargs):
         raise OSError("404: no such file\nwith\na\nlong\ntale")
 
-    monkeypatch.setattr(models, "_hub_answers", lambda minute: True)
+    monkeypatch.setattr(loading, "_hub_answers", lambda minute: True)
     monkeypatch.setattr(open_clip, "download_pretrained", fail)
     with pytest.raises(
         ValueError, match=r"it could not be fetched \(404: no such file with\); want"
@@ -590,17 +591,17 @@ def test_a_refusal_of_the_network_is_reported(monkeypatch):
 
 def test_checkpoints_that_do_not_fit(folder, tmp_path):
     wide = {**TINY, "embed_dim": 24}
-    (tmp_path / models.CONFIG).write_text(json.dumps({"model_cfg": wide}))
+    (tmp_path / saving.CONFIG).write_text(json.dumps({"model_cfg": wide}))
     with pytest.raises(ValueError, match="name: no weights in"):
         load(f"local-dir:{tmp_path}")
-    weights = (folder / models.WEIGHTS).read_bytes()
-    (tmp_path / models.WEIGHTS).write_bytes(weights)
+    weights = (folder / saving.WEIGHTS).read_bytes()
+    (tmp_path / saving.WEIGHTS).write_bytes(weights)
     with pytest.raises(ValueError, match=r"the checkpoint in local-dir:.* does not fit its config"):
         load(f"local-dir:{tmp_path}")
-    (tmp_path / models.WEIGHTS).write_bytes(weights[:1000])
+    (tmp_path / saving.WEIGHTS).write_bytes(weights[:1000])
     with pytest.raises(ValueError, match="does not fit its config, or cannot be read"):
         load(f"local-dir:{tmp_path}")
-    (tmp_path / models.CONFIG).write_text("{}")
+    (tmp_path / saving.CONFIG).write_text("{}")
     with pytest.raises(ValueError, match="holds a file that cannot be read"):
         load(f"local-dir:{tmp_path}")
     with pytest.raises(ValueError, match=r"name: no open_clip_config\.json in"):
@@ -618,7 +619,7 @@ class Trap:
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_nothing_is_unpickled(tmp_path):
-    (tmp_path / models.CONFIG).write_text(json.dumps({"model_cfg": TINY}))
+    (tmp_path / saving.CONFIG).write_text(json.dumps({"model_cfg": TINY}))
     for write in (
         lambda p: torch.save({"state_dict": Trap()}, p),
         lambda p: p.write_bytes(pickle.dumps(Trap())),
@@ -638,7 +639,7 @@ def test_other_bad_arguments(folder):
             load(device="cuda")
 
 
-@pytest.mark.parametrize("precision", models.PRECISIONS)
+@pytest.mark.parametrize("precision", loading.PRECISIONS)
 def test_every_precision_embeds_folds_and_saves(folder, precision, tmp_path):
     full = load(f"local-dir:{folder}", device="cpu")
     clip = load(f"local-dir:{folder}", device="cpu", precision=precision)

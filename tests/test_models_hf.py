@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 import clipnull as cn
-from clipnull import models
-from clipnull.model import embedding_dim, folded_edits
+from clipnull import model as models
+from clipnull.model import embedding_dim, folded_edits, loading
 
 transformers = pytest.importorskip("transformers")
 
@@ -200,7 +200,7 @@ def test_pictures_can_be_made_from_its_names(clip, processor):
         "mean": list(pixels.image_mean),
         "std": list(pixels.image_std),
     }
-    found = cn.pixels.optimise_pixels(clip, made, steps=5)
+    found = cn.auditing.optimise_pixels(clip, made, steps=5)
     assert found.images[0].size == (32, 32) and found.cosines.shape == (5, 1)
     torch.testing.assert_close(clip.embed_images(found.images), found.embeddings, rtol=0, atol=0.02)
 
@@ -262,7 +262,7 @@ def clip_processor(clip):
 
 
 def test_from_the_hub_s_cache_folder(clip, tmp_path, monkeypatch):
-    monkeypatch.setattr(models, "_hub_answers", lambda minute: False)
+    monkeypatch.setattr(loading, "_hub_answers", lambda minute: False)
     saved = tmp_path / "models--someone--model"
     (saved / "refs").mkdir(parents=True)
     (saved / "refs" / "main").write_text("0" * 40)

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 
 import clipnull as cn
-from clipnull import audit_plots, one_style, plots
+from clipnull import auditing as one_style
+from clipnull import plots
 
 C, D = 6, 40
 OTHERS = list(range(1, C))
@@ -249,7 +250,7 @@ def test_style_squares_head_every_column_and_mark_what_should_go():
         "first": {"gate": square(0.1, 0.9), "global": square(0.0, 0.0)},
         "second": {"gate": square(0.2, 0.6, ("two", "one")), "global": square(0.0, 0.0, ("two", "one"))},
     }
-    fig = audit_plots.style_squares(results)
+    fig = plots.style_squares(results)
     assert [ax.get_title() for ax in fig.axes] == ["before", "gate", "global", "", "", ""]
     assert [ax.get_ylabel() for ax in fig.axes] == ["first", "", "", "second", "", ""]
     before, gate = fig.axes[:2]
@@ -266,7 +267,7 @@ def test_style_squares_head_every_column_and_mark_what_should_go():
 
 def test_selective_curves_have_a_panel_for_each_prototype():
     words, means = [square(0.4, 1.0), square(0.1, 0.8)], [square(0.3, 0.9), square(0.0, 0.6)]
-    fig = audit_plots.selective_curves(
+    fig = plots.selective_curves(
         [0.1, 0.2], {"first": {"words": words, "means": means}, "second": {"words": means, "means": words}}
     )
     assert [ax.get_title(loc="left") for ax in fig.axes] == ["words", "means", "", ""]

@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import clipnull as cn
-from clipnull.pixels import optimise_pixels
+from clipnull.auditing.pixels import optimise_pixels
 
 
 @pytest.fixture(scope="module")

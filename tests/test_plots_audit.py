@@ -9,8 +9,8 @@ import pytest
 import torch
 from matplotlib.colors import to_hex
 
-from clipnull import audit_plots as plots
-from clipnull.plots import BLACK, FORGET, GREY, ORANGE, PALE, RETAIN, SERIES
+from clipnull import plots
+from clipnull.plots.base import BLACK, FORGET, GREY, ORANGE, PALE, RETAIN, SERIES
 
 
 def low(*colours):

@@ -9,7 +9,7 @@ from matplotlib.offsetbox import AnnotationBbox
 from PIL import Image
 
 from clipnull import plots
-from clipnull.plots import BLACK, BLUE, FORGET, GREY, PALE, RED, SERIES, SKY
+from clipnull.plots.base import BLACK, BLUE, FORGET, GREY, PALE, RED, SERIES, SKY
 
 NAMES = ["tiger", "wolf", "rose", "pizza"]
 COLOURS = ["red", "green", "blue", "yellow", "black"]

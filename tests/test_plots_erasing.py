@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from clipnull import plots
-from clipnull.plots import FORGET, GREY, MARKERS, PALE, RETAIN, SERIES
+from clipnull.plots.base import FORGET, GREY, MARKERS, PALE, RETAIN, SERIES
 
 KEYS = ("forget_before", "forget_after", "retain_before", "retain_after")
 #: no two numbers are equal

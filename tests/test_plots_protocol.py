@@ -6,9 +6,9 @@ import drawn
 import numpy as np
 import pytest
 
-from clipnull import protocol_plots as plots
-from clipnull.plots import BLACK, BLUE, FORGET, ORANGE, RETAIN, SERIES
-from clipnull.protocol import Protocol, ProtocolData
+from clipnull import plots
+from clipnull.plots.base import BLACK, BLUE, FORGET, ORANGE, RETAIN, SERIES
+from clipnull.protocol.published import Protocol, ProtocolData
 
 
 def test_published_recall():

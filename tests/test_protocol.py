@@ -16,15 +16,14 @@ from safetensors.torch import save_file
 from scipy.io import savemat
 
 import clipnull as cn
-from clipnull import cli, protocol, protocol_plots
-from clipnull.evaluate import protocol_score
-from clipnull.protocol import (
-    KRAVETS,
-    POCKET,
-    ProtocolModel,
-    match_class,
-    run_protocol,
-)
+from clipnull import cli, plots, protocol
+from clipnull.protocol import find
+from clipnull.protocol import run as running
+from clipnull.protocol.match import match_class
+from clipnull.protocol.published import KRAVETS, POCKET, ProtocolModel
+from clipnull.protocol.result import ACCURACIES
+from clipnull.protocol.run import run_protocol
+from clipnull.protocol.score import protocol_score
 
 TINY = {
     "embed_dim": 16,
@@ -40,7 +39,7 @@ COOP = {
 }
 
 
-#: in place of `clipnull.baselines.GRIDS`: what is learnt does not matter here
+#: in place of `clipnull.protocol.GRIDS`: what is learnt does not matter here
 SHORT = {"gradient": {"weight": (10.0, 30.0), "steps": (4,)}, "lora": {"rank": (2, 4, 8), "steps": (4,)}}
 
 
@@ -66,7 +65,7 @@ def quiet(monkeypatch):
 @pytest.fixture(scope="module")
 def result():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(protocol, "GRIDS", SHORT)
+        patch.setattr(running, "GRIDS", SHORT)
         return run_protocol(small(), methods=[*POCKET.methods, "gradient", "lora"], progress=False)
 
 
@@ -240,8 +239,8 @@ def test_trained_baselines_report_their_tuning(result):
 
 
 def test_training_pictures_are_none_of_the_test_pictures(pocket):
-    (found, *_), _ = protocol._find(small())
-    Z, labels = protocol._Trainer(pocket, 0, False)._images(found)
+    (found, *_), _ = find._find(small())
+    Z, labels = running._Trainer(pocket, 0, False)._images(found)
     assert torch.bincount(labels).tolist() == [2] * 8  # scenes 1 and 2; 0 is the same for every seed
     test = pocket.embed_images(found.data.images)
     assert (Z @ test.T).max() < 1 - 1e-4
@@ -268,7 +267,7 @@ def test_summary_is_the_mean_over_sets(result):
 
 
 def test_full_protocol_runs_on_coop_copies_of_the_data(root, tiny_model, monkeypatch):
-    monkeypatch.setattr(protocol, "GRIDS", SHORT)
+    monkeypatch.setattr(running, "GRIDS", SHORT)
     run = run_protocol(tiny_kravets(tiny_model), root=root, methods=["ccup", "drop the label", "gradient"])
     assert {r["data"] for r in run.rows} == set(COOP)
     assert len(run.rows) == 2 * 4 * 4 * 3
@@ -345,7 +344,7 @@ def test_dogs_and_tiny_imagenet_in_their_own_layouts(root, tiny_model):
     assert "Tiny-ImageNet" in row["others"]
     if not math.isnan(row["score"]):
         core = [pair for name, pair in row["others"].items() if name != "Tiny-ImageNet"]
-        accuracies = [row[k] for k in protocol.ACCURACIES]
+        accuracies = [row[k] for k in ACCURACIES]
         assert row["score"] == pytest.approx(protocol_score(*accuracies, core))
 
 
@@ -362,7 +361,7 @@ def test_missing_data_are_one_sentence_before_any_model(root, monkeypatch):
     def no_model(*args, **kwargs):
         raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr(protocol.models, "load", no_model)
+    monkeypatch.setattr(find, "load_clip", no_model)
     cars, flowers = (root / COOP[n][0] for n in ("StanfordCars", "OxfordFlowers"))
     cars.unlink()
     flowers.unlink()
@@ -447,10 +446,10 @@ def test_the_miniature_is_chosen_unless_all_is_there(root, tiny_model, monkeypat
     given, why = protocol.chosen()
     assert given is POCKET and "StanfordCars" in why
     monkeypatch.setenv("CLIPNULL_PROTOCOL", f"full:{root}")
-    monkeypatch.setattr(protocol, "KRAVETS", tiny_kravets("local-dir:/nowhere/at/all"))
+    monkeypatch.setattr(find, "KRAVETS", tiny_kravets("local-dir:/nowhere/at/all"))
     given, why = protocol.chosen()
     assert given is POCKET and "open_clip_config.json" in why
-    monkeypatch.setattr(protocol, "KRAVETS", tiny_kravets(tiny_model))
+    monkeypatch.setattr(find, "KRAVETS", tiny_kravets(tiny_model))
     given, why = protocol.chosen()
     assert given.root == str(root) and given.models[0].name == tiny_model
 
@@ -487,12 +486,12 @@ def test_command_names_a_bad_file_before_it_runs(capsys, monkeypatch):
 
 def test_figures_say_what_they_show(result):
     summary = result.summary()
-    trained = list(cn.baselines.BASELINES)
+    trained = list(cn.protocol.BASELINES)
     figures = [
-        protocol_plots.published_recall(KRAVETS),
-        protocol_plots.score_parts(summary),
-        protocol_plots.kept_elsewhere(result.rows, ["anchored", "gradient"]),
-        protocol_plots.score_against_time(summary, trained=trained),
+        plots.published_recall(KRAVETS),
+        plots.score_parts(summary),
+        plots.kept_elsewhere(result.rows, ["anchored", "gradient"]),
+        plots.score_against_time(summary, trained=trained),
     ]
     said = [cn.plots.alt(f) for f in figures]
     assert "platypus 90.0" in said[0] and "26 to 100%" in said[0]
@@ -507,7 +506,7 @@ def test_figures_say_what_they_show(result):
 def test_figures_bear_a_model_that_recognises_nothing(result):
     rows = [{**r, "score": math.nan, "parts": [math.nan] * 3} for r in result.rows]
     lost = replace(result, rows=rows).summary()
-    assert "–" in cn.plots.alt(protocol_plots.score_parts(lost))
-    assert "–" in cn.plots.alt(protocol_plots.score_against_time(lost))
+    assert "–" in cn.plots.alt(plots.score_parts(lost))
+    assert "–" in cn.plots.alt(plots.score_against_time(lost))
     blind = [{**r, "retain_before": 0.0, "others": {k: [0.0, 0.0] for k in r["others"]}} for r in rows]
-    assert "–" in cn.plots.alt(protocol_plots.kept_elsewhere(blind, ["anchored"]))
+    assert "–" in cn.plots.alt(plots.kept_elsewhere(blind, ["anchored"]))

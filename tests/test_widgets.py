@@ -12,7 +12,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import clipnull as cn
-from clipnull import exercises, plots, subspace, widgets
+from clipnull import lab as widgets
+from clipnull import plots, subspace
+from clipnull.exercises import checking
+from clipnull.lab import base
 
 PNG = b"\x89PNG"
 
@@ -26,13 +29,13 @@ def test_the_generation_asked_for_is_the_one_imported():
 @pytest.fixture(autouse=True)
 def small_pictures(monkeypatch):
     """Drawing is most of the time; what is drawn does not depend on the resolution."""
-    png = widgets.png
-    monkeypatch.setattr(widgets, "png", lambda fig, dpi: png(fig, 30))
+    png = base.png
+    monkeypatch.setattr(base, "png", lambda fig, dpi: png(fig, 30))
 
 
 @pytest.fixture
 def case():
-    return exercises._synthetic("CLIP-shaped", 1.25, 20, 48, seed=1)
+    return checking._synthetic("CLIP-shaped", 1.25, 20, 48, seed=1)
 
 
 # --- the base ----------------------------------------------------------------------------------

@@ -6,12 +6,14 @@ import pytest
 import torch
 
 import clipnull as cn
-from clipnull import exercises, plots, widgets
+from clipnull import lab as widgets
+from clipnull import plots
+from clipnull.exercises import checking
 
 
 @pytest.fixture
 def case():
-    return exercises._synthetic("CLIP-shaped", 1.25, 20, 48, seed=1)
+    return checking._synthetic("CLIP-shaped", 1.25, 20, 48, seed=1)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import torch
 
 import clipnull as cn
 from clipnull import exercises, plots
-from clipnull.widgets import EraserDials
+from clipnull.lab.dials import EraserDials
 
 
 @pytest.fixture

@@ -18,9 +18,11 @@ from matplotlib.text import Text
 from PIL import Image
 
 import clipnull as cn
-from clipnull import lab_views, lab_widget
-from clipnull.lab import METHODS, SIDES, VIEWS, Bench
-from clipnull.lab_views import HALF, HEIGHT, PANELS, WIDE, percent
+from clipnull.lab import views as lab_views
+from clipnull.lab import widget as lab_widget
+from clipnull.lab.bench import Bench
+from clipnull.lab.state import METHODS, SIDES, VIEWS
+from clipnull.lab.views import HALF, HEIGHT, PANELS, WIDE, percent
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,7 @@ def data(pocket):
 
 @pytest.fixture(scope="module")
 def made(pocket, data):
-    return cn.widgets.ForgetRetainLab(pocket, data)
+    return cn.lab.ForgetRetainLab(pocket, data)
 
 
 @pytest.fixture
@@ -551,7 +553,7 @@ def test_save_figure(lab, tmp_path, monkeypatch):
 
 def test_show_panel(lab, capsys, monkeypatch):
     shown = []
-    monkeypatch.setattr("clipnull.plots.show_picture", lambda picture, alt: shown.append((picture, alt)))
+    monkeypatch.setattr("clipnull.lab.widget.show_picture", lambda picture, alt: shown.append((picture, alt)))
     for case in ("One class, anchored", "A class with a near twin", "The control"):
         preset = lab.bench.presets[case]
         lab_widget.show_panel(lab.bench, case)
@@ -643,7 +645,7 @@ def test_subset_that_cannot_be_read(lab, monkeypatch):
 
 def test_data_of_one_kind_have_no_subsets(pocket, data):
     plain = dataclasses.replace(data.subset(range(5)), categories=[], subcategories=[], keywords=[], name="")
-    lab = cn.widgets.ForgetRetainLab(pocket, plain, {"method": "nullspace", "synonyms": True})
+    lab = cn.lab.ForgetRetainLab(pocket, plain, {"method": "nullspace", "synonyms": True})
     assert lab.controls["subset"].options == (("the data, 5 classes", ""),)
     for view in VIEWS:
         lab.view.value = view
@@ -654,7 +656,7 @@ def test_classes_without_pictures(pocket, data):
     some = dataclasses.replace(
         data.subset(range(6)), images=data.images[[1, 2]], labels=data.labels[[1, 2]], scene=[]
     )
-    lab = cn.widgets.ForgetRetainLab(pocket, some, {"forget": [some.classes[0]]})
+    lab = cn.lab.ForgetRetainLab(pocket, some, {"forget": [some.classes[0]]})
     for view in VIEWS:
         lab.view.value = view
         assert_in_step(lab)

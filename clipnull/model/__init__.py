@@ -1,23 +1,7 @@
-"""A CLIP: where its towers end, and edits folded into their last layers."""
+"""A CLIP: load it, embed with it, fold an edit into it, save it."""
 
-from clipnull.model.fold import (
-    fold,
-    folded,
-    folded_edits,
-    last_layer,
-    merged_state,
-    unfold,
-    unprojected,
-)
-from clipnull.model.towers import embedding_dim
-
-__all__ = [
-    "embedding_dim",
-    "fold",
-    "folded",
-    "folded_edits",
-    "last_layer",
-    "merged_state",
-    "unfold",
-    "unprojected",
-]
+from clipnull.model.clip import *
+from clipnull.model.fold import *
+from clipnull.model.loading import *
+from clipnull.model.saving import *
+from clipnull.model.towers import *

@@ -415,7 +415,7 @@ def folded_edits(clip: Any) -> list[tuple[str, Edit]]:
 def last_layer(clip: Any, side: str = "image") -> torch.Tensor:
     """The last layer of a tower as P [w, d], with the edits folded in now: features z = h P.
 
-    A bias is one more row; h then has a column of ones (`unprojected`, `clipnull.attacks.layers`).
+    A bias is one more row; h then has a column of ones (`unprojected`, `clipnull.auditing.layers`).
     A tower without a projection has the identity.
 
     Returns

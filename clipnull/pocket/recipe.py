@@ -34,7 +34,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from tqdm.auto import tqdm
 
-from clipnull.datasets import TEMPLATES
+from clipnull.datasets.pictures import TEMPLATES
 
 HERE = Path(__file__).parent
 GROUPS = {3: "animals-nature", 4: "food-drink", 5: "travel-places", 6: "activities", 7: "objects"}

@@ -1,0 +1,228 @@
+"""Do the layers before the edit still tell the class?"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from clipnull import _check
+from clipnull._check import ArrayLike
+from clipnull.auditing.relearning import ridge_probe
+from clipnull.model import last_layer, unprojected
+
+__all__ = ["LayerProbe", "layer_probe", "layers", "shuffled_weights"]
+
+M = TypeVar("M", bound=Any)
+
+
+#: what `layers` calls the input, the features in front of the last layer, and what leaves it
+PIXELS, HIDDEN, EMBEDDING = "pixels", "before the projection", "embedding"
+
+
+@dataclass(frozen=True)
+class LayerProbe:
+    """What a linear probe finds at one layer.
+
+    Attributes
+    ----------
+    layer : str
+    width : int
+        Number of features.
+    before, after : float
+        Recall of the forgotten classes by a probe trained on features of the un-edited and of the
+        edited model (fraction, cross-validated).
+    control : float
+        The same with shuffled labels.
+    identical : bool
+        Whether the features before and after the edit are equal, bit by bit.
+    untrained : float
+        The same on features of a tower that has learned nothing; NaN without one.
+    """
+
+    layer: str
+    width: int
+    before: float
+    after: float
+    control: float
+    identical: bool
+    untrained: float = math.nan
+
+
+def layers(clip: Any, images: Any, batch_size: int = 256) -> dict[str, torch.Tensor]:
+    """Features of an image tower at every stage, by forward hooks.
+
+    Parameters
+    ----------
+    clip : Clip
+    images
+        As in ``Clip.embed_images``.
+
+    Returns
+    -------
+    dict of str to torch.Tensor [n, width], float32 on the CPU
+        "pixels", the input averaged down to 16 x 16: what no network was needed for; the stages in
+        order, averaged over positions; "before the projection", H [n, w], with a column of ones if
+        the last layer has a bias; "embedding", H P [n, d] scaled to unit rows.
+
+    Raises
+    ------
+    ValueError
+        A tower that clipnull does not know; what ``embed_images`` raises.
+    """
+    visual = clip.model.visual
+    found: dict[str, list[torch.Tensor]] = {}
+
+    def keep(name: str, pooled: bool) -> Callable[[Any, Any, Any], None]:
+        def hook(module: Any, inputs: Any, output: Any) -> None:
+            output = output[0] if isinstance(output, tuple) else output
+            x = output if pooled else _pooled(output, getattr(visual, "transformer", None))
+            found.setdefault(name, []).append(x.detach().float().cpu())
+
+        return hook
+
+    def look(module: Any, inputs: Any) -> None:
+        small = F.adaptive_avg_pool2d(inputs[0].detach().float(), 16).flatten(1)
+        found.setdefault(PIXELS, []).append(small.cpu())
+
+    hooks = [visual.register_forward_pre_hook(look), visual.register_forward_hook(keep(HIDDEN, True))]
+    hooks += [stage.register_forward_hook(keep(name, False)) for name, stage in _stages(visual)]
+    try:
+        with unprojected(clip):
+            clip.embed_images(images, batch_size=batch_size)
+    finally:
+        for handle in hooks:
+            handle.remove()
+    # in the order in which they ran; the tower as a whole ends last
+    features = {name: torch.cat(chunks) for name, chunks in found.items()}
+    P = last_layer(clip)
+    if len(P) == features[HIDDEN].shape[1] + 1:
+        features[HIDDEN] = torch.cat([features[HIDDEN], torch.ones(len(features[HIDDEN]), 1)], 1)
+    return features | {EMBEDDING: F.normalize(features[HIDDEN] @ P, dim=1)}
+
+
+def shuffled_weights(clip: M, seed: int = 0) -> M:
+    """A copy of a model whose image tower has learned nothing: each weight tensor in random order.
+
+    The copy has the same weights, layer by layer, and none of what they do together. A folded
+    layer is shuffled as it is, edited.
+
+    Parameters
+    ----------
+    clip : Clip
+    seed : int
+
+    Returns
+    -------
+    A copy of ``clip``.
+    """
+    other = copy.deepcopy(clip)
+    generator = torch.Generator().manual_seed(seed)
+    for p in other.model.visual.parameters():
+        order = torch.randperm(p.numel(), generator=generator).to(p.device)
+        p.data = p.data.flatten()[order].view_as(p)
+    return other
+
+
+def _stages(visual: Any) -> list[tuple[str, Any]]:
+    """The blocks of a ViT (open_clip's, timm's or transformers'), or the stages of a ResNet or timm trunk."""
+    if hasattr(visual, "layer1"):
+        return [(f"stage {i}", getattr(visual, f"layer{i}")) for i in range(1, 5)]
+    trunk = getattr(visual, "trunk", None)
+    blocks: Iterable[Any] = getattr(getattr(visual, "transformer", None), "resblocks", ())
+    blocks = blocks or getattr(trunk, "blocks", ()) or getattr(trunk, "stages", ())
+    blocks = blocks or getattr(getattr(getattr(visual, "vision_model", None), "encoder", None), "layers", ())
+    return [(f"block {i}", block) for i, block in enumerate(blocks, 1)]
+
+
+def _pooled(x: torch.Tensor, transformer: Any) -> torch.Tensor:
+    """Mean over the positions of a map [n, c, h, w] or of tokens [n, L, c] (or [L, n, c])."""
+    if x.ndim == 4:
+        return x.mean((2, 3))
+    return x.mean(1 if getattr(transformer, "batch_first", True) else 0)
+
+
+def layer_probe(
+    before: Mapping[str, ArrayLike],
+    after: Mapping[str, ArrayLike],
+    labels: ArrayLike,
+    forget: Any,
+    *,
+    untrained: Mapping[str, ArrayLike] | None = None,
+    classes: Sequence[str] | None = None,
+    folds: int = 4,
+    seed: int = 0,
+) -> list[LayerProbe]:
+    """Train a linear probe on every layer's features and see where the forgotten classes are.
+
+    Parameters
+    ----------
+    before, after : mapping of str to array [n, width]
+        Layer -> features, of the un-edited and of the edited model (`layers`).
+    labels : array of int [n]
+    forget : list of int or of str
+        Whose recall is reported; names need ``classes``.
+    untrained : mapping of str to array [n, width], optional
+        The same layers of a tower that has learned nothing (`shuffled_weights`), as a control: what
+        a probe finds there is in the pixels.
+    folds : int
+        Of the cross-validation: every image is predicted by a probe that did not see it.
+    seed : int
+        Folds, and the shuffled labels of the control.
+
+    Returns
+    -------
+    list of LayerProbe
+        One a layer.
+
+    Raises
+    ------
+    ValueError
+        Different layers before and after, bad arrays, an unknown class, a forgotten class with
+        fewer images than folds.
+
+    Notes
+    -----
+    The probe is `ridge_probe` over all classes, on features scaled together by one number. One scale
+    for each feature would blow up the rounding that an erased direction leaves behind until a probe
+    can read it.
+    """
+    for name, other in (("after", after), ("untrained", before if untrained is None else untrained)):
+        if list(before) != list(other):
+            raise ValueError(f"{name}: has layers {list(other)}, want {list(before)} like before")
+    n = len(_check.rows("before", next(iter(before.values()))))
+    size = len(classes) if classes is not None else int(torch.as_tensor(labels).max()) + 1
+    y = _check.labels("labels", labels, n, size).cpu().numpy()
+    index = _check.class_indices("forget", forget, size, classes)
+    fewest = min(int((y == c).sum()) for c in index)
+    if not 2 <= folds <= fewest:
+        raise ValueError(
+            f"folds: got {folds}, want 2 to {fewest}, the images of the smallest forgotten class"
+        )
+    shuffled = np.random.default_rng(seed).permutation(y)
+
+    def recall(X: ArrayLike, labels: np.ndarray) -> float:
+        right = ridge_probe(X, labels, folds, seed).numpy() == labels
+        return float(right[np.isin(labels, index)].mean())
+
+    probes = []
+    for layer, (X, Y) in ((k, (before[k], after[k])) for k in before):
+        b, same = recall(X, y), torch.equal(torch.as_tensor(X), torch.as_tensor(Y))
+        probes.append(
+            LayerProbe(
+                layer,
+                int(torch.as_tensor(X).shape[1]),
+                b,
+                b if same else recall(Y, y),
+                recall(X, shuffled),
+                same,
+                math.nan if untrained is None else recall(untrained[layer], y),
+            )
+        )
+    return probes

@@ -1,0 +1,159 @@
+"""Embeddings from files: no model and no pictures needed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from clipnull import _check
+
+__all__ = ["Embeddings", "load_arrays"]
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Embeddings of images and names with their labels: all that `clipnull.evaluation` needs.
+
+    Attributes
+    ----------
+    Z : torch.Tensor [n, d]
+        Images, unit rows, float32.
+    T : torch.Tensor [C, d]
+        Class names, unit rows, float32.
+    labels : torch.LongTensor [n]
+    classes : list of str [C]
+    """
+
+    Z: torch.Tensor
+    T: torch.Tensor
+    labels: torch.Tensor
+    classes: list[str]
+
+    def __repr__(self) -> str:
+        n, d = self.Z.shape
+        return f"Embeddings({n} images, {len(self.T)} classes, {d} dimensions)"
+
+
+def load_arrays(
+    path: str | Path | None = None,
+    *,
+    Z: Any = None,
+    T: Any = None,
+    labels: Any = None,
+    classes: Any = None,
+    normalize: bool = True,
+) -> Embeddings:
+    """Embeddings that another program wrote, from ``.npy``, ``.npz``, ``.pt`` or ``.safetensors``.
+
+    Parameters
+    ----------
+    path : str or Path, optional
+        One file with several arrays, by default called Z, T, labels and classes.
+    Z, T, labels, classes : str, Path or array, optional
+        What each is called in ``path``, or a file of its own, or the array itself. Class names may
+        also be a ``.txt`` (one a line) or a ``.json``, and the metadata "classes" (JSON) of a
+        safetensors file; without any they are "class 0", "class 1", …
+    normalize : bool
+        Scale the rows of Z and T to unit length where they are not.
+
+    Returns
+    -------
+    Embeddings
+        Z of a ``.npy`` file with unit rows in float32 stays on the disk until it is used.
+
+    Raises
+    ------
+    ValueError
+        A file that is not there, of another kind, or that would have to be unpickled; no array of
+        that name (with those there are); shapes that do not match, NaN, infinity, rows of zeros,
+        labels out of range.
+
+    Examples
+    --------
+    >>> from clipnull import consistent, datasets, evaluate
+    >>> data = datasets.load_arrays(Z=2 + np.eye(3), T=1 + np.eye(3), labels=[0, 1, 2])
+    >>> data
+    Embeddings(3 images, 3 classes, 3 dimensions)
+    >>> edit = consistent(data.T[:1], data.T[1:])
+    >>> report = evaluate(data.Z, data.T, data.labels, ["class 0"], edit, classes=data.classes)
+    >>> report.forget_before, report.forget_after
+    (1.0, 0.0)
+    """
+    whole = {} if path is None else _read_arrays(path, "path")
+    asked = {"Z": Z, "T": T, "labels": labels, "classes": classes}
+    found = {role: _array(role, value, whole) for role, value in asked.items()}
+    for role in ("Z", "T", "labels"):
+        if found[role] is None:
+            have = "got none" if path is None else f"{str(path)!r} has {', '.join(whole) or 'none'}"
+            raise ValueError(f"{role}: {have}, want an array of that name, or {role}= with its name or file")
+    text = _unit_rows("T", found["T"], None, normalize)
+    image = _unit_rows("Z", found["Z"], text.shape[1], normalize)
+    names = [f"class {i}" for i in range(len(text))] if found["classes"] is None else found["classes"]
+    names = [n.decode() if isinstance(n, bytes) else n for n in np.asarray(names).reshape(-1).tolist()]
+    if len(names) != len(text) or not all(isinstance(n, str) for n in names):
+        raise ValueError(f"classes: got {len(names)} entries, want {len(text)} names, one a row of T")
+    return Embeddings(image, text, _check.labels("labels", found["labels"], len(image), len(text)), names)
+
+
+def _read_arrays(path: str | Path, role: str) -> dict[str, Any]:
+    """The arrays in a file by name; an array without a name is called ''."""
+    file = Path(path).expanduser()
+    made: Any
+    try:
+        if file.suffix in (".npy", ".npz"):
+            # an array is mapped, and copied only where it is written to: a large file costs no memory
+            made = np.load(file, mmap_mode="c", allow_pickle=False)
+            if isinstance(made, np.ndarray):
+                return {"": made}
+            with made:
+                return {name: x for name, x in made.items() if isinstance(x, np.ndarray)}
+        if file.suffix in (".pt", ".pth", ".bin"):
+            made = torch.load(file, map_location="cpu", weights_only=True)
+            return dict(made) if isinstance(made, Mapping) else {"": made}
+        if file.suffix == ".safetensors":
+            from safetensors import safe_open
+
+            with safe_open(file, framework="pt") as tensors:
+                made = {key: tensors.get_tensor(key) for key in tensors.keys()}
+                listed = (tensors.metadata() or {}).get("classes")
+            return made if listed is None else {**made, "classes": json.loads(listed)}
+        if file.suffix == ".json":
+            return {"": json.loads(file.read_text(encoding="utf-8"))}
+        if file.suffix == ".txt":
+            return {"": file.read_text(encoding="utf-8").splitlines()}
+    except Exception as error:  # each of the formats has errors of its own
+        line = " ".join(str(error).split())[:200]
+        raise ValueError(f"{role}: cannot read {str(path)!r} without unpickling ({line})") from error
+    raise ValueError(f"{role}: got {str(path)!r}, want a .npy, .npz, .pt or .safetensors file")
+
+
+def _array(role: str, asked: Any, whole: Mapping[str, Any]) -> Any:
+    """The array for one role: by name in ``whole``, from a file of its own, or ``asked`` itself."""
+    if asked is None:
+        return whole.get(role)
+    if not isinstance(asked, str | os.PathLike):
+        return asked
+    if str(asked) in whole:
+        return whole[str(asked)]
+    if whole and not Path(asked).expanduser().is_file():
+        raise ValueError(f"{role}: no array {str(asked)!r}, want one of {', '.join(whole)}, or a file")
+    own = _read_arrays(Path(asked), role)
+    if len(own) > 1 and role not in own:
+        raise ValueError(f"{role}: {str(asked)!r} has {', '.join(own)}, want one array, or one called {role}")
+    return own[role] if role in own else next(iter(own.values()), None)
+
+
+def _unit_rows(role: str, value: Any, dim: int | None, normalize: bool) -> torch.Tensor:
+    x = _check.rows(role, value, dim).to("cpu", torch.float32)
+    norms = torch.cat([block.norm(dim=1) for block in x.split(2**14)])
+    if bool((norms == 0).any()):
+        row = int((norms == 0).nonzero()[0])
+        raise ValueError(f"{role}: row {row} is all zeros, want embeddings of non-zero length")
+    return x / norms[:, None] if normalize and bool(((norms - 1).abs() > 1e-3).any()) else x

@@ -1,0 +1,231 @@
+"""Labelled pictures, read when they are looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+
+from clipnull import _check
+
+__all__ = ["Images", "LabelledImages", "resolve"]
+
+#: prompt templates for emoji art; PocketCLIP's captions use the same ones
+TEMPLATES = [
+    "an emoji of a {}.",
+    "a picture of a {}.",
+    "a drawing of a {}.",
+    "a {}.",
+    "{}",
+    "a small icon of a {}.",
+]
+
+
+#: the prompt of Kravets and Namboodiri, arXiv 2407.07485, and theirs (CoOp's) for Oxford Flowers
+PHOTO, FLOWER = ["a photo of a {}."], ["a photo of a {}, a type of flower."]
+
+
+class Images(Sequence[Image.Image]):
+    """A lazy sequence of PIL RGB images.
+
+    Parameters
+    ----------
+    read : callable
+        Turns one item into an image.
+    items : list
+        File paths, or whatever ``read`` takes.
+
+    Notes
+    -----
+    An integer index gives an image; a slice, a list of indices or a boolean mask [n] gives `Images`.
+    """
+
+    def __init__(self, read: Callable[[Any], Image.Image], items: Iterable[Any]) -> None:
+        self.read, self.items = read, list(items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return Images(self.read, self.items[index])
+        if isinstance(index, (list, torch.Tensor, np.ndarray)) and np.ndim(index):
+            picked = np.arange(len(self))[np.asarray(index)]  # NumPy's rules for indices and masks
+            return Images(self.read, [self.items[i] for i in picked])
+        return self.read(self.items[int(index)])
+
+    def __repr__(self) -> str:
+        return f"Images({len(self)} images, read when asked for)"
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images with their classes; also a torch ``Dataset``: ``data[i]`` is (image, label).
+
+    Attributes
+    ----------
+    images : Images
+        n PIL RGB images, read when asked for.
+    labels : torch.LongTensor [n]
+        Index into ``classes``.
+    classes : list of str [C]
+        Class names as they enter a prompt.
+    templates : list of str
+        Prompt templates, ``{}`` standing for the class name.
+    categories, subcategories : list of str [C]
+        Coarser classes (Unicode groups for Twemoji; empty text where a set has none).
+    keywords : list of list of str [C]
+        Synonyms and related words (CLDR for Twemoji).
+    scene : torch.LongTensor [n]
+        Which drawing of its class an image is; 0 is the clean one. Zero for photographs.
+    split, name : str
+    skipped : list of str
+        Paths of the images that could not be read, with ``load(..., on_error="skip")``.
+    """
+
+    images: Images
+    labels: torch.Tensor
+    classes: list[str]
+    templates: list[str]
+    categories: list[str] = field(default_factory=list)
+    subcategories: list[str] = field(default_factory=list)
+    keywords: list[list[str]] = field(default_factory=list)
+    scene: torch.Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
+    split: str = "all"
+    name: str = ""
+    skipped: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        C = len(self.classes)
+        defaults = dict(categories=[""] * C, subcategories=[""] * C, keywords=[[] for _ in range(C)])
+        for attribute, value in defaults.items():
+            if not getattr(self, attribute):
+                object.__setattr__(self, attribute, value)
+        if len(self.scene) != len(self.labels):
+            object.__setattr__(self, "scene", torch.zeros(len(self.labels), dtype=torch.long))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, i: int) -> tuple[Image.Image, int]:
+        return self.images[i], int(self.labels[i])
+
+    def __iter__(self) -> Iterator[tuple[Image.Image, int]]:
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        n, C = len(self), len(self.classes)
+        return f"LabelledImages({self.name}: {n} images, {C} classes, split {self.split})"
+
+    @property
+    def loaded_with(self) -> dict[str, Any] | None:
+        """Arguments of the `load` that gives these data again, before `subset` picked from them.
+
+        None if they were made by hand, as `dataclasses.replace` does.
+        """
+        return self.__dict__.get("_loaded_with")
+
+    @property
+    def picked(self) -> list[str] | None:
+        """The classes that `subset` then picked; None if all of them are there."""
+        return self.__dict__.get("_picked")
+
+    def where(self, cls: str | int) -> torch.Tensor:
+        """Indices [k] of the images of one class, given by name or index."""
+        return (self.labels == resolve([cls], self.classes)[0]).nonzero()[:, 0]
+
+    def subset(self, classes: Iterable[str | int]) -> LabelledImages:
+        """The images of some classes, relabelled 0, 1, … in the order given.
+
+        Parameters
+        ----------
+        classes : list of str or of int
+            Class names or indices.
+
+        Raises
+        ------
+        ValueError
+            An unknown class (with the three closest names), or none at all.
+        """
+        keep = resolve(classes, self.classes)
+        new = torch.full((len(self.classes),), -1)
+        new[keep] = torch.arange(len(keep))
+        rows = (new[self.labels] >= 0).nonzero()[:, 0]
+        part = replace(
+            self,
+            images=self.images[rows],
+            labels=new[self.labels[rows]],
+            classes=[self.classes[i] for i in keep],
+            categories=[self.categories[i] for i in keep],
+            subcategories=[self.subcategories[i] for i in keep],
+            keywords=[self.keywords[i] for i in keep],
+            scene=self.scene[rows],
+        )
+        return _remember(part, self.loaded_with, picked=part.classes)
+
+
+def _remember(
+    data: LabelledImages, arguments: dict[str, Any] | None, picked: list[str] | None = None
+) -> LabelledImages:
+    """``data`` with where they come from; in no field, so that `replace` drops it."""
+    object.__setattr__(data, "_loaded_with", arguments)
+    object.__setattr__(data, "_picked", picked)
+    return data
+
+
+def resolve(wanted: Iterable[str | int], classes: Sequence[str], argument: str = "classes") -> list[int]:
+    """Indices of classes given by name or by index; duplicates dropped.
+
+    Raises
+    ------
+    ValueError
+        An unknown name (with the three closest), an index out of range, or nothing wanted.
+        ``argument`` is what the message calls the input.
+
+    Examples
+    --------
+    >>> resolve(["owl", 0], ["cat", "dog", "owl"])
+    [2, 0]
+    >>> resolve(["owls"], ["cat", "dog", "owl"])
+    Traceback (most recent call last):
+    ValueError: classes: unknown class 'owls'; the closest are 'owl', ...
+    """
+    return _check.class_indices(argument, wanted, len(classes), classes)
+
+
+def open_image(path: str | Path | IO[bytes]) -> Image.Image:
+    """Read a picture as RGB; transparent parts become white, 16 bits of grey become 8.
+
+    Raises
+    ------
+    ValueError
+        Missing, truncated, or not a picture; the message has the path.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return on_white(image).convert("RGB")
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"image: cannot read {str(path)!r} ({error}), want a picture file") from error
+
+
+def on_white(image: Image.Image) -> Image.Image:
+    """A picture that ``convert("RGB")`` shows right: nothing is transparent, grey has at most 8 bits.
+
+    RGB alone would show what hides under transparency, and cut 16-bit grey off at 255, which is white.
+    """
+    # 16-bit PGM files, and PNG in older versions of Pillow, come as 32-bit integers
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        pixels = np.asarray(image)
+        grey = (pixels >> 8).astype(np.uint8)
+        grey[pixels == image.info.get("transparency", -1)] = 255
+        return Image.fromarray(grey)
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    return image

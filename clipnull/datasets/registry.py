@@ -1,0 +1,130 @@
+"""One door to all the data sets."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from clipnull import _check
+from clipnull.datasets.emoji import _EMOJI
+from clipnull.datasets.folders import _folder, _without_broken
+from clipnull.datasets.literature import LITERATURE, _coop
+from clipnull.datasets.pictures import LabelledImages, _remember, resolve
+
+__all__ = ["load", "names"]
+
+
+def names() -> list[str]:
+    """What `load` takes, placeholders in capitals."""
+    return [*_EMOJI, "folder:PATH", "coop:PATH", *LITERATURE]
+
+
+def _loader(name: str) -> Callable[..., LabelledImages]:
+    kind, colon, path = name.partition(":")
+    if name in _EMOJI:
+        return _EMOJI[name]
+    if kind in ("folder", "coop") and path:
+        return partial(_folder if kind == "folder" else _coop, path)
+    if kind in LITERATURE and (path or not colon):
+        return partial(LITERATURE[kind], root=path) if path else LITERATURE[kind]
+    near = ", ".join(map(repr, _check.closest(name, names())))
+    raise ValueError(f"name: unknown data set {name!r}; the closest are {near}")
+
+
+def load(
+    name: str | None = None, *, subset: Any = None, on_error: str = "raise", **options: Any
+) -> LabelledImages:
+    """Labelled images by name.
+
+    Parameters
+    ----------
+    name : str, optional
+        One of
+
+        - ``"twemoji"``; ``"openmoji"``, another artist's pictures of the same classes in the same
+          order and scenes (extra ``styles``; PocketCLIP was trained on them);
+        - ``"folder:PATH"``, one sub-folder of images a class;
+        - ``"coop:PATH/split_zhou_X.json"``, a split of CoOp: image path, label, class name;
+        - ``"caltech101"``, ``"flowers102"``, ``"pets"``, ``"cars"``, ``"cifar10"``, ``"cifar100"``,
+          ``"food101"``, as torchvision keeps them; ``"imagenet"`` (``val/n01440764/*.JPEG``),
+          ``"tiny-imagenet"`` (``tiny-imagenet-200``), ``"dogs"`` (Stanford Dogs). ``"cars:ROOT"`` is
+          short for ``root=``.
+
+        By default what the environment variable ``CLIPNULL_DATA`` says, else ``"twemoji"``; options
+        that the set named there does not have are then passed over, so that a notebook's cell fits
+        any set.
+    subset : str or list of str, optional
+        A list of class names, for any set. For the emoji sets also ``"classroom"`` (the default: about
+        100 everyday classes, see `classroom`), ``"all"`` (853) or a category: ``"animals-nature"``,
+        ``"food-drink"``, ``"travel-places"``, ``"activities"``, ``"objects"``.
+    on_error : {"raise", "skip"}
+        What to do about images that cannot be read: raise a ValueError with the path when one is
+        asked for, or read all of them now, leave those out, and warn with their number and paths
+        (all of them: ``data.skipped``).
+    scenes : int or "clean"
+        Emoji: images a class, default 4. The first is clean (upright on white, scene 0), the
+        others differ in pose, background and light; 1 and ``"clean"`` give the clean one alone.
+    seed : int
+        Emoji: which scenes 1, 2, … are drawn.
+    margin : float
+        Emoji: share of the width that the clean image leaves free, by default 0.1 for Twemoji and
+        0 for OpenMoji, whose own box leaves about a fifth.
+    size : int or (int, int)
+        Emoji: width and height in pixels, default 64 (PocketCLIP's); 224 for a ViT-B/32. Pictures are
+        square: of two numbers, as `Clip.image_size` has them for some models, the larger counts.
+    root, split, download
+        Sets of the literature and CoOp files: the images' folder; ``"test"`` by default (``"val"``
+        for ImageNet and Tiny-ImageNet); whether torchvision may fetch them (no, by default).
+
+    Returns
+    -------
+    LabelledImages
+
+    Raises
+    ------
+    ValueError
+        An unknown name (with the three closest), option, class or category; data that are not there.
+
+    Notes
+    -----
+    Prompts are those of the protocol (arXiv 2407.07485): "a photo of a {}, a type of flower." for
+    Flowers102, "a photo of a {}." for the others; ImageNet has OpenAI's 80 templates (arXiv
+    2103.00020). Class names are CoOp's for Caltech101 (without BACKGROUND_Google and Faces_easy) and
+    the cars, and open_clip's for ImageNet and Tiny-ImageNet. Two of ImageNet's occur twice, "missile"
+    and "sunglasses": the second one is meant by its index.
+
+    Examples
+    --------
+    >>> from clipnull import datasets
+    >>> data = datasets.load("twemoji", subset=["tiger", "lion", "banana"], scenes=2)
+    >>> data
+    LabelledImages(twemoji: 6 images, 3 classes, split test)
+    >>> data.labels.tolist(), data.scene.tolist(), data.images[0].size
+    ([0, 0, 1, 1, 2, 2], [0, 1, 0, 1, 0, 1], (64, 64))
+    """
+    from_environment = name is None
+    name = (os.environ.get("CLIPNULL_DATA") or "twemoji") if name is None else name
+    if not isinstance(name, str):
+        raise ValueError(f"name: got {name!r}, want one of {', '.join(names())}")
+    _check.one_of("on_error", on_error, ["raise", "skip"])
+    loader = _loader(name)
+    known = set(inspect.signature(loader).parameters) - {"subset"}
+    for option in set(options) - known:
+        if not from_environment:
+            has = ", ".join(sorted({*known, "subset", "on_error"}))
+            raise ValueError(f"{option}: {name!r} has no such option, want one of {has}")
+        del options[option]
+    if name in _EMOJI:
+        data = loader(subset=subset, **options)
+    else:
+        data = loader(**options)
+        if isinstance(subset, str) and (subset == "all" or from_environment):
+            subset = None
+        if subset is not None:
+            data = data.subset(resolve(subset, data.classes, "subset"))
+        data = _without_broken(data) if on_error == "skip" else data
+    subset = subset if subset is None or isinstance(subset, str) else list(data.classes)
+    return _remember(data, {"name": name, "subset": subset, "on_error": on_error, **options})

@@ -1,0 +1,9 @@
+"""The forget/retain lab and the lessons' widgets; no mathematics of its own."""
+
+from clipnull.lab.base import *
+from clipnull.lab.bench import *
+from clipnull.lab.dials import *
+from clipnull.lab.explorer import *
+from clipnull.lab.state import *
+from clipnull.lab.steps import *
+from clipnull.lab.widget import *

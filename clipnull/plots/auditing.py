@@ -1,0 +1,521 @@
+"""The measurements of an audit."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.figure
+import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.patheffects import withStroke
+
+from clipnull.plots.base import (
+    BLACK,
+    FORGET,
+    GREY,
+    MARKERS,
+    ORANGE,
+    PALE,
+    RETAIN,
+    SERIES,
+    Figure,
+    _array,
+    _percent,
+    _short,
+    _style,
+    _wrap,
+    describe,
+)
+
+__all__ = [
+    "controls",
+    "fingerprint",
+    "heat_table",
+    "layer_probe",
+    "measurements",
+    "relearning",
+    "relearning_run",
+    "reliability",
+    "selective_curves",
+    "style_squares",
+    "words",
+]
+
+#: bad to good: pale vermillion, white, pale blue; black text is readable on all of it
+BAD_TO_GOOD = LinearSegmentedColormap.from_list("bad to good", ["#F0A875", "#FFFFFF", "#8CC3E6"])
+
+
+def _title(fig: Figure, title: str) -> None:
+    fig.suptitle(_wrap(title, fig.get_size_inches()[0]), x=0.01, ha="left", fontsize=11)
+
+
+def heat_table(
+    text: Sequence[Sequence[str]],
+    goodness: Any,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    *,
+    title: str = "",
+) -> matplotlib.figure.Figure:
+    """A table whose cells are coloured from bad (vermillion) over white to good (blue).
+
+    Parameters
+    ----------
+    text : rows x columns of str
+        What the cells say.
+    goodness : array [rows, columns]
+        From 0, bad, to 1, good; NaN leaves a cell grey.
+    rows, columns : list of str
+    """
+    good = _array(goodness).astype(float)
+    names = max(map(len, rows))
+    width = max(5.0, 0.085 * names + 0.92 * len(columns) + 0.3)
+    fig = Figure(figsize=(width, 0.3 * len(rows) + 1.5), layout="constrained")
+    ax = fig.subplots()
+    colours = BAD_TO_GOOD(np.nan_to_num(good, nan=0.5))
+    colours[np.isnan(good)] = (0.93, 0.93, 0.93, 1)
+    ax.imshow(colours, aspect="auto")
+    for i, j in np.ndindex(good.shape):
+        ax.text(j, i, text[i][j], ha="center", va="center", fontsize=9)
+    ax.set_xticks(range(len(columns)), columns, fontsize=8.5)
+    ax.set_yticks(range(len(rows)), rows, fontsize=9)
+    ax.xaxis.tick_top()
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    ax.set_xticks(np.arange(len(columns) - 1) + 0.5, minor=True)
+    ax.set_yticks(np.arange(len(rows) - 1) + 0.5, minor=True)
+    ax.grid(which="minor", color="white", linewidth=1.5)
+    ax.tick_params(which="minor", length=0)
+    _title(fig, title)
+    said = "; ".join(
+        f"{row}: " + ", ".join(f"{c} {t}" for c, t in zip(columns, line, strict=True))
+        for row, line in zip(rows, text, strict=True)
+    )
+    return describe(fig, f"{title}. {said}.")
+
+
+def fingerprint(
+    found: Any,
+    forgotten: Sequence[str],
+    *,
+    reader: str = "either",
+    k: int = 8,
+    title: str | None = None,
+) -> matplotlib.figure.Figure:
+    """What two last layers give away: singular values of their difference, and the names it points at.
+
+    Parameters
+    ----------
+    found : Fingerprint
+        From `clipnull.auditing.fingerprint`.
+    forgotten : list of str
+        The true names, drawn in vermillion and hatched.
+    reader : str
+        One of `clipnull.auditing.READERS`.
+    k : int
+        Singular values and names shown.
+    """
+    s, names = _array(found.singular_values), found.ranking(reader)[:k]
+    score = {n: float(found.scores[reader][i]) for i, n in enumerate(found.names)}
+    fig = Figure(figsize=(8.4, 0.27 * k + 1.2), layout="constrained")
+    left, right = fig.subplots(1, 2, width_ratios=[1, 1.1])
+    shown = np.maximum(s[: max(k, found.rank + 2)], 1e-18)
+    at = np.arange(1, len(shown) + 1)
+    left.semilogy(at, shown, "o", color=GREY, markersize=5)
+    left.semilogy(at[: found.rank], shown[: found.rank], "o", color=FORGET, markersize=8)
+    left.axhline(found.noise, color=BLACK, linestyle="--", linewidth=1)
+    left.text(at[-1], found.noise * 1.6, "rounding ends here", ha="right", va="bottom", fontsize=8)
+    left.set_xticks(at if len(at) <= 12 else at[:: len(at) // 6])
+    _style(left, x="number", y="singular value of the difference", grid="y")
+    values = [score[n] for n in names]
+    hit = [n in forgotten for n in names]
+    bars = right.barh(range(len(names)), values, color=[FORGET if h else PALE for h in hit], height=0.7)
+    for bar, h in zip(bars, hit, strict=True):
+        bar.set(hatch="///" if h else "", edgecolor="white", linewidth=0)
+    for row, v in enumerate(values):
+        right.text(v + 0.02, row, f"{v:.2f}", va="center", fontsize=9)
+    right.set_yticks(range(len(names)), [_short(n) for n in names], fontsize=9)
+    right.invert_yaxis()
+    right.set_xlim(0, 1.15)
+    right.tick_params(axis="y", length=0)
+    _style(right, x="share of the name in the span")
+    first = f"{names[0]!r} comes first of {len(found.names)} names" if names else "nothing to read"
+    title = f"Rank {found.rank}: {first}" if title is None else title
+    _title(fig, title)
+    listed = ", ".join(f"{n} {v:.2f}" for n, v in zip(names, values, strict=True))
+    return describe(
+        fig, f"{title}. {found.rank} singular values stand above rounding. Share of each name: {listed}."
+    )
+
+
+def relearning_run(runs: Mapping[str, Any], *, title: str = "") -> matplotlib.figure.Figure:
+    """Recall of the class and accuracy on the others, step by step, for several trainings.
+
+    Parameters
+    ----------
+    runs : dict of name -> Relearned
+        From `clipnull.auditing.relearn`.
+    """
+    fig = Figure(figsize=(8.4, 3.0), layout="constrained")
+    axes = fig.subplots(1, 2, sharex=True, sharey=True)
+    for i, (name, run) in enumerate(runs.items()):
+        for ax, curve in zip(axes, (run.recall, run.retain), strict=True):
+            ax.plot(range(len(curve)), 100 * np.asarray(curve), "-" if i % 2 == 0 else "--", label=name,
+                    color=SERIES[i], marker=MARKERS[i], markersize=5)  # fmt: skip
+    goal = 100 * next(iter(runs.values())).goal
+    axes[0].axhline(goal, color=GREY, linestyle=":", linewidth=1.2)
+    axes[0].text(0.99, goal + 1, "back", ha="right", va="bottom", fontsize=8, color=GREY,
+                 transform=axes[0].get_yaxis_transform())  # fmt: skip
+    axes[0].set_ylim(-3, 103)
+    axes[0].xaxis.get_major_locator().set_params(integer=True)
+    _style(axes[0], x="gradient steps", y="recall of the class, %", grid="both")
+    _style(axes[1], x="gradient steps", y="accuracy on the others, %", grid="both")
+    axes[1].tick_params(labelleft=True)
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
+    _title(fig, title)
+    said = "; ".join(
+        f"{name}: recall {_percent(r.recall[0])} to {_percent(r.recall[-1])} in {len(r.recall) - 1} steps, "
+        f"others {_percent(r.retain[0])} to {_percent(r.retain[-1])}"
+        for name, r in runs.items()
+    )
+    return describe(fig, f"{title}. In percent. {said}.")
+
+
+def relearning(rows: Sequence[Mapping[str, Any]], *, title: str = "") -> matplotlib.figure.Figure:
+    """Steps to bring a class back, and what the others keep, by the number of labelled images.
+
+    Parameters
+    ----------
+    rows : list of dict
+        From `clipnull.auditing.relearning`.
+    """
+    arms = list(dict.fromkeys(r["arm"] for r in rows))
+    shots = sorted({r["shots"] for r in rows})
+    finite = [r["steps"] for r in rows if math.isfinite(r["steps"])]
+    never = 1.25 * max([*finite, 4])
+    fig = Figure(figsize=(8.4, 3.0), layout="constrained")
+    left, right = fig.subplots(1, 2, sharex=True)
+    for i, arm in enumerate(arms):
+        line = [next(r for r in rows if r["arm"] == arm and r["shots"] == k) for k in shots]
+        look: dict[str, Any] = dict(color=SERIES[i], marker=MARKERS[i], markersize=6, label=arm)
+        style = "-" if i % 2 == 0 else "--"
+        left.plot(range(len(shots)), [min(r["steps"], never) for r in line], style, **look, clip_on=False)
+        right.plot(range(len(shots)), [100 * r["retain_end"] for r in line], style, **look)
+    left.axhline(never, color=GREY, linestyle=":", linewidth=1.2)
+    left.set_ylim(0, never * 1.12)
+    steps = [t for t in left.get_yticks() if 0 <= t < 0.9 * never]  # "never" is not a number of steps
+    left.set_yticks([*steps, never], [*(f"{t:g}" for t in steps), "never"])
+    right.set_ylim(0, 103)
+    left.set_xticks(range(len(shots)), [str(k) for k in shots])
+    _style(left, x="labelled images", y="steps until it is back (median)", grid="y")
+    _style(right, x="labelled images", y="accuracy on the others then, %", grid="y")
+    fig.legend(*left.get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
+    _title(fig, title)
+    said = "; ".join(f"{r['arm']}, {r['shots']} images: {_relearned(r)}" for r in rows)
+    return describe(fig, f"{title}. In percent of the others' pictures. {said}.")
+
+
+def _relearned(row: Mapping[str, Any]) -> str:
+    """Steps and accuracy in words; after the most steps there are, rounding has grown to whole points."""
+    if math.isfinite(row["steps"]):
+        return f"{row['steps']:g} steps, others {_percent(row['retain_end'])}"
+    return f"not back, others about {10 * round(10 * row['retain_end'])}"
+
+
+def layer_probe(
+    probes: Sequence[Any],
+    zero_shot: tuple[float, float] | None = None,
+    *,
+    title: str = "",
+) -> matplotlib.figure.Figure:
+    """What a linear probe recalls at every layer, before and after the edit.
+
+    Parameters
+    ----------
+    probes : list of LayerProbe
+        From `clipnull.auditing.layer_probe`.
+    zero_shot : (before, after), optional
+        Zero-shot recall of the same classes (fractions), drawn beside the last layer.
+    """
+    names = [p.layer for p in probes]
+    series = {
+        "probe, before": ([p.before for p in probes], RETAIN, "s", 9, "white"),
+        "probe, after": ([p.after for p in probes], FORGET, "o", 6, FORGET),
+        "probe, untrained tower": ([p.untrained for p in probes], ORANGE, "^", 6, ORANGE),
+        "probe, shuffled labels": ([p.control for p in probes], GREY, "x", 6, GREY),
+    }
+    if any(math.isnan(p.untrained) for p in probes):
+        del series["probe, untrained tower"]
+    fig = Figure(figsize=(8.8, 3.4), layout="constrained")
+    ax = fig.subplots()
+    for label, (values, colour, mark, size, face) in series.items():
+        ax.plot(range(len(names)), 100 * np.asarray(values), "-", color=colour, marker=mark, markersize=size,
+                markerfacecolor=face, label=label, linewidth=1.2)  # fmt: skip
+    last = sum(p.identical for p in probes) - 0.5
+    ax.axvline(last, color=BLACK, linestyle="--", linewidth=1)
+    ax.text(last - 0.06, 50, "bit by bit equal", ha="right", va="center", fontsize=9)
+    ax.text(last + 0.06, 50, "edited", ha="left", va="center", fontsize=9)
+    if zero_shot is not None:
+        names = [*names, "zero-shot"]
+        b, a = (100 * x for x in zero_shot)
+        ax.plot([len(names) - 1], [b], "s", color=RETAIN, markersize=9, markerfacecolor="white")
+        ax.plot([len(names) - 1], [a], "o", color=FORGET, markersize=6)
+    ax.set_xticks(range(len(names)), [n.replace(" the ", "\nthe ") for n in names], fontsize=8.5)
+    ax.set_ylim(-4, 104)
+    _style(ax, y="recall of the forgotten, %", grid="y")
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
+    _title(fig, title)
+    said = "; ".join(
+        f"{p.layer}: {_percent(p.before)} before, {_percent(p.after)} after, "
+        f"{_percent(p.control)} with shuffled labels"
+        + ("" if math.isnan(p.untrained) else f", {_percent(p.untrained)} untrained tower")
+        for p in probes
+    )
+    if zero_shot is not None:
+        said += f"; zero-shot: {_percent(zero_shot[0])} before, {_percent(zero_shot[1])} after"
+    return describe(fig, f"{title}. Recall in percent. {said}.")
+
+
+def measurements(rows: Sequence[Any], *, title: str = "", x: str = "") -> matplotlib.figure.Figure:
+    """Measurements as lines: before (open diamond), after (dot), control (bar), on a percent axis.
+
+    Parameters
+    ----------
+    rows : list of Measurement
+        Those of `clipnull.audit` whose unit is "%".
+    x : str
+        Label of the axis.
+    """
+    rows = [r for r in rows if r.unit == "%"]
+    fig = Figure(figsize=(8.0, 0.34 * len(rows) + 1.35), layout="constrained")
+    ax = fig.subplots()
+    place = np.arange(len(rows))
+    b, a, c, s = (
+        100 * np.array([float(getattr(r, k)) for r in rows]) for k in ("before", "after", "control", "spread")
+    )
+    ax.hlines(place, np.fmin(b, a), np.fmax(b, a), color=PALE, linewidth=3, zorder=1)
+    ax.errorbar(c, place, xerr=np.nan_to_num(s), fmt="|", color=BLACK, markersize=15, markeredgewidth=2,
+                elinewidth=1, label="control (± spread over seeds)", zorder=2)  # fmt: skip
+    ax.plot(b, place, "D", color="white", markeredgecolor=BLACK, markersize=7, label="before", zorder=3)
+    ax.plot(a, place, "o", color=FORGET, markersize=8, markeredgecolor="white", label="after", zorder=4)
+    ax.set_yticks(place, [r.name for r in rows], fontsize=9)
+    ax.set_ylim(len(rows) - 0.5, -0.6)
+    ax.set_xlim(-3, 103)
+    ax.tick_params(axis="y", length=0)
+    for row, r in enumerate(rows):
+        ax.text(1.01, row, _short(r.against, 36), transform=ax.get_yaxis_transform(), va="center", fontsize=8)
+    ax.text(1.01, 1, "the control is", transform=ax.transAxes, va="bottom", fontsize=8, color=GREY)
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower right", ncols=3, fontsize=8, frameon=False)
+    _style(ax, x=x, grid="x")
+    _title(fig, title)
+    said = "; ".join(
+        f"{r.name}: before {r.cells()[1]}, after {r.cells()[2]}, control ({r.against}) {r.cells()[3]}"
+        for r in rows
+    )
+    return describe(fig, f"{title}. In percent. {said}.".replace("–", "none"))
+
+
+def controls(rows: Sequence[Any], *, title: str = "") -> matplotlib.figure.Figure:
+    """An edit's recall of the forgotten classes among those of its controls, one dot a seed.
+
+    Parameters
+    ----------
+    rows : list of Measurement
+        From `clipnull.auditing.controls`; those whose ``details`` hold the control's ``values``.
+    """
+    rows = [r for r in rows if "values" in r.details]
+    fig = Figure(figsize=(8.0, 0.6 * len(rows) + 1.4), layout="constrained")
+    ax = fig.subplots()
+    for row, r in enumerate(rows):
+        values = 100 * np.asarray(r.details["values"], dtype=float)
+        # dots on the same value are fanned out
+        same = [
+            int((values[:i] == v).sum()) - (int((values == v).sum()) - 1) / 2 for i, v in enumerate(values)
+        ]
+        ax.plot(values, row + 0.08 * np.array(same), "o", color=GREY, markersize=5, alpha=0.8,
+                label="controls, one a seed" if row == 0 else None)  # fmt: skip
+    rows_drawn = range(len(rows))
+    before, after = ([100 * getattr(r, k) for r in rows] for k in ("before", "after"))
+    ax.plot(
+        before, rows_drawn, "D", color="white", markeredgecolor=BLACK, markersize=8, label="before", zorder=3
+    )
+    ax.plot(
+        after, rows_drawn, "o", color=FORGET, markersize=10, markeredgecolor="white", label="after", zorder=4
+    )
+    ax.set_yticks(rows_drawn, ["\n".join(textwrap.wrap(r.against, 26)) for r in rows], fontsize=9)
+    ax.set_ylim(len(rows) - 0.4, -0.6)
+    ax.set_xlim(-3, 103)
+    ax.tick_params(axis="y", length=0)
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower right", ncols=3, fontsize=8, frameon=False)
+    _style(ax, x="recall of the forgotten classes, %", grid="x")
+    _title(fig, title)
+    said = "; ".join(
+        f"{r.against}: {_percent(min(r.details['values']))} to {_percent(max(r.details['values']))}"
+        for r in rows
+    )
+    first = f"before {_percent(rows[0].before)}, after {_percent(rows[0].after)}"
+    return describe(fig, f"{title}. Recall in percent: {first}; {said}.")
+
+
+def words(
+    rows: Sequence[Any], classes: Sequence[str] | None = None, *, shown: int = 12, title: str = ""
+) -> matplotlib.figure.Figure:
+    """The other words that recall most after the edit, and what they recalled before.
+
+    Parameters
+    ----------
+    rows : list of Measurement
+        From `clipnull.auditing.other_words`.
+    classes : list of str, optional
+        Class names, written beside the words that stand for them.
+    shown : int
+    """
+    points: list[tuple[str, float, float, float]] = []
+    for r in rows:
+        columns = (r.details[k] for k in ("texts", "owner", "before", "after", "control"))
+        for text, owner, *shares in zip(*columns, strict=True):
+            kind = r.name.removeprefix("other words: ")
+            about = kind if classes is None else f"{classes[int(owner)]}, {kind}"
+            b, a, c = (100 * float(x) for x in shares)
+            points.append((f"{_short(text, 34)} ({about})", b, a, c))
+    loud = sorted(points, key=lambda p: (-p[2], p[1], p[0]))[:shown]
+    fig = Figure(figsize=(8.0, 0.27 * len(loud) + 1.4), layout="constrained")
+    ax = fig.subplots()
+    names, before, after, control = zip(*loud, strict=True)
+    place = np.arange(len(loud))
+    ax.hlines(place, np.minimum(before, after), np.maximum(before, after), color=PALE, linewidth=3, zorder=1)
+    ax.plot(
+        control, place, "|", color=BLACK, markersize=13, markeredgewidth=2, label=rows[0].against, zorder=2
+    )
+    ax.plot(before, place, "D", color="white", markeredgecolor=BLACK, markersize=7, label="before", zorder=3)
+    ax.plot(after, place, "o", color=FORGET, markersize=8, markeredgecolor="white", label="after", zorder=4)
+    ax.set_yticks(place, names, fontsize=9)
+    ax.set_ylim(len(loud) - 0.5, -0.5)
+    ax.set_xlim(-3, 103)
+    ax.tick_params(axis="y", length=0)
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower right", ncols=3, fontsize=8, frameon=False)
+    _style(ax, x="recall of the class by this word, %", grid="x")
+    _title(fig, title)
+    said = "; ".join(f"{n} {x:.1f} to {y:.1f}" for n, x, y, _ in loud)
+    return describe(
+        fig, f"{title}. The {len(loud)} of {len(points)} words that recall most, in percent: {said}."
+    )
+
+
+def reliability(tables: Mapping[str, Mapping[str, Any]], *, title: str = "") -> matplotlib.figure.Figure:
+    """Reliability diagrams side by side: accuracy against confidence, bin by bin.
+
+    Parameters
+    ----------
+    tables : dict of name -> bins
+        The second result of `clipnull.auditing.calibration_error`: count, confidence, accuracy.
+    """
+    fig = Figure(figsize=(3.6 * len(tables) + 0.8, 3.5), layout="constrained")
+    axes = fig.subplots(1, len(tables), sharey=True, squeeze=False)[0]
+    gaps = {}
+    for ax, (name, table) in zip(axes, tables.items(), strict=True):
+        count, conf, accuracy = (_array(table[k]).astype(float) for k in ("count", "confidence", "accuracy"))
+        bins, n = len(count), count.sum()
+        gaps[name] = float((count * np.abs(accuracy - conf)).sum() / n)
+        width, used = 100 / bins, count > 0
+        middle = width * (np.arange(bins) + 0.5)
+        ax.bar(middle[used], 100 * accuracy[used], 0.9 * width, color=RETAIN, label="accuracy")
+        ax.bar(middle[used], 100 * (conf - accuracy)[used], 0.9 * width, 100 * accuracy[used], fill=False,
+               hatch="///", edgecolor=FORGET, linewidth=1, label="gap to confidence")  # fmt: skip
+        ax.plot([0, 100], [0, 100], "--", color=BLACK, linewidth=1, label="accuracy = confidence")
+        for x, k in zip(middle[used], count[used], strict=True):
+            ax.text(x, 2, f"{k:.0f}", ha="center", va="bottom", fontsize=7, color=BLACK,
+                    path_effects=[withStroke(linewidth=2.2, foreground="white")])  # fmt: skip
+        ax.set_xlim(0, 100)
+        ax.set_ylim(0, 103)
+        _style(ax, x="top-1 confidence, %", y="accuracy, %" if ax is axes[0] else "", grid="y")
+        ax.set_title(f"{name}: {100 * gaps[name]:.1f} points apart", loc="left", fontsize=10)
+    fig.legend(
+        *axes[0].get_legend_handles_labels(), loc="outside lower right", ncols=3, fontsize=8, frameon=False
+    )
+    _title(fig, title)
+    said = "; ".join(f"{name}: expected calibration error {100 * g:.1f} points" for name, g in gaps.items())
+    return describe(fig, f"{title}. {said}. Small numbers count the images of a bin.")
+
+
+def style_squares(
+    results: Mapping[str, Mapping[str, Any]],
+    *,
+    title: str = "Accuracy, %, of one class and of all others, by style (red: should go)",
+) -> matplotlib.figure.Figure:
+    """Accuracy by class and style, before and after, a square of four cells for each method.
+
+    Parameters
+    ----------
+    results : dict of row label -> dict of method -> clipnull.one_style.Selective
+        One row of squares for each direction; the methods are the same in every row. A square
+        "before" is put in front of them.
+    """
+    methods = ["before", *next(iter(results.values()))]
+    fig = Figure(figsize=(1.5 * len(methods) + 0.9, 1.75 * len(results) + 0.75), layout="constrained")
+    axes = fig.subplots(len(results), len(methods), squeeze=False)
+    said = []
+    for row_number, (line, (label, row)) in enumerate(zip(axes, results.items(), strict=True)):
+        first = next(iter(row.values()))
+        for ax, method in zip(line, methods, strict=True):
+            square = _array(first.before if method == "before" else row[method].after)
+            ax.imshow(square, cmap="Blues", vmin=0, vmax=1.25)
+            for i, j in np.ndindex(2, 2):
+                gone = (i, j) == (0, 0) and method != "before"
+                ax.text(j, i, f"{100 * square[i, j]:.0f}", ha="center", va="center", fontsize=11,
+                        color=FORGET if gone else BLACK, fontweight="bold" if gone else "normal")  # fmt: skip
+            ax.set_xticks([0, 1], first.styles, fontsize=8)
+            ax.set_yticks([0, 1], ["class", "others"] if ax is line[0] else ["", ""], fontsize=9)
+            ax.tick_params(length=0)
+            ax.spines[:].set_visible(False)
+            if row_number == 0:
+                ax.set_title(method, fontsize=9)
+            said.append(f"{label}, {method}: class {_tenths(square[0])}; others {_tenths(square[1])}")
+        line[0].set_ylabel(label, fontsize=9, fontweight="bold")
+    _title(fig, title)
+    return describe(fig, f"{title}. As fractions, in the order of the styles shown. {'. '.join(said)}.")
+
+
+def selective_curves(
+    strengths: Sequence[float],
+    results: Mapping[str, Mapping[str, Sequence[Any]]],
+    *,
+    title: str = "The wider the gap between the curves, the more selective the edit",
+) -> matplotlib.figure.Figure:
+    """Recall of the class in both styles against the strength of the edit, a panel for each prototype.
+
+    Parameters
+    ----------
+    strengths : k floats
+    results : dict of row label -> dict of prototype -> k clipnull.one_style.Selective
+        One row of panels for each direction.
+    """
+    kinds = list(next(iter(results.values())))
+    fig = Figure(figsize=(1.8 * len(kinds) + 0.8, 1.75 * len(results) + 1.0), layout="constrained")
+    axes = fig.subplots(len(results), len(kinds), sharex=True, sharey=True, squeeze=False)
+    said = []
+    for row_number, (line, (label, row)) in enumerate(zip(axes, results.items(), strict=True)):
+        for ax, kind in zip(line, kinds, strict=True):
+            own, kept = (np.array([float(r.after[0, j]) for r in row[kind]]) for j in (0, 1))
+            ax.plot(strengths, 100 * kept, "-s", color=RETAIN, markersize=4, label="in the style to keep")
+            ax.plot(strengths, 100 * own, "--o", color=FORGET, markersize=4, label="in the style to forget")
+            _style(ax, grid="both")
+            ax.set_ylim(-4, 104)
+            if row_number == 0:
+                ax.set_title(kind, loc="left", fontsize=9)
+            said.append(f"{label}, {kind}: to forget {_tenths(own)}, to keep {_tenths(kept)}")
+        line[0].set_ylabel(f"{label}\nrecall, %", fontsize=9)
+    for ax in axes[-1]:
+        ax.set_xlabel("strength (cosine)", fontsize=9)
+    fig.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower right", ncols=2, fontsize=8,
+               frameon=False)  # fmt: skip
+    _title(fig, title)
+    said_first = f"Recall of the class as a fraction, at strengths {_tenths(strengths)}"
+    return describe(fig, f"{title}. {said_first}. {'. '.join(said)}.")
+
+
+def _tenths(fractions: Any) -> str:
+    return ", ".join(f"{f:.1f}" for f in np.ravel(_array(fractions)))

@@ -1,0 +1,143 @@
+"""Palette, figures with alt text, and the small pieces that all plots share."""
+
+from __future__ import annotations
+
+import io
+import re
+import textwrap
+from typing import Any
+
+import matplotlib.figure
+import numpy as np
+from matplotlib.axes import Axes
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+__all__ = ["Figure", "alt", "describe", "show", "show_picture"]
+
+#: Okabe and Ito's palette: distinct under every common colour blindness
+BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PURPLE = (
+    ["#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7"]
+)  # fmt: skip
+
+
+GREY, PALE = "#767676", "#C9C9C9"
+
+
+#: what is forgotten is vermillion and round, what is retained is blue and square, everywhere
+FORGET, RETAIN = RED, BLUE
+
+
+SERIES = [BLUE, ORANGE, GREEN, PURPLE, SKY, RED, BLACK, YELLOW]
+
+
+MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
+
+
+DPI = 100
+
+
+class Figure(matplotlib.figure.Figure):
+    """A matplotlib figure outside pyplot (never shown twice) that shows itself with its alt text."""
+
+    def _ipython_display_(self) -> None:
+        show(self)
+
+
+def describe(fig: matplotlib.figure.Figure, text: str) -> matplotlib.figure.Figure:
+    """Set the figure's alt text: one or two sentences that say what it shows. Returns the figure."""
+    # a title that ends in a stop of its own needs no other
+    text = re.sub(r"(?<=[^.][.?!])\.(?=\s|$)", "", text)
+    fig.alt_text = " ".join(text.split())  # type: ignore[attr-defined]
+    return fig
+
+
+def alt(fig: matplotlib.figure.Figure) -> str:
+    """The figure's alt text, empty if it has none."""
+    return getattr(fig, "alt_text", "")
+
+
+def show(fig: matplotlib.figure.Figure, alt: str | None = None) -> None:
+    """Display a figure as PNG with alt text; prints nothing.
+
+    Parameters
+    ----------
+    fig : matplotlib Figure
+    alt : str, optional
+        Replaces the text that the figure's function wrote.
+
+    Notes
+    -----
+    The text goes where readers of notebooks look for it: the ``alt`` of the image's metadata
+    (Quarto, Jupyter Book, the classic template of nbconvert), the PNG's own description, and the
+    plain-text output.
+    """
+    if alt is not None:
+        describe(fig, alt)
+    text = getattr(fig, "alt_text", "")
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None, "Description": text or None})
+    width, height = (round(inches * DPI) for inches in fig.get_size_inches())
+    _display(buffer.getvalue(), text, width, height)
+
+
+def show_picture(picture: Image.Image, alt: str) -> None:
+    """`show` for a PIL picture."""
+    described, buffer = PngInfo(), io.BytesIO()
+    described.add_text("Description", alt)
+    picture.save(buffer, "png", optimize=True, pnginfo=described)
+    _display(buffer.getvalue(), alt, *picture.size)
+
+
+def _display(png: bytes, text: str, width: int, height: int) -> None:
+    from IPython.display import display
+
+    data = {"image/png": png, "text/plain": f"Figure: {text}" if text else "Figure"}
+    display(data, raw=True, metadata={"image/png": {"alt": text, "width": width, "height": height}})
+
+
+def _array(x: Any) -> np.ndarray:
+    return np.asarray(x.detach().cpu() if hasattr(x, "detach") else x)
+
+
+def _axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
+    return Figure(figsize=size, layout="constrained").subplots() if ax is None else ax
+
+
+def _figure(ax: Axes) -> matplotlib.figure.Figure:
+    fig = ax.figure
+    return fig if isinstance(fig, matplotlib.figure.Figure) else fig.figure  # out of a subfigure
+
+
+def _style(ax: Axes, title: str = "", x: str = "", y: str = "", grid: str = "") -> None:
+    ax.spines[["top", "right"]].set_visible(False)
+    if grid:
+        ax.grid(axis=grid, color="#E4E4E4", linewidth=0.8)
+        ax.set_axisbelow(True)
+    ax.set_xlabel(x)
+    ax.set_ylabel(y)
+    fig = _figure(ax)
+    if title and isinstance(fig, Figure):  # ours: the title has the whole width, legend included
+        fig.suptitle(_wrap(title, fig.get_size_inches()[0]), x=0.01, ha="left", fontsize=11)
+    elif title:
+        ax.set_title(
+            _wrap(title, fig.get_size_inches()[0] * ax.get_position().width), loc="left", fontsize=11
+        )
+
+
+def _wrap(text: str, inches: float) -> str:
+    """Break a title at 11 points so that it fits the width."""
+    return "\n".join(textwrap.wrap(text, max(20, int(inches * 12))))
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.1f}"
+
+
+def _number(x: float) -> str:
+    """Two digits, and an accuracy of 100 as it is said."""
+    return f"{x:.0f}" if 100 <= abs(x) < 1e5 else f"{x:.2g}"
+
+
+def _short(name: str, n: int = 22) -> str:
+    return name if len(name) <= n else name[: n - 1] + "…"
