@@ -94,6 +94,14 @@ def test_numpy_answers_are_read(check):
     assert check(in_numpy).passed
 
 
+def test_a_forgotten_ellipsis_after_the_answer_is_no_stub():
+    def answer(Z, U):
+        return project_out(Z, U)
+        ...
+
+    assert ex.check_project_out(answer).passed
+
+
 # --- the usual wrong answers, each with its own message ----------------------------------------
 
 unit = F.normalize

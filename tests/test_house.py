@@ -20,20 +20,20 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = PYPROJECT["project"]
 #: what conda calls differently
 CONDA_NAMES = {"playwright-python": "playwright"}
-#: who may import whom: a module imports its own level or below
+#: who may import whom: a room (or flat module) imports those of its own line, and lines above it here
 LEVELS = [
-    {"_check", "_turns"},
+    {"_check", "_show"},
     {"subspace"},
     {"erasers"},
     {"solver"},
-    {"evaluate", "model", "cache", "hf"},
-    {"models", "datasets", "plots", "one_style", "pixels", "baselines"},
-    {"audit", "attacks", "audit_plots", "protocol", "protocol_plots"},
-    {"lab", "exercises"},
-    {"lab_views"},
-    {"lab_widget"},
-    {"widgets", "cli"},
-    {"__main__", "pocket"},
+    {"evaluation"},
+    {"sweeps", "plots", "datasets"},
+    {"model"},
+    {"auditing"},
+    {"protocol"},
+    {"exercises", "lab"},
+    {"cli"},
+    {"__main__"},
 ]
 
 
@@ -129,9 +129,16 @@ def test_ci_runs_the_readme_test_command():
 # --- the code --------------------------------------------------------------------------------
 
 
-def imports(path: Path) -> set[str]:
-    """Modules of the package that a file imports, anywhere but under TYPE_CHECKING."""
-    found: set[str] = set()
+def modules() -> list[tuple[str, Path]]:
+    """Every file of the package with the room, or flat module, that it belongs to."""
+    files = sorted((ROOT / "clipnull").rglob("*.py"))
+    parts = [path.relative_to(ROOT / "clipnull").with_suffix("").parts for path in files]
+    return [(part[0], path) for part, path in zip(parts, files, strict=True) if part != ("__init__",)]
+
+
+def imports(path: Path) -> set[tuple[str, str]]:
+    """(module, name) of the package that a file imports, anywhere but under TYPE_CHECKING."""
+    found: set[tuple[str, str]] = set()
     tree = ast.parse(path.read_text(encoding="utf-8"))
     typing = [n for n in ast.walk(tree) if isinstance(n, ast.If) and "TYPE_CHECKING" in ast.unparse(n.test)]
     hidden = {id(inner) for node in typing for inner in ast.walk(node)}
@@ -139,21 +146,36 @@ def imports(path: Path) -> set[str]:
         if id(node) in hidden:
             continue
         if isinstance(node, ast.ImportFrom) and node.module == "clipnull":
-            found |= {alias.name for alias in node.names}
+            found |= {(alias.name, "") for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("clipnull."):
-            found.add(str(node.module).split(".")[1])
+            found |= {(str(node.module).removeprefix("clipnull."), alias.name) for alias in node.names}
         elif isinstance(node, ast.Import):
-            found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("clipnull.")}
+            found |= {
+                (a.name.removeprefix("clipnull."), "") for a in node.names if a.name.startswith("clipnull.")
+            }
     return found
 
 
 def test_imports_run_downwards():
     level = {name: i for i, names in enumerate(LEVELS) for name in names}
-    for path in sorted((ROOT / "clipnull").glob("*.py")):
-        if path.stem == "__init__":
-            continue
-        above = {name for name in imports(path) & set(level) if level[name] > level[path.stem]}
-        assert not above, f"{path.name} imports {above} from above"
+    assert {room for room, _ in modules()} == {*level, "pocket"} - {"pocket"} | {"pocket"}
+    for room, path in modules():
+        for module, _ in imports(path):
+            other = module.split(".")[0]
+            if other in level:
+                assert level[other] <= level[room], f"{path.name} of {room} imports {other} from above"
+
+
+def test_a_room_keeps_its_private_names():
+    for room, path in modules():
+        for module, name in imports(path):
+            foreign = module.split(".")[0] not in (room, "_check", "_show")
+            assert not (foreign and name.startswith("_")), f"{path} imports {module}.{name}"
+
+
+def test_files_are_short():
+    long = {path.name: n for _, path in modules() if (n := len(path.read_text("utf-8").splitlines())) > 460}
+    assert not long, long
 
 
 def test_mathematics_knows_no_clip():

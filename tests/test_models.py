@@ -24,6 +24,7 @@ from safetensors.torch import load_file, save_file
 import clipnull as cn
 from clipnull import model as models
 from clipnull.erasers import nullspace, random_subspace
+from clipnull.model import clip as clip_module
 from clipnull.model import fold, folded, loading, saving, unfold
 from clipnull.model.clip import Clip
 from clipnull.model.loading import load

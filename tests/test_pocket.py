@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 
 import clipnull as cn
-from clipnull.pocket import measure, recipe
+from tools.pocket import measure, recipe
 
-FOLDER = measure.HERE
+FOLDER = measure.CARD.parent
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ OPENMOJI_MARGIN = 0.0
 @cache
 def class_table() -> list[dict[str, Any]]:
     """PocketCLIP's classes in Unicode order: code, label, category, subcategory, keywords, version."""
-    return json.loads((Path(__file__).parent / "pocket" / "classes.json").read_text(encoding="utf-8"))
+    return json.loads((Path(__file__).parent.parent / "pocket" / "classes.json").read_text(encoding="utf-8"))
 
 
 def classroom(table: Sequence[dict[str, Any]] | None = None) -> list[int]:

@@ -63,7 +63,7 @@ class Images(Sequence[Image.Image]):
         return f"Images({len(self)} images, read when asked for)"
 
 
-@dataclass(frozen=True)
+@dataclass
 class LabelledImages:
     """Images with their classes; also a torch ``Dataset``: ``data[i]`` is (image, label).
 
@@ -86,6 +86,11 @@ class LabelledImages:
     split, name : str
     skipped : list of str
         Paths of the images that could not be read, with ``load(..., on_error="skip")``.
+    loaded_with : dict or None
+        Arguments of the `load` that gives these data again, before `subset` picked from them; None
+        if they were made by hand, as `dataclasses.replace` does.
+    picked : list of str or None
+        The classes that `subset` then picked; None if all of them are there.
     """
 
     images: Images
@@ -99,15 +104,17 @@ class LabelledImages:
     split: str = "all"
     name: str = ""
     skipped: list[str] = field(default_factory=list)
+    loaded_with: dict[str, Any] | None = field(default=None, init=False, repr=False, compare=False)
+    picked: list[str] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         C = len(self.classes)
         defaults = dict(categories=[""] * C, subcategories=[""] * C, keywords=[[] for _ in range(C)])
         for attribute, value in defaults.items():
             if not getattr(self, attribute):
-                object.__setattr__(self, attribute, value)
+                setattr(self, attribute, value)
         if len(self.scene) != len(self.labels):
-            object.__setattr__(self, "scene", torch.zeros(len(self.labels), dtype=torch.long))
+            self.scene = torch.zeros(len(self.labels), dtype=torch.long)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -121,19 +128,6 @@ class LabelledImages:
     def __repr__(self) -> str:
         n, C = len(self), len(self.classes)
         return f"LabelledImages({self.name}: {n} images, {C} classes, split {self.split})"
-
-    @property
-    def loaded_with(self) -> dict[str, Any] | None:
-        """Arguments of the `load` that gives these data again, before `subset` picked from them.
-
-        None if they were made by hand, as `dataclasses.replace` does.
-        """
-        return self.__dict__.get("_loaded_with")
-
-    @property
-    def picked(self) -> list[str] | None:
-        """The classes that `subset` then picked; None if all of them are there."""
-        return self.__dict__.get("_picked")
 
     def where(self, cls: str | int) -> torch.Tensor:
         """Indices [k] of the images of one class, given by name or index."""
@@ -166,16 +160,8 @@ class LabelledImages:
             keywords=[self.keywords[i] for i in keep],
             scene=self.scene[rows],
         )
-        return _remember(part, self.loaded_with, picked=part.classes)
-
-
-def _remember(
-    data: LabelledImages, arguments: dict[str, Any] | None, picked: list[str] | None = None
-) -> LabelledImages:
-    """``data`` with where they come from; in no field, so that `replace` drops it."""
-    object.__setattr__(data, "_loaded_with", arguments)
-    object.__setattr__(data, "_picked", picked)
-    return data
+        part.loaded_with, part.picked = self.loaded_with, part.classes
+        return part
 
 
 def resolve(wanted: Iterable[str | int], classes: Sequence[str], argument: str = "classes") -> list[int]:

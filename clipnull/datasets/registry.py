@@ -12,7 +12,7 @@ from clipnull import _check
 from clipnull.datasets.emoji import _EMOJI
 from clipnull.datasets.folders import _folder, _without_broken
 from clipnull.datasets.literature import LITERATURE, _coop
-from clipnull.datasets.pictures import LabelledImages, _remember, resolve
+from clipnull.datasets.pictures import LabelledImages, resolve
 
 __all__ = ["load", "names"]
 
@@ -127,4 +127,6 @@ def load(
             data = data.subset(resolve(subset, data.classes, "subset"))
         data = _without_broken(data) if on_error == "skip" else data
     subset = subset if subset is None or isinstance(subset, str) else list(data.classes)
-    return _remember(data, {"name": name, "subset": subset, "on_error": on_error, **options})
+    data.loaded_with = {"name": name, "subset": subset, "on_error": on_error, **options}
+    data.picked = None
+    return data

@@ -24,7 +24,7 @@ from clipnull.model.saving import CONFIG, RECEIPT, WEIGHTS, _quiet
 __all__ = ["from_transformers", "load"]
 
 #: the model that ships with the package
-POCKET = Path(__file__).parent / "pocket"
+POCKET = Path(__file__).parent.parent / "pocket"
 
 
 CHECKPOINTS = (".safetensors", ".bin", ".pth")

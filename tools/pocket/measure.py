@@ -1,9 +1,9 @@
 """Measure PocketCLIP, or any open_clip folder, on Twemoji, which it was never trained on.
 
-    python -m clipnull.pocket.measure                       # the shipped model, figures as JSON
-    python -m clipnull.pocket.measure build/pocket/model    # one just trained
-    python -m clipnull.pocket.measure --one-at-a-time       # also forgets each classroom class in turn
-    python -m clipnull.pocket.measure --write               # everything, into the model card beside this file
+    python -m tools.pocket.measure                       # the shipped model, figures as JSON
+    python -m tools.pocket.measure build/pocket/model    # one just trained
+    python -m tools.pocket.measure --one-at-a-time       # also forgets each classroom class in turn
+    python -m tools.pocket.measure --write               # everything, into the model card
 
 Accuracies are fractions in the JSON and percent in the model card.
 """
@@ -22,8 +22,8 @@ import torch
 
 import clipnull as cn
 
-HERE = Path(__file__).parent
-CARD, START, END = HERE / "README.md", "<!-- measured: start -->", "<!-- measured: end -->"
+CARD = Path(cn.__file__).parent / "pocket" / "README.md"
+START, END = "<!-- measured: start -->", "<!-- measured: end -->"
 #: images a class in the measurements "with scenes"; the first is the clean one
 SCENES = 4
 
@@ -138,7 +138,7 @@ def measure(folder: Path | None = None, forget: bool = False) -> dict[str, Any]:
     forget : bool
         Also `one_at_a_time`.
     """
-    clip = cn.load(f"local-dir:{folder or HERE}", device="cpu")
+    clip = cn.load(f"local-dir:{folder or CARD.parent}", device="cpu")
     result = {**parameters(clip), **zero_shot(clip)}
     if forget:
         result["one_at_a_time"] = one_at_a_time(clip)

