@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 _TABLE = {
     "auditing": "AuditReport audit",
     "erasers": "METHODS Edit consistent nullspace random_subspace",
-    "evaluation": "Evaluator Report drop_label evaluate",
+    "evaluation": "Case Report drop_label evaluate",
     "model": "Clip fold folded load unfold",
     "sweeps": "Sweep sweep sweep_sizes",
     # rooms and modules that are used by their own name

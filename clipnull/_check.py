@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import numbers
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ import torch
 
 #: what public functions take for an array; what comes back is always a torch tensor
 ArrayLike = torch.Tensor | np.ndarray | Sequence[Any]
+#: what they take for classes: indices or names
+ClassesLike = int | str | Sequence[int] | Sequence[str] | torch.Tensor | np.ndarray
 
 
 def closest(word: str, options: Iterable[str], n: int = 3) -> list[str]:
@@ -70,6 +73,21 @@ def number(name: str, value: Any, low: float, high: float = math.inf, *, allow_i
     return x
 
 
+def whole(name: str, value: Any, low: int, high: int | None = None) -> int:
+    """``value`` as an int in [low, high]; NumPy's whole numbers are welcome.
+
+    Raises
+    ------
+    ValueError
+        Not a whole number, or outside the interval.
+    """
+    fits = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not fits or value < low or (high is not None and value > high):
+        want = f"from {low} to {high}" if high is not None else f"of at least {low}"
+        raise ValueError(f"{name}: got {value!r}, want a whole number {want}")
+    return int(value)
+
+
 def one_of(name: str, value: Any, options: Iterable[str]) -> str:
     """``value`` if it is among ``options``; the message lists them otherwise."""
     options = list(options)
@@ -101,6 +119,17 @@ def labels(name: str, value: ArrayLike, n: int, n_classes: int) -> torch.Tensor:
             f"for {n_classes} classes"
         )
     return y
+
+
+def others(some: Sequence[int], n: int) -> list[int]:
+    """0 to n - 1 without ``some``."""
+    gone = set(some)
+    return [i for i in range(n) if i not in gone]
+
+
+def share(mask: torch.Tensor) -> float:
+    """Share of the entries that are true; NaN of none."""
+    return float(mask.double().mean()) if mask.numel() else math.nan
 
 
 def plain(value: Any) -> Any:

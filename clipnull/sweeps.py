@@ -1,8 +1,7 @@
-"""Many evaluations: an eraser over a grid, methods over sizes of the forget set."""
+"""Many evaluations: an eraser over a grid of hyperparameters, methods over sizes of the forget set."""
 
 from __future__ import annotations
 
-import html
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,12 +10,14 @@ from typing import Any
 
 import torch
 
-from clipnull._check import ArrayLike
+from clipnull import _check, _show
 from clipnull.erasers import METHODS, Edit, consistent, nullspace
-from clipnull.evaluation import Evaluator, Report, _inputs, drop_label
+from clipnull.evaluation import Case, Report, Side, drop_label, evaluate
 from clipnull.solver import ConsistentSolver
 
 __all__ = ["Sweep", "sweep", "sweep_sizes"]
+
+ACCURACIES = ("forget_before", "forget_after", "retain_before", "retain_after")
 
 
 @dataclass(frozen=True)
@@ -48,90 +49,70 @@ class Sweep:
         """The points whose parameters equal ``match``."""
         return Sweep([p for p in self.points if all(p.get(k) == v for k, v in match.items())])
 
-    def _cells(self) -> list[list[str]]:
+    def table(self) -> _show.Table:
+        """Parameters as they are, accuracies in percent."""
         head = list(self.points[0]) if self.points else []
-        accuracy = {"forget_before", "forget_after", "retain_before", "retain_after"}
-        rows = [[f"{100 * p[k]:.1f}" if k in accuracy else f"{p[k]}" for k in head] for p in self.points]
-        return [[f"{k} %" if k in accuracy else k for k in head], *rows]
+        rows = [[_show.tenths(p[k]) if k in ACCURACIES else f"{p[k]}" for k in head] for p in self.points]
+        return _show.Table([f"{k} %" if k in ACCURACIES else k for k in head], rows, left=0)
 
     def __str__(self) -> str:
-        cells = self._cells()
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        return "\n".join("  ".join(c.rjust(w) for c, w in zip(r, widths, strict=True)) for r in cells)
+        return str(self.table())
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        head, *body = self._cells()
-
-        def row(tag: str, cells: list[str]) -> str:
-            return "<tr>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells) + "</tr>"
-
-        return f"<table>{row('th', head)}{''.join(row('td', r) for r in body)}</table>"
+        return self.table()._repr_html_()
 
 
 def _point(report: Report, **parameters: Any) -> dict[str, Any]:
-    accuracies = ("forget_before", "forget_after", "retain_before", "retain_after")
-    return {**parameters, **{k: getattr(report, k) for k in accuracies}}
+    return {**parameters, **{k: getattr(report, k) for k in ACCURACIES}}
 
 
-def sweep(
-    Z: ArrayLike,
-    T: ArrayLike,
-    labels: ArrayLike,
-    forget: Any,
-    eraser: Callable[..., Edit],
-    classes: Sequence[str] | None = None,
-    side: str = "image",
-    **grid: Sequence[Any],
-) -> Sweep:
+def sweep(case: Case, eraser: Callable[..., Edit], side: Side = "image", **grid: Sequence[Any]) -> Sweep:
     """Evaluate an eraser over every combination of the values in ``grid``.
 
     Parameters
     ----------
-    Z, T, labels, forget, classes, side
-        As in `evaluate`.
+    case : Case
+        Its scores are computed and kept.
     eraser : callable
         `clipnull.nullspace`, `clipnull.consistent`, or any function
         ``eraser(T_f, T_r, **parameters)`` -> Edit.
+    side : {"image", "text", "both"}
     **grid : sequences
         For instance ``strength=[0, 0.5, 1]`` or ``lam=[1, 10], mu=[1, 10]``.
 
     Returns
     -------
     Sweep
-        One point a combination, the last parameter running fastest.
+        One point per combination, the last parameter running fastest.
 
     Examples
     --------
     >>> import torch
-    >>> from clipnull import nullspace, sweep
+    >>> from clipnull import Case, nullspace, sweep
     >>> T = torch.eye(3)
-    >>> print(sweep(T + 0.4, T, [0, 1, 2], [0], nullspace, strength=[0, 1]))
+    >>> print(sweep(Case(T + 0.4, T, [0, 1, 2], [0]), nullspace, strength=[0, 1]))
     strength  forget_before %  forget_after %  retain_before %  retain_after %
            0            100.0           100.0            100.0           100.0
            1            100.0             0.0            100.0           100.0
     """
-    Z, T, labels, index, names = _inputs(Z, T, labels, forget, classes)
-    T_f, T_r = T[index], T[[i for i in range(len(T)) if i not in set(index)]]
     make: Callable[..., Edit]
     if eraser is consistent:
-        make = ConsistentSolver(T_f, T_r).edit  # one factorisation serves every dial
+        make = ConsistentSolver(case.T_f, case.T_r).edit  # one factorisation serves all of them
     elif eraser is nullspace:
-        make = partial(nullspace, T_f)
+        make = partial(nullspace, case.T_f)
     else:
-        make = partial(eraser, T_f, T_r)
+        make = partial(eraser, case.T_f, case.T_r)
+    _ = case.scores  # kept from here on: each edit is a rank-m update of them
     combinations = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
-    scores = Evaluator(Z, T, labels, names)
-    return Sweep([_point(scores.report(index, make(**p), side), **p) for p in combinations])
+    return Sweep([_point(evaluate(case, make(**p), side), **p) for p in combinations])
 
 
 def sweep_sizes(
-    Z: ArrayLike,
-    T: ArrayLike,
-    labels: ArrayLike,
+    case: Case,
     sizes: Sequence[int],
-    methods: Sequence[str] = tuple(METHODS),
+    methods: Sequence[str] = (*METHODS,),
     draws: int = 3,
     seed: int = 0,
 ) -> Sweep:
@@ -139,36 +120,40 @@ def sweep_sizes(
 
     Parameters
     ----------
-    Z, T, labels
-        As in `evaluate`.
+    case : Case
+        Its embeddings; its own forget set plays no part.
     sizes : sequence of int
         Numbers of classes to forget.
     methods : sequence of str
         Keys of `clipnull.METHODS`, or ``"drop the label"``.
     draws : int
-        Random forget sets a size; every method meets the same ones.
+        Random forget sets per size; every method meets the same ones.
     seed : int
 
     Returns
     -------
     Sweep
-        One point a size and method: means over draws.
+        One point per size and method: means over draws.
+
+    Raises
+    ------
+    ValueError
+        A size below 1 or without a class left to retain, an unknown method.
     """
-    Z, T, labels, _, _ = _inputs(Z, T, labels, [0], None)
-    scores, gen = Evaluator(Z, T, labels), torch.Generator().manual_seed(seed)
+    C, gen = len(case.T), torch.Generator().manual_seed(seed)
+    sizes = [_check.whole("sizes", size, 1, C - 1) for size in sizes]
+    _ = case.scores
     points = []
     for size in sizes:
-        sets = [torch.randperm(len(T), generator=gen)[:size].tolist() for _ in range(draws)]
+        drawn = [case.forgetting(torch.randperm(C, generator=gen)[:size].tolist()) for _ in range(draws)]
         for method in methods:
-            reports = []
-            for i, index in enumerate(sets):
-                if method == "drop the label":
-                    reports.append(drop_label(Z, T, labels, index))
-                    continue
-                keep = [c for c in range(len(T)) if c not in set(index)]
-                edit = METHODS[method].make(T[index], T[keep], seed=seed + i)
-                reports.append(scores.report(index, edit))
-            rows = [_point(r) for r in reports]
-            means = {k: sum(r[k] for r in rows) / draws for k in rows[0]}
+            rows = [_point(_report(one, method, seed + i)) for i, one in enumerate(drawn)]
+            means = {k: sum(r[k] for r in rows) / draws for k in ACCURACIES}
             points.append({"size": size, "method": method, **means})
     return Sweep(points)
+
+
+def _report(case: Case, method: str, seed: int) -> Report:
+    if method == "drop the label":
+        return drop_label(case)
+    return evaluate(case, METHODS[method].make(case.T_f, case.T_r, seed=seed))
