@@ -564,6 +564,7 @@ def test_a_layer_computed_from_others_is_refused():
 
 def test_nothing_is_kept_of_a_model_that_is_gone():
     _RECORDS = sys.modules["clipnull.model.fold"]._RECORDS
+    gc.collect()
     count = len(_RECORDS)
     model = fold(build("vit"), random_edit(D), "both")
     assert len(_RECORDS) == count + 2
@@ -718,7 +719,7 @@ def test_a_second_thread_is_refused_while_a_block_is_open():
     calls = [
         lambda: fold(model, edit, "text"),
         lambda: unfold(model),
-        lambda: folded(model, edit, "text").__enter__(),
+        lambda: folded(model, edit).__enter__(),
         lambda: unprojected(model, "text").__enter__(),
     ]
     for block in (folded(model, edit), unprojected(model)):

@@ -279,6 +279,7 @@ def _inside(clip: M, new: Sequence[tuple[Slot, _Step]]) -> Iterator[M]:
 
 def _edit_steps(clip: Any, edit: Edit, side: str) -> list[tuple[Slot, _Step]]:
     slots = [(towers.slot(clip, s), s) for s in _sides(side)]
+    _refuse_other_threads(clip)  # whose `unprojected` would give other dimensions; decided in _insert
     if not isinstance(edit, Edit):
         raise ValueError(f"edit: got {type(edit).__name__}, want an Edit (nullspace, consistent, ...)")
     for slot, s in slots:

@@ -84,7 +84,7 @@ class Slot:
             setattr(self.parent, self.name, layer)
 
 
-def parts(layer: Any) -> list[tuple[nn.Parameter, int]]:
+def parts(layer: Any) -> list[tuple[Any, int]]:
     """The parameters of a last layer, each with the axis that runs over the d embedding entries."""
     if isinstance(layer, nn.Linear):  # keeps its weight as [d, width]
         found = [(p, 0) for p in (layer.weight, layer.bias) if p is not None]
