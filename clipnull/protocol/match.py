@@ -55,10 +55,6 @@ def match_class(name: str, classes: Sequence[str]) -> int:
 
 
 def _words(name: str) -> list[str]:
-    """Lower-case words of a name.
-
-    >>> _words("n02097298-Scotch_terrier"), _words("jack-o'-lantern")
-    (['scotch', 'terrier'], ['jack', 'o', 'lantern'])
-    """
+    """Lower-case words of a name: "n02097298-Scotch_terrier" -> scotch, terrier."""
     plain = re.sub(r"^n\d{8}[-_ ]", "", name)
     return re.findall(r"\w+", plain.replace("_", " ").lower())
