@@ -18,11 +18,8 @@ from clipnull import cli
 
 
 def report(fb: float, fa: float, rb: float, ra: float, pictures: int = 4) -> SimpleNamespace:
-    mask = SimpleNamespace(sum=lambda: pictures)
-    return SimpleNamespace(
-        forget_before=fb, forget_after=fa, retain_before=rb, retain_after=ra,
-        is_forget=mask, forget_names=["tiger"],
-    )  # fmt: skip
+    case = SimpleNamespace(gone=torch.ones(pictures), forget_names=["tiger"])
+    return SimpleNamespace(forget_before=fb, forget_after=fa, retain_before=rb, retain_after=ra, case=case)
 
 
 REPORTS = {
@@ -100,16 +97,25 @@ def test_unknown_arguments_and_no_command_exit_2(capsys):
     assert "usage: clipnull" in capsys.readouterr().err
 
 
-def test_help_loads_no_model():
+def test_help_loads_neither_torch_nor_a_model():
     code = (
         "import sys; from clipnull.cli import main\n"
         "try: main(['--help'])\n"
         "except SystemExit: pass\n"
-        "assert not {'open_clip', 'matplotlib', 'ipywidgets'} & set(sys.modules)"
+        "loaded = {'torch', 'numpy', 'open_clip', 'matplotlib', 'ipywidgets'} & set(sys.modules)\n"
+        "assert not loaded, loaded"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "doctor" in done.stdout
+
+
+def test_the_table_holds_the_numbers():
+    lines = str(cli.table(REPORTS, dict.fromkeys(REPORTS, "does"))).splitlines()
+    assert lines[1].split() == "method what it does forget: before after retain: before after".split()
+    rows = {line.split("  ")[0]: line.split()[-4:] for line in lines[2:]}
+    assert rows["anchored"] == ["75.0", "0.0", "80.0", "79.6"] and rows["ccup"][1] == "25.0"
+    assert list(rows) == list(REPORTS)
 
 
 def test_meaning_follows_the_numbers():
