@@ -40,19 +40,9 @@ GRIDS: dict[str, dict[str, Sequence[float]]] = {
 class Trained:
     """What a baseline learnt.
 
-    Attributes
-    ----------
-    edit : Edit
-    side : {"image", "text"}
-        Where the edit acts.
-    objective : float
-        What settings are compared by, higher is better; computed from training data alone.
-    losses : list of float
-        One per step.
-    seconds, tuning_seconds : float
-        Time of this training, and of all the trainings that it was chosen from.
-    tried : int
-        Number of those.
+    ``edit`` acts on ``side``. Settings are compared by ``objective``, higher is better, computed from
+    training data alone; ``losses`` has one per step. ``seconds`` is the time of this training,
+    ``tuning_seconds`` that of all the ``tried`` ones that it was chosen from.
     """
 
     edit: Edit
@@ -97,7 +87,7 @@ def gradient_forgetting(
     References
     ----------
     Ours in this form; the ascent needs images, which the data-free protocol of arXiv 2407.07485
-    does not give. Compared in notebook 07.
+    does not give (notebook 07).
     """
     case.require(forgotten=True, retained=True)
     lr, weight = _check.number("lr", lr, 0.0), _check.number("weight", weight, 0.0)

@@ -36,13 +36,13 @@ def match_class(name: str, classes: Sequence[str]) -> int:
     0
     """
     first = name.partition(",")[0]
-    steps: list[tuple[str, Callable[[str], Any]]] = [
+    spellings: list[tuple[str, Callable[[str], Any]]] = [
         (name, lambda c: c),
         (name, _words),
         (name, lambda c: sorted(_words(c))),
         (first, lambda c: sorted(_words(c.partition(",")[0]))),
     ]
-    for wanted, spell in steps:
+    for wanted, spell in spellings:
         found = [i for i, c in enumerate(classes) if spell(c) == spell(wanted)]
         if len(found) == 1:
             return found[0]

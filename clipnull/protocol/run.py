@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import itertools
 import math
 import time
 from collections.abc import Sequence
@@ -19,14 +18,8 @@ from clipnull.erasers import METHODS, Edit
 from clipnull.evaluation import Case, Side, drop_label
 from clipnull.model.clip import Clip
 from clipnull.model.loading import load as load_clip
-from clipnull.protocol.baselines import (
-    BASELINES,
-    GRIDS,
-    Trained,
-    gradient_forgetting,
-    lora_forgetting,
-    tuned,
-)
+from clipnull.protocol import baselines
+from clipnull.protocol.baselines import BASELINES, GRIDS
 from clipnull.protocol.find import Found, find_data, open_data
 from clipnull.protocol.published import ALL, DROP, POCKET, Protocol, ProtocolModel
 from clipnull.protocol.result import BeforeRow, Change, ProtocolResult, ResultRow
@@ -51,8 +44,10 @@ class Embedded:
     def name(self) -> str:
         return self.found.spec.name
 
-    def after(self, edit: Edit, side: Side) -> float:
+    def after(self, edit: Edit | None, side: Side) -> float:
         """Accuracy on all classes (fraction)."""
+        if edit is None:
+            return self.before
         return _check.share(self.case.evaluate(edit, side).predicted_after == self.case.labels)
 
 
@@ -152,8 +147,7 @@ class _Run:
         self.training: dict[str, Case] = {}
 
     def embed(self, one: Found) -> Embedded:
-        size = {"size": self.clip.image_size} if one.drawn else {}
-        data = open_data(one.spec, one.source, **size) if one.drawn else one.data
+        data = open_data(one.spec, one.source, size=self.clip.image_size) if one.drawn else one.data
         T = self.clip.embed_text(data.classes, list(one.spec.templates) or data.templates)
         Z = self.clip.embed_images(data.images)
         case = Case(Z, T, data.labels, one.forget[:1], data.classes)
@@ -162,30 +156,26 @@ class _Run:
 
     def rows(self, methods: Sequence[str]) -> list[ResultRow]:
         """Every forget set, every method."""
-        sets = [
-            (one, one.case.forgetting(forget))
-            for one in self.ready
-            for forget in _forget_sets(one.found.forget, self.protocol.joint)
-        ]
-        work = list(itertools.product(sets, methods))
-        bar = _show.progress(work, what=self.model, unit="edit")
-        return [self.row(one, case, method) for (one, case), method in bar]
+        cases = []
+        for one in self.ready:
+            forget = one.found.forget
+            sets = [[c] for c in forget] + [forget] * (self.protocol.joint and len(forget) > 1)
+            cases += [(one, one.case.forgetting(index)) for index in sets]
+        work = [(*case, method) for case in cases for method in methods]
+        return [self.row(*each) for each in _show.progress(work, what=self.model, unit="edit")]
 
     def row(self, one: Embedded, case: Case, method: str) -> ResultRow:
         """One forget set, one method."""
         made = self.make(method, one, case)
         edit = made.edit
         report = drop_label(case) if edit is None else case.evaluate(edit, made.side)
-        others = {
-            o.name: Change(o.before, o.before if edit is None else o.after(edit, made.side))
-            for o in self.ready
-            if o is not one
-        }
+        rest = [o for o in self.ready if o is not one]
+        others = {o.name: Change(o.before, o.after(edit, made.side)) for o in rest}
         forget = Change(report.forget_before, report.forget_after)
         retain = Change(report.retain_before, report.retain_after)
         changes = [forget, retain, *(c for name, c in others.items() if name in self.protocol.scored)]
         known = all(change.before > 0 for change in changes)
-        parts = score_parts(*forget, *retain, changes[2:]) if known else ScoreParts(*[math.nan] * 3)
+        parts = score_parts(forget, retain, changes[2:]) if known else ScoreParts(*[math.nan] * 3)
         names = dict(zip(one.found.forget, one.found.spec.forget, strict=True))
         return ResultRow(
             self.model, one.name, [names[c] for c in case.forget], len(case.forget) > 1, method,
@@ -206,20 +196,18 @@ class _Run:
         seconds = time.perf_counter() - start
         return _Made(edit, "image", seconds, seconds)
 
-    def train(self, method: str, one: Embedded, case: Case) -> Trained:
+    def train(self, method: str, one: Embedded, case: Case) -> baselines.Trained:
         """A trained baseline, tuned over `GRIDS`."""
         if method == "lora":
-            train = partial(lora_forgetting, case.T_f, case.T_r, _empty_prompt(self.clip), seed=self.seed)
+            train = partial(
+                baselines.lora_forgetting, case.T_f, case.T_r, _empty_prompt(self.clip), seed=self.seed
+            )
         else:
             if one.name not in self.training:
                 self.training[one.name] = training_case(self.clip, one)
             images = self.training[one.name].forgetting(case.forget)
-            train = partial(gradient_forgetting, images, scale=self.clip.logit_scale)
-        return tuned(train, GRIDS[method])
-
-
-def _forget_sets(forget: list[int], joint: bool) -> list[list[int]]:
-    return [[c] for c in forget] + ([forget] if joint and len(forget) > 1 else [])
+            train = partial(baselines.gradient_forgetting, images, scale=self.clip.logit_scale)
+        return baselines.tuned(train, GRIDS[method])
 
 
 def training_case(clip: Clip, one: Embedded) -> Case:

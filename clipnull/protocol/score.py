@@ -19,22 +19,16 @@ class ScoreParts(NamedTuple):
 
 
 def score_parts(
-    forget_before: float,
-    forget_after: float,
-    retain_before: float,
-    retain_after: float,
-    others: Sequence[tuple[float, float]] = (),
+    forget: tuple[float, float], retain: tuple[float, float], others: Sequence[tuple[float, float]]
 ) -> ScoreParts:
-    """The three parts of `protocol_score`, which takes and refuses the same."""
-    pairs = [("forget", forget_before, forget_after), ("retain", retain_before, retain_after)]
-    pairs += [(f"others[{i}]", b, a) for i, (b, a) in enumerate(others)]
-    for name, b, a in pairs:
-        _check.number(f"{name} after", a, 0.0)
-        if _check.number(f"{name} before", b, 0.0) == 0:
+    """The parts of `protocol_score`, which refuses the same, from pairs (before, after)."""
+    named = {"forget": forget, "retain": retain, **{f"others[{i}]": o for i, o in enumerate(others)}}
+    for name, (before, after) in named.items():
+        _check.number(f"{name} after", after, 0.0)
+        if _check.number(f"{name} before", before, 0.0) == 0:
             raise ValueError(f"{name} before: got 0, want a positive accuracy to compare with")
-    n = len(pairs)
-    retain, *rest = (max(0.0, (b - a) / b) for _, b, a in pairs[1:])
-    return ScoreParts(forget_after / forget_before / n, retain / n, sum(rest) / n)
+    own, *rest = (max(0.0, (before - after) / before) / len(named) for before, after in (retain, *others))
+    return ScoreParts(forget[1] / forget[0] / len(named), own, sum(rest))
 
 
 def protocol_score(
@@ -70,4 +64,4 @@ def protocol_score(
     >>> round(protocol_score(0.8, 0.0, 0.6, 0.57, [(0.5, 0.5), (0.7, 0.72), (0.9, 0.9)]), 4)
     0.01
     """
-    return sum(score_parts(forget_before, forget_after, retain_before, retain_after, others))
+    return sum(score_parts((forget_before, forget_after), (retain_before, retain_after), others))
