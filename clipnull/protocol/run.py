@@ -179,7 +179,8 @@ class _Run:
         names = dict(zip(one.found.forget, one.found.spec.forget, strict=True))
         return ResultRow(
             self.model, one.name, [names[c] for c in case.forget], len(case.forget) > 1, method,
-            made.side, *forget, *retain, others, sum(parts), parts, *made[2:],
+            made.side, *forget, *retain, others, sum(parts), parts,
+            made.seconds, made.tuning_seconds, made.tried,
         )  # fmt: skip
 
     def make(self, method: str, one: Embedded, case: Case) -> _Made:
