@@ -3,7 +3,7 @@
     python benchmarks/end_to_end.py --threads 2
 
 Every turn starts from class names and ends with a model whose last layer is edited. The baselines are
-those of `clipnull.baselines`, trained once with their default settings; a search for better ones would
+those of `clipnull.protocol`, trained once with their default settings; a search for better ones would
 come on top. Gradient ascent needs labelled pictures, drawn beforehand and embedded in each turn; LoRA
 needs the embedding of the empty prompt. Accuracies are measured, outside the time, on pictures that
 nothing was trained on. The folded model is checked to give the embeddings that were evaluated.
@@ -35,6 +35,7 @@ class Forgetting:
         self, method: str, clip: cn.Clip, data: cn.datasets.LabelledImages, forget: list[int]
     ) -> None:
         self.method, self.clip, self.data, self.forget = method, clip, data, forget
+        self.retain = [c for c in range(len(data.classes)) if c not in forget]
         self.pictures, self.labels = list(data.images), torch.as_tensor(data.labels)
         self.times: dict[str, list[float]] = {stage: [] for stage in (*self.stages, "total")}
         self.edit, self.side = cn.Edit(torch.zeros(clip.dim, 0), torch.zeros(clip.dim, 0)), "image"
@@ -51,14 +52,14 @@ class Forgetting:
             Z = self.clip.embed_images(self.pictures, progress=False, cache=False)
         clock.append(time.perf_counter() if self.method == "gradient" else clock[-1])
         if self.method == "lora":
-            run = lora_forgetting(T, self.forget, empty)
+            run = lora_forgetting(T[self.forget], T[self.retain], empty)
             self.edit, self.side = run.edit, run.side
         elif self.method == "gradient":
-            run = gradient_forgetting(Z, T, self.labels, self.forget, scale=self.clip.logit_scale)
+            case = cn.Case(Z, T, self.labels, self.forget)
+            run = gradient_forgetting(case, scale=self.clip.logit_scale)
             self.edit, self.side = run.edit, run.side
         else:
-            retain = [c for c in range(len(T)) if c not in self.forget]
-            self.edit = cn.METHODS[self.method].make(T[self.forget], T[retain])
+            self.edit = cn.METHODS[self.method].make(T[self.forget], T[self.retain])
         clock.append(time.perf_counter())
         cn.fold(self.clip, self.edit, self.side)
         clock.append(time.perf_counter())
@@ -66,10 +67,6 @@ class Forgetting:
         spent = [1000 * (end - start) for start, end in itertools.pairwise(clock)]
         for stage, t in zip(self.times, [*spent, sum(spent)], strict=True):
             self.times[stage].append(t)
-
-    def report(self, Z: torch.Tensor, T: torch.Tensor, labels: torch.Tensor) -> cn.Report:
-        """Forget and retain accuracy on embeddings of pictures not trained on."""
-        return cn.evaluate(Z, T, labels, self.forget, self.edit, side=self.side)
 
     def check_fold(self) -> None:
         """The folded model embeds as the edit says."""
@@ -88,7 +85,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     forget_by_default = ["tiger", "pizza", "airplane", "guitar", "pencil"]
     parser.add_argument("--forget", nargs="+", default=forget_by_default, metavar="CLASS")
     parser.add_argument("--subset", nargs="+", default=["classroom"], help="of Twemoji, or class names")
-    parser.add_argument("--scenes", type=int, default=4, help="pictures a class to train on, and to test on")
+    parser.add_argument(
+        "--scenes", type=int, default=4, help="pictures per class to train on, and to test on"
+    )
     options = begin(parser, argv)
 
     clip = cn.load("pocket", device="cpu")
@@ -107,7 +106,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     T = clip.embed_text(test.classes, templates=test.templates)
     Z, labels = clip.embed_images(test.images[new], cache=False), torch.as_tensor(test.labels)[new]
-    reports = {way.method: way.report(Z, T, labels) for way in ways}
+    case = cn.Case(Z, T, labels, forget)
+    reports = {way.method: case.evaluate(way.edit, way.side) for way in ways}
     for way in ways:
         way.check_fold()
     before = reports[CLOSED[0]]

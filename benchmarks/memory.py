@@ -87,7 +87,7 @@ def child(folder: Path, m: int) -> None:
     edit = edit_of(T, m)
     with sampled() as samples:
         began = time.perf_counter()
-        report = cn.evaluate(np.load(folder / "Z.npy", mmap_mode="r"), T, labels, list(range(m)), edit)
+        report = cn.Case(np.load(folder / "Z.npy", mmap_mode="r"), T, labels, list(range(m))).evaluate(edit)
         accuracies = (report.forget_before, report.forget_after, report.retain_before, report.retain_after)
         seconds = time.perf_counter() - began
     found = {"before": samples[0], "peak": max(samples), "seconds": seconds, "accuracies": accuracies}

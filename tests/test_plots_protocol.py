@@ -1,6 +1,7 @@
 """What the figures of the protocol draw."""
 
 import math
+from dataclasses import replace
 
 import drawn
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 from clipnull import plots
 from clipnull.plots.base import BLACK, BLUE, FORGET, ORANGE, RETAIN, SERIES
 from clipnull.protocol.published import Protocol, ProtocolData
+from clipnull.protocol.result import Change, ResultRow, SummaryRow
+from clipnull.protocol.score import ScoreParts
 
 
 def test_published_recall():
@@ -40,7 +43,7 @@ def test_published_recall():
 
 
 SUMMARY = [
-    dict(joint=joint, method=method, parts=parts, score=sum(parts), seconds=seconds)
+    SummaryRow("m", joint, method, 3, 0.8, 0.1, 0.9, 0.95, sum(parts), ScoreParts(*parts), seconds)
     for joint, method, parts, seconds in [
         (False, "CCUP", [0.05, 0.03, 0.011], 0.002), (True, "CCUP", [0.07, 0.04, 0.013], 0.006),
         (False, "finetune", [0.02, 0.09, 0.06], 30.0), (True, "finetune", [0.01, 0.08, 0.1], 50.0),
@@ -53,12 +56,12 @@ def test_score_parts():
     fig = plots.score_parts(SUMMARY)
     labels = ["not forgotten", "lost on the other classes", "lost on other data sets"]
     for ax, joint in zip(fig.axes, (False, True), strict=True):
-        rows = {r["method"]: r for r in SUMMARY if r["joint"] == joint}
-        edges = {m: np.concatenate([[0], np.cumsum(r["parts"])]) for m, r in rows.items()}
+        rows = {r.method: r for r in SUMMARY if r.joint == joint}
+        edges = {m: np.concatenate([[0], np.cumsum(r.parts)]) for m, r in rows.items()}
         wanted = {label: {m: (e[k], e[k + 1]) for m, e in edges.items()} for k, label in enumerate(labels)}
         drawn.same(drawn.bars(ax), wanted)
         assert [(t, y) for t, _, y in drawn.texts(ax)] == [
-            (f"{r['score']:.3f}", i) for i, r in enumerate(rows.values())
+            (f"{r.score:.3f}", i) for i, r in enumerate(rows.values())
         ]
         assert drawn.rules(ax) == [[(0.2, 0), (0.2, 1)]]  # the score of doing nothing
         assert ax.get_title(loc="left") == ("jointly" if joint else "one at a time")
@@ -66,7 +69,7 @@ def test_score_parts():
     assert drawn.legend(fig) == {
         labels[0]: (FORGET.lower(), ""), labels[1]: (RETAIN.lower(), "///"), labels[2]: (ORANGE.lower(), "...")
     }  # fmt: skip
-    lost = [{**SUMMARY[0], "parts": [math.nan] * 3, "score": math.nan}]
+    lost = [replace(SUMMARY[0], parts=ScoreParts(*[math.nan] * 3), score=math.nan)]
     assert [t for t, *_ in drawn.texts(plots.score_parts(lost).axes[0])] == ["–"]
 
 
@@ -81,7 +84,11 @@ def test_score_against_time():
 
 
 def kept(method, data, retain, **others):
-    return dict(method=method, data=data, retain_before=retain[0], retain_after=retain[1], others=others)
+    changes = {name: Change(*pair) for name, pair in others.items()}
+    parts = ScoreParts(0.0, 0.0, 0.0)
+    return ResultRow(
+        "m", data, ["x"], False, method, "image", 1.0, 0.0, *retain, changes, 0.0, parts, 0.1, 0.1
+    )
 
 
 def test_kept_elsewhere():

@@ -7,6 +7,7 @@ import json
 import math
 from dataclasses import replace
 
+import huggingface_hub
 import numpy as np
 import open_clip
 import pytest
@@ -21,9 +22,9 @@ from clipnull.protocol import find
 from clipnull.protocol import run as running
 from clipnull.protocol.match import match_class
 from clipnull.protocol.published import KRAVETS, POCKET, ProtocolModel
-from clipnull.protocol.result import ACCURACIES
+from clipnull.protocol.result import Change
 from clipnull.protocol.run import run_protocol
-from clipnull.protocol.score import protocol_score
+from clipnull.protocol.score import ScoreParts, protocol_score
 
 TINY = {
     "embed_dim": 16,
@@ -66,7 +67,7 @@ def quiet(monkeypatch):
 def result():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(running, "GRIDS", SHORT)
-        return run_protocol(small(), methods=[*POCKET.methods, "gradient", "lora"], progress=False)
+        return run_protocol(small(), methods=[*POCKET.methods, "gradient", "lora"])
 
 
 @pytest.fixture(scope="module")
@@ -181,11 +182,11 @@ def test_models_are_open_clips_and_have_the_activation_of_their_weights():
 
 
 def test_every_forget_set_meets_every_method(result):
-    seen = {(r["data"], tuple(r["forget"]), r["method"]) for r in result.rows}
+    seen = {(r.data, tuple(r.forget), r.method) for r in result.rows}
     sets = [(d.name, s) for d in POCKET.data for s in [*((c,) for c in d.forget), tuple(d.forget)]]
     assert seen == {(*s, m) for s in sets for m in result.about["methods"]}
-    assert len(result.rows) == 16 * 9
-    assert all(r["joint"] == (len(r["forget"]) > 1) for r in result.rows)
+    assert len(result.rows) == 16 * 8
+    assert all(r.joint == (len(r.forget) > 1) for r in result.rows)
 
 
 def test_a_row_is_what_the_parts_give_by_hand(result, pocket):
@@ -194,21 +195,20 @@ def test_a_row_is_what_the_parts_give_by_hand(result, pocket):
     Z = {n: pocket.embed_images(d.images) for n, d in loaded.items()}
     mine = loaded["food-drink"]
     forget = ["pizza", "lemon", "cookie"]
-    index = [mine.classes.index(c) for c in forget]
-    keep = [c for c in range(len(mine.classes)) if c not in index]
-    edit = cn.METHODS["ccup"].make(T["food-drink"][index], T["food-drink"][keep])
-    report = cn.evaluate(Z["food-drink"], T["food-drink"], mine.labels, index, edit)
+    case = cn.Case(Z["food-drink"], T["food-drink"], mine.labels, forget, mine.classes)
+    edit = cn.METHODS["ccup"].make(case.T_f, case.T_r)
+    report = case.evaluate(edit)
     (row,) = result.where(data="food-drink", joint=True, method="ccup")
     for key in ("forget_before", "forget_after", "retain_before", "retain_after"):
-        assert row[key] == pytest.approx(getattr(report, key))
+        assert getattr(row, key) == pytest.approx(getattr(report, key))
     pairs = []
     for name, d in loaded.items():
         if name == "food-drink":
             continue
         scores = [z @ T[name].T for z in (Z[name], edit.apply_image(Z[name]))]
         pairs.append([float((s.argmax(1) == d.labels).double().mean()) for s in scores])
-        assert row["others"][name] == pytest.approx(pairs[-1])
-    assert row["score"] == pytest.approx(
+        assert row.others[name] == pytest.approx(pairs[-1])
+    assert row.score == pytest.approx(
         protocol_score(
             report.forget_before, report.forget_after, report.retain_before, report.retain_after, pairs
         )
@@ -217,50 +217,50 @@ def test_a_row_is_what_the_parts_give_by_hand(result, pocket):
 
 def test_parts_add_up_to_the_score(result):
     for row in result.rows:
-        assert sum(row["parts"]) == pytest.approx(row["score"])
+        assert sum(row.parts) == pytest.approx(row.score)
     random = result.where(method="random", joint=False)
     # what forgets nothing and breaks nothing scores one fifth, all of it for forgetting
-    assert all(r["parts"][0] == pytest.approx(0.2 * r["forget_after"] / r["forget_before"]) for r in random)
+    assert all(r.parts[0] == pytest.approx(0.2 * r.forget_after / r.forget_before) for r in random)
 
 
 def test_dropping_the_label_leaves_other_data_alone(result):
     for row in result.where(method="drop the label"):
-        assert row["forget_after"] == 0
-        assert all(before == after for before, after in row["others"].values())
+        assert row.forget_after == 0
+        assert all(before == after for before, after in row.others.values())
 
 
 def test_trained_baselines_report_their_tuning(result):
     for method, side in (("gradient", "image"), ("lora", "text")):
         for row in result.where(method=method):
-            assert row["side"] == side and row["tuning_seconds"] > row["seconds"] > 0
-            assert row["tried"] == {"gradient": 2, "lora": 3}[method]
+            assert row.side == side and row.tuning_seconds > row.seconds > 0
+            assert row.tried == {"gradient": 2, "lora": 3}[method]
     (closed,) = result.where(method="anchored", data="activities", joint=True)
-    assert "tuning_seconds" not in closed
+    assert closed.tried == 1 and closed.tuning_seconds == closed.seconds > 0
 
 
 def test_training_pictures_are_none_of_the_test_pictures(pocket):
-    (found, *_), _ = find._find(small())
-    Z, labels = running._Trainer(pocket, 0, False)._images(found)
-    assert torch.bincount(labels).tolist() == [2] * 8  # scenes 1 and 2; 0 is the same for every seed
-    test = pocket.embed_images(found.data.images)
-    assert (Z @ test.T).max() < 1 - 1e-4
+    found, _ = find.find_data(small(), [])
+    one = running._Run(small(), "", pocket, found[:1], 0).ready[0]
+    case = running.training_case(pocket, one)
+    assert torch.bincount(case.labels).tolist() == [2] * 8  # scenes 1 and 2; 0 is the same for every seed
+    assert (case.Z @ one.case.Z.T).max() < 1 - 1e-4
 
 
 def test_names_of_other_data_can_be_retained_too():
     one = {"models": None, "methods": ["anchored"], "data": ["food-drink", "activities"]}
     rows = [run_protocol(small(retain=r, joint=False), **one).rows for r in ("same", "all")]
-    kept = [[after / before for row in part for before, after in row["others"].values()] for part in rows]
+    kept = [[after / before for row in part for before, after in row.others.values()] for part in rows]
     assert sum(kept[1]) > sum(kept[0])
 
 
 def test_summary_is_the_mean_over_sets(result):
     for row in result.summary():
-        mine = result.where(joint=row["joint"], method=row["method"])
-        assert row["sets"] == len(mine) == (4 if row["joint"] else 12)
-        assert row["forget_after"] == pytest.approx(sum(r["forget_after"] for r in mine) / len(mine))
-        assert row["score"] == pytest.approx(sum(r["score"] for r in mine) / len(mine))
-        kept = [r["retain_after"] / r["retain_before"] for r in mine]
-        assert row["retained"] == pytest.approx(sum(kept) / len(kept))
+        mine = result.where(joint=row.joint, method=row.method)
+        assert row.sets == len(mine) == (4 if row.joint else 12)
+        assert row.forget_after == pytest.approx(sum(r.forget_after for r in mine) / len(mine))
+        assert row.score == pytest.approx(sum(r.score for r in mine) / len(mine))
+        kept = [r.retain_after / r.retain_before for r in mine]
+        assert row.retained == pytest.approx(sum(kept) / len(kept))
 
 
 # --- the published protocol on made-up copies --------------------------------------------------
@@ -269,18 +269,18 @@ def test_summary_is_the_mean_over_sets(result):
 def test_full_protocol_runs_on_coop_copies_of_the_data(root, tiny_model, monkeypatch):
     monkeypatch.setattr(running, "GRIDS", SHORT)
     run = run_protocol(tiny_kravets(tiny_model), root=root, methods=["ccup", "drop the label", "gradient"])
-    assert {r["data"] for r in run.rows} == set(COOP)
+    assert {r.data for r in run.rows} == set(COOP)
     assert len(run.rows) == 2 * 4 * 4 * 3
-    assert all(set(r["others"]) == set(COOP) - {r["data"]} for r in run.rows)
+    assert all(set(r.others) == set(COOP) - {r.data} for r in run.rows)
     # one reason for each thing that differs here, and the tolerance decides who gets a remark
     for row in run.before:
-        assert bool(row["why"]) == (row["apart"] > KRAVETS.tolerance + 0.005)
-    (row,) = [r for r in run.before if r["class"] == "euphonium" and r["model"] == "RN50"]
-    assert (row["published_forget"], row["published_retain"]) == (78.95, 85.77)
-    assert row["apart"] == max(abs(100 * row["forget"] - 78.95), abs(100 * row["retain"] - 85.77))
+        assert bool(row.why) == (row.apart > KRAVETS.tolerance + 0.005)
+    (row,) = [r for r in run.before if r.name == "euphonium" and r.model == "RN50"]
+    assert (row.published_forget, row.published_retain) == (78.95, 85.77)
+    assert row.apart == max(abs(100 * row.forget - 78.95), abs(100 * row.retain - 85.77))
     for reason in ("one of its 2 pictures is 50.0 points", "5 candidate classes, not 100", "the weights are"):
-        assert reason in row["why"]
-    assert "not of the protocol's split" not in row["why"]
+        assert reason in row.why
+    assert "not of the protocol's split" not in row.why
     assert any("Tiny-ImageNet" in note for note in run.notes)
     assert "euphonium" in str(run) and "78.95 / 85.77" in run._repr_html_()
 
@@ -289,12 +289,17 @@ def test_a_figure_within_the_tolerance_needs_no_word(root, tiny_model):
     options = {"root": root, "methods": ["drop the label"], "data": ["Caltech101", "StanfordCars"]}
     plain = tiny_kravets(tiny_model, weights=None)
     measured = {
-        (r["data"], r["class"]): r for r in run_protocol(plain, models=["RN50"], **options).before
+        (r.data, r.name): r for r in run_protocol(plain, models=["RN50"], **options).before
     }  # fmt: skip
 
     def as_measured(spec, shift):
         figures = {
-            c: {"RN50": tuple(100 * measured[spec.name, c][k] + shift for k in ("forget", "retain"))}
+            c: {
+                "RN50": (
+                    100 * measured[spec.name, c].forget + shift,
+                    100 * measured[spec.name, c].retain + shift,
+                )
+            }
             for c in spec.forget
         }
         return replace(spec, forget=figures, full={}, n_classes=None)
@@ -303,7 +308,7 @@ def test_a_figure_within_the_tolerance_needs_no_word(root, tiny_model):
         data = tuple(as_measured(d, shift) for d in plain.data if d.name in options["data"])
         run = run_protocol(replace(plain, data=data), models=["RN50"], **options)
         assert len(run.remarks()) == remarks, shift
-        assert all(r["apart"] is None or r["apart"] == pytest.approx(shift) for r in run.before)
+        assert all(r.apart is None or r.apart == pytest.approx(shift) for r in run.before)
 
 
 def test_another_copy_of_the_data_is_used_and_said(root, tiny_model):
@@ -314,8 +319,8 @@ def test_another_copy_of_the_data_is_used_and_said(root, tiny_model):
     (root / COOP["Caltech101"][0]).unlink()
     run = run_protocol(tiny_kravets(tiny_model), root=root, models=["RN50"], methods=["random"])
     assert run.about["data"]["Caltech101"] == f"caltech101:{root}"
-    row = next(r for r in run.before if r["class"] == "platypus")
-    assert "not of the protocol's split" in row["why"]
+    row = next(r for r in run.before if r.name == "platypus")
+    assert "not of the protocol's split" in row.why
 
 
 def test_dogs_and_tiny_imagenet_in_their_own_layouts(root, tiny_model):
@@ -336,32 +341,32 @@ def test_dogs_and_tiny_imagenet_in_their_own_layouts(root, tiny_model):
     (tiny / "val" / "val_annotations.txt").write_text("\n".join(rows))
     run = run_protocol(tiny_kravets(tiny_model, joint=False), root=root, models=["RN50"], methods=["random"])
     assert run.about["data"]["StanfordDogs"] == f"dogs:{root}" and run.notes == []
-    row = next(r for r in run.before if r["class"] == "toy poodle")
-    assert row["images"] == 2 and "not of the protocol's split" in row["why"]
+    row = next(r for r in run.before if r.name == "toy poodle")
+    assert row.images == 2 and "not of the protocol's split" in row.why
     # the fifth data set is looked at, and counts in no score but its own
     assert len(run.rows) == 5 * 3
-    row = next(r for r in run.rows if r["data"] == "Caltech101")
-    assert "Tiny-ImageNet" in row["others"]
-    if not math.isnan(row["score"]):
-        core = [pair for name, pair in row["others"].items() if name != "Tiny-ImageNet"]
-        accuracies = [row[k] for k in ACCURACIES]
-        assert row["score"] == pytest.approx(protocol_score(*accuracies, core))
+    row = next(r for r in run.rows if r.data == "Caltech101")
+    assert "Tiny-ImageNet" in row.others
+    if not math.isnan(row.score):
+        core = [pair for name, pair in row.others.items() if name != "Tiny-ImageNet"]
+        accuracies = (row.forget_before, row.forget_after, row.retain_before, row.retain_after)
+        assert row.score == pytest.approx(protocol_score(*accuracies, core))
 
 
 def test_a_class_written_otherwise_is_named_among_the_reasons(root, tiny_model):
     split = root / COOP["StanfordCars"][0]
     split.write_text(split.read_text().replace("2009 Spyker C8 Coupe", "Spyker C8 Coupe 2009"))
     run = run_protocol(tiny_kravets(tiny_model), root=root, models=["RN50"], methods=["random"])
-    row = next(r for r in run.before if r["class"] == "2009 Spyker C8 Coupe")
-    assert "the data set writes 'Spyker C8 Coupe 2009'" in row["why"]
-    assert ["2009 Spyker C8 Coupe"] in [r["forget"] for r in run.rows]
+    row = next(r for r in run.before if r.name == "2009 Spyker C8 Coupe")
+    assert "the data set writes 'Spyker C8 Coupe 2009'" in row.why
+    assert ["2009 Spyker C8 Coupe"] in [r.forget for r in run.rows]
 
 
 def test_missing_data_are_one_sentence_before_any_model(root, monkeypatch):
     def no_model(*args, **kwargs):
         raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr(find, "load_clip", no_model)
+    monkeypatch.setattr(running, "load_clip", no_model)
     cars, flowers = (root / COOP[n][0] for n in ("StanfordCars", "OxfordFlowers"))
     cars.unlink()
     flowers.unlink()
@@ -391,17 +396,21 @@ def test_a_split_without_a_forget_class_says_which(root):
 
 def test_json_holds_every_field(result, tmp_path):
     stored = json.loads(result.save(tmp_path / "run.json").read_text(encoding="utf-8"))
-    assert {k: stored[k] for k in ("name", "before", "notes")} == {
-        k: getattr(result, k) for k in ("name", "before", "notes")
-    }
-    for saved, row in zip(stored["rows"], result.rows, strict=True):
-        assert saved == json.loads(json.dumps(row)), "tuples apart, what was measured"
+    assert (
+        stored["name"] == result.name and stored["notes"] == result.notes and stored["about"] == result.about
+    )
+    for kind in ("before", "rows"):
+        for saved, row in zip(stored[kind], getattr(result, kind), strict=True):
+            assert saved == json.loads(json.dumps(vars(row))), "tuples apart, what was measured"
+
+
+def unknown(row):
+    return replace(row, score=math.nan, parts=ScoreParts(*[math.nan] * 3))
 
 
 def test_an_undefined_score_is_null_in_json_and_a_dash_in_print(result, tmp_path):
-    rows = [{**r, "score": math.nan, "parts": [math.nan] * 3} for r in result.where(method="random")]
-    lost = replace(result, rows=rows)
-    assert all(math.isnan(r["score"]) for r in lost.summary())
+    lost = replace(result, rows=[unknown(r) for r in result.where(method="random")])
+    assert all(math.isnan(r.score) for r in lost.summary())
     stored = json.loads(lost.save(tmp_path / "run.json").read_text(encoding="utf-8"))
     assert all(r["score"] is None and r["parts"] == [None] * 3 for r in stored["rows"])
     assert "–" in str(lost.table())
@@ -411,9 +420,10 @@ def test_csv_has_a_line_a_row(result, tmp_path):
     with result.save(tmp_path / "run.csv").open(newline="", encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
     assert len(lines) == len(result.rows)
-    assert lines[0]["forget"] == "tiger" and float(lines[0]["score"]) == result.rows[0]["score"]
-    other = result.rows[0]["others"]["food-drink"]
-    assert [float(lines[0][f"food-drink {w}"]) for w in ("before", "after")] == other
+    assert lines[0]["forget"] == "tiger" and float(lines[0]["score"]) == result.rows[0].score
+    other = result.rows[0].others["food-drink"]
+    assert tuple(float(lines[0][f"food-drink {w}"]) for w in ("before", "after")) == other
+    assert "others" not in lines[0] and float(lines[0]["score, forget"]) == result.rows[0].parts.forget
     assert [p.name for p in tmp_path.iterdir()] == ["run.csv"]
 
 
@@ -441,11 +451,19 @@ def test_unknown_parts_are_named(wrong, says):
 
 
 def test_the_miniature_is_chosen_unless_all_is_there(root, tiny_model, monkeypatch):
+    def no_model(*args, **kwargs):
+        raise AssertionError("a model was built")
+
+    monkeypatch.setattr(open_clip, "create_model", no_model)
+    monkeypatch.setattr(open_clip, "create_model_and_transforms", no_model)
     assert protocol.chosen()[0] is POCKET
     monkeypatch.setenv("CLIPNULL_PROTOCOL", f"full:{root / 'nowhere'}")
     given, why = protocol.chosen()
     assert given is POCKET and "StanfordCars" in why
     monkeypatch.setenv("CLIPNULL_PROTOCOL", f"full:{root}")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(root / "hub"))
+    given, why = protocol.chosen()
+    assert given is POCKET and "RN50-quickgelu" in why and "not in the cache folder" in why
     monkeypatch.setattr(find, "KRAVETS", tiny_kravets("local-dir:/nowhere/at/all"))
     given, why = protocol.chosen()
     assert given is POCKET and "open_clip_config.json" in why
@@ -457,7 +475,7 @@ def test_the_miniature_is_chosen_unless_all_is_there(root, tiny_model, monkeypat
 def test_another_model_is_called_by_its_name(tiny_model, monkeypatch):
     monkeypatch.setenv("CLIPNULL_MODEL", tiny_model)
     run = run_protocol(small(joint=False), data=["activities"], methods=["random"])
-    assert {r["model"] for r in run.rows + run.before} == {tiny_model}
+    assert {r.model for r in run.rows + run.before} == {tiny_model}
 
 
 def test_command_runs_the_miniature_and_saves(monkeypatch, capsys, tmp_path):
@@ -495,18 +513,18 @@ def test_figures_say_what_they_show(result):
     ]
     said = [cn.plots.alt(f) for f in figures]
     assert "platypus 90.0" in said[0] and "26 to 100%" in said[0]
-    row = next(r for r in summary if r["method"] == "ccup" and r["joint"])
-    assert f"ccup jointly {row['score']:.3f} = {row['parts'][0]:.3f}" in said[1]
+    row = next(r for r in summary if r.method == "ccup" and r.joint)
+    assert f"ccup jointly {row.score:.3f} = {row.parts.forget:.3f}" in said[1]
     mine = result.where(method="anchored", data="activities")
-    kept = sum(r["others"]["food-drink"][1] / r["others"]["food-drink"][0] for r in mine) / len(mine)
+    kept = sum(r.others["food-drink"][1] / r.others["food-drink"][0] for r in mine) / len(mine)
     assert f"food-drink {100 * kept:.1f}" in said[2].partition("activities: ")[2]
     assert "drop the label" not in said[3] and "lora: " in said[3] and " ms" in said[3]
 
 
 def test_figures_bear_a_model_that_recognises_nothing(result):
-    rows = [{**r, "score": math.nan, "parts": [math.nan] * 3} for r in result.rows]
+    rows = [unknown(r) for r in result.rows]
     lost = replace(result, rows=rows).summary()
     assert "–" in cn.plots.alt(plots.score_parts(lost))
     assert "–" in cn.plots.alt(plots.score_against_time(lost))
-    blind = [{**r, "retain_before": 0.0, "others": {k: [0.0, 0.0] for k in r["others"]}} for r in rows]
+    blind = [replace(r, retain_before=0.0, others={k: Change(0.0, 0.0) for k in r.others}) for r in rows]
     assert "–" in cn.plots.alt(plots.kept_elsewhere(blind, ["anchored"]))

@@ -80,7 +80,7 @@ clipnull/evaluate.py || after = F.normalize(edit.apply_text(T).detach(), dim=1) 
 clipnull/evaluate.py || A = 2 * A - A @ (R.T @ L) || A = 2 * A + A @ (R.T @ L) || tests/test_evaluate.py::test_the_evaluator_agrees_with_evaluate
 clipnull/evaluate.py || return self._accuracy(self.predicted_after, ~self.is_forget) || return self._accuracy(self.predicted_after, self.is_forget) || tests/test_evaluate.py::test_report_by_hand
 clipnull/subspace.py || unit = torch.nn.functional.normalize(x.double(), dim=1) || unit = x.double() || tests/test_subspace.py::test_duplicate_parallel_and_tiny_rows
-clipnull/baselines.py || - F.cross_entropy(logits[gone], y[gone]) || + F.cross_entropy(logits[gone], y[gone]) || tests/test_baselines.py::test_gradient_forgets_what_the_images_show_and_keeps_the_rest
+clipnull/protocol/baselines.py || - F.cross_entropy(logits[gone], y[gone]) || + F.cross_entropy(logits[gone], y[gone]) || tests/test_baselines.py::test_gradient_forgets_what_the_images_show_and_keeps_the_rest
 clipnull/model/fold.py || if self.side == "image" else (e.right, e.left) || if self.side == "image" else (e.left, e.right) || tests/test_model_fold.py::test_the_wrong_transpose_gives_other_features tests/test_model_fold.py::test_folded_features_are_the_edited_features
 clipnull/model/fold.py || x = x - (x @ a) @ b.T || x = x + (x @ a) @ b.T || tests/test_model_fold.py::test_folded_features_are_the_edited_features
 clipnull/model/fold.py || a, b = step.factors || a, b = (f.to(original.dtype).double() for f in step.factors) || tests/test_model_fold.py::test_weights_are_computed_in_double_precision_and_rounded_once
@@ -101,9 +101,9 @@ clipnull/audit_plots.py || zip(axes, (run.recall, run.retain), strict=True) || z
 clipnull/audit_plots.py || "probe, after": ([p.after for p in probes] || "probe, after": ([p.before for p in probes] || tests/test_plots_audit.py
 clipnull/audit_plots.py || ax.plot(b, place, "D", color="white" || ax.plot(a, place, "D", color="white" || tests/test_plots_audit.py
 clipnull/audit_plots.py || ax.bar(middle[used], 100 * accuracy[used], 0.9 * width, color=RETAIN || ax.bar(middle[used], 100 * conf[used], 0.9 * width, color=RETAIN || tests/test_plots_audit.py
-clipnull/protocol_plots.py || ax.barh(range(len(methods)), parts[:, k], left=left || ax.barh(range(len(methods)), parts[:, 0], left=left || tests/test_plots_protocol.py
-clipnull/protocol_plots.py || ax.imshow(cells, cmap="PuOr" || ax.imshow(cells.T, cmap="PuOr" || tests/test_plots_protocol.py
-clipnull/protocol_plots.py || ax.plot(seconds, score, MARKERS || ax.plot(score, seconds, MARKERS || tests/test_plots_protocol.py
+clipnull/plots/protocol.py || ax.barh(range(len(methods)), parts[:, k], left=left || ax.barh(range(len(methods)), parts[:, 0], left=left || tests/test_plots_protocol.py
+clipnull/plots/protocol.py || ax.imshow(cells, cmap="PuOr" || ax.imshow(cells.T, cmap="PuOr" || tests/test_plots_protocol.py
+clipnull/plots/protocol.py || ax.plot(seconds, score, MARKERS || ax.plot(score, seconds, MARKERS || tests/test_plots_protocol.py
 clipnull/lab_views.py || self.now.set_data([at, at], _hundred([r.forget_after, r.retain_after])) || self.now.set_data([at, at], _hundred([r.retain_after, r.forget_after])) || tests/test_lab_views.py
 clipnull/lab_views.py || self.here.set_data(_hundred([r.forget_after]), _hundred([r.retain_after])) || self.here.set_data(_hundred([r.retain_after]), _hundred([r.forget_after])) || tests/test_lab_views.py
 # the notebook gate

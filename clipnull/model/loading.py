@@ -21,7 +21,7 @@ from clipnull.model import hf
 from clipnull.model.clip import Clip
 from clipnull.model.saving import CONFIG, RECEIPT, WEIGHTS, _quiet
 
-__all__ = ["from_transformers", "load"]
+__all__ = ["check_here", "from_transformers", "load"]
 
 #: the model that ships with the package
 POCKET = Path(__file__).parent.parent / "pocket"
@@ -206,6 +206,30 @@ def _no_remote_code(source: _Source) -> None:
         raise ValueError(
             f"name: the config of {source.name} asks to run code that comes with it ({found}); {NO_CODE}"
         )
+
+
+def check_here(name: str, pretrained: str | None = None, cache_dir: str | Path | None = None) -> None:
+    """Whether the config and weights that `load` needs are on this machine; nothing is read or fetched.
+
+    Raises
+    ------
+    ValueError
+        They are not, or there is no such model.
+    """
+    import open_clip
+    from huggingface_hub import try_to_load_from_cache
+
+    name, tag = _asked_for(name, pretrained)
+    if name == "pocket" or name.startswith("local-dir:"):
+        _source(name, tag, None)
+        return
+    hub = {"hf_hub": f"{name.removeprefix('hf-hub:')}/"} if name.startswith("hf-hub:") else {}
+    known = hub or open_clip.get_pretrained_cfg(name.replace("/", "-"), tag or "")
+    repository, asked = os.path.split(known.get("hf_hub", ""))
+    files = [asked] if asked else [WEIGHTS, "open_clip_pytorch_model.bin"]
+    found = [repository and try_to_load_from_cache(repository, file, cache_dir) for file in files]
+    if not any(isinstance(path, str) and path for path in found):
+        raise ValueError(f"pretrained: {name}, {tag} is not in the cache folder")
 
 
 def _device(device: str | torch.device | None) -> torch.device:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import matplotlib.figure
 import numpy as np
 
+from clipnull._show import tenths
 from clipnull.plots.base import (
     BLACK,
     BLUE,
@@ -21,9 +22,12 @@ from clipnull.plots.base import (
     Figure,
     _short,
     _style,
-    _wrap,
     describe,
 )
+
+if TYPE_CHECKING:
+    from clipnull.protocol.published import Protocol
+    from clipnull.protocol.result import ResultRow, SummaryRow
 
 __all__ = ["kept_elsewhere", "published_recall", "score_against_time", "score_parts"]
 
@@ -31,20 +35,16 @@ PARTS = [("not forgotten", FORGET, ""), ("lost on the other classes", RETAIN, "/
          ("lost on other data sets", ORANGE, "...")]  # fmt: skip
 
 
-def _title(fig: Figure, title: str) -> None:
-    fig.suptitle(_wrap(title, fig.get_size_inches()[0]), x=0.01, ha="left", fontsize=11)
+def _score(score: float) -> str:
+    return "–" if math.isnan(score) else f"{score:.3f}"
 
 
-def _percent(fraction: float, decimals: int = 0) -> str:
-    return "–" if math.isnan(fraction) else f"{100 * fraction:.{decimals}f}"
-
-
-def published_recall(protocol: Any, *, title: str | None = None) -> matplotlib.figure.Figure:
+def published_recall(protocol: Protocol, *, title: str | None = None) -> matplotlib.figure.Figure:
     """Published recall of each forget class before forgetting, beside the accuracy on all classes.
 
     Parameters
     ----------
-    protocol : clipnull.protocol.Protocol
+    protocol : Protocol
         With published figures (percent); data sets without them are left out.
     """
     sets = [d for d in protocol.data if d.full]
@@ -73,138 +73,133 @@ def published_recall(protocol: Any, *, title: str | None = None) -> matplotlib.f
     ax.set_xlim(0, 100)
     ax.plot([], [], color=GREY, linewidth=2, label="all classes")
     fig.legend(loc="outside lower center", ncols=3, fontsize=9, frameon=False)
-    _style(ax, x="accuracy before forgetting, %", grid="x")
     if title is None:
         values = [v[0] for d in sets for c in d.forget.values() for v in c.values()]
         title = (
             f"Before forgetting, recall of a single class runs from {min(values):.0f} to {max(values):.0f}%"
         )
-    _title(fig, title)
+    _style(ax, title, x="accuracy before forgetting, %", grid="x")
     return describe(fig, f"{title}. Published accuracy in percent. {'. '.join(said)}.")
 
 
-def score_parts(
-    summary: Sequence[Mapping[str, Any]], *, title: str | None = None
-) -> matplotlib.figure.Figure:
+def score_parts(summary: Sequence[SummaryRow], *, title: str | None = None) -> matplotlib.figure.Figure:
     """The score of each method as a stack of its three parts, classes one at a time and jointly.
 
     Parameters
     ----------
-    summary : list of dict
-        `ProtocolResult.summary` of one model: joint, method, parts (fractions of the score), score.
+    summary : list of SummaryRow
+        `ProtocolResult.summary` of one model.
     """
-    kinds = sorted({bool(r["joint"]) for r in summary})
-    methods = list(dict.fromkeys(r["method"] for r in summary))
+    title = "What each method pays for; doing nothing scores 0.2 (dotted)" if title is None else title
+    kinds = sorted({r.joint for r in summary})
+    methods = list(dict.fromkeys(r.method for r in summary))
     fig = Figure(figsize=(4.0 * len(kinds) + 1.2, 0.33 * len(methods) + 1.5), layout="constrained")
     axes = fig.subplots(1, len(kinds), sharex=True, sharey=True, squeeze=False)[0]
-    known = [r["score"] for r in summary if not math.isnan(r["score"])]
+    known = [r.score for r in summary if not math.isnan(r.score)]
     for ax, joint in zip(axes, kinds, strict=True):
-        rows = {r["method"]: r for r in summary if r["joint"] == joint}
-        parts = np.nan_to_num(np.array([rows[m]["parts"] for m in methods], dtype=float))
+        rows = {r.method: r for r in summary if r.joint == joint}
+        parts = np.nan_to_num(np.array([rows[m].parts for m in methods], dtype=float))
         left = np.zeros(len(methods))
         for k, (label, colour, hatch) in enumerate(PARTS):
             ax.barh(range(len(methods)), parts[:, k], left=left, height=0.7, color=colour, hatch=hatch,
                     edgecolor="white", linewidth=0, label=label)  # fmt: skip
             left = left + parts[:, k]
         for y, m in enumerate(methods):
-            s = rows[m]["score"]
-            ax.text(left[y] + 0.004, y, "–" if math.isnan(s) else f"{s:.3f}", va="center", fontsize=9)
+            ax.text(left[y] + 0.004, y, _score(rows[m].score), va="center", fontsize=9)
         ax.axvline(0.2, color=GREY, linewidth=1, linestyle=":")
         ax.set_title("jointly" if joint else "one at a time", loc="left", fontsize=10)
         ax.tick_params(axis="y", length=0)
-        _style(ax, x="score (low is good)", grid="x")
+        _style(ax, title, x="score (low is good)", grid="x")
     axes[0].set_yticks(range(len(methods)), methods, fontsize=9)
     axes[0].invert_yaxis()
     axes[0].set_xlim(0, max([0.25, *(1.2 * s for s in known)]))
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9,
                frameon=False)  # fmt: skip
-    _title(fig, "What each method pays for; doing nothing scores 0.2 (dotted)" if title is None else title)
     text = "; ".join(
-        f"{r['method']} {'jointly' if r['joint'] else 'one at a time'} "
-        + ("–" if math.isnan(r["score"]) else f"{r['score']:.3f}")
-        + " = " + " + ".join("–" if math.isnan(p) else f"{p:.3f}" for p in r["parts"])
+        f"{r.method} {'jointly' if r.joint else 'one at a time'} {_score(r.score)} = "
+        + " + ".join(map(_score, r.parts))
         for r in summary
-    )  # fmt: skip
+    )
     return describe(fig, f"Scores and their parts (not forgotten, other classes, other data). {text}.")
 
 
 def kept_elsewhere(
-    rows: Sequence[Mapping[str, Any]], methods: Sequence[str], *, title: str | None = None
+    rows: Sequence[ResultRow], methods: Sequence[str], *, title: str | None = None
 ) -> matplotlib.figure.Figure:
     """Who pays: accuracy kept on each data set (columns) when a class of another (rows) is forgotten.
 
     Parameters
     ----------
-    rows : list of dict
-        Rows of a `ProtocolResult`, of one model.
+    rows : list of ResultRow
+        Of one model.
     methods : sequence of str
-        A panel each. A cell is the mean over forget sets of after / before; on the diagonal it is
+        One panel for each. A cell is the mean over forget sets of after / before; on the diagonal it is
         the retained classes of the data set itself.
     """
-    names = list(dict.fromkeys(r["data"] for r in rows))
+    title = "Accuracy kept, % of before" if title is None else title
+    names = list(dict.fromkeys(r.data for r in rows))
     fig = Figure(figsize=(2.3 * len(methods) + 1.6, 0.42 * len(names) + 1.75), layout="constrained")
     axes = fig.subplots(1, len(methods), sharex=True, sharey=True, squeeze=False)[0]
     said = []
     for ax, method in zip(axes, methods, strict=True):
         cells = np.full((len(names), len(names)), np.nan)
         for i, a in enumerate(names):
-            mine = [r for r in rows if r["method"] == method and r["data"] == a]
+            mine = [r for r in rows if r.method == method and r.data == a]
             for j, b in enumerate(names):
-                pairs = [(r["retain_before"], r["retain_after"]) if a == b else r["others"][b] for r in mine]
-                ratios = [after / before for before, after in pairs if before]
-                cells[i, j] = np.mean(ratios) if ratios else np.nan
+                kept = [(r.retain if a == b else r.others[b]).kept for r in mine]
+                known = [share for share in kept if not math.isnan(share)]
+                cells[i, j] = np.mean(known) if known else np.nan
         ax.imshow(cells, cmap="PuOr", vmin=0.4, vmax=1.6)
         for i, j in np.ndindex(cells.shape):
-            ax.text(j, i, _percent(float(cells[i, j])), ha="center", va="center", fontsize=9,
+            cell = "–" if np.isnan(cells[i, j]) else f"{100 * cells[i, j]:.0f}"
+            ax.text(j, i, cell, ha="center", va="center", fontsize=9,
                     color="white" if abs(cells[i, j] - 1) > 0.45 else "black")  # fmt: skip
         short = [_short(n, 14) for n in names]
         ax.set_xticks(range(len(names)), short, rotation=45, ha="right", rotation_mode="anchor", fontsize=8)
         ax.set_yticks(range(len(names)), short, fontsize=8)
         ax.tick_params(length=0)
+        _style(ax, title)
         ax.spines[:].set_visible(False)
         ax.set_title(method, loc="left", fontsize=10)
         said.append(f"{method}: " + "; ".join(
-            f"{a}: " + ", ".join(f"{b} {_percent(float(cells[i, j]), 1)}" for j, b in enumerate(names))
+            f"{a}: " + ", ".join(f"{b} {tenths(cells[i, j])}" for j, b in enumerate(names))
             for i, a in enumerate(names)))  # fmt: skip
     axes[0].set_ylabel("forgotten in", fontsize=9)
     fig.supxlabel("measured on; the diagonal: its other classes", fontsize=9)
-    title = "Accuracy kept, % of before" if title is None else title
-    _title(fig, title)
     return describe(fig, f"{title}. {'. '.join(said)}.")
 
 
 def score_against_time(
-    summary: Sequence[Mapping[str, Any]], *, trained: Sequence[str] = (), title: str | None = None
+    summary: Sequence[SummaryRow], *, trained: Sequence[str] = (), title: str | None = None
 ) -> matplotlib.figure.Figure:
     """Score against the time that one forget set takes, tuning included.
 
     Parameters
     ----------
-    summary : list of dict
-        `ProtocolResult.summary` of one model: method, joint, score, seconds. Means over both kinds
-        of forget sets; what takes no time at all is left out.
+    summary : list of SummaryRow
+        `ProtocolResult.summary` of one model. Means over both kinds of forget sets are drawn; what
+        takes no time at all is left out.
     trained : sequence of str
         Methods drawn hollow.
     """
-    methods = list(dict.fromkeys(r["method"] for r in summary))
+    methods = list(dict.fromkeys(r.method for r in summary))
     fig = Figure(figsize=(6.6, 3.6), layout="constrained")
     ax = fig.subplots()
     said = []
     for i, m in enumerate(methods):
-        mine = [r for r in summary if r["method"] == m]
-        seconds = float(np.mean([r["seconds"] for r in mine]))
-        score = float(np.mean([r["score"] for r in mine]))
+        mine = [r for r in summary if r.method == m]
+        seconds = float(np.mean([r.seconds for r in mine]))
+        score = float(np.mean([r.score for r in mine]))
         if not seconds > 0:
             continue
         colour = BLACK if m in trained else SERIES[i % len(SERIES)]
         ax.plot(seconds, score, MARKERS[i % len(MARKERS)], markersize=9, markeredgewidth=1.5, label=m,
                 color="white" if m in trained else colour, markeredgecolor=colour, clip_on=False)  # fmt: skip
         unit = f"{1000 * seconds:.1f} ms" if seconds < 1 else f"{seconds:.1f} s"
-        said.append(f"{m}: {unit}, " + ("–" if math.isnan(score) else f"{score:.3f}"))
+        said.append(f"{m}: {unit}, {_score(score)}")
     ax.set_xscale("log")
     ax.set_ylim(bottom=0)
     ax.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    _style(ax, "", "seconds for one forget set, tuning included", "score (low is good)", "both")
     title = "Hollow: trained. Low and to the left is better" if title is None else title
-    _title(fig, title)
+    _style(ax, title, "seconds for one forget set, tuning included", "score (low is good)", "both")
     return describe(fig, f"{title}. Time and score: {'; '.join(said)}.")

@@ -12,7 +12,6 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +19,7 @@ import torch.nn.functional as F
 from clipnull import _check
 from clipnull._check import ArrayLike
 from clipnull.erasers import Edit
+from clipnull.evaluation import Case, Side
 
 __all__ = ["BASELINES", "GRIDS", "Trained", "gradient_forgetting", "lora_forgetting", "tuned"]
 
@@ -30,7 +30,7 @@ BASELINES: dict[str, str] = {
 }
 #: The settings that the protocol tries. They are what a wider search on the miniature's food and
 #: travel pictures left over: learning rates 3e-4 to 3e-2, weights 1 to 100, ranks 2 to 32, up to 200 steps.
-GRIDS: dict[str, dict[str, Sequence[Any]]] = {
+GRIDS: dict[str, dict[str, Sequence[float]]] = {
     "gradient": {"weight": (30.0, 100.0)},
     "lora": {"rank": (4, 8)},
 }
@@ -40,25 +40,13 @@ GRIDS: dict[str, dict[str, Sequence[Any]]] = {
 class Trained:
     """What a baseline learnt.
 
-    Attributes
-    ----------
-    edit : Edit
-    side : {"image", "text"}
-        Where the edit acts.
-    objective : float
-        What settings are compared by, higher is better; computed from training data alone.
-    losses : list of float
-        One a step.
-    seconds : float
-        Time of this training.
-    tuning_seconds : float
-        Time of all the trainings it was chosen from; equal to ``seconds`` without tuning.
-    tried : int
-        Number of those.
+    ``edit`` acts on ``side``. Settings are compared by ``objective``, higher is better, computed from
+    training data alone; ``losses`` has one per step. ``seconds`` is the time of this training,
+    ``tuning_seconds`` that of all the ``tried`` ones that it was chosen from.
     """
 
     edit: Edit
-    side: str
+    side: Side
     objective: float
     losses: list[float] = field(repr=False)
     seconds: float
@@ -67,16 +55,7 @@ class Trained:
 
 
 def gradient_forgetting(
-    Z: ArrayLike,
-    T: ArrayLike,
-    labels: ArrayLike,
-    forget: Any,
-    *,
-    lr: float = 3e-3,
-    weight: float = 30.0,
-    steps: int = 40,
-    scale: float = 100.0,
-    classes: Sequence[str] | None = None,
+    case: Case, *, lr: float = 3e-3, weight: float = 30.0, steps: int = 40, scale: float = 100.0
 ) -> Trained:
     """Train the image side's last layer to be wrong about the forgotten images and right about the rest.
 
@@ -87,19 +66,13 @@ def gradient_forgetting(
 
     Parameters
     ----------
-    Z : array [n, d]
-        Embeddings of training images; some of a forgotten class, some of a retained one.
-    T : array [C, d]
-        Text embeddings of all the classes.
-    labels : array of int [n]
-    forget : list of int or of str
-        Classes to forget; names need ``classes``.
+    case : Case
+        Training images; some of a forgotten class, some of a retained one.
     lr, weight : float >= 0
         Adam's step, and how much the retained images count.
     steps : int
     scale : float
         What cosines are multiplied by (``clip.logit_scale``).
-    classes : list of str, optional
 
     Returns
     -------
@@ -109,59 +82,49 @@ def gradient_forgetting(
     Raises
     ------
     ValueError
-        Bad arrays, labels or forget set, a number out of range, or training images that are all
-        to forget or all to retain.
+        A number out of range, or training images that are all to forget or all to retain.
 
     References
     ----------
     Ours in this form; the ascent needs images, which the data-free protocol of arXiv 2407.07485
-    does not give. Compared in notebook 07.
+    does not give (notebook 07).
     """
-    Z = _check.rows("Z", Z, nonzero=True).float()
-    T = _check.rows("T", T, Z.shape[1], nonzero=True).to(Z)
-    y = _check.labels("labels", labels, len(Z), len(T)).to(Z.device)
-    index = _check.forget_set(forget, len(T), classes)
+    case.require(forgotten=True, retained=True)
     lr, weight = _check.number("lr", lr, 0.0), _check.number("weight", weight, 0.0)
-    scale, steps = _check.number("scale", scale, 0.0), _steps(steps)
-    gone = torch.isin(y, torch.tensor(index, device=y.device))
-    if bool(gone.all()) or not bool(gone.any()):
-        raise ValueError(
-            f"labels: {int(gone.sum())} of {len(y)} images are of a forgotten class, want some and not all"
-        )
+    scale, steps = _check.number("scale", scale, 0.0), _check.whole("steps", steps, 1)
+    Z, T, y, gone = torch.as_tensor(case.Z).float(), case.T.float(), case.labels, case.gone
     start = time.perf_counter()
-    W = torch.eye(Z.shape[1], device=Z.device, requires_grad=True)
-    best, kept = -math.inf, W.detach().clone()
+    eye = torch.eye(Z.shape[1], device=Z.device)
+    W = eye.clone().requires_grad_()
+    best, kept = -math.inf, eye
     adam, losses = torch.optim.Adam([W], lr=lr), []
     for step in range(steps + 1):
         logits = scale * F.normalize(Z @ W, dim=1) @ T.T
-        right = (logits.argmax(1) == y).double()
-        gap = float(right[~gone].mean() - right[gone].mean())
+        predicted = logits.argmax(1)
+        gap = case.accuracy(predicted) - case.recall(predicted)
         if gap > best:
             best, kept = gap, W.detach().clone()
-        if step == steps:
-            break
-        loss = weight * F.cross_entropy(logits[~gone], y[~gone]) - F.cross_entropy(logits[gone], y[gone])
-        losses.append(_descend(adam, loss))
-    eye = torch.eye(len(kept), device=Z.device)
+        if step < steps:
+            loss = weight * F.cross_entropy(logits[~gone], y[~gone]) - F.cross_entropy(logits[gone], y[gone])
+            losses.append(_descend(adam, loss))
     info = {"method": "gradient", "lr": lr, "weight": weight, "steps": steps}
     seconds = time.perf_counter() - start
     return Trained(Edit(eye - kept, eye, info), "image", best, losses, seconds, seconds)
 
 
 def lora_forgetting(
-    T: ArrayLike,
-    forget: Any,
+    T_f: ArrayLike,
+    T_r: ArrayLike,
     empty: ArrayLike,
     *,
     rank: int = 8,
     lr: float = 2e-2,
     steps: int = 150,
     seed: int = 0,
-    classes: Sequence[str] | None = None,
 ) -> Trained:
     """Train a low-rank update of the text projection: a forgotten name becomes the empty prompt.
 
-    A row t of T becomes t' = t (I + A B), A [d, rank], B [rank, d], and the text projection P
+    A row t becomes t' = t (I + A B), A [d, rank], B [rank, d], and the text projection P
     becomes P + (P A) B: a LoRA update. The loss is the mean of ||t'_f - t_empty||^2 over the
     forgotten names plus the mean of ||t'_r - t_r||^2 over the retained ones, all of unit length.
     Adam from A random, B = 0, with a step that falls linearly to zero: without it, the last steps
@@ -169,17 +132,14 @@ def lora_forgetting(
 
     Parameters
     ----------
-    T : array [C, d]
-        Text embeddings of all the classes.
-    forget : list of int or of str
-        Classes to forget; names need ``classes``.
+    T_f, T_r : array [m, d], [k, d]
+        Text embeddings to forget and to retain.
     empty : array [d]
         Embedding of the empty prompt "".
     rank : int
         At most d.
     lr : float >= 0
     steps, seed : int
-    classes : list of str, optional
 
     Returns
     -------
@@ -189,11 +149,11 @@ def lora_forgetting(
     Raises
     ------
     ValueError
-        Bad arrays or forget set, a number out of range.
+        Bad arrays, a number out of range.
 
     Notes
     -----
-    With several prompt templates a row of ``T`` is their mean; the update is then trained on
+    With several prompt templates a name's embedding is their mean; the update is then trained on
     means, while a folded model applies it to each prompt.
 
     References
@@ -202,48 +162,42 @@ def lora_forgetting(
     forgotten class goes to the embedding of "". LoRA: Hu et al., arXiv 2106.09685. The loss, all
     retained names in it, and these settings are ours. Compared in notebook 07.
     """
-    T = F.normalize(_check.rows("T", T, nonzero=True).float(), dim=1)
-    index = _check.forget_set(forget, len(T), classes)
-    target = T.clone()
-    goal = _check.rows("empty", empty, T.shape[1], nonzero=True).to(T)
+    T_f = F.normalize(_check.rows("T_f", T_f, nonzero=True).float(), dim=1)
+    d = T_f.shape[1]
+    T_r = F.normalize(_check.rows("T_r", T_r, d, nonzero=True).to(T_f), dim=1)
+    goal = F.normalize(_check.rows("empty", empty, d, nonzero=True).to(T_f), dim=1)
     if len(goal) != 1:
         raise ValueError(f"empty: got {len(goal)} rows, want the one embedding of the empty prompt")
-    target[index] = F.normalize(goal, dim=1)
-    if isinstance(rank, bool) or not isinstance(rank, int) or not 1 <= rank <= T.shape[1]:
-        raise ValueError(f"rank: got {rank!r}, want a whole number from 1 to d = {T.shape[1]}")
-    lr, steps = _check.number("lr", lr, 0.0), _steps(steps)
-    gone = torch.zeros(len(T), dtype=torch.bool, device=T.device)
-    gone[index] = True
+    rank, steps = _check.whole("rank", rank, 1, d), _check.whole("steps", steps, 1)
+    lr = _check.number("lr", lr, 0.0)
     start = time.perf_counter()
-    noise = torch.randn(T.shape[1], rank, generator=torch.Generator().manual_seed(seed))
-    A = (noise / T.shape[1] ** 0.5).to(T).requires_grad_()
-    B = torch.zeros(rank, T.shape[1], device=T.device, requires_grad=True)
+    noise = torch.randn(d, rank, generator=torch.Generator().manual_seed(seed))
+    A = (noise / d**0.5).to(T_f).requires_grad_()
+    B = torch.zeros(rank, d, device=T_f.device, requires_grad=True)
 
-    def objective() -> torch.Tensor:
-        apart = (F.normalize(T + (T @ A) @ B, dim=1) - target).square().sum(1)
-        return apart[gone].mean() + apart[~gone].mean()
+    def distance(T: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return (F.normalize(T + (T @ A) @ B, dim=1) - target).square().sum(1).mean()
 
     adam, losses = torch.optim.Adam([A, B], lr=lr), []
     for step in range(steps):
         adam.param_groups[0]["lr"] = lr * (1 - step / steps)
-        losses.append(_descend(adam, objective()))
+        losses.append(_descend(adam, distance(T_f, goal) + distance(T_r, T_r)))
     with torch.no_grad():
-        final = float(objective())
+        final = float(distance(T_f, goal) + distance(T_r, T_r))
     info = {"method": "lora", "rank": rank, "lr": lr, "steps": steps, "seed": seed}
     seconds = time.perf_counter() - start
     edit = Edit(-B.detach().T.contiguous(), A.detach(), info)
     return Trained(edit, "text", -final, losses, seconds, seconds)
 
 
-def tuned(
-    train: Callable[..., Trained], *args: Any, grid: Mapping[str, Sequence[Any]], **fixed: Any
-) -> Trained:
+def tuned(train: Callable[..., Trained], grid: Mapping[str, Sequence[float]]) -> Trained:
     """Train once for every combination in ``grid``; keep the one with the highest objective.
 
     Parameters
     ----------
     train : callable
-        `gradient_forgetting` or `lora_forgetting`; ``args`` and ``fixed`` go to it as they are.
+        `gradient_forgetting` or `lora_forgetting`, all but the grid's arguments bound
+        (``functools.partial``).
     grid : dict of name to values
         For instance ``GRIDS["lora"]``.
 
@@ -257,18 +211,11 @@ def tuned(
     ValueError
         A grid without a combination.
     """
-    points = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
-    if not points:
+    runs = [train(**dict(zip(grid, point, strict=True))) for point in itertools.product(*grid.values())]
+    if not runs:
         raise ValueError(f"grid: got {dict(grid)!r}, want at least one value for each setting")
-    runs = [train(*args, **fixed, **point) for point in points]
     best = max(runs, key=lambda run: run.objective)
     return replace(best, tuning_seconds=sum(run.seconds for run in runs), tried=len(runs))
-
-
-def _steps(steps: Any) -> int:
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise ValueError(f"steps: got {steps!r}, want a whole number, at least 1")
-    return steps
 
 
 def _descend(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from clipnull.datasets.literature import ROOT
 from clipnull.datasets.pictures import LabelledImages
 from clipnull.datasets.registry import load as load_data
-from clipnull.model.loading import load as load_clip
+from clipnull.model.loading import check_here
 from clipnull.protocol.match import match_class
 from clipnull.protocol.published import KRAVETS, POCKET, Protocol, ProtocolData
 
@@ -21,7 +22,8 @@ def chosen() -> tuple[Protocol, str]:
     """The protocol that the environment variable ``CLIPNULL_PROTOCOL`` asks for, if all it needs is there.
 
     ``full`` or ``full:FOLDER`` (the folder of the data sets) asks for `KRAVETS`; anything else, or
-    nothing, is `POCKET`. What is missing makes it `POCKET` too.
+    nothing, is `POCKET`. What is missing makes it `POCKET` too: data sets, and weights that are not in the
+    cache folder (nothing is fetched here).
 
     Returns
     -------
@@ -32,53 +34,61 @@ def chosen() -> tuple[Protocol, str]:
         return POCKET, "This is the miniature: CLIPNULL_PROTOCOL=full asks for the published one."
     protocol = replace(KRAVETS, root=root or None)
     try:
-        _find(protocol)
+        find_data(protocol, protocol.scored)
         for model in protocol.models:
-            load_clip(model.name, model.pretrained, device="cpu")
+            check_here(str(model.name), model.pretrained)
     except ValueError as problem:
         return POCKET, f"This is the miniature, because not all is there. {problem}."
     return protocol, "This is the published protocol: data sets and weights are all here."
 
 
 @dataclass(frozen=True)
-class _Found:
-    """A data set of the protocol that is there."""
+class Found:
+    """A data set of the protocol that is there: its pictures, where they come from, its forget classes."""
 
     spec: ProtocolData
     data: LabelledImages
     source: str
-    root: str
+    own_split: bool
     forget: list[int]
 
+    @property
+    def drawn(self) -> bool:
+        """Whether the pictures are drawn at any size that a model looks at."""
+        return self.source in ("twemoji", "openmoji")
 
-def _root(protocol: Protocol, root: str | Path | None = None) -> str:
-    return str(Path(root or protocol.root or ROOT).expanduser())
 
-
-def _find(protocol: Protocol, required: bool = False) -> tuple[list[_Found], list[str]]:
-    """The data sets with their forget classes, and notes; a ValueError names all that are missing."""
+def find_data(protocol: Protocol, needed: Collection[str]) -> tuple[list[Found], list[str]]:
+    """The data sets, and a note on each one that is not there; a ValueError names all that are needed."""
+    root = str(Path(protocol.root or ROOT).expanduser())
     found, missing, notes = [], [], []
     for spec in protocol.data:
-        place, problems, one = _root(protocol), [], None
-        for source in (_one_file(s.format(root=place)) for s in spec.sources):
-            try:
-                one = _open(spec, source, place)
-                break
-            except ValueError as error:
-                problems.append((source.partition(":")[2], str(error)))
-        if one is not None:
+        one = _first(spec, root)
+        if isinstance(one, Found):
             found.append(one)
-            continue
-        # what is there and cannot be used says more than what is not there
-        path, said = next((p for p in problems if p[0] != place and Path(p[0]).exists()), problems[0])
-        what = f"{spec.name}: {said}" if Path(path).exists() else f"{spec.name}, want it at {path}"
-        if spec.extra and not required:
-            notes.append(f"Left out is {what}.")
+        elif spec.name in needed:
+            missing.append(one)
         else:
-            missing.append(what)
+            notes.append(f"Left out is {one}.")
     if missing:
         raise ValueError(f"data: not found are {'; '.join(missing)}; root= (--root) names another folder")
     return found, notes
+
+
+def _first(spec: ProtocolData, root: str) -> Found | str:
+    """The first source of a data set that can be used, or what is the matter with the best of them."""
+    problems = []
+    for i, named in enumerate(spec.sources):
+        source = _one_file(named.format(root=root))
+        try:
+            data = open_data(spec, source)
+            forget = [match_class(c, data.classes) for c in spec.forget]
+            return Found(spec, data, source, i == 0, forget)
+        except ValueError as error:
+            problems.append((source.partition(":")[2], str(error)))
+    # what is there and cannot be used says more than what is not there
+    path, said = next((p for p in problems if p[0] != root and Path(p[0]).exists()), problems[0])
+    return f"{spec.name}: {said}" if Path(path).exists() else f"{spec.name}, want it at {path}"
 
 
 def _one_file(source: str) -> str:
@@ -88,10 +98,6 @@ def _one_file(source: str) -> str:
     return f"{kind}{colon}{found[0]}" if found else source
 
 
-def _open(spec: ProtocolData, source: str, root: str, **options: Any) -> _Found:
-    data = load_data(source, **{**spec.options, **options})
-    try:
-        forget = [match_class(c, data.classes) for c in spec.forget]
-    except ValueError as error:
-        raise ValueError(f"{source}: {error}") from error
-    return _Found(spec, data, source, root, forget)
+def open_data(spec: ProtocolData, source: str, **options: Any) -> LabelledImages:
+    """The pictures of a source as the protocol wants them; ``options`` go before its own."""
+    return load_data(source, **{**spec.options, **options})

@@ -36,13 +36,13 @@ def match_class(name: str, classes: Sequence[str]) -> int:
     0
     """
     first = name.partition(",")[0]
-    steps: list[tuple[str, Callable[[str], Any]]] = [
+    spellings: list[tuple[str, Callable[[str], Any]]] = [
         (name, lambda c: c),
         (name, _words),
         (name, lambda c: sorted(_words(c))),
         (first, lambda c: sorted(_words(c.partition(",")[0]))),
     ]
-    for wanted, spell in steps:
+    for wanted, spell in spellings:
         found = [i for i, c in enumerate(classes) if spell(c) == spell(wanted)]
         if len(found) == 1:
             return found[0]
@@ -55,10 +55,6 @@ def match_class(name: str, classes: Sequence[str]) -> int:
 
 
 def _words(name: str) -> list[str]:
-    """Lower-case words of a name.
-
-    >>> _words("n02097298-Scotch_terrier"), _words("jack-o'-lantern")
-    (['scotch', 'terrier'], ['jack', 'o', 'lantern'])
-    """
+    """Lower-case words of a name: "n02097298-Scotch_terrier" -> scotch, terrier."""
     plain = re.sub(r"^n\d{8}[-_ ]", "", name)
     return re.findall(r"\w+", plain.replace("_", " ").lower())

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
+from clipnull._show import Table
 from clipnull.datasets.pictures import FLOWER, PHOTO
 from clipnull.erasers import METHODS
-from clipnull.protocol.result import Table, _figure, _pair
 
 __all__ = ["KRAVETS", "POCKET", "Protocol", "ProtocolData", "ProtocolModel"]
 
 DROP, ALL = "drop the label", "all classes"
 
 
-#: most training images a class for the trained baseline that needs images
-SHOTS = 16
+def figure(percent: float | None) -> str:
+    """Percent with two decimals, as the figures were published."""
+    return "–" if percent is None or math.isnan(percent) else f"{percent:.2f}"
+
+
+def pair(percents: Sequence[float | None] | None) -> str:
+    """Forget / retain accuracy."""
+    return "–" if percents is None else " / ".join(map(figure, percents))
 
 
 @dataclass(frozen=True)
@@ -36,12 +43,12 @@ class ProtocolData:
     ----------
     name : str
     sources : tuple of str
-        Names for `clipnull.datasets.load`, ``{root}`` standing for the folder of the data; the
-        first one found is used. The first of all is the protocol's own split.
+        Names for `clipnull.datasets.load`, ``{root}`` standing for the folder of the data; the first one
+        found is used. The first of all is the protocol's own split.
     forget : dict of str to dict
         Forget class -> model label -> published (forget, retain) before forgetting, in percent.
     full : dict of str to float
-        Model label -> published full accuracy, in percent.
+        Model label -> published accuracy on all classes, in percent.
     templates : tuple of str
         Prompts; empty: those that come with the data.
     n_classes : int or None
@@ -91,25 +98,30 @@ class Protocol:
     data: tuple[ProtocolData, ...]
     methods: tuple[str, ...] = (*METHODS, DROP)
     joint: bool = True
-    retain: str = "same"
+    retain: Literal["same", "all"] = "same"
     tolerance: float = 1.0
     weights: str = "openai"
     root: str | None = None
 
+    @property
+    def scored(self) -> list[str]:
+        """Names of the data sets that a score is made of."""
+        return [data.name for data in self.data if not data.extra]
+
     def published(self) -> Table:
-        """The published figures before forgetting, forget / retain in percent, a row a class."""
+        """The published figures before forgetting, forget / retain in percent, a row per class."""
         labels = list(dict.fromkeys(m for d in self.data for m in d.full))
         rows = []
         for data in self.data:
             rows += [
-                [data.name, name, *(_pair(figures.get(m)) for m in labels)]
+                [data.name, name, *(pair(figures.get(m)) for m in labels)]
                 for name, figures in data.forget.items()
                 if figures
             ]
             if data.full:
-                rows.append([data.name, ALL, *(_figure(data.full.get(m)) for m in labels)])
+                rows.append([data.name, ALL, *(figure(data.full.get(m)) for m in labels)])
         caption = f"{self.name}: published accuracy before forgetting, forget / retain, %"
-        return Table(["data set", "class", *labels], rows, caption)
+        return Table(["data set", "class", *labels], rows, caption, left=2)
 
 
 def _kravets(

@@ -3,45 +3,52 @@
 from __future__ import annotations
 
 import importlib.metadata
-import itertools
 import math
-import os
-import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple, TypeVar
 
 import torch
 
-from clipnull import _check
+from clipnull import _check, _show
 from clipnull.erasers import METHODS, Edit
-from clipnull.evaluation import Evaluator, drop_label
+from clipnull.evaluation import Case, Side, drop_label
 from clipnull.model.clip import Clip
 from clipnull.model.loading import load as load_clip
 from clipnull.protocol import baselines
 from clipnull.protocol.baselines import BASELINES, GRIDS
-from clipnull.protocol.find import _find, _Found, _one_file, _open, _root
-from clipnull.protocol.published import ALL, DROP, POCKET, SHOTS, Protocol, ProtocolModel
-from clipnull.protocol.result import ACCURACIES, ProtocolResult, _ratio
-from clipnull.protocol.score import protocol_score
+from clipnull.protocol.find import Found, find_data, open_data
+from clipnull.protocol.published import ALL, DROP, POCKET, Protocol, ProtocolModel
+from clipnull.protocol.result import BeforeRow, Change, ProtocolResult, ResultRow
+from clipnull.protocol.score import ScoreParts, score_parts
 
 __all__ = ["run_protocol"]
 
+#: most training images per class for the trained baseline that needs images
+SHOTS = 16
+Item = TypeVar("Item")
+
 
 @dataclass(frozen=True)
-class _Ready:
-    """A data set, embedded."""
+class Embedded:
+    """A data set of the protocol, embedded; its case forgets the first class until told otherwise."""
 
-    found: _Found
-    T: torch.Tensor
-    evaluator: Evaluator
+    found: Found
+    case: Case
     before: float
 
     @property
     def name(self) -> str:
         return self.found.spec.name
+
+    def after(self, edit: Edit | None, side: Side) -> float:
+        """Accuracy on all classes (fraction)."""
+        if edit is None:
+            return self.before
+        return _check.share(self.case.evaluate(edit, side).predicted_after == self.case.labels)
 
 
 def run_protocol(
@@ -51,9 +58,7 @@ def run_protocol(
     models: Sequence[str] | None = None,
     data: Sequence[str] | None = None,
     methods: Sequence[str] | None = None,
-    device: str | torch.device | None = None,
     seed: int = 0,
-    progress: bool | None = None,
 ) -> ProtocolResult:
     """Forget the protocol's classes with every method, and measure what is left everywhere.
 
@@ -66,13 +71,8 @@ def run_protocol(
     models, data, methods : list of str, optional
         Only these, by label, name and name; by default those of the protocol. A score compares
         with the data sets that are run.
-    device : str or torch.device, optional
-        For the models, as in `clipnull.load`.
     seed : int
         For the random control and the trained baselines.
-    progress : bool, optional
-        A progress bar on stderr; by default after two seconds, and never under a test runner or
-        with the environment variable ``CLIPNULL_NO_PROGRESS``.
 
     Returns
     -------
@@ -89,190 +89,141 @@ def run_protocol(
     -----
     Per model, forget set and method: recall of the forgotten classes; accuracy on the other
     classes with the forgotten ones still candidates; full accuracy on the other data sets; the
-    score (`clipnull.protocol_score`). The score is NaN where nothing was recognised before.
+    score (`clipnull.protocol.protocol_score`). The score is NaN where nothing was recognised before.
     """
     methods = list(protocol.methods if methods is None else methods)
     for method in methods:
         _check.one_of("methods", method, [*METHODS, DROP, *BASELINES])
     _check.one_of("retain", protocol.retain, ["same", "all"])
-    used = _pick("models", protocol.models, [m.label for m in protocol.models], models)
-    specs = _pick("data", protocol.data, [d.name for d in protocol.data], data)
-    protocol = replace(protocol, models=tuple(used), data=tuple(specs), root=_root(protocol, root))
-    found, notes = _find(protocol, required=data is not None)
-    before: list[dict[str, Any]] = []
-    rows: list[dict[str, Any]] = []
-    for model in protocol.models:
-        mine, new = _run_model(protocol, model, found, methods, device, seed, progress)
-        before += mine
-        rows += new
+    used = _pick("models", {m.label: m for m in protocol.models}, models)
+    specs = _pick("data", {d.name: d for d in protocol.data}, data)
+    place = str(root) if root else protocol.root
+    protocol = replace(protocol, models=tuple(used), data=tuple(specs), root=place)
+    found, notes = find_data(protocol, protocol.scored if data is None else data)
     about = {
         "methods": methods,
         "retain": protocol.retain,
         "tolerance": protocol.tolerance,
         "seed": seed,
         "models": {m.label: [m.name, m.pretrained] for m in protocol.models},
-        "data": {f.spec.name: f.source for f in found},
+        "data": {one.spec.name: one.source for one in found},
         "versions": {p: importlib.metadata.version(p) for p in ("torch", "open_clip_torch")},
     }
-    return ProtocolResult(protocol.name, before, rows, notes, about)
+    result = ProtocolResult(protocol.name, [], [], notes, about)
+    for model in protocol.models:
+        clip = load_clip(model.name, model.pretrained)
+        if model.name is None and clip.name != "pocket":  # CLIPNULL_MODEL
+            model = replace(model, label=clip.name)
+        run = _Run(protocol, model.label, clip, found, seed)
+        result.before.extend(row for one in run.ready for row in _before(protocol, model, one))
+        result.rows.extend(run.rows(methods))
+    return result
 
 
-def _pick(argument: str, items: Sequence[Any], names: list[str], wanted: Sequence[str] | None) -> list[Any]:
+def _pick(argument: str, items: dict[str, Item], wanted: Sequence[str] | None) -> list[Item]:
     """The items with the names wanted, or all; a ValueError names an unknown one."""
-    wanted = names if wanted is None else [_check.one_of(argument, name, names) for name in wanted]
+    wanted = list(items) if wanted is None else [_check.one_of(argument, name, items) for name in wanted]
     if not wanted:
-        raise ValueError(f"{argument}: got none, want at least one of {', '.join(names)}")
-    return [items[names.index(name)] for name in dict.fromkeys(wanted)]
+        raise ValueError(f"{argument}: got none, want at least one of {', '.join(items)}")
+    return [items[name] for name in dict.fromkeys(wanted)]
 
 
-def _run_model(
-    protocol: Protocol,
-    model: ProtocolModel,
-    found: Sequence[_Found],
-    methods: Sequence[str],
-    device: str | torch.device | None,
-    seed: int,
-    progress: bool | None,
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    clip = load_clip(model.name, model.pretrained, device=device)
-    if model.name is None and clip.name != "pocket":  # CLIPNULL_MODEL
-        model = replace(model, label=clip.name)
-    ready = [_embed(clip, one, progress) for one in found]
-    before = [row for one in ready for row in _before(protocol, model, one)]
-    train = _Trainer(clip, seed, progress)
-    sets = [(one, index) for one in ready for index in _forget_sets(one.found.forget, protocol.joint)]
-    rows = []
-    for (one, index), method in _bar(list(itertools.product(sets, methods)), model.label, progress):
-        rows.append({"model": model.label, **_row(protocol, one, ready, index, method, train, seed)})
-    return before, rows
+class _Made(NamedTuple):
+    """What a method made of the names; no edit where it only strikes them off."""
+
+    edit: Edit | None
+    side: Side
+    seconds: float
+    tuning_seconds: float
+    tried: int = 1
 
 
-def _bar(items: Sequence[Any], what: str, progress: bool | None) -> Iterable[Any]:
-    silent = {"PYTEST_CURRENT_TEST", "CLIPNULL_NO_PROGRESS"} & os.environ.keys()
-    if progress is False or (progress is None and silent):
-        return items
-    from tqdm.auto import tqdm
+class _Run:
+    """One model on all the data sets; a baseline's training images are embedded when first needed."""
 
-    return tqdm(items, desc=what, unit="edit", delay=0.0 if progress else 2.0, leave=False, file=sys.stderr)
+    def __init__(self, protocol: Protocol, model: str, clip: Clip, found: Sequence[Found], seed: int) -> None:
+        self.protocol, self.model, self.clip, self.seed = protocol, model, clip, seed
+        self.ready = [self.embed(one) for one in found]
+        self.training: dict[str, Case] = {}
 
+    def embed(self, one: Found) -> Embedded:
+        data = open_data(one.spec, one.source, size=self.clip.image_size) if one.drawn else one.data
+        T = self.clip.embed_text(data.classes, list(one.spec.templates) or data.templates)
+        Z = self.clip.embed_images(data.images)
+        case = Case(Z, T, data.labels, one.forget[:1], data.classes)
+        _ = case.scores  # kept: every edit is then a rank-m update of them
+        return Embedded(one, case, _check.share(case.predicted == case.labels))
 
-def _embed(clip: Clip, one: _Found, progress: bool | None) -> _Ready:
-    if one.source in ("twemoji", "openmoji"):  # drawn as large as the model looks
-        one = _open(one.spec, one.source, one.root, size=clip.image_size)
-    data = one.data
-    T = clip.embed_text(data.classes, list(one.spec.templates) or data.templates)
-    evaluator = Evaluator(clip.embed_images(data.images, progress=progress), T, data.labels, data.classes)
-    right = (evaluator.predicted_before == evaluator.labels).double()
-    return _Ready(one, T, evaluator, float(right.mean()))
+    def rows(self, methods: Sequence[str]) -> list[ResultRow]:
+        """Every forget set, every method."""
+        cases = []
+        for one in self.ready:
+            forget = one.found.forget
+            sets = [[c] for c in forget] + [forget] * (self.protocol.joint and len(forget) > 1)
+            cases += [(one, one.case.forgetting(index)) for index in sets]
+        work = [(*case, method) for case in cases for method in methods]
+        return [self.row(*each) for each in _show.progress(work, what=self.model, unit="edit")]
 
+    def row(self, one: Embedded, case: Case, method: str) -> ResultRow:
+        """One forget set, one method."""
+        made = self.make(method, one, case)
+        edit = made.edit
+        report = drop_label(case) if edit is None else case.evaluate(edit, made.side)
+        rest = [o for o in self.ready if o is not one]
+        others = {o.name: Change(o.before, o.after(edit, made.side)) for o in rest}
+        forget = Change(report.forget_before, report.forget_after)
+        retain = Change(report.retain_before, report.retain_after)
+        changes = [forget, retain, *(c for name, c in others.items() if name in self.protocol.scored)]
+        known = all(change.before > 0 for change in changes)
+        parts = score_parts(forget, retain, changes[2:]) if known else ScoreParts(*[math.nan] * 3)
+        names = dict(zip(one.found.forget, one.found.spec.forget, strict=True))
+        return ResultRow(
+            self.model, one.name, [names[c] for c in case.forget], len(case.forget) > 1, method,
+            made.side, *forget, *retain, others, sum(parts), parts,
+            made.seconds, made.tuning_seconds, made.tried,
+        )  # fmt: skip
 
-def _forget_sets(forget: list[int], joint: bool) -> list[list[int]]:
-    return [[c] for c in forget] + ([forget] if joint and len(forget) > 1 else [])
+    def make(self, method: str, one: Embedded, case: Case) -> _Made:
+        """What the method makes of the names to forget and those to keep."""
+        if method == DROP:
+            return _Made(None, "image", 0.0, 0.0)
+        if method in BASELINES:
+            best = self.train(method, one, case)
+            return _Made(best.edit, best.side, best.seconds, best.tuning_seconds, best.tried)
+        others = [o.case.T for o in self.ready if o is not one and self.protocol.retain == "all"]
+        T_r = torch.cat([case.T_r, *others])
+        start = time.perf_counter()
+        edit = METHODS[method].make(case.T_f, T_r, seed=self.seed)
+        seconds = time.perf_counter() - start
+        return _Made(edit, "image", seconds, seconds)
 
-
-def _row(
-    protocol: Protocol,
-    one: _Ready,
-    ready: Sequence[_Ready],
-    index: list[int],
-    method: str,
-    train: _Trainer,
-    seed: int,
-) -> dict[str, Any]:
-    """One forget set, one method: accuracies (fractions), score, seconds."""
-    T, others = one.T, [o for o in ready if o is not one]
-    gone = set(index)
-    keep = [T[[c for c in range(len(T)) if c not in gone]]]
-    if protocol.retain == "all":
-        keep += [o.T for o in others]
-    edit, side, seconds, info = _edit(method, one, index, torch.cat(keep), train, seed)
-    if edit is None:
-        report = drop_label(one.evaluator.Z, T, one.evaluator.labels, index, one.evaluator.classes)
-    else:
-        report = one.evaluator.report(index, edit, side)
-    after = {o.name: o.before if edit is None else _full(o, edit, side) for o in others}
-    pairs = {o.name: [o.before, after[o.name]] for o in others}
-    scored = [(o.before, after[o.name]) for o in others if not o.found.spec.extra]
-    figures = {k: float(getattr(report, k)) for k in ACCURACIES}
-    known = report.forget_before > 0 and report.retain_before > 0 and all(b > 0 for b, _ in scored)
-    return {
-        "data": one.name,
-        "forget": [list(one.found.spec.forget)[one.found.forget.index(c)] for c in index],
-        "joint": len(index) > 1,
-        "method": method,
-        "side": side,
-        **figures,
-        "others": pairs,
-        "score": protocol_score(**figures, others=scored) if known else math.nan,
-        "parts": _parts(figures, scored) if known else [math.nan] * 3,
-        "seconds": seconds,
-        **info,
-    }
-
-
-def _parts(figures: Mapping[str, float], others: Sequence[tuple[float, float]]) -> list[float]:
-    """What forgetting, retaining and the other data sets contribute to the score; they add up to it."""
-    n = 2 + len(others)
-    retain = (figures["retain_before"], figures["retain_after"])
-    drops = [max(0.0, 1 - _ratio(*pair)) for pair in [retain, *others]]
-    return [figures["forget_after"] / figures["forget_before"] / n, drops[0] / n, sum(drops[1:]) / n]
-
-
-def _full(one: _Ready, edit: Edit, side: str) -> float:
-    right = one.evaluator.predict(edit, side) == one.evaluator.labels
-    return float(right.double().mean())
-
-
-def _edit(
-    method: str, one: _Ready, index: list[int], T_r: torch.Tensor, train: _Trainer, seed: int
-) -> tuple[Edit | None, str, float, dict[str, Any]]:
-    """The edit of a method, the side it is for, the seconds it took, and what tuning took."""
-    if method == DROP:
-        return None, "image", 0.0, {}
-    if method in BASELINES:
-        run = train(method, one, index)
-        return run.edit, run.side, run.seconds, {"tuning_seconds": run.tuning_seconds, "tried": run.tried}
-    start = time.perf_counter()
-    edit = METHODS[method].make(one.T[index], T_r, seed=seed)
-    return edit, "image", time.perf_counter() - start, {}
-
-
-class _Trainer:
-    """The trained baselines, tuned over `GRIDS`; training images are embedded when first needed."""
-
-    def __init__(self, clip: Clip, seed: int, progress: bool | None) -> None:
-        self.clip, self.seed, self.progress = clip, seed, progress
-        self.features: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
-        self.empty: torch.Tensor | None = None
-
-    def __call__(self, method: str, one: _Ready, index: list[int]) -> baselines.Trained:
-        grid = GRIDS[method]
+    def train(self, method: str, one: Embedded, case: Case) -> baselines.Trained:
+        """A trained baseline, tuned over `GRIDS`."""
         if method == "lora":
-            if self.empty is None:
-                self.empty = _empty_prompt(self.clip)
-            args = (one.T, index, self.empty)
-            return baselines.tuned(baselines.lora_forgetting, *args, grid=grid, seed=self.seed)
-        if one.name not in self.features:
-            self.features[one.name] = self._images(one.found)
-        Z, labels = self.features[one.name]
-        scale = self.clip.logit_scale
-        return baselines.tuned(baselines.gradient_forgetting, Z, one.T, labels, index, grid=grid, scale=scale)
+            train = partial(
+                baselines.lora_forgetting, case.T_f, case.T_r, _empty_prompt(self.clip), seed=self.seed
+            )
+        else:
+            if one.name not in self.training:
+                self.training[one.name] = training_case(self.clip, one)
+            images = self.training[one.name].forgetting(case.forget)
+            train = partial(baselines.gradient_forgetting, images, scale=self.clip.logit_scale)
+        return baselines.tuned(train, GRIDS[method])
 
-    def _images(self, found: _Found) -> tuple[torch.Tensor, torch.Tensor]:
-        """Embeddings and labels of at most `SHOTS` training images a class."""
-        options = dict(found.spec.train)
-        if found.source in ("twemoji", "openmoji"):
-            options["size"] = self.clip.image_size
-        data = _open(found.spec, found.source, found.root, **options).data
-        if data.classes != found.data.classes:
-            raise ValueError(f"{found.source}: its training split has other classes, want the same ones")
-        # a clean drawing (scene 0) is the same picture for every seed: leave it to the test
-        usable = data.scene > 0 if bool(data.scene.any()) else torch.ones(len(data), dtype=torch.bool)
-        rows = [
-            r for c in range(len(data.classes)) for r in (usable & (data.labels == c)).nonzero()[:SHOTS, 0]
-        ]
-        picked = torch.stack(rows)
-        return self.clip.embed_images(data.images[picked], progress=self.progress), data.labels[picked]
+
+def training_case(clip: Clip, one: Embedded) -> Case:
+    """At most `SHOTS` training images per class, none of them among the test images."""
+    found = one.found
+    options = dict(found.spec.train) | ({"size": clip.image_size} if found.drawn else {})
+    data = open_data(found.spec, found.source, **options)
+    if data.classes != one.case.classes:
+        raise ValueError(f"{found.source}: its training split has other classes, want the same ones")
+    # a clean drawing (scene 0) is the same picture for every seed: leave it to the test
+    usable = data.scene > 0 if bool(data.scene.any()) else torch.ones(len(data), dtype=torch.bool)
+    of_class = [(usable & (data.labels == c)).nonzero()[:SHOTS, 0] for c in range(len(data.classes))]
+    picked = torch.cat(of_class)
+    Z = clip.embed_images(data.images[picked])
+    return Case(Z, one.case.T, data.labels[picked], one.case.forget, data.classes)
 
 
 def _empty_prompt(clip: Clip) -> torch.Tensor:
@@ -282,64 +233,45 @@ def _empty_prompt(clip: Clip) -> torch.Tensor:
         return clip.model.encode_text(tokens, normalize=True)[0].float().cpu()
 
 
-def _before(protocol: Protocol, model: ProtocolModel, one: _Ready) -> list[dict[str, Any]]:
+def _before(protocol: Protocol, model: ProtocolModel, one: Embedded) -> list[BeforeRow]:
     """Accuracy before forgetting, measured and published, for each forget class and for all."""
-    spec, labels = one.found.spec, one.evaluator.labels
-    right = (one.evaluator.predicted_before == labels).double()
-    general = _why(protocol, model, one.found)
-    rows = []
+    spec, case = one.found.spec, one.case
+    general, rows = _differences(protocol, model, one.found), []
     for name, c in zip(spec.forget, one.found.forget, strict=True):
-        own, published = labels == c, spec.forget[name].get(model.label)
-        n, recall = int(own.sum()), _mean(right[own])
+        alone, published = case.forgetting([c]), spec.forget[name].get(model.label, (None, None))
+        n, recall = int(alone.gone.sum()), alone.recall(case.predicted)
         reasons = list(general)
-        if (written := one.found.data.classes[c]) != name:
-            reasons.insert(0, f"the data set writes {written!r}, and so does the prompt")
-        if (
-            published
-            and abs(100 * recall - published[0]) > protocol.tolerance
-            and 100 / n > protocol.tolerance
-        ):
+        if case.classes[c] != name:
+            reasons.insert(0, f"the data set writes {case.classes[c]!r}, and so does the prompt")
+        off = published[0] is not None and abs(100 * recall - published[0]) > protocol.tolerance
+        if off and 100 / n > protocol.tolerance:
             reasons.insert(0, f"one of its {n} pictures is {100 / n:.1f} points")
-        row = {"model": model.label, "data": spec.name, "class": name, "images": n}
-        row |= {"forget": recall, "retain": _mean(right[~own])}
-        rows.append(_compared(row, published, protocol.tolerance, reasons))
-    row = {"model": model.label, "data": spec.name, "class": ALL, "images": len(labels)}
-    row |= {"forget": None, "retain": one.before}
+        row = BeforeRow(model.label, spec.name, name, n, recall, alone.accuracy(case.predicted), *published)
+        rows.append(_compared(row, protocol.tolerance, reasons))
     full = spec.full.get(model.label)
-    rows.append(_compared(row, None if full is None else (None, full), protocol.tolerance, general))
-    return rows
+    row = BeforeRow(model.label, spec.name, ALL, len(case.labels), None, one.before, None, full)
+    return [*rows, _compared(row, protocol.tolerance, general)]
 
 
-def _mean(x: torch.Tensor) -> float:
-    return float(x.mean()) if len(x) else math.nan
-
-
-def _why(protocol: Protocol, model: ProtocolModel, found: _Found) -> list[str]:
+def _differences(protocol: Protocol, model: ProtocolModel, found: Found) -> list[str]:
     """What differs from the published setting, as far as it can be seen from here."""
-    spec, reasons = found.spec, []
-    own = _one_file(spec.sources[0].format(root=found.root))
-    if found.source != own:
+    reasons, n = [], len(found.data.classes)
+    if not found.own_split:
         reasons.append(f"the pictures are those of {found.source}, not of the protocol's split")
-    if spec.n_classes not in (None, len(found.data.classes)):
-        reasons.append(f"there are {len(found.data.classes)} candidate classes, not {spec.n_classes}")
+    if found.spec.n_classes not in (None, n):
+        reasons.append(f"there are {n} candidate classes, not {found.spec.n_classes}")
     if model.pretrained != protocol.weights:
         weights = model.pretrained or model.name or "the default model's"
         reasons.append(f"the weights are {weights}, not {protocol.weights}")
     return reasons
 
 
-def _compared(
-    row: dict[str, Any],
-    published: tuple[float | None, float] | None,
-    tolerance: float,
-    reasons: list[str],
-) -> dict[str, Any]:
-    """The row with the published figures (percent), the points between, and why that may be."""
-    figures = dict(zip(("forget", "retain"), published or (None, None), strict=True))
-    gaps = [abs(100 * row[k] - p) for k, p in figures.items() if p is not None]
+def _compared(row: BeforeRow, tolerance: float, reasons: list[str]) -> BeforeRow:
+    """The row with the points between measured and published, and why that may be."""
+    both = ((row.forget, row.published_forget), (row.retain, row.published_retain))
+    gaps = [abs(100 * x - p) for x, p in both if x is not None and p is not None]
     apart = max(gaps, default=None)
     # NaN, a class without pictures, is apart from any figure; rounding to two decimals is not
     differs = apart is not None and not apart <= tolerance + 0.005
     why = reasons or ["the decoding and resizing of pictures differs between versions"]
-    published_figures = {f"published_{k}": p for k, p in figures.items()}
-    return {**row, **published_figures, "apart": apart, "why": "; ".join(why) if differs else ""}
+    return replace(row, apart=apart, why="; ".join(why) if differs else "")

@@ -3,10 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from clipnull import _check
 
-__all__ = ["protocol_score"]
+__all__ = ["ScoreParts", "protocol_score", "score_parts"]
+
+
+class ScoreParts(NamedTuple):
+    """What forgetting, the retained classes and the other data sets contribute; the score is the sum."""
+
+    forget: float
+    retain: float
+    others: float
+
+
+def score_parts(
+    forget: tuple[float, float], retain: tuple[float, float], others: Sequence[tuple[float, float]]
+) -> ScoreParts:
+    """The parts of `protocol_score`, which refuses the same, from pairs (before, after)."""
+    named = {"forget": forget, "retain": retain, **{f"others[{i}]": o for i, o in enumerate(others)}}
+    for name, (before, after) in named.items():
+        _check.number(f"{name} after", after, 0.0)
+        if _check.number(f"{name} before", before, 0.0) == 0:
+            raise ValueError(f"{name} before: got 0, want a positive accuracy to compare with")
+    own, *rest = (max(0.0, (before - after) / before) / len(named) for before, after in (retain, *others))
+    return ScoreParts(forget[1] / forget[0] / len(named), own, sum(rest))
 
 
 def protocol_score(
@@ -42,11 +64,4 @@ def protocol_score(
     >>> round(protocol_score(0.8, 0.0, 0.6, 0.57, [(0.5, 0.5), (0.7, 0.72), (0.9, 0.9)]), 4)
     0.01
     """
-    pairs = [("forget", forget_before, forget_after), ("retain", retain_before, retain_after)]
-    pairs += [(f"others[{i}]", b, a) for i, (b, a) in enumerate(others)]
-    for name, b, a in pairs:
-        _check.number(f"{name} after", a, 0.0)
-        if _check.number(f"{name} before", b, 0.0) == 0:
-            raise ValueError(f"{name} before: got 0, want a positive accuracy to compare with")
-    terms = [forget_after / forget_before] + [max(0.0, (b - a) / b) for _, b, a in pairs[1:]]
-    return sum(terms) / len(terms)
+    return sum(score_parts((forget_before, forget_after), (retain_before, retain_after), others))

@@ -24,7 +24,7 @@ import clipnull as cn
 
 CARD = Path(cn.__file__).parent / "pocket" / "README.md"
 START, END = "<!-- measured: start -->", "<!-- measured: end -->"
-#: images a class in the measurements "with scenes"; the first is the clean one
+#: images per class in the measurements "with scenes"; the first is the clean one
 SCENES = 4
 
 
@@ -105,7 +105,7 @@ def zero_shot(clip: cn.Clip) -> dict[str, Any]:
 def one_at_a_time(clip: cn.Clip, seed: int = 0) -> dict[str, dict[str, float]]:
     """Forget each classroom class alone, by every method; means over the classes.
 
-    Image-side edits, classroom names as candidates, `SCENES` images a class.
+    Image-side edits, classroom names as candidates, `SCENES` images per class.
 
     Returns
     -------
@@ -116,12 +116,13 @@ def one_at_a_time(clip: cn.Clip, seed: int = 0) -> dict[str, dict[str, float]]:
     T = clip.embed_text(data.classes, templates=data.templates)
     Z = clip.embed_images(data.images)
     reports: dict[str, list[cn.Report]] = {}
+    cases = cn.Case(Z, T, data.labels, [0])
     for f in range(len(T)):
-        keep = [c for c in range(len(T)) if c != f]
+        case = cases.forgetting([f])
         for name, method in cn.METHODS.items():
-            edit = method.make(T[[f]], T[keep], seed=seed + f)
-            reports.setdefault(name, []).append(cn.evaluate(Z, T, data.labels, [f], edit))
-        reports.setdefault("drop the label", []).append(cn.drop_label(Z, T, data.labels, [f]))
+            edit = method.make(case.T_f, case.T_r, seed=seed + f)
+            reports.setdefault(name, []).append(case.evaluate(edit))
+        reports.setdefault("drop the label", []).append(cn.drop_label(case))
     figures = ("forget_before", "forget_after", "retain_before", "retain_after", "retained")
     return {
         method: {k: statistics.fmean(getattr(r, k) for r in of_method) for k in figures}
@@ -158,8 +159,8 @@ def card(result: dict[str, Any]) -> str:
         f"Parameters: {result['without_token_table']:,} without the token table, "
         f"{result['parameters']:,} with it ({result['token_rows_used']:,} of its rows are used).",
         "",
-        "Zero-shot accuracy on Twemoji, %, prompts averaged over the templates. Clean: one image a "
-        f"class, on white. Scenes: {SCENES - 1} images a class, turned, scaled, on a background. By "
+        "Zero-shot accuracy on Twemoji, %, prompts averaged over the templates. Clean: one image per "
+        f"class, on white. Scenes: {SCENES - 1} images per class, turned, scaled, on a background. By "
         "category the candidates are still all the classes.",
         "",
         _row("", "classes", "clean, top-1", "clean, top-5", "scenes, top-1", "scenes, top-5"),
@@ -190,7 +191,7 @@ def card(result: dict[str, Any]) -> str:
     if "one_at_a_time" in result:
         lines += [
             "",
-            f"Forgetting each classroom class alone, image side, {SCENES} images a class; means over the "
+            f"Forgetting each classroom class alone, image side, {SCENES} images per class; means over the "
             "classes, %. Retained: retain after as a share of before.",
             "",
             _row("method", "forget before", "forget after", "retain before", "retain after", "retained"),
