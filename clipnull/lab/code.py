@@ -48,10 +48,12 @@ def equivalent_python(bench: Bench, state: Mapping[str, Any]) -> str:
     templates = "data.templates" if state["templates"] else "None"
     T_f, lines = "case.T_f", ""
     if state["erase_as"].strip() or state["synonyms"]:
-        texts = "list(dict.fromkeys(forget + [w for i in case.forget for w in data.keywords[i]]))"
+        texts = "list(dict.fromkeys(forget + words))"
         if state["erase_as"].strip():
             texts = _literal(texts_of(state["erase_as"]))
-        T_f, lines = "T_f", f"T_f = clip.embed_text({texts}, templates={templates})\n"
+        else:
+            lines = "words = [w for i in case.forget for w in data.keywords[i]]\n"
+        T_f, lines = "T_f", f"{lines}T_f = clip.embed_text({texts}, templates={templates})\n"
     given = [f"{k}={_literal(state[k])}" for k in dials(method)]
     if method == "word":
         lines += f"word = clip.embed_text([{_literal(state['word'].strip())}], templates={templates})\n"
