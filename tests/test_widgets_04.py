@@ -5,8 +5,8 @@ import pytest
 import torch
 
 import clipnull as cn
-from clipnull import plots
 from clipnull.lab.dials import EraserDials
+from clipnull.plots.base import FORGET, PALE
 
 
 @pytest.fixture
@@ -58,5 +58,5 @@ def test_every_method_is_in_grey_and_the_dials_in_colour(dials):
     fig = dials.figure()
     colours = {line.get_label().split(":")[0]: line.get_color() for line in fig.axes[0].get_lines()}
     assert set(colours) >= {*cn.METHODS, "drop the label", "your dials"}
-    assert colours["your dials"] == plots.FORGET
-    assert {colours[m] for m in cn.METHODS} == {plots.PALE}
+    assert colours["your dials"] == FORGET
+    assert {colours[m] for m in cn.METHODS} == {PALE}
