@@ -242,7 +242,7 @@ def test_pictures_are_what_they_say(bench):
         assert classes[report.predicted_after[d.row]] == d.now
         assert classes[case.labels[d.row]] == d.true
         assert classes[case.labels[d.now_row]] == d.now
-    assert [(d.now, d.count) for d in result.destinations] == report.destinations(10)
+    assert [(d.now, d.times) for d in result.destinations] == report.destinations(10)
     for lost in result.lost:
         assert classes[case.labels[lost.row]] == lost.true != lost.now
         assert report.predicted_before[lost.row] == case.labels[lost.row]

@@ -266,7 +266,7 @@ def test_geometry_draws_the_points_and_what_moves(lab):
 def test_pictures_draws_each_beside_what_it_became(lab):
     (ax,), result = figure_of(lab, "images")
     first = result.destinations[0]
-    assert f"→ {first.now} (×{first.count})" in texts(ax)[0]
+    assert f"→ {first.now} (×{first.times})" in texts(ax)[0]
     sheet, side = np.asarray(ax.images[0].get_array()), SIDE
     for left, row in ((8, first.row), (8 + side + 22, first.now_row)):
         shown = lab.bench.data.images[row].resize((side, side), Image.Resampling.BILINEAR)
@@ -292,10 +292,12 @@ def test_neighbours_names_the_classes_of_its_sentence(lab, half):
         {"method": "nullspace"},
     ):
         result = lab.compute({**state, "method": "nullspace"})
-        (ax,) = lab_views.figure("neighbours", result, half).axes
+        drawn = lab_views.figure("neighbours", result, half)
+        drawn.canvas.draw()
+        (ax,) = drawn.axes
         named = re.findall(r"([^,:]+) \([−+][\d.]+ at cosine", PANELS["neighbours"].sentence(result))
         assert [text.get_text() for text in ax.texts] == [name.strip() for name in named] and len(named) == 3
-        boxes = [text.get_window_extent() for text in ax.texts]
+        boxes = [Text.get_window_extent(text) for text in ax.texts]  # without the line to the point
         assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
 
 

@@ -62,7 +62,7 @@ def show_dials(sliders: dict[str, Any], method: str) -> None:
 
 def of_state(bench: Bench) -> dict[str, Any]:
     """A control for each key of `clipnull.lab.DEFAULT_STATE`."""
-    data, late = bench.data, {"continuous_update": False}
+    data = bench.data
     here = f"{data.name or 'the data'}, {len(data.classes)} classes"
     parts = [(here, ""), *((s, s) for s in bench.subsets)]
     return {
@@ -70,8 +70,10 @@ def of_state(bench: Bench) -> dict[str, Any]:
         "forget": make(widgets.SelectMultiple, options=data.classes, rows=7),
         "method": methods(),
         **moved(),
-        "word": make(widgets.Text, "an animal", description="anchor", **late),
-        "erase_as": make(widgets.Text, description="erase as", placeholder="the class names", **late),
+        "word": make(widgets.Text, "an animal", description="anchor", continuous_update=False),
+        "erase_as": make(
+            widgets.Text, description="erase as", placeholder="the class names", continuous_update=False
+        ),
         "templates": check_box("prompt templates", True, "11.5em"),
         "synonyms": check_box("keywords too", False, "9em"),
         "side": make(widgets.Dropdown, options=[(v, k) for k, v in SIDES.items()], description="edit"),

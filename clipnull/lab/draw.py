@@ -179,7 +179,9 @@ def _dial_axis(ax: Any, log: bool, x: Sequence[float], half: bool) -> None:
 
 def space(fig: Figure, result: LabResult, half: bool, thumbnails: bool) -> str:
     clouds = result.geometry.clouds
-    before, after = (np.concatenate([cloud[i].numpy() for cloud in clouds.values()]) for i in (0, 1))
+    before, after = (
+        np.concatenate([getattr(c, when).numpy() for c in clouds.values()]) for when in ("before", "after")
+    )
     gone = np.concatenate([cloud.forgotten.numpy() for cloud in clouds.values()])
     fig.subplots_adjust(top=0.79)
     ax = _axes(fig.subplots(), "first principal component", "second principal component")
@@ -251,7 +253,7 @@ def pictures(fig: Figure, result: LabResult, half: bool, thumbnails: bool) -> st
                     sheet[y : y + SIDE, left : left + SIDE] = _thumbnail(result.data.images, row, SIDE)
 
     went, lost = result.destinations, result.lost
-    block(28, went, lambda b: f"{short(b.now, 12)} (×{b.count})")
+    block(28, went, lambda b: f"{short(b.now, 12)} (×{b.times})")
     block(222, lost, lambda b: short(b.now, 16))
     ax.imshow(sheet, extent=(0, width, HEIGHT, 0), interpolation="nearest", aspect="auto")
     many = f" ({room} shown)" if len(lost) > room else ""
@@ -290,7 +292,8 @@ def neighbours(fig: Figure, result: LabResult, half: bool, thumbnails: bool) -> 
 def _label(ax: Any, names: dict[int, str], xy: np.ndarray) -> None:
     """Name some of the points, each beside its own, clear of the other names and of most other points."""
     (left, bottom), (right, top) = ax.transAxes.transform([(0, 0), (1, 1)])
-    at, boxes = ax.transData.transform(xy), []
+    at = ax.transData.transform(xy)
+    boxes: list[tuple[float, float, float]] = []
     for i, name in names.items():
         long = 6.5 * len(name)
         places = []

@@ -59,7 +59,7 @@ class Became(NamedTuple):
     true: str
     now: str
     now_row: int | None
-    count: int = 1
+    times: int = 1
 
 
 class Neighbour(NamedTuple):
@@ -138,11 +138,11 @@ class LabResult:
             clouds["names"] = Cloud(flat(case.T), after, gone, [])
         return Geometry(share, clouds)
 
-    def _became(self, i: int, count: int = 1) -> Became:
+    def _became(self, i: int, times: int = 1) -> Became:
         """Row ``i`` beside the first picture of the class that it is called now."""
         now = int(self.report.predicted_after[i])
         there, names = self.data.where(now).tolist(), self.data.classes
-        return Became(i, names[int(self.case.labels[i])], names[now], there[0] if there else None, count)
+        return Became(i, names[int(self.case.labels[i])], names[now], there[0] if there else None, times)
 
     @cached_property
     def destinations(self) -> list[Became]:

@@ -139,7 +139,7 @@ def _space_said(result: LabResult) -> str:
 
 
 def _pictures_said(result: LabResult) -> str:
-    went = few([f"{b.now} ({b.count})" for b in result.destinations], 5)
+    went = few([f"{b.now} ({b.times})" for b in result.destinations], 5)
     which = few([f"{b.true} → {b.now}" for b in result.lost], 3)
     return (
         f"The forgotten pictures are now called {went or 'nothing, for there are none'}. "
