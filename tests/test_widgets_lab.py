@@ -53,13 +53,13 @@ def shown(lab):
 
 
 def expected(lab):
-    r = lab.compute(lab.state).report
+    r = lab.bench.compute(lab.state).report
     return [percent(x) for x in (r.forget_before, r.forget_after, r.retain_before, r.retain_after)]
 
 
 def sentence(lab, key, state=None):
     """What a view says of a state, computed anew."""
-    return PANELS[key].sentence(lab.compute(lab.state if state is None else state))
+    return PANELS[key].sentence(lab.bench.compute(lab.state if state is None else state))
 
 
 def said(lab, k=0):
@@ -162,8 +162,8 @@ def test_view(lab, view):
 @pytest.mark.parametrize("view", VIEWS)
 def test_a_picture_depends_on_its_state_alone(lab, view):
     states = [{"method": "ccup"}, {"method": "partial", "strength": 0.2, "side": "both"}]
-    first, other = (lab_views.png(view, lab.compute(state)) for state in states)
-    assert lab_views.png(view, lab.compute(states[0])) == first != other
+    first, other = (lab_views.png(view, lab.bench.compute(state)) for state in states)
+    assert lab_views.png(view, lab.bench.compute(states[0])) == first != other
 
 
 @pytest.mark.parametrize("half", [False, True])
@@ -219,7 +219,7 @@ def texts(ax):
 
 def figure_of(lab, key, **state):
     """The axes of a view, and the result that it draws."""
-    result = lab.compute({**lab.state, **state})
+    result = lab.bench.compute({**lab.state, **state})
     return lab_views.figure(key, result).axes, result
 
 
@@ -291,7 +291,7 @@ def test_neighbours_names_the_classes_of_its_sentence(lab, half):
         {"forget": 30, "method": "ccup"},
         {"method": "nullspace"},
     ):
-        result = lab.compute({**state, "method": "nullspace"})
+        result = lab.bench.compute({**state, "method": "nullspace"})
         drawn = lab_views.figure("neighbours", result, half)
         drawn.canvas.draw()
         (ax,) = drawn.axes

@@ -54,7 +54,7 @@ class ForgetRetainLab(Live):
     Attributes
     ----------
     state : dict
-        Plain values; assigning a dict moves the controls. `compute` of it is what the views draw.
+        Plain values; assigning a dict moves the controls. `Bench.compute` of it is what the views draw.
     result : LabResult
         Of the last state that could be computed.
     error : Exception or None
@@ -100,10 +100,6 @@ class ForgetRetainLab(Live):
     @state.setter
     def state(self, new: Mapping[str, Any]) -> None:
         self._set(self.bench.check(new))
-
-    def compute(self, state: Mapping[str, Any]) -> LabResult:
-        """What every view draws for ``state``; pure, see `clipnull.lab.Bench.compute`."""
-        return self.bench.compute(state)
 
     @property
     def visible(self) -> list[str]:
@@ -247,7 +243,10 @@ class ForgetRetainLab(Live):
     def _update(self) -> None:
         state, visible = self.state, self.visible
         self._show_controls(state)
-        result = self._with_upload(self.bench.compute(state))
+        result = self.bench.compute(state)
+        if self._upload is not None:
+            picture, z = self._upload
+            result.single = result.top5(z)._replace(picture=picture)
         half = len(visible) > 1
         pictures = [views.png(key, result, half, self.thumbnails.value) for key in visible]
         self.result, self.numbers.value = result, accuracy_line(result)
@@ -259,12 +258,6 @@ class ForgetRetainLab(Live):
         if self.code.layout.display is None:
             self.code.value = self.python()
         self.error, self.message.value = None, ""
-
-    def _with_upload(self, result: LabResult) -> LabResult:
-        if self._upload is not None:
-            picture, z = self._upload
-            result.single = result.top5(z)._replace(picture=picture)
-        return result
 
     @in_turn
     def figure(self, key: str | None = None) -> Any:
