@@ -17,7 +17,7 @@ import torch
 from _timing import arguments, begin, milliseconds, names, pictures, spread
 
 import clipnull as cn
-from clipnull.evaluation import BLOCK, Evaluator, Report
+from clipnull.evaluation import BLOCK, Report
 
 
 def read(report: Report) -> tuple[Any, ...]:
@@ -29,23 +29,24 @@ def evaluation(n: int, C: int, d: int, ranks: list[int], repeats: int) -> None:
     """Print the table of re-evaluations."""
     T = names(C, d)
     Z, labels = pictures(T, n)
-    evaluator = Evaluator(Z, T, labels)
+    case = cn.Case(Z, T, labels, [0])
+    assert len(case.scores) == len(case.predicted)  # now: the cases below share them
     print(f"{n:,} pictures × {C:,} classes × {d} dimensions\n")
-    print("| rank | Evaluator, ms | blocked Z′Tᵀ, ms | whole Z′Tᵀ, ms | times faster |")
+    print("| rank | kept scores, ms | blocked Z′Tᵀ, ms | whole Z′Tᵀ, ms | times faster |")
     print("|---|---|---|---|---|")
     for rank in ranks:
-        forget = list(range(rank))
-        edit = cn.nullspace(T[forget])
+        some = case.forgetting(list(range(rank)))
+        edit = cn.nullspace(some.T_f)
 
-        def low_rank(forget: list[int] = forget, edit: cn.Edit = edit) -> Report:
-            report = evaluator.report(forget, edit)
+        def low_rank(some: cn.Case = some, edit: cn.Edit = edit) -> Report:
+            report = some.evaluate(edit)
             read(report)
             return report
 
-        def product(step: int, forget: list[int] = forget, edit: cn.Edit = edit) -> Report:
+        def product(step: int, some: cn.Case = some, edit: cn.Edit = edit) -> Report:
             X = edit.apply_image(Z)
             after = torch.cat([(x @ T.T).argmax(1) for x in X.split(step)])
-            report = Report(evaluator.classes, forget, labels, evaluator.predicted_before, after)
+            report = Report(some, some.predicted, after)
             read(report)
             return report
 
@@ -69,8 +70,8 @@ def redraw(repeats: int) -> None:
     for label, key in lab.view.options:
         lab.view.value, cells = key, []
         for method, dial, values in (
-            ("mean", "lam", [10 ** (i / 8) for i in range(repeats + 1)]),
-            ("mean", "mu", [10 ** (i / 8) for i in range(repeats + 1)]),
+            ("anchored", "lam", [10 ** (i / 8) for i in range(repeats + 1)]),
+            ("anchored", "mu", [10 ** (i / 8) for i in range(repeats + 1)]),
             ("partial", "strength", [i / (repeats + 1) for i in range(repeats + 1)]),
         ):
             lab.controls["method"].value = method

@@ -17,16 +17,20 @@ import pytest
 
 import clipnull as cn
 from clipnull.lab.bench import Bench
+from clipnull.lab.code import equivalent_python
+from clipnull.lab.draw import HALF, HEIGHT, WIDE
 from clipnull.lab.state import VIEWS
-from clipnull.lab.views import HALF, HEIGHT, PANELS, WIDE
-from clipnull.lab.widget import _numbers
+from clipnull.lab.views import PANELS
+from clipnull.lab.widget import accuracy_line
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def has_widget(path: Path) -> bool:
     return any(
-        "cn.widgets." in c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"
+        re.search(r"cn\.lab\.[A-Z]", c.source)
+        for c in nbformat.read(path, as_version=4).cells
+        if c.cell_type == "code"
     )
 
 
@@ -136,7 +140,7 @@ class Shown:
 
     def numbers(self, state: dict[str, Any]) -> str:
         """The line of numbers of a state, computed here."""
-        text = re.sub(r"<[^>]*>", " ", _numbers(self.bench.compute(state, ["numbers"])))
+        text = re.sub(r"<[^>]*>", " ", accuracy_line(self.bench.compute(state)))
         return " ".join(html.unescape(text).split())
 
     def assert_numbers(self, state: dict[str, Any]) -> None:
@@ -144,7 +148,7 @@ class Shown:
 
     def sentence(self, key: str, state: dict[str, Any]) -> str:
         """What a view says of a state, computed here."""
-        return " ".join(PANELS[key].sentence(self.bench.compute(state, [key])).split())
+        return " ".join(PANELS[key].sentence(self.bench.compute(state)).split())
 
     def choose(self, label: str, option: str) -> None:
         """An option of the dropdown that has it; ``label`` is its first option or its description."""
@@ -301,9 +305,8 @@ def test_a_picture_of_a_class_and_an_upload(shown: Shown) -> None:
     content = io.BytesIO()
     picture = shown.bench.data.images[row + 1]
     picture.save(content, "png")
-    result = shown.bench.compute({}, ["numbers"])
-    five = shown.bench.top5(shown.bench.embed_picture(picture), result)
-    result.single = {"row": None, "true": "", "picture": picture, **five}
+    result = shown.bench.compute({})
+    result.single = result.top5(shown.bench.embed_picture(picture))._replace(picture=picture)
     for _ in range(2):  # the same file, twice
         with shown.page.expect_file_chooser() as chooser:
             shown.lab.locator("button", has_text="your picture").click()
@@ -324,4 +327,4 @@ def test_the_equivalent_python(shown: Shown) -> None:
     shown.click("Python")
     code = shown.lab.locator(".clipnull-code textarea")
     code.wait_for()
-    assert code.input_value() == shown.bench.python({"method": "word"})
+    assert code.input_value() == equivalent_python(shown.bench, {"method": "word"})

@@ -11,31 +11,31 @@ from matplotlib.offsetbox import AnnotationBbox
 from matplotlib.quiver import Quiver
 from PIL import Image
 
-from clipnull.lab.views import VIEW_CLASSES
+from clipnull.datasets.pictures import Images
+from clipnull.lab import views
+from clipnull.lab.result import Became, Cloud, Geometry, Line, Mathematics, Neighbour, Single
 from clipnull.plots.base import FORGET, GREY, PALE, RETAIN
 
 CLASSES = ["tiger", "wolf", "rose", "pizza", "cat"]
 COLOURS = ["red", "green", "blue", "yellow", "black", "orange"]
-DATA = SimpleNamespace(images=[Image.new("RGB", (64, 64), colour) for colour in COLOURS])
+DATA = SimpleNamespace(images=Images(lambda colour: Image.new("RGB", (64, 64), colour), COLOURS))
 #: the forgotten classes are tiger and rose; pictures 1 and 3 are of them
-REPORT = SimpleNamespace(
-    forget_before=0.95, forget_after=0.11, retain_before=0.83, retain_after=0.47, classes=CLASSES,
-    forget=[0, 2], forget_names=["tiger", "rose"],
-    is_forget=torch.tensor([False, True, False, True, False, False]),
+REPORT = SimpleNamespace(forget_before=0.95, forget_after=0.11, retain_before=0.83, retain_after=0.47)
+CASE = SimpleNamespace(
+    classes=CLASSES, forget=[0, 2], forget_names=["tiger", "rose"],
+    gone=torch.tensor([False, True, False, True, False, False]),
 )  # fmt: skip
 
 
-def draw(key, half=False, thumbnails=False, method="mean", **parts):
+def draw(key, half=False, thumbnails=False, method="anchored", **parts):
     """The figure of a view; `parts` are those of the `LabResult` that it reads."""
-    state = {"method": method, "lam": 10.0, "strength": 0.6, **parts.pop("state", {})}
-    view = VIEW_CLASSES[key](half)
-    view.thumbnails = thumbnails
-    view.draw(SimpleNamespace(state=state, report=REPORT, data=DATA, **parts))
-    return view.fig
+    state = {"method": method, "lam": 10.0, "strength": 0.6}
+    made = SimpleNamespace(state=state, report=REPORT, case=CASE, data=DATA, **parts)
+    return views.figure(key, made, half, thumbnails)
 
 
 def heading(fig):
-    return " ".join(fig.texts[0].get_text().split())
+    return " ".join(fig.texts[-1].get_text().split())
 
 
 def rgb(colour):
@@ -62,10 +62,10 @@ def test_accuracy(half):
 
 
 LINES = {
-    "partial": {"values": [0.0, 0.5, 1.0], "forget": [0.9, 0.4, 0.1], "retain": [0.8, 0.75, 0.7]},
-    "random": {"values": [0.0, 0.5, 1.0], "forget": [0.91, 0.85, 0.82], "retain": [0.79, 0.78, 0.77]},
-    "ccup": {"values": [0.1, 10.0, 1000.0], "forget": [0.93, 0.3, 0.02], "retain": [0.84, 0.6, 0.5]},
-    "mean": {"values": [0.1, 10.0, 1000.0], "forget": [0.92, 0.2, 0.03], "retain": [0.86, 0.85, 0.83]},
+    "partial": Line([0.0, 0.5, 1.0], forget=[0.9, 0.4, 0.1], retain=[0.8, 0.75, 0.7]),
+    "random": Line([0.0, 0.5, 1.0], forget=[0.91, 0.85, 0.82], retain=[0.79, 0.78, 0.77]),
+    "ccup": Line([0.1, 10.0, 1000.0], forget=[0.93, 0.3, 0.02], retain=[0.84, 0.6, 0.5]),
+    "anchored": Line([0.1, 10.0, 1000.0], forget=[0.92, 0.2, 0.03], retain=[0.86, 0.85, 0.83]),
 }
 
 
@@ -76,25 +76,25 @@ def paths(ax, colour):
 
 
 @pytest.mark.parametrize(
-    "method, own, at", [("mean", "mean", 10), ("ccup", "ccup", 10), ("partial", "partial", 0.6), ("nullspace", "partial", 1)]
+    "method, own, at", [("anchored", "anchored", 10), ("ccup", "ccup", 10), ("partial", "partial", 0.6), ("nullspace", "partial", 1)]
 )  # fmt: skip
 def test_curve(method, own, at):
-    log = method in ("mean", "ccup")
-    fig = draw("curve", method=method, curve={"dial": "lam" if log else "strength", "methods": LINES})
+    log = method in ("anchored", "ccup")
+    fig = draw("curve", method=method, curve=LINES)
     left, right = fig.axes
 
     def along(m, kind):
-        return [[x, round(100 * y, 9)] for x, y in zip(LINES[m]["values"], LINES[m][kind], strict=True)]
+        return [[x, round(100 * y, 9)] for x, y in zip(LINES[m].values, getattr(LINES[m], kind), strict=True)]
 
     def plane(m):
         return [
             [round(100 * f, 9), round(100 * r, 9)]
-            for f, r in zip(LINES[m]["forget"], LINES[m]["retain"], strict=True)
+            for f, r in zip(LINES[m].forget, LINES[m].retain, strict=True)
         ]
 
     assert paths(left, FORGET) == [along(own, "forget")] and paths(left, RETAIN) == [along(own, "retain")]
     assert paths(right, "k") == [plane(own)]
-    kin = ("ccup", "mean") if log else ("partial", "random")
+    kin = ("ccup", "anchored") if log else ("partial", "random")
     assert paths(left, PALE) == sorted(along(m, k) for m in kin if m != own for k in ("forget", "retain"))
     assert paths(right, PALE) == sorted(plane(m) for m in LINES if m != own)
     (here,) = [x for x in left.get_lines() if x.get_marker() == "D"]
@@ -120,27 +120,25 @@ TEXT = torch.tensor([[3.0, 1.0], [0.1, 1.5], [2.5, -1.4], [0.3, -1.7], [0.6, 1.9
 TEXT_AFTER = torch.tensor([[0.9, 1.2], [0.2, 1.6], [0.8, -1.3], [0.4, -1.8], [0.7, 2.0]])
 
 
+PICTURES = Cloud(IMAGE, IMAGE_AFTER, torch.tensor([True, True, False, False]), [1, 3, 0, 5])
+NAMES = Cloud(TEXT, TEXT_AFTER, torch.tensor([True, False, True, False, False]), [])
+
+
 def geometry(*kinds):
-    both = {"image": (IMAGE, IMAGE_AFTER), "text": (TEXT, TEXT_AFTER)}
-    return {
-        "explained": [0.31, 0.12],
-        "rows": [1, 3, 0, 5] if "image" in kinds else [],
-        **{k: both[k] for k in kinds},
-    }
+    return Geometry([0.31, 0.12], {k: {"pictures": PICTURES, "names": NAMES}[k] for k in kinds})
 
 
 CLOUDS = {
-    "image": {"pictures after": IMAGE_AFTER[2:], "forgotten pictures": IMAGE_AFTER[:2]},
-    "text": {"names after": TEXT_AFTER[[1, 3, 4]], "forgotten names": TEXT_AFTER[[0, 2]]},
+    "pictures": {"pictures after": IMAGE_AFTER[2:], "forgotten pictures": IMAGE_AFTER[:2]},
+    "names": {"names after": TEXT_AFTER[[1, 3, 4]], "forgotten names": TEXT_AFTER[[0, 2]]},
 }
 
 
-@pytest.mark.parametrize("kinds", [("image",), ("text",), ("image", "text")])
+@pytest.mark.parametrize("kinds", [("pictures",), ("names",), ("pictures", "names")])
 def test_geometry(kinds):
-    fig = draw("pca", pca=geometry(*kinds))
+    fig = draw("pca", geometry=geometry(*kinds))
     (ax,) = fig.axes
-    before = np.concatenate([geometry(*kinds)[k][0] for k in kinds])
-    after = np.concatenate([geometry(*kinds)[k][1] for k in kinds])
+    before, after, gone = (np.concatenate([c[i] for c in geometry(*kinds).clouds.values()]) for i in range(3))
     clouds = {c.label: c for c in drawn.clouds(ax)}
     wanted = {"before": before, **{k: v.numpy() for kind in kinds for k, v in CLOUDS[kind].items()}}
     drawn.same({k: clouds[k].points for k in wanted if k in clouds}, wanted)
@@ -150,9 +148,6 @@ def test_geometry(kinds):
         k: (PALE if k == "before" else FORGET if "forgotten" in k else RETAIN).lower() for k in wanted
     }
     assert set(drawn.legend(fig)) == set(wanted)
-    gone = np.concatenate(
-        [{"image": [True, True, False, False], "text": [True, False, True, False, False]}[k] for k in kinds]
-    )
     quivers = [q for q in ax.collections if isinstance(q, Quiver)]
     for quiver, which, colour in zip(quivers, (False, True), (GREY, FORGET), strict=True):
         shown = ~np.broadcast_to(quiver.Umask, len(quiver.U))
@@ -170,7 +165,7 @@ def test_geometry(kinds):
 
 
 def test_geometry_with_pictures():
-    (ax,) = draw("pca", thumbnails=True, pca=geometry("image", "text")).axes
+    (ax,) = draw("pca", thumbnails=True, geometry=geometry("pictures", "names")).axes
     boxes = [box for box in ax.artists if isinstance(box, AnnotationBbox)]
     drawn.same([box.xy for box in boxes], IMAGE_AFTER)
     assert [tuple(box.offsetbox.get_data()[0, 0]) for box in boxes] == [
@@ -186,14 +181,8 @@ def test_geometry_with_pictures():
 
 @pytest.mark.parametrize("half", [False, True])
 def test_pictures(half):
-    images = {
-        "destinations": [
-            {"name": "wolf", "count": 7, "rows": [1, 3], "true": "tiger", "now_row": 2},
-            {"name": "cat", "count": 4, "rows": [3], "true": "rose", "now_row": None},
-        ],
-        "lost": [{"row": 0, "true": "pizza", "now": "cat", "now_row": 5}],
-    }
-    fig = draw("images", half, images=images)
+    went = [Became(1, "tiger", "wolf", 2, 7), Became(3, "rose", "cat", None, 4)]
+    fig = draw("images", half, destinations=went, lost=[Became(0, "pizza", "cat", 5)])
     (ax,) = fig.axes
     sheet = np.asarray(ax.images[0].get_array())
     assert (
@@ -213,32 +202,45 @@ def test_pictures(half):
     forgotten, _, lost = (y for *_, y in captions)
     assert forgotten < lost
     assert heading(fig) == "The 2 forgotten pictures are now called"
-    assert [t.get_text() for t in fig.texts[1:]] == ["Retained pictures lost: 1"]
+    assert [t.get_text() for t in fig.texts[:-1]] == ["Retained pictures lost: 1"]
 
 
 def test_neighbours():
     rows = [
-        {"name": "wolf", "cosine": 0.91, "change": -0.62},
-        {"name": "pizza", "cosine": 0.13, "change": 0.08},
-        {"name": "cat", "cosine": 0.55, "change": -0.24},
-        {"name": "fox", "cosine": 0.34, "change": 0.0},
-    ]
+        Neighbour("wolf", 0.91, -0.62), Neighbour("pizza", 0.13, 0.08), Neighbour("cat", 0.55, -0.24),
+        Neighbour("fox", 0.34, 0.0), Neighbour("pear", 0.5, -0.25), Neighbour("bus", 0.2, -0.01),
+    ]  # fmt: skip
     fig = draw("neighbours", neighbours=rows)
     (ax,) = fig.axes
     (points,) = drawn.clouds(ax)
-    drawn.same(points.points, [(0.91, -62), (0.13, 8), (0.55, -24), (0.34, 0)])
-    drawn.same({t: (x, y) for t, x, y in drawn.texts(ax)}, {"wolf": (0.91, -62), "cat": (0.55, -24)})
+    drawn.same(points.points, [(0.91, -62), (0.13, 8), (0.55, -24), (0.34, 0), (0.5, -25), (0.2, -1)])
+    # the three that its sentence names, each at its point, those at nearly the same height apart
+    named = {text.get_text(): text for text in ax.texts}
+    drawn.same(
+        {t: text.xy for t, text in named.items()},
+        {"wolf": (0.91, -62), "pear": (0.5, -25), "cat": (0.55, -24)},
+    )
+    assert all(
+        f"{name} (" in views.PANELS["neighbours"].sentence(SimpleNamespace(neighbours=rows)) for name in named
+    )
+    assert not named["pear"].get_window_extent().overlaps(named["cat"].get_window_extent())
+    for text in ax.texts:
+        assert np.hypot(*text.get_position()) < 60
     assert drawn.rules(ax) == [[(0, 0), (1, 0)]] and not ax.yaxis_inverted() and not ax.xaxis_inverted()
     assert drawn.labels(ax) == ("cosine of the name to the forget subspace", "change in accuracy, points")
-    assert heading(fig) == "2 of 4 retained classes lose accuracy, 1 gain"
+    assert heading(fig) == "4 of 6 retained classes lose accuracy, 1 gain"
 
 
 @pytest.mark.parametrize("half", [False, True])
 def test_mathematics(half):
-    values = {
-        "rank": 3.0, "orthonormality": 2e-7, "idempotence": 4e-15, "forget_residual": 0.512, "retain_moved": 0.034,
-        "norm_taken": -0.071,
-    }  # fmt: skip
+    values = Mathematics(
+        rank=3.0,
+        orthonormality=2e-7,
+        idempotence=4e-15,
+        forget_residual=0.512,
+        retain_moved=0.034,
+        norm_taken=-0.071,
+    )
     (ax,) = draw("mathematics", half, mathematics=values).axes
     rows = {}
     for text, x, y in drawn.texts(ax):
@@ -255,15 +257,15 @@ def test_mathematics(half):
 
 
 def test_one_picture():
-    single = {
-        "row": 3, "true": "rose", "before": [("rose", 0.31), ("cat", 0.22), ("wolf", 0.17)],
-        "after": [("wolf", 0.28), ("rose", 0.12), ("cat", -0.05)],
-    }  # fmt: skip
+    single = Single(
+        row=3, true="rose", before=[("rose", 0.31), ("cat", 0.22), ("wolf", 0.17)],
+        after=[("wolf", 0.28), ("rose", 0.12), ("cat", -0.05)],
+    )  # fmt: skip
     fig = draw("single", single=single)
     picture, before, after = fig.axes
     assert tuple(np.asarray(picture.images[0].get_array())[5, 5]) == rgb(COLOURS[3])
     for ax, key, kept in ((before, "before", GREY), (after, "after", RETAIN)):
-        best = single[key]
+        best = getattr(single, key)
         bars = [bar for bar in ax.patches if bar.get_width()]
         drawn.same([bar.get_width() for bar in bars], [c for _, c in best if c > 0])
         words = drawn.texts(ax)
@@ -274,6 +276,6 @@ def test_one_picture():
         assert colours == [(FORGET if name == "rose" else kept).lower() for name, c in best if c > 0]
         assert ax.yaxis_inverted() and ax.get_xlabel() == "cosine" and ax.get_title(loc="left") == key
     assert heading(fig) == "“rose” was called “rose”, now “wolf”"
-    given = {**single, "row": None, "true": "", "picture": Image.new("RGB", (8, 8), "purple")}
+    given = single._replace(row=None, true="", picture=Image.new("RGB", (8, 8), "purple"))
     shown = draw("single", single=given).axes[0].images[0].get_array()
     assert tuple(np.asarray(shown)[0, 0]) == rgb("purple")

@@ -6,6 +6,7 @@ import os
 import threading
 
 import ipywidgets
+import made_up
 import pytest
 import torch
 from matplotlib.figure import Figure
@@ -14,7 +15,6 @@ from PIL import Image
 import clipnull as cn
 from clipnull import lab as widgets
 from clipnull import plots, subspace
-from clipnull.exercises import checking
 from clipnull.lab import base
 
 PNG = b"\x89PNG"
@@ -30,12 +30,12 @@ def test_the_generation_asked_for_is_the_one_imported():
 def small_pictures(monkeypatch):
     """Drawing is most of the time; what is drawn does not depend on the resolution."""
     png = base.png
-    monkeypatch.setattr(base, "png", lambda fig, dpi: png(fig, 30))
+    monkeypatch.setattr(base, "png", lambda fig: png(fig, 30))
 
 
 @pytest.fixture
 def case():
-    return checking._synthetic("CLIP-shaped", 1.25, 20, 48, seed=1)
+    return made_up.case()
 
 
 # --- the base ----------------------------------------------------------------------------------

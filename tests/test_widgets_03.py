@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
+import made_up
 import pytest
 import torch
 
 import clipnull as cn
 from clipnull import lab as widgets
 from clipnull import plots
-from clipnull.exercises import checking
 
 
 @pytest.fixture
 def case():
-    return checking._synthetic("CLIP-shaped", 1.25, 20, 48, seed=1)
+    return made_up.case()
 
 
-@pytest.fixture
-def names(case):
-    return [f"class {c}" for c in range(len(case.T))]
-
-
-def test_every_class_shows_the_numbers_of_evaluate(case, names):
-    lab = widgets.ForgetOne(case.Z, case.T, case.labels, names, forget="class 3")
+def test_every_class_shows_the_numbers_of_evaluate(case):
+    lab = widgets.ForgetOne(case.forgetting("class 3"))
     assert lab.name.value == 3
     pictures = set()
     for c in (3, 0, 19):
         lab.name.value = c
         edit = cn.nullspace(case.T[[c]])
-        report = cn.evaluate(case.Z, case.T, case.labels, [c], edit, classes=names)
+        report = case.forgetting(c).evaluate(edit)
         for number in (report.forget_before, report.forget_after, report.retain_before, report.retain_after):
             assert f"{100 * number:.1f}" in lab.readout.value
         before, after = lab.scores()
@@ -40,12 +35,12 @@ def test_every_class_shows_the_numbers_of_evaluate(case, names):
     assert len(pictures) == 3
 
 
-def test_the_static_figure_says_what_it_shows(case, names):
-    text = plots.alt(widgets.ForgetOne(case.Z, case.T, case.labels, names).figure())
+def test_the_static_figure_says_what_it_shows(case):
+    text = plots.alt(widgets.ForgetOne(case).figure())
     assert text.startswith("After projecting class 0 out") and "Largest losses" in text
 
 
-def test_only_classes_with_images_are_offered(case, names):
+def test_only_classes_with_images_are_offered(case):
     some = case.labels != 5
-    lab = widgets.ForgetOne(case.Z[some], case.T, case.labels[some], names)
+    lab = widgets.ForgetOne(cn.Case(case.Z[some], case.T, case.labels[some], [0]))
     assert 5 not in [value for _, value in lab.name.options] and len(lab.name.options) == 19

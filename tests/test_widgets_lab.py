@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import html
 import io
+import itertools
 import re
 import threading
 
@@ -18,11 +19,14 @@ from matplotlib.text import Text
 from PIL import Image
 
 import clipnull as cn
+from clipnull._show import percent
+from clipnull.evaluation import SIDES
 from clipnull.lab import views as lab_views
 from clipnull.lab import widget as lab_widget
 from clipnull.lab.bench import Bench
-from clipnull.lab.state import METHODS, SIDES, VIEWS
-from clipnull.lab.views import HALF, HEIGHT, PANELS, WIDE, percent
+from clipnull.lab.draw import HALF, HEIGHT, SIDE, WIDE
+from clipnull.lab.state import TITLES, VIEWS
+from clipnull.lab.views import PANELS
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +42,7 @@ def made(pocket, data):
 @pytest.fixture
 def lab(made):
     """The one lab, put back as it was."""
-    made._button_reset()
+    made.buttons["reset"].click()
     assert made.error is None and made.message.value == ""
     return made
 
@@ -49,13 +53,13 @@ def shown(lab):
 
 
 def expected(lab):
-    r = lab.compute(lab.state, ["numbers"]).report
+    r = lab.bench.compute(lab.state).report
     return [percent(x) for x in (r.forget_before, r.forget_after, r.retain_before, r.retain_after)]
 
 
 def sentence(lab, key, state=None):
     """What a view says of a state, computed anew."""
-    return PANELS[key].sentence(lab.compute(lab.state if state is None else state, [key]))
+    return PANELS[key].sentence(lab.bench.compute(lab.state if state is None else state))
 
 
 def said(lab, k=0):
@@ -71,7 +75,7 @@ def assert_in_step(lab):
         assert said(lab, k) == sentence(lab, key)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", TITLES)
 def test_method(lab, method):
     lab.controls["method"].value = method
     assert lab.state["method"] == method
@@ -84,12 +88,12 @@ def test_method(lab, method):
         ("partial", "strength", 0.35),
         ("random", "seed", 3),
         ("ccup", "lam", 1.0),
-        ("mean", "mu", 1.0),
+        ("anchored", "mu", 1.0),
         ("word", "word", "a rock"),
         ("nullspace", "erase_as", "zyzzyva, cat"),
         ("nullspace", "templates", False),
         ("nullspace", "synonyms", True),
-        *(("mean", "side", side) for side in SIDES),
+        *(("anchored", "side", side) for side in SIDES),
     ],
 )
 def test_control(lab, method, key, value):
@@ -112,26 +116,26 @@ def test_strength_changes_the_numbers_and_the_picture(lab):
 def test_forget_classes_search_category_and_random(lab):
     classes = lab.bench.data.classes
     lab.controls["forget"].value = (classes[3], classes[5])
-    assert lab.result.report.forget == [3, 5]
+    assert lab.result.case.forget == [3, 5]
     lab.search.value = classes[7]
     assert set(lab.controls["forget"].options) >= {classes[3], classes[5], classes[7]}
     assert len(lab.controls["forget"].options) < len(classes)
-    assert lab.result.report.forget == [3, 5]
+    assert lab.result.case.forget == [3, 5]
     lab.controls["forget"].value = (*lab.controls["forget"].value, classes[7])
-    assert lab.result.report.forget == [3, 5, 7]
+    assert lab.result.case.forget == [3, 5, 7]
     lab.category.value = lab.category.options[1]
-    assert {lab.bench.data.categories[i] for i in lab.result.report.forget} == {lab.category.options[1]}
+    assert {lab.bench.data.categories[i] for i in lab.result.case.forget} == {lab.category.options[1]}
     lab.category.value = lab.category.options[0]
     lab.random_k.value = 6
     lab.draw_random.click()
-    assert len(lab.result.report.forget) == 6
+    assert len(lab.result.case.forget) == 6
     assert_in_step(lab)
 
 
 @pytest.mark.parametrize("key", ["strength", "lam", "mu", "word", "image"])
 def test_a_control_is_shown_alone_when_it_matters(lab, key):
     """Hiding one hid others: they shared a layout."""
-    wanted = {"strength": "partial", "word": "word"}.get(key, "mean")
+    wanted = {"strength": "partial", "word": "word"}.get(key, "anchored")
     lab.controls["method"].value = wanted
     lab.view.value = "single" if key == "image" else "numbers"
     assert lab.controls[key].layout.display is None
@@ -158,8 +162,8 @@ def test_view(lab, view):
 @pytest.mark.parametrize("view", VIEWS)
 def test_a_picture_depends_on_its_state_alone(lab, view):
     states = [{"method": "ccup"}, {"method": "partial", "strength": 0.2, "side": "both"}]
-    first, other = (lab_views.png(view, lab.compute(state, [view])) for state in states)
-    assert lab_views.png(view, lab.compute(states[0], [view])) == first != other
+    first, other = (lab_views.png(view, lab.bench.compute(state)) for state in states)
+    assert lab_views.png(view, lab.bench.compute(states[0])) == first != other
 
 
 @pytest.mark.parametrize("half", [False, True])
@@ -170,9 +174,9 @@ def test_nothing_is_cut_off(lab, view, half):
         lab.bench.data, classes=[f"{c} of the longest name there is" for c in lab.bench.data.classes]
     )
     bench = Bench(lab.bench.clip, long.subset(range(0, 97, 3)))
-    for method in ("nullspace", "mean", "random"):
+    for method in ("nullspace", "anchored", "random"):
         state = {"forget": 4, "method": method, "synonyms": True, "side": "both"}
-        drawn = lab_views.figure(view, bench.compute(state, [view]), half)
+        drawn = lab_views.figure(view, bench.compute(state), half)
         drawn.canvas.draw()
         width = HALF if half else WIDE
         for text in set(drawn.findobj(Text)) - ticks_out_of_view(drawn):
@@ -206,7 +210,7 @@ def test_two_views_beside_each_other(lab):
 
 
 def test_hidden_views_are_not_computed(lab):
-    assert lab.result.curve == {} and lab.result.pca == {}
+    assert not vars(lab.result).keys() & {"curve", "geometry", "neighbours", "mathematics"}
 
 
 def texts(ax):
@@ -215,7 +219,7 @@ def texts(ax):
 
 def figure_of(lab, key, **state):
     """The axes of a view, and the result that it draws."""
-    result = lab.compute({**lab.state, **state}, [key])
+    result = lab.bench.compute({**lab.state, **state})
     return lab_views.figure(key, result).axes, result
 
 
@@ -227,25 +231,21 @@ def test_accuracy_draws_four_bars(lab):
     assert texts(ax) == [percent(x) for x in want]
 
 
-@pytest.mark.parametrize("method, values", [("partial", "strength"), ("mean", "lam")])
+@pytest.mark.parametrize("method, values", [("partial", "strength"), ("anchored", "lam")])
 def test_curve_draws_both_accuracies_along_the_dial(lab, method, values):
     (left, right), result = figure_of(lab, "curve", method=method)
-    own, r = result.curve["methods"][method], result.report
+    own, r = result.curve[method], result.report
     named = {line.get_label(): line for line in left.lines}
     for kind in ("forget", "retain"):
-        assert list(named[kind].get_xdata()) == own["values"]
-        assert list(named[kind].get_ydata()) == pytest.approx([100 * y for y in own[kind]])
+        assert list(named[kind].get_xdata()) == own.values
+        assert list(named[kind].get_ydata()) == pytest.approx([100 * y for y in getattr(own, kind)])
     assert list(named["you are here"].get_xdata()) == [result.state[values]] * 2
     assert named["you are here"].get_ydata() == pytest.approx([100 * r.forget_after, 100 * r.retain_after])
     *grey, path, here = right.lines
-    others = [m for m in result.curve["methods"] if m != method]
+    others = [m for m in result.curve if m != method]
     for line, m in zip([*grey, path], [*others, method], strict=True):
-        assert list(line.get_xdata()) == pytest.approx(
-            [100 * y for y in result.curve["methods"][m]["forget"]]
-        )
-        assert list(line.get_ydata()) == pytest.approx(
-            [100 * y for y in result.curve["methods"][m]["retain"]]
-        )
+        assert list(line.get_xdata()) == pytest.approx([100 * y for y in result.curve[m].forget])
+        assert list(line.get_ydata()) == pytest.approx([100 * y for y in result.curve[m].retain])
     assert (*here.get_xdata(), *here.get_ydata()) == pytest.approx(
         (100 * r.forget_after, 100 * r.retain_after)
     )
@@ -253,8 +253,7 @@ def test_curve_draws_both_accuracies_along_the_dial(lab, method, values):
 
 def test_geometry_draws_the_points_and_what_moves(lab):
     (ax,), result = figure_of(lab, "pca")
-    before, after = (x.numpy() for x in result.pca["image"])
-    gone = result.report.is_forget.numpy()[result.pca["rows"]]
+    before, after, gone = (x.numpy() for x in result.geometry.clouds["pictures"][:3])
     clouds = {c.get_label(): np.asarray(c.get_offsets()) for c in ax.collections}
     assert np.allclose(clouds["before"][: len(before)], before)
     assert np.allclose(clouds["pictures after"], after[~gone])
@@ -266,10 +265,10 @@ def test_geometry_draws_the_points_and_what_moves(lab):
 
 def test_pictures_draws_each_beside_what_it_became(lab):
     (ax,), result = figure_of(lab, "images")
-    first = result.images["destinations"][0]
-    assert f"→ {first['name']} (×{first['count']})" in texts(ax)[0]
-    sheet, side = np.asarray(ax.images[0].get_array()), lab_views.SIDE
-    for left, row in ((8, first["rows"][0]), (8 + side + 22, first["now_row"])):
+    first = result.destinations[0]
+    assert f"→ {first.now} (×{first.times})" in texts(ax)[0]
+    sheet, side = np.asarray(ax.images[0].get_array()), SIDE
+    for left, row in ((8, first.row), (8 + side + 22, first.now_row)):
         shown = lab.bench.data.images[row].resize((side, side), Image.Resampling.BILINEAR)
         assert np.array_equal(sheet[28 : 28 + side, left : left + side], np.asarray(shown))
 
@@ -277,35 +276,52 @@ def test_pictures_draws_each_beside_what_it_became(lab):
 def test_neighbours_draws_change_against_cosine(lab):
     food = lab.bench.presets["A whole category"].state["forget"]
     (ax,), result = figure_of(lab, "neighbours", method="nullspace", forget=food)
-    want = [(row["cosine"], 100 * row["change"]) for row in result.neighbours]
+    want = [(row.cosine, 100 * row.change) for row in result.neighbours]
     assert np.allclose(ax.collections[0].get_offsets(), want)
-    at = {row["name"]: (row["cosine"], 100 * row["change"]) for row in result.neighbours}
-    assert ax.texts
+    at = {row.name: (row.cosine, 100 * row.change) for row in result.neighbours}
+    assert len(ax.texts) == 3
     for text in ax.texts:
-        assert text.get_position() == pytest.approx(at[text.get_text().strip()])
+        assert text.xy == pytest.approx(at[text.get_text()])
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_neighbours_names_the_classes_of_its_sentence(lab, half):
+    for state in (
+        lab.bench.presets["A whole category"].state,
+        {"forget": 30, "method": "ccup"},
+        {"method": "nullspace"},
+    ):
+        result = lab.bench.compute({**state, "method": "nullspace"})
+        drawn = lab_views.figure("neighbours", result, half)
+        drawn.canvas.draw()
+        (ax,) = drawn.axes
+        named = re.findall(r"([^,:]+) \([−+][\d.]+ at cosine", PANELS["neighbours"].sentence(result))
+        assert [text.get_text() for text in ax.texts] == [name.strip() for name in named] and len(named) == 3
+        boxes = [Text.get_window_extent(text) for text in ax.texts]  # without the line to the point
+        assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
 
 
 def test_mathematics_draws_the_numbers(lab):
     (ax,), result = figure_of(lab, "mathematics")
-    assert texts(ax)[1] == f"{result.mathematics['rank']:.0f}"
-    assert texts(ax)[10] == f"{result.mathematics['forget_residual']:.3f}"
+    assert texts(ax)[1] == f"{result.mathematics.rank:.0f}"
+    assert texts(ax)[10] == f"{result.mathematics.forget_residual:.3f}"
 
 
 def test_one_picture_draws_its_best_names(lab):
     (left, before, after), result = figure_of(lab, "single", image=4)
     shown = lab.bench.data.images[4].resize((160, 160), Image.Resampling.BILINEAR)
     assert np.array_equal(left.images[0].get_array(), np.asarray(shown))
-    for ax, key in ((before, "before"), (after, "after")):
-        assert [bar.get_width() for bar in ax.patches] == pytest.approx([c for _, c in result.single[key]])
-        assert texts(ax) == [f"{name}  {c:.2f}" for name, c in result.single[key]]
+    for ax, best in ((before, result.single.before), (after, result.single.after)):
+        assert [bar.get_width() for bar in ax.patches] == pytest.approx([c for _, c in best])
+        assert texts(ax) == [f"{name}  {c:.2f}" for name, c in best]
 
 
 def test_curve_moves_between_linear_and_log(lab, recwarn):
     lab.view.value = "curve"
-    for method in ("mean", "partial", "ccup", "nullspace"):
+    for method in ("anchored", "partial", "ccup", "nullspace"):
         lab.controls["method"].value = method
-        assert lab.figure().axes[0].get_xscale() == ("log" if method in ("mean", "ccup") else "linear")
-    lab.controls["method"].value = "mean"
+        assert lab.figure().axes[0].get_xscale() == ("log" if method in ("anchored", "ccup") else "linear")
+    lab.controls["method"].value = "anchored"
     lab.controls["mu"].value = 0.0
     assert_in_step(lab)
     assert not [w for w in recwarn if "log" in str(w.message)]
@@ -363,11 +379,11 @@ def test_random_classes_follow_the_seed(lab):
 def test_picture_of_a_class(lab):
     lab.view.value = "single"
     lab.picture_of.value = "lemon"
-    assert lab.result.single["true"] == "lemon"
+    assert lab.result.single.true == "lemon"
     assert lab.bench.data.classes[lab.bench.data.labels[lab.state["image"]]] == "lemon"
     lab.controls["image"].value = 0
     lab.picture_of.value = "lemon"
-    assert lab.result.single["true"] == "lemon"
+    assert lab.result.single.true == "lemon"
     assert_in_step(lab)
 
 
@@ -410,8 +426,8 @@ def test_controls_of_two_threads_take_turns(lab, monkeypatch):
     lab.controls["method"].value = "ccup"
     compute, started, other_done = lab.bench.compute, threading.Event(), threading.Event()
 
-    def slow(state, views):
-        result = compute(state, views)
+    def slow(state):
+        result = compute(state)
         if state["lam"] == 1e4 and state["mu"] != 0:
             started.set()
             other_done.wait(0.5)
@@ -474,12 +490,12 @@ def test_upload_of_a_picture(lab):
     picture = lab.bench.data.images[4]
     upload(lab, png(picture))
     assert lab.error is None
-    want = lab.bench.top5(lab.bench.embed_picture(picture), lab.result)
-    assert lab.result.single["after"] == want["after"] and len(want["after"]) == 5
+    want = lab.result.top5(lab.bench.embed_picture(picture))
+    assert lab.result.single.after == want.after and len(want.after) == 5
     assert said(lab).startswith("Your picture")
     assert lab.figure().texts[0].get_text().startswith("Your picture")
     lab.controls["method"].value = "ccup"  # the picture stays while the edit changes
-    assert lab.result.single["after"] == lab.bench.top5(lab.bench.embed_picture(picture), lab.result)["after"]
+    assert lab.result.single.after == lab.result.top5(lab.bench.embed_picture(picture)).after
     lab.controls["image"].value = 2
     assert said(lab).startswith("“")
     assert_in_step(lab)
@@ -498,14 +514,14 @@ def test_the_same_upload_again(lab):
 def test_transparent_upload_lies_on_white(lab):
     lab.view.value = "single"
     upload(lab, png(Image.new("RGBA", (90, 60), (0, 0, 0, 0))))
-    shown = np.asarray(lab.result.single["picture"])
+    shown = np.asarray(lab.result.single.picture)
     assert shown.shape == (60, 90, 3) and shown.min() == 255
 
 
 def test_large_upload_is_kept_small(lab):
     lab.view.value = "single"
     upload(lab, png(Image.new("1", (3000, 1000))))
-    assert lab.error is None and max(lab.result.single["picture"].size) <= 320
+    assert lab.error is None and max(lab.result.single.picture.size) <= 320
 
 
 @pytest.mark.parametrize("kind", ["text", "cut short", "huge", "empty"])
@@ -534,7 +550,9 @@ def test_python_button(lab):
     lab.buttons["code"].click()
     assert lab.code.value == lab.python() and lab.code.layout.display is None
     lab.controls["method"].value = "ccup"
-    assert lab.code.value == lab.python() and "cn.consistent(T_f, T_r, lam=1000, mu=300)" in lab.code.value
+    assert (
+        lab.code.value == lab.python() and "make(case.T_f, case.T_r, lam=1000.0, mu=300.0)" in lab.code.value
+    )
     assert "scenes=1" in lab.code.value  # the data that this lab was given
     compile(lab.code.value, "lab", "exec")
     lab.buttons["code"].click()
@@ -553,21 +571,21 @@ def test_save_figure(lab, tmp_path, monkeypatch):
 
 def test_show_panel(lab, capsys, monkeypatch):
     shown = []
-    monkeypatch.setattr("clipnull.lab.widget.show_picture", lambda picture, alt: shown.append((picture, alt)))
+    monkeypatch.setattr("clipnull.lab.views.show_picture", lambda picture, alt: shown.append((picture, alt)))
     for case in ("One class, anchored", "A class with a near twin", "The control"):
         preset = lab.bench.presets[case]
-        lab_widget.show_panel(lab.bench, case)
+        lab_views.show_panel(lab.bench, case)
         printed, (picture, alt) = capsys.readouterr().out.replace("\n", " "), shown[-1]
         assert picture.size == (2 * HALF, HEIGHT)
         for key in ("numbers", preset.view):
-            said = sentence(lab, key, preset.state)
-            assert said in printed and said in alt
+            sentence_ = sentence(lab, key, preset.state)
+            assert sentence_ in printed and sentence_ in alt
         assert preset.hint in printed and case in alt
-    lab_widget.show_panel(lab.bench, "The control", "pca")
+    lab_views.show_panel(lab.bench, "The control", "pca")
     printed = capsys.readouterr().out.replace("\n", " ")
     assert sentence(lab, "pca", lab.bench.presets["The control"].state) in printed
     with pytest.raises(ValueError, match="case"):
-        lab_widget.show_panel(lab.bench, "no such case")
+        lab_views.show_panel(lab.bench, "no such case")
 
 
 @pytest.mark.parametrize("side", SIDES)
@@ -586,7 +604,7 @@ def test_fold_and_save(lab, tmp_path, monkeypatch, side):
     receipt, r = saved.receipt, lab.result.report
     assert receipt["classes"] == lab.state["forget"]
     again = Bench(saved, lab.bench.data)
-    before_any_edit = again.compute({"method": "partial", "strength": 0.0}, ["numbers"]).report
+    before_any_edit = again.compute({"method": "partial", "strength": 0.0}).report
     assert before_any_edit.forget_after == pytest.approx(r.forget_after)
     assert before_any_edit.retain_after == pytest.approx(r.retain_after)
 

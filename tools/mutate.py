@@ -104,8 +104,9 @@ clipnull/audit_plots.py || ax.bar(middle[used], 100 * accuracy[used], 0.9 * widt
 clipnull/plots/protocol.py || ax.barh(range(len(methods)), parts[:, k], left=left || ax.barh(range(len(methods)), parts[:, 0], left=left || tests/test_plots_protocol.py
 clipnull/plots/protocol.py || ax.imshow(cells, cmap="PuOr" || ax.imshow(cells.T, cmap="PuOr" || tests/test_plots_protocol.py
 clipnull/plots/protocol.py || ax.plot(seconds, score, MARKERS || ax.plot(score, seconds, MARKERS || tests/test_plots_protocol.py
-clipnull/lab_views.py || self.now.set_data([at, at], _hundred([r.forget_after, r.retain_after])) || self.now.set_data([at, at], _hundred([r.retain_after, r.forget_after])) || tests/test_lab_views.py
-clipnull/lab_views.py || self.here.set_data(_hundred([r.forget_after]), _hundred([r.retain_after])) || self.here.set_data(_hundred([r.retain_after]), _hundred([r.forget_after])) || tests/test_lab_views.py
+clipnull/lab/draw.py || left.plot([at, at], _hundred([r.forget_after, r.retain_after]), **ring) || left.plot([at, at], _hundred([r.retain_after, r.forget_after]), **ring) || tests/test_lab_views.py
+clipnull/lab/draw.py || right.plot([100 * r.forget_after], [100 * r.retain_after], **ring) || right.plot([100 * r.retain_after], [100 * r.forget_after], **ring) || tests/test_lab_views.py
+clipnull/lab/draw.py || for i in losers(rows)[:NAMED]} || for i in losers(rows)[-NAMED:]} || tests/test_lab_views.py::test_neighbours
 # the notebook gate
 tools/nbval_close.py || bool(_PERCENT.match(text, number.end())) or any( || "%" in text or any( || tests/test_notebooks.py::test_which_numbers_are_percentages
 tools/nbval_close.py || named = heads[0] in speaking and || named = bool(speaking) and || tests/test_notebooks.py::test_which_numbers_are_percentages

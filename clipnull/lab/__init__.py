@@ -2,8 +2,11 @@
 
 from clipnull.lab.base import *
 from clipnull.lab.bench import *
+from clipnull.lab.code import *
 from clipnull.lab.dials import *
 from clipnull.lab.explorer import *
+from clipnull.lab.result import *
 from clipnull.lab.state import *
 from clipnull.lab.steps import *
+from clipnull.lab.views import *
 from clipnull.lab.widget import *

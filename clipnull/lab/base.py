@@ -1,10 +1,11 @@
-"""A figure and a sentence that follow their controls."""
+"""What every widget of the package does: follow its controls, pause, and say what went wrong."""
 
 from __future__ import annotations
 
 import html
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import ipywidgets as widgets
@@ -27,15 +28,55 @@ def png(fig: Figure, dpi: int = DPI) -> bytes:
     return buffer.getvalue()
 
 
-class FigureWidget(widgets.VBox):
+def image() -> widgets.Image:
+    """A place for a PNG; in a flex column it keeps its proportions only when it is not stretched."""
+    layout = widgets.Layout(max_width="100%", align_self="flex-start", object_fit="contain")
+    return widgets.Image(format="png", layout=layout)
+
+
+def row(*children: widgets.Widget) -> widgets.HBox:
+    """Widgets side by side, in a second line where there is no room."""
+    return widgets.HBox(children, layout=widgets.Layout(flex_flow="row wrap"))
+
+
+def alarm(problem: Exception, more: str = "") -> str:
+    """An error as red HTML. A ValueError's message is a sentence for the reader; others name their kind."""
+    kind = "" if isinstance(problem, ValueError) else f"{type(problem).__name__}: "
+    return f'<span style="color:#b00020">{html.escape(f"{kind}{problem}{more}")}</span>'
+
+
+class Live(widgets.VBox):
+    """Something on screen that follows its controls; while it is paused, controls move without drawing."""
+
+    _paused = False
+
+    def update(self) -> None:
+        """Bring the screen up to date."""
+        raise NotImplementedError
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Within it, controls that move draw nothing."""
+        before, self._paused = self._paused, True
+        try:
+            yield
+        finally:
+            self._paused = before
+
+    @in_turn
+    def changed(self, change: Any = None) -> None:
+        """What a control calls when its value changes."""
+        if not self._paused:
+            self.update()
+
+
+class FigureWidget(Live):
     """Controls, a text readout and a figure that follow the controls.
 
     Parameters
     ----------
     controls : sequence of widgets
         Each one with a ``value`` is watched. A nested sequence is one row of controls.
-    dpi : int
-        Of the picture; its size in inches is the figure's.
 
     Attributes
     ----------
@@ -45,25 +86,14 @@ class FigureWidget(widgets.VBox):
         What `figure` drew last.
     """
 
-    def __init__(self, controls: Sequence[Any], dpi: int = DPI) -> None:
-        self.dpi = dpi
-        self.readout = widgets.HTML()
-        self.image = widgets.Image(format="png")
-        self.image.layout.max_width = "100%"
-        # an image keeps its proportions in a flex column only when it is not stretched
-        self.image.layout.align_self = "flex-start"
-        self.image.layout.object_fit = "contain"
-        self._paused = False
-        rows, watched = [], []
-        for row in controls:
-            row = [row] if isinstance(row, widgets.Widget) else list(row)
-            rows.append(widgets.HBox(row, layout=widgets.Layout(flex_flow="row wrap")))
-            watched += row
-        super().__init__([*rows, self.readout, self.image])
-        for control in watched:
+    def __init__(self, controls: Sequence[Any]) -> None:
+        self.readout, self.image = widgets.HTML(), image()
+        rows = [[c] if isinstance(c, widgets.Widget) else list(c) for c in controls]
+        super().__init__([*(row(*r) for r in rows), self.readout, self.image])
+        for control in (control for r in rows for control in r):
             # a Play is linked to its slider in the browser; watching both would draw twice
             if control.has_trait("value") and not isinstance(control, widgets.Play):
-                control.observe(self._changed, names="value")
+                control.observe(self.changed, names="value")
         self.update()
 
     def figure(self) -> Figure:
@@ -79,28 +109,19 @@ class FigureWidget(widgets.VBox):
         """Bring readout and picture up to date. An error is shown in the readout and raised."""
         try:
             self.readout.value = self.text()
-            self.image.value = png(self.figure(), self.dpi)
+            self.image.value = png(self.figure())
         except Exception as problem:
             # the browser would bury an exception of a callback in its log
-            what = html.escape(f"{type(problem).__name__}: {problem}")
-            self.readout.value = f'<b style="color:#b00020">{what}</b>'
+            self.readout.value = f"<b>{alarm(problem)}</b>"
             raise
 
     @in_turn
     def set(self, **values: Any) -> None:
         """Set several controls by attribute name and draw once: ``lab.set(x=1, y=2)``."""
-        self._paused = True
-        try:
+        with self.paused():
             for name, value in values.items():
                 getattr(self, name).value = value
-        finally:
-            self._paused = False
         self.update()
-
-    @in_turn
-    def _changed(self, change: Any) -> None:
-        if not self._paused:
-            self.update()
 
 
 def player(last: int, description: str = "step", interval: int = 1200) -> tuple[Any, Any]:

@@ -23,7 +23,7 @@ class PCAExplorer(FigureWidget):
     Parameters
     ----------
     T : array [C, d]
-        Text embeddings, one a class.
+        Text embeddings, one per class.
     Z : array [n, d]
         Image embeddings.
     labels : array [n]
@@ -69,13 +69,8 @@ class PCAExplorer(FigureWidget):
         )
         self.azimuth = widgets.IntSlider(-60, -180, 180, 5, description="turn °")
         self.elevation = widgets.IntSlider(20, -90, 90, 5, description="tilt °")
-        super().__init__(
-            [
-                [self.which, self.marks, self.edit],
-                [self.x, self.y, self.view],
-                [self.z, self.azimuth, self.elevation],
-            ]
-        )
+        rows = [[self.which, self.marks, self.edit], [self.x, self.y, self.view]]
+        super().__init__([*rows, [self.z, self.azimuth, self.elevation]])
 
     def update(self) -> None:
         """As in the base; the sliders of the third dimension are there only when it is."""
@@ -107,14 +102,8 @@ class PCAExplorer(FigureWidget):
         before, after, groups = self.embeddings()
         c = self.components
         if self.view.value == "3-D":
-            return pca_scatter_3d(
-                before,
-                groups,
-                after=after,
-                components=(c[0], c[1], c[2]),
-                azimuth=self.azimuth.value,
-                elevation=self.elevation.value,
-            )
+            seen = {"azimuth": self.azimuth.value, "elevation": self.elevation.value}
+            return pca_scatter_3d(before, groups, after=after, components=(c[0], c[1], c[2]), **seen)
         pictures = self.thumbnails if self.marks.value == "picture" and self.which.value == "images" else None
         return pca_scatter(before, groups, after=after, components=(c[0], c[1]), thumbnails=pictures)
 

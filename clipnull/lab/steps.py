@@ -42,7 +42,7 @@ class StepPlayer(FigureWidget):
     ----------
     play : widgets.Play
     step : widgets.IntSlider
-        Position; one a row that enters, a component that is subtracted, a residual that is scaled.
+        One position per row that enters, component that is subtracted, residual that is scaled.
     azimuth : widgets.IntSlider
         Where the drawing is seen from.
     moments : list
@@ -71,15 +71,9 @@ class StepPlayer(FigureWidget):
         """The vectors so far and QᵀQ."""
         m = self.moment
         return gram_schmidt_step(
-            self.T[: m.entered],
-            self.names[: m.entered],
-            m.Q,
-            self.frame,
-            residual=m.residual,
-            before=m.before,
-            azimuth=self.azimuth.value,
-            title=m.words,
-        )
+            self.T[: m.entered], self.names[: m.entered], m.Q, self.frame, residual=m.residual,
+            before=m.before, azimuth=self.azimuth.value, title=m.words,
+        )  # fmt: skip
 
     def text(self) -> str:
         """The step in words, the length of the residual, and how far QᵀQ is from I."""

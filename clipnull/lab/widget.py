@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import html
 import io
-import textwrap
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +13,33 @@ import ipywidgets as widgets
 import torch
 from PIL import Image, UnidentifiedImageError
 
-from clipnull import _check
+from clipnull._show import percent
 from clipnull.datasets.pictures import open_image
 from clipnull.datasets.registry import load as load_data
-from clipnull.lab import views as lab_views
-from clipnull.lab.bench import Bench, LabResult
-from clipnull.lab.state import CONSISTENT, DEFAULT_STATE, DIALS, METHODS, SIDES, VIEWS
+from clipnull.lab import controls, views
+from clipnull.lab.base import Live, alarm, image, row
+from clipnull.lab.bench import Bench
+from clipnull.lab.code import equivalent_python
+from clipnull.lab.controls import make
+from clipnull.lab.draw import HALF, PICTURE, WIDE
+from clipnull.lab.result import LabResult
+from clipnull.lab.state import DEFAULT_STATE, VIEWS
 from clipnull.lab.turns import in_turn
-from clipnull.lab.views import HALF, HEIGHT, PANELS, PICTURE, WIDE, few, percent
-from clipnull.model import folded
+from clipnull.lab.views import PANELS, few
+from clipnull.model.fold import folded
 from clipnull.model.loading import load as load_clip
-from clipnull.plots.base import show_picture
 
-__all__ = ["ForgetRetainLab", "show_panel"]
+__all__ = ["ForgetRetainLab"]
 
 #: pixels; a larger upload is refused rather than decoded
 LARGEST_UPLOAD = 50_000_000
-
-
 #: what a dropdown shows that has nothing chosen
 NOTHING, CASES, CATEGORY, PICTURE_OF = "(one view)", "a case to look at …", "whole category …", "picture of …"
+#: what follows an error: the screen does not
+STAYS = ". The last result stays."
 
 
-class ForgetRetainLab(widgets.VBox):
+class ForgetRetainLab(Live):
     """Choose what to forget and how; see what it does to accuracy, geometry and pictures.
 
     Parameters
@@ -50,7 +54,7 @@ class ForgetRetainLab(widgets.VBox):
     Attributes
     ----------
     state : dict
-        Plain values; assigning a dict moves the controls. `compute` of it is what the views draw.
+        Plain values; assigning a dict moves the controls. `Bench.compute` of it is what the views draw.
     result : LabResult
         Of the last state that could be computed.
     error : Exception or None
@@ -71,8 +75,8 @@ class ForgetRetainLab(widgets.VBox):
         self.error: Exception | None = None
         self.result: LabResult
         self._upload: tuple[Image.Image, torch.Tensor] | None = None
-        self._paused = False
-        self._make_controls()
+        self.controls = controls.of_state(self.bench)
+        self._make_menus()
         self._make_outputs()
         self._connect()
         super().__init__([self._layout()])
@@ -97,10 +101,6 @@ class ForgetRetainLab(widgets.VBox):
     def state(self, new: Mapping[str, Any]) -> None:
         self._set(self.bench.check(new))
 
-    def compute(self, state: Mapping[str, Any], views: Iterable[str] = VIEWS) -> LabResult:
-        """What every view draws for ``state``; pure, see `clipnull.lab.Bench.compute`."""
-        return self.bench.compute(state, views)
-
     @property
     def visible(self) -> list[str]:
         """Keys of the views on screen."""
@@ -114,14 +114,14 @@ class ForgetRetainLab(widgets.VBox):
     @in_turn
     def _set(self, values: Mapping[str, Any]) -> None:
         """Move controls without drawing in between, then draw once."""
-        with self._pause():
+        with self.paused():
             self.controls["subset"].value = values["subset"]
             self._follow_data()
             self.search.value = ""
             for key, value in values.items():
                 control = self.controls[key]
                 if key in ("lam", "mu") and value not in dict(control.options).values():
-                    control.options = _dial(key, value)
+                    control.options = controls.stops(key, value)
                 control.value = tuple(value) if key == "forget" else value
         self.update()
 
@@ -138,103 +138,50 @@ class ForgetRetainLab(widgets.VBox):
         image.value = min(image.value, len(data) - 1)
         image.max = len(data) - 1
 
-    def _pause(self) -> Any:
-        return _Paused(self)
-
     # --- controls -----------------------------------------------------------------------
 
-    def _make_controls(self) -> None:
-        described = {"description_width": "4.6em"}
-
-        def make(kind: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-            # a layout each: hiding one control must not hide the others
-            options.setdefault("layout", widgets.Layout(width="21.5em"))
-            if "description" in options:
-                options.setdefault("style", described)
-            return kind(*arguments, **options)
-
-        data, bench, late = self.bench.data, self.bench, {"continuous_update": False}
-        here = f"{data.name or 'the data'}, {len(data.classes)} classes"
-        self.controls: dict[str, Any] = {
-            "subset": make(
-                widgets.Dropdown, options=[(here, ""), *((s, s) for s in bench.subsets)], description="data"
-            ),
-            "forget": make(widgets.SelectMultiple, options=data.classes, rows=7),
-            "method": make(
-                widgets.Dropdown, options=[(v, k) for k, v in METHODS.items()], description="method"
-            ),
-            "strength": make(widgets.FloatSlider, 1.0, min=0, max=1, step=0.01, description="α"),
-            "lam": make(widgets.SelectionSlider, options=_dial("lam"), description="λ"),
-            "mu": make(widgets.SelectionSlider, options=_dial("mu"), description="μ"),
-            "word": make(widgets.Text, "an animal", description="anchor", **late),
-            "erase_as": make(
-                widgets.Text, "", description="erase as", placeholder="the class names", **late
-            ),
-            "templates": make(
-                widgets.Checkbox, True, description="prompt templates", indent=False,
-                layout=widgets.Layout(width="11.5em"), style={},
-            ),
-            "synonyms": make(
-                widgets.Checkbox, False, description="keywords too", indent=False,
-                layout=widgets.Layout(width="9em"), style={},
-            ),
-            "side": make(widgets.Dropdown, options=[(v, k) for k, v in SIDES.items()], description="edit"),
-            "seed": make(
-                widgets.BoundedIntText, 0, 0, 2**31 - 1, description="seed",
-                layout=widgets.Layout(width="8em"), style={"description_width": "2.8em"},
-            ),
-            "image": make(widgets.IntSlider, 0, 0, len(data) - 1, description="picture"),
-        }  # fmt: skip
-        self.preset = make(widgets.Dropdown, options=[CASES, *bench.presets])
+    def _make_menus(self) -> None:
+        """The controls that are no key of the state."""
+        C, titles = len(self.bench.data.classes), [(PANELS[v].title, v) for v in VIEWS]
+        self.preset = make(widgets.Dropdown, options=[CASES, *self.bench.presets])
         self.search = make(widgets.Text, placeholder="search a class; Ctrl-click adds one")
         self.category = make(widgets.Dropdown, options=[CATEGORY])
-        self.random_k = make(
-            widgets.BoundedIntText, 10, 1, len(data.classes) - 1, layout=widgets.Layout(width="4.2em")
-        )
+        self.random_k = make(widgets.BoundedIntText, 10, 1, C - 1, width="4.2em")
         self.draw_random = make(
-            widgets.Button, description="random", layout=widgets.Layout(width="6.6em"),
+            widgets.Button, description="random", width="6.6em",
             tooltip="Forget that many classes, drawn with the seed",
         )  # fmt: skip
-        self.view = make(
-            widgets.ToggleButtons, options=[(PANELS[v].title, v) for v in VIEWS],
-            layout=widgets.Layout(), style={"button_width": "8.4em"},
-        )  # fmt: skip
+        self.view = widgets.ToggleButtons(options=titles, style={"button_width": "8.4em"})
         self.beside = make(
-            widgets.Dropdown, options=[(NOTHING, NOTHING), *((PANELS[v].title, v) for v in VIEWS)],
-            value=NOTHING, description="beside it", layout=widgets.Layout(width="16em"),
+            widgets.Dropdown, options=[(NOTHING, NOTHING), *titles], value=NOTHING,
+            description="beside it", width="16em",
         )  # fmt: skip
-        self.thumbnails = make(
-            widgets.Checkbox, False, description="thumbnails", indent=False,
-            layout=widgets.Layout(width="8em"), style={},
-        )  # fmt: skip
-        self.picture_of = make(widgets.Dropdown, options=[PICTURE_OF], layout=widgets.Layout(width="11em"))
+        self.thumbnails = controls.check_box("thumbnails", False, "8em")
+        self.picture_of = make(widgets.Dropdown, options=[PICTURE_OF], width="11em")
         self.file = make(
-            widgets.FileUpload, accept="image/*", multiple=False, description="your picture",
-            layout=widgets.Layout(width="11em"), style={},
-        )  # fmt: skip
+            widgets.FileUpload, accept="image/*", multiple=False, description="your picture", width="11em"
+        )
         self.buttons = {
-            name: make(widgets.Button, description=text, layout=widgets.Layout(width="auto"))
+            name: make(widgets.Button, description=text, width="auto")
             for name, text in (
-                ("code", "Python"),
-                ("figure", "save figure"),
-                ("model", "fold and save model"),
+                ("code", "Python"), ("figure", "save figure"), ("model", "fold and save model"),
                 ("reset", "reset"),
             )
-        }
+        }  # fmt: skip
 
     def _connect(self) -> None:
         # choosing a picture of the data puts the uploaded one away; first, so that drawing sees it
         self.controls["image"].observe(lambda _: setattr(self, "_upload", None), names="value")
         for key, control in self.controls.items():
-            control.observe(self._subset_chosen if key == "subset" else self._changed, names="value")
+            control.observe(self._subset_chosen if key == "subset" else self.changed, names="value")
         for control in (self.view, self.beside, self.thumbnails):
-            control.observe(self._changed, names="value")
+            control.observe(self.changed, names="value")
         self.search.observe(self._searched, names="value")
         self._offer(self.category, self._choose)
         self._offer(self.preset, self.show)
         self._offer(self.picture_of, self._choose_picture)
         self.file.observe(self._uploaded, names="value")
-        self.draw_random.on_click(lambda _: self._try(lambda: self._choose(int(self.random_k.value))))
+        self.draw_random.on_click(lambda _: self._try(partial(self._choose, self.random_k.value)))
         for name, button in self.buttons.items():
             button.on_click(lambda _, name=name: self._try(getattr(self, f"_button_{name}")))
 
@@ -245,7 +192,7 @@ class ForgetRetainLab(widgets.VBox):
         def chosen(change: Any) -> None:
             if self._paused or change["new"] in (None, menu.options[0]):
                 return
-            self._try(lambda: action(change["new"]))
+            self._try(partial(action, change["new"]))
             menu.value = menu.options[0]
 
         menu.observe(chosen, names="value")
@@ -260,17 +207,10 @@ class ForgetRetainLab(widgets.VBox):
         self.captions = [text("caption") for _ in range(2)]
         self.code = widgets.Textarea(rows=16, layout=widgets.Layout(width="98%", display="none"))
         self.code.add_class("clipnull-code")
-        # an image keeps its proportions in a flex column only when it is not stretched
-        self.images = [
-            widgets.Image(
-                format="png",
-                layout=widgets.Layout(max_width="100%", align_self="flex-start", object_fit="contain"),
-            )
-            for _ in range(2)
-        ]
+        self.images = [image() for _ in range(2)]
 
     def _layout(self) -> widgets.Widget:
-        c, row = self.controls, lambda *w: widgets.HBox(list(w), layout=widgets.Layout(flex_flow="row wrap"))
+        c = self.controls
         left = widgets.VBox(
             [
                 self.preset, self.search, c["forget"], self.category,
@@ -296,11 +236,6 @@ class ForgetRetainLab(widgets.VBox):
 
     # --- drawing ------------------------------------------------------------------------
 
-    @in_turn
-    def _changed(self, change: Any = None) -> None:
-        if not self._paused:
-            self.update()
-
     def update(self) -> None:
         """Compute the present state and redraw what is on screen; a state that cannot be says why."""
         self._try(self._update)
@@ -308,65 +243,43 @@ class ForgetRetainLab(widgets.VBox):
     def _update(self) -> None:
         state, visible = self.state, self.visible
         self._show_controls(state)
-        result = self.bench.compute(state, visible)
-        self._put_upload(result, visible)
-        half, thumbnails = len(visible) > 1, self.thumbnails.value
-        pictures = [lab_views.png(key, result, half, thumbnails) for key in visible]
-        self.result = result
-        self.numbers.value = _numbers(result)
-        for slot, image, caption, k in zip(self.slots, self.images, self.captions, range(2), strict=True):
+        result = self.bench.compute(state)
+        if self._upload is not None:
+            picture, z = self._upload
+            result.single = result.top5(z)._replace(picture=picture)
+        half = len(visible) > 1
+        pictures = [views.png(key, result, half, self.thumbnails.value) for key in visible]
+        self.result, self.numbers.value = result, accuracy_line(result)
+        for k, slot in enumerate(self.slots):
             slot.layout.display = None if k < len(visible) else "none"
             if k < len(visible):
-                image.value = pictures[k]
-                caption.value = _caption(PANELS[visible[k]].sentence(result), half)
+                self.images[k].value = pictures[k]
+                self.captions[k].value = _caption(PANELS[visible[k]].sentence(result), half)
         if self.code.layout.display is None:
             self.code.value = self.python()
-
-    def _put_upload(self, result: LabResult, views: Iterable[str]) -> None:
-        if self._upload is not None and "single" in views:
-            picture, z = self._upload
-            result.single = {"row": None, "true": "", "picture": picture, **self.bench.top5(z, result)}
+        self.error, self.message.value = None, ""
 
     @in_turn
     def figure(self, key: str | None = None) -> Any:
         """The figure of a view (default: the one on screen) for the last state that could be computed."""
         key = self.view.value if key is None else key
-        result = self.result
-        if key not in self.visible:
-            result = self.bench.compute(result.state, [key])
-            self._put_upload(result, [key])
-        return lab_views.figure(key, result, thumbnails=self.thumbnails.value)
+        return views.figure(key, self.result, thumbnails=self.thumbnails.value)
 
     def _show_controls(self, state: Mapping[str, Any]) -> None:
-        method, single = state["method"], "single" in self.visible
-        shown = {
-            self.controls["strength"]: method in ("partial", "random"),
-            self.controls["lam"]: method in CONSISTENT,
-            self.controls["mu"]: method in CONSISTENT,
-            self.controls["word"]: method == "word",
-            self.controls["image"]: single,
-            self.picture_of: single,
-            self.file: single,
-            self.thumbnails: "pca" in self.visible,
-        }
-        for control, show in shown.items():
-            control.layout.display = None if show else "none"
+        c, single = self.controls, "single" in self.visible
+        controls.show_dials(c, state["method"])
+        controls.show({c["word"]: state["method"] == "word", self.thumbnails: "pca" in self.visible})
+        controls.show(dict.fromkeys((c["image"], self.picture_of, self.file), single))
 
     @in_turn
     def _try(self, action: Callable[[], None]) -> None:
         """Run an action; bad input becomes a sentence on screen, a fault is shown and raised."""
         try:
             action()
-        except ValueError as problem:
-            self.error = problem
-            self.message.value = _sentence(str(problem))
         except Exception as problem:
-            self.error = problem
-            self.message.value = _sentence(f"{type(problem).__name__}: {problem}")
-            raise
-        else:
-            if action == self._update:
-                self.error, self.message.value = None, ""
+            self.error, self.message.value = problem, alarm(problem, STAYS)
+            if not isinstance(problem, ValueError):
+                raise
 
     # --- what the other controls do -----------------------------------------------------
 
@@ -375,7 +288,7 @@ class ForgetRetainLab(widgets.VBox):
         words, chosen = change["new"].lower().split(), set(self.controls["forget"].value)
         classes = self._data.classes
         keep = [c for c in classes if c in chosen or all(w in c.lower() for w in words)]
-        with self._pause():
+        with self.paused():
             self.controls["forget"].options = keep
             self.controls["forget"].value = tuple(c for c in classes if c in chosen)
 
@@ -394,7 +307,7 @@ class ForgetRetainLab(widgets.VBox):
         """Take the state of a case of ``bench.presets`` and open the view that shows it."""
         preset = self.bench.presets[case]
         self.hint.value = f"<b>{html.escape(case)}.</b> <i>{html.escape(preset.hint)}</i>"
-        with self._pause():
+        with self.paused():
             self._upload = None
             self.view.value, self.beside.value = "numbers", preset.view
         self._set(preset.state)
@@ -402,14 +315,14 @@ class ForgetRetainLab(widgets.VBox):
     @in_turn
     def _subset_chosen(self, change: Any) -> None:
         if not self._paused:
-            self._try(lambda: self._take_subset(change["new"], change["old"]))
+            self._try(partial(self._take_subset, change["new"], change["old"]))
 
     def _take_subset(self, name: str, old: str) -> None:
         self.message.value = f"Reading the pictures of {html.escape(name or self.bench.data.name)} …"
         try:
             data = self.bench.at(name).data
         except Exception:
-            with self._pause():
+            with self.paused():
                 self.controls["subset"].value = old
             raise
         state = self.state
@@ -420,7 +333,7 @@ class ForgetRetainLab(widgets.VBox):
     @in_turn
     def _uploaded(self, change: Any) -> None:
         if change["new"]:
-            self._try(lambda: self._read_upload(change["new"]))
+            self._try(partial(self._read_upload, change["new"]))
             # so that the same file can be chosen again; ipywidgets 7 keeps a dict that is not to be set
             if isinstance(self.file.value, dict):
                 self.file.value.clear()
@@ -452,8 +365,8 @@ class ForgetRetainLab(widgets.VBox):
     # --- out ----------------------------------------------------------------------------
 
     def python(self) -> str:
-        """The equivalent Python, see `clipnull.lab.Bench.python`."""
-        return self.bench.python(self.result.state)
+        """The Python that does the same, see `clipnull.lab.equivalent_python`."""
+        return equivalent_python(self.bench, self.result.state)
 
     def _button_code(self) -> None:
         shown = self.code.layout.display is None
@@ -481,32 +394,9 @@ class ForgetRetainLab(widgets.VBox):
     def _button_reset(self) -> None:
         self.hint.value, self._upload = "", None
         self.code.layout.display = "none"
-        with self._pause():
+        with self.paused():
             self.view.value, self.beside.value, self.thumbnails.value = "numbers", NOTHING, False
         self._set(self.bench.check(self._first()))
-
-
-class _Paused:
-    """While it is open, controls that move draw nothing."""
-
-    def __init__(self, lab: ForgetRetainLab) -> None:
-        self.lab, self.before = lab, lab._paused
-
-    def __enter__(self) -> None:
-        self.lab._paused = True
-
-    def __exit__(self, *_: Any) -> None:
-        self.lab._paused = self.before
-
-
-def _dial(key: str, *more: float) -> list[tuple[str, float]]:
-    """Options of the λ or μ slider: `DIALS`, for μ zero too, and whatever else a state holds."""
-    values = sorted({*DIALS, *more, *([0.0] if key == "mu" else [])})
-    return [(f"{v:g}", v) for v in values]
-
-
-def _sentence(text: str) -> str:
-    return f'<span style="color:#b00020">{html.escape(text)}. The last result stays.</span>'
 
 
 def _caption(text: str, half: bool) -> str:
@@ -514,46 +404,18 @@ def _caption(text: str, half: bool) -> str:
     return f'<div style="{style}; max-width:{HALF if half else WIDE}px">{html.escape(text)}</div>'
 
 
-def _numbers(result: LabResult) -> str:
-    r = result.report
+def accuracy_line(result: LabResult) -> str:
+    """What stands above every view, as HTML: accuracies, rank, and what the forgotten pictures became."""
+    r, case = result.report, result.case
     went = ", ".join(f"{n} ({k})" for n, k in r.destinations(3)) or "nothing, for there are none"
     cells = "".join(
         f"<td style='padding:0 1em 0 0'>{label} {percent(before)} → <b>{percent(after)}</b></td>"
         for label, before, after in (
-            ("forget", r.forget_before, r.forget_after),
-            ("retain", r.retain_before, r.retain_after),
+            ("forget", r.forget_before, r.forget_after), ("retain", r.retain_before, r.retain_after),
         )
-    )
+    )  # fmt: skip
     return (
         f"<div style='line-height:1.5'><table><tr>{cells}<td>rank {result.edit.rank}</td></tr></table>"
-        f"forgetting {html.escape(few(r.forget_names))}; "
-        f"{'their' if len(r.forget) > 1 else 'its'} pictures are now called {html.escape(went)}</div>"
+        f"forgetting {html.escape(few(case.forget_names))}; "
+        f"{'their' if len(case.forget) > 1 else 'its'} pictures are now called {html.escape(went)}</div>"
     )
-
-
-def show_panel(bench: Bench, case: str, view: str | None = None) -> None:
-    """One case of the lab without widgets: accuracies and the view that shows it, and both in words.
-
-    Parameters
-    ----------
-    bench : Bench
-    case : str
-        A name in ``bench.presets``.
-    view : str, optional
-        A name in `clipnull.lab.VIEWS`, in place of the case's own.
-
-    Raises
-    ------
-    ValueError
-        An unknown case or view.
-    """
-    _check.one_of("case", case, bench.presets)
-    preset = bench.presets[case]
-    keys = ["numbers", preset.view if view is None else view]
-    result = bench.compute(preset.state, keys)
-    picture = Image.new("RGB", (2 * HALF, HEIGHT), "white")
-    for k, key in enumerate(keys):
-        picture.paste(lab_views.picture(key, result, half=True), (k * HALF, 0))
-    said = [PANELS[key].sentence(result) for key in keys]
-    print("\n".join(textwrap.fill(line, 100) for line in [f"{case}. {preset.hint}", *said]))
-    show_picture(picture, alt=f"{case}. {' '.join(said)}")

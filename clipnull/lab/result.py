@@ -1,0 +1,208 @@
+"""What one state of the lab gives; the parts that views draw are computed when they are first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+
+from clipnull.lab.state import TITLES, dials
+from clipnull.subspace import project_onto
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from clipnull.lab.bench import Bench
+
+__all__ = ["LabResult"]
+
+#: pictures that the geometry draws; of a larger set, every k-th and all that are forgotten up to this
+DRAWN = 600
+
+
+class Line(NamedTuple):
+    """Accuracies after (fractions) along the values of a hyperparameter."""
+
+    values: list[float]
+    forget: list[float]
+    retain: list[float]
+
+
+class Cloud(NamedTuple):
+    """Points [k, 2] before and after the edit, which [k] are forgotten, and the data's rows of pictures."""
+
+    before: torch.Tensor
+    after: torch.Tensor
+    forgotten: torch.Tensor
+    rows: list[int]
+
+    @property
+    def step(self) -> tuple[float, float]:
+        """Mean distance from before to after, of the forgotten points and of the others; NaN without any."""
+        step = (self.after - self.before).norm(dim=1)
+        return float(step[self.forgotten].mean()), float(step[~self.forgotten].mean())
+
+
+class Geometry(NamedTuple):
+    """The clouds "pictures" and "names", those that the edit moves, and their plane's shares of variance."""
+
+    explained: list[float]
+    clouds: dict[str, Cloud]
+
+
+class Became(NamedTuple):
+    """A picture that is called ``now`` and how many are; ``row`` and ``now_row``: pictures of the data."""
+
+    row: int
+    true: str
+    now: str
+    now_row: int | None
+    times: int = 1
+
+
+class Neighbour(NamedTuple):
+    """A retained class: its name's cosine to the forget subspace, its change in accuracy (fraction)."""
+
+    name: str
+    cosine: float
+    change: float
+
+
+class Mathematics(NamedTuple):
+    """The identities behind an edit; `clipnull.lab.views.IDENTITIES` says what each is."""
+
+    rank: float
+    orthonormality: float
+    idempotence: float
+    forget_residual: float
+    retain_moved: float
+    norm_taken: float
+
+
+class Single(NamedTuple):
+    """Five best names of an image with their cosines; it is a ``row`` of the data or a ``picture``."""
+
+    before: list[tuple[str, float]]
+    after: list[tuple[str, float]]
+    true: str = ""
+    row: int | None = None
+    picture: Image.Image | None = None
+
+
+class LabResult:
+    """What one state gives.
+
+    Attributes
+    ----------
+    state : dict
+    data : LabelledImages
+        What ``image`` and all other rows count: the subset that the state names.
+    edit : Edit
+    report : Report
+        Both accuracies, per class, destinations.
+    """
+
+    def __init__(self, bench: Bench, state: Mapping[str, Any]) -> None:
+        self.bench, self.state, self.data = bench, dict(state), bench.data
+        self.edit = bench.edit(state)
+        self.case = bench.case(state["templates"], state["forget"])
+        self.report = self.case.evaluate(self.edit, state["side"])
+
+    @cached_property
+    def curve(self) -> dict[str, Line]:
+        """Accuracies along α (projections) and λ (the others), for every method."""
+        methods = [m for m in TITLES if dials(m) and (m != "word" or self.state["word"].strip())]
+        return {m: self.bench.line({**self.state, "method": m}) for m in methods}
+
+    @cached_property
+    def geometry(self) -> Geometry:
+        """What the edit moves, in the plane of two principal components."""
+        case, edit, side, clouds = self.case, self.edit, self.state["side"], {}
+        mean, axes, share = self.bench.plane(self.state["templates"], side)
+
+        def flat(X: torch.Tensor) -> torch.Tensor:
+            return (X.double() - mean) @ axes
+
+        if side != "text":
+            index = torch.cat(
+                [_spread(which.nonzero()[:, 0], DRAWN // 2) for which in (case.gone, ~case.gone)]
+            )
+            Z = self.bench.Z[index]
+            after = flat(edit.apply_image(Z, normalize=True))
+            clouds["pictures"] = Cloud(flat(Z), after, case.gone[index], index.tolist())
+        if side != "image":
+            after, gone = flat(edit.apply_text(case.T, normalize=True)), torch.zeros(len(case.T)).bool()
+            gone[case.forget] = True
+            clouds["names"] = Cloud(flat(case.T), after, gone, [])
+        return Geometry(share, clouds)
+
+    def _became(self, i: int, times: int = 1) -> Became:
+        """Row ``i`` beside the first picture of the class that it is called now."""
+        now = int(self.report.predicted_after[i])
+        there, names = self.data.where(now).tolist(), self.data.classes
+        return Became(i, names[int(self.case.labels[i])], names[now], there[0] if there else None, times)
+
+    @cached_property
+    def destinations(self) -> list[Became]:
+        """One picture for each name that forgotten ones are called now, the ten most frequent."""
+        after, at = self.report.predicted_after, self.data.classes.index
+        counts = self.report.destinations(10)
+        return [self._became(int((self.case.gone & (after == at(n))).nonzero()[0]), k) for n, k in counts]
+
+    @cached_property
+    def lost(self) -> list[Became]:
+        """Retained pictures that were named rightly before and are not now."""
+        y, before, after = self.case.labels, self.report.predicted_before, self.report.predicted_after
+        lost = ~self.case.gone & (before == y) & (after != y)
+        return [self._became(i) for i in lost.nonzero()[:, 0].tolist()]
+
+    @cached_property
+    def neighbours(self) -> list[Neighbour]:
+        """Every retained class that has pictures."""
+        cosine = project_onto(self.case.T, self.bench.erasers(self.state).basis).norm(dim=1).tolist()
+        rows = [row for row in self.report.per_class if not row.forgotten]
+        return [Neighbour(r.name, cosine[r.index], r.after - r.before) for r in rows]
+
+    @cached_property
+    def mathematics(self) -> Mathematics:
+        """The identities behind the edit, with their numbers."""
+        names, edit, Z = self.bench.erasers(self.state), self.edit.to(torch.float64), self.bench.Z
+        T_f, T_r, U = (x.double() for x in (names.T_f, names.T_r, names.basis))
+        gram = U.T @ U
+        off = gram - torch.eye(len(gram)).double()
+        return Mathematics(
+            rank=float(edit.rank),
+            orthonormality=float(off.norm()),
+            # P² − P = U (UᵀU − I) Uᵀ, its norm without a d x d matrix
+            idempotence=float((off @ gram @ off @ gram).trace().clamp_min(0).sqrt()),
+            forget_residual=float(edit.apply_text(T_f).norm()),
+            retain_moved=float((edit.apply_text(T_r) - T_r).norm()),
+            norm_taken=float((1 - edit.image_norms(Z) / Z.norm(dim=1)).double().mean()),
+        )
+
+    @cached_property
+    def single(self) -> Single:
+        """The picture that the state names."""
+        i = self.state["image"]
+        true = self.data.classes[int(self.data.labels[i])]
+        return self.top5(self.bench.Z[i : i + 1])._replace(true=true, row=i)
+
+    def top5(self, z: torch.Tensor) -> Single:
+        """Five best names with their cosines before and after, for one embedding ``z [1, d]``."""
+        T, side = self.case.T, self.state["side"]
+        z_after = self.edit.apply_image(z, normalize=True) if side != "text" else z
+        T_after = self.edit.apply_text(T, normalize=True) if side != "image" else T
+
+        def best(scores: torch.Tensor) -> list[tuple[str, float]]:
+            top = scores.topk(min(5, len(T)))
+            names = [self.data.classes[i] for i in top.indices.tolist()]
+            return list(zip(names, top.values.tolist(), strict=True))
+
+        return Single(best((z @ T.T)[0]), best((z_after @ T_after.T)[0]))
+
+
+def _spread(rows: torch.Tensor, k: int) -> torch.Tensor:
+    """At most ``k`` of the rows, evenly spaced."""
+    return rows[torch.linspace(0, len(rows) - 1, k).long()] if len(rows) > k else rows
