@@ -48,7 +48,7 @@ NAMES = Words(T[FORGET], FORGET)
 
 def of(X, y, forget):
     """A case whose names play no part."""
-    return cn.Case(X, torch.eye(int(y.max()) + 1, X.shape[1]), y, forget)
+    return cn.Case(X, torch.eye(int(y.max()) + 2, X.shape[1]), y, forget)
 
 
 def line(rows, name):
@@ -402,7 +402,7 @@ SEEDED = {
     "other_words": lambda s: [r.control for r in other_words(CASE, EDIT, WORDS, seed=s)],
     "span_names": lambda s: span_names(CASE, WORDS, counts=(1, 2), seed=s),
     "span_prototypes": lambda s: span_prototypes(CASE, counts=(2,), seed=s),
-    "confidence": lambda s: [r.control for r in (c := confidence(CASE, EDIT, seed=s))] + [c.sets],
+    "confidence": lambda s: confidence(CASE, EDIT, seed=s)[:3],
     "guarded": lambda s: [r.classes for r in guarded(CASE, seed=s)],
     "linear_probe": lambda s: linear_probe(Z, Y, seed=s),
     "ridge_probe": lambda s: attacks.ridge_probe(Z, Y, seed=s),

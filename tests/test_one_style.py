@@ -9,7 +9,7 @@ import torch.nn.functional as F
 import clipnull as cn
 from clipnull import auditing as one_style
 from clipnull import plots
-from clipnull.plots.base import BLACK, FORGET, RETAIN
+from clipnull.plots import base
 
 C, D = 6, 40
 OTHERS = list(range(1, C))
@@ -233,8 +233,8 @@ def test_style_squares_head_every_column_and_mark_what_should_go():
     assert gate.images[0].get_array().ravel().tolist() == pytest.approx([0.1, 0.9, 0.8, 0.7])
     written = [(t.get_position(), t.get_text()) for t in gate.texts]
     assert written == [((0, 0), "10"), ((1, 0), "90"), ((0, 1), "80"), ((1, 1), "70")]
-    assert [t.get_color() for t in gate.texts] == [FORGET] + 3 * [BLACK]
-    assert {t.get_color() for t in before.texts} == {BLACK}
+    assert [t.get_color() for t in gate.texts] == [base.FORGET] + 3 * [base.BLACK]
+    assert {t.get_color() for t in before.texts} == {base.BLACK}
     assert [t.get_text() for t in fig.axes[4].get_xticklabels()] == ["two", "one"]
     assert [t.get_text() for t in before.get_yticklabels()] == ["class", "others"]
     assert "second, gate: class 0.2, 0.6; others 0.8, 0.7" in plots.alt(fig)
@@ -252,7 +252,7 @@ def test_selective_curves_have_a_panel_for_each_prototype():
         assert kept.get_xdata().tolist() == own.get_xdata().tolist() == [0.1, 0.2]
         assert kept.get_ydata().tolist() == pytest.approx([100 * float(r.after[0, 1]) for r in panel])
         assert own.get_ydata().tolist() == pytest.approx([100 * float(r.after[0, 0]) for r in panel])
-        assert (kept.get_color(), own.get_color()) == (RETAIN, FORGET)
+        assert (kept.get_color(), own.get_color()) == (base.RETAIN, base.FORGET)
     assert [ax.get_xlabel() for ax in fig.axes] == ["", "", "strength (cosine)", "strength (cosine)"]
     legend = [t.get_text() for t in fig.legends[0].get_texts()]
     assert legend == ["in the style to keep", "in the style to forget"]
