@@ -104,7 +104,7 @@ def test_the_control_of_no_strength_is_the_model_as_it_was():
 def test_collateral_is_compared_with_several_random_subspaces():
     rows = of_collateral(EDIT, 3)
     want = random_reports(range(3, 7))
-    order = costs(CASE, EDIT).index
+    order = costs(CASE, EDIT).classes
     for name, members in {"nearest names": order[:5], "far names": order[5:]}.items():
         row = line(rows, name)
         on = torch.isin(Y, members)
@@ -152,7 +152,7 @@ def test_far_names_are_none_of_the_near_ones(nearest):
     """Eight retained classes: they part into the nearest and, of the others, the farthest."""
     rows = {r.name: r for r in collateral(CASE, EDIT, nearest=nearest, seeds=2)}
     found = costs(CASE, EDIT)
-    order = found.index.tolist()
+    order = found.classes.tolist()
     assert sorted(order) == RETAIN
     assert (found.similarity.diff() <= 0).all()
     report = cn.evaluate(CASE, EDIT)
@@ -379,7 +379,7 @@ def test_calibration_is_measured_on_retained_images_after_the_edit():
 def test_calibration_bins_are_closed_above():
     top = torch.tensor([0.5, 0.75, 1.0])
     _, table = calibration_error(torch.stack([top, 1 - top], 1), [0, 0, 0], bins=4)
-    assert table.count.tolist() == [0, 1, 1, 1]
+    assert table.images.tolist() == [0, 1, 1, 1]
     assert table.confidence.tolist() == [0, 0.5, 0.75, 1]
 
 

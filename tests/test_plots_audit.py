@@ -231,8 +231,8 @@ def test_words():
 
 def test_reliability():
     tables = {
-        "before": Bins(count=[0, 30, 70, 0], confidence=[0, 0.35, 0.66, 0], accuracy=[0, 0.5, 0.6, 0]),
-        "after": Bins(count=torch.tensor([5, 0, 0, 15]), confidence=torch.tensor([0.2, 0, 0, 0.9]),
+        "before": Bins(images=[0, 30, 70, 0], confidence=[0, 0.35, 0.66, 0], accuracy=[0, 0.5, 0.6, 0]),
+        "after": Bins(images=torch.tensor([5, 0, 0, 15]), confidence=torch.tensor([0.2, 0, 0, 0.9]),
                       accuracy=torch.tensor([0.4, 0, 0, 0.7])),
     }  # fmt: skip
     fig = plots.reliability(tables)

@@ -56,9 +56,9 @@ def entropy(p: ArrayLike) -> torch.Tensor:
 
 
 class Bins(NamedTuple):
-    """Images by top-1 confidence, each [bins]: their count, mean confidence and accuracy (0 of none)."""
+    """Images by top-1 confidence, each [bins]: their number, mean confidence and accuracy (0 of none)."""
 
-    count: torch.Tensor
+    images: torch.Tensor
     confidence: torch.Tensor
     accuracy: torch.Tensor
 

@@ -100,8 +100,8 @@ class Costs(NamedTuple):
 
     Attributes
     ----------
-    index : torch.Tensor [R]
-        Classes, by falling similarity.
+    classes : torch.Tensor [R]
+        Their indices, by falling similarity.
     similarity : torch.Tensor [R]
         Of a name t to the forget subspace: ||U^T t|| / ||t||, the cosine of t with its projection on
         the span of the forgotten names, U its orthonormal basis.
@@ -111,7 +111,7 @@ class Costs(NamedTuple):
         Rank correlation of similarity and change; NaN where nothing changes.
     """
 
-    index: torch.Tensor
+    classes: torch.Tensor
     similarity: torch.Tensor
     change: torch.Tensor
     spearman: float

@@ -63,7 +63,8 @@ class Fingerprint:
             A name that is not in the vocabulary.
         """
         (i,) = _check.class_indices("name", [name], len(self.names), self.names)
-        score = self.scores[_check.one_of("reader", reader, READERS)]
+        _check.one_of("reader", reader, READERS)
+        score = self.scores[reader]
         return int((score > score[i]).sum()) + 1 if self.rank else len(self.names)
 
 

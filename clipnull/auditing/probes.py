@@ -367,7 +367,5 @@ def span_prototypes(
         X = edited(Z, edit)
         predicted = zero_shot(X, case.T)
         named = _check.share((predicted[read] == y)[gone])
-        rows.append(
-            SpannedImages(count, edit.rank, named, *found(X), *first, retain=case.accuracy(predicted))
-        )
+        rows.append(SpannedImages(count, edit.rank, named, *found(X), *first, case.accuracy(predicted)))
     return rows

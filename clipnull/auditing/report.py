@@ -97,7 +97,7 @@ class AuditReport:
         rows = [[name, r.against, *numbers] for r in self.rows for name, *numbers in [r.cells()]]
         notes = [f"{r.name}: {r.means} [{r.source}]" for r in self.rows]
         notes += [f"not measured: {name} ({why})" for name, why in self.skipped.items()]
-        head = ["measurement", "control", "before", "after", "control"]
+        head = ["measurement", "against", "before", "after", "control"]
         return _show.Table(head, rows, caption=self.title, notes=notes, left=2)
 
     def __str__(self) -> str:

@@ -181,7 +181,7 @@ def other_words(case: Case, edit: Eraser, words: Words, seed: int = 0) -> list[W
     rows = []
     for kind in dict.fromkeys(words.kinds):
         mine = tuple(w for w in read if w.kind == kind)
-        b, a, c = (mean([w[k] for w in mine]) for k in (3, 4, 5))
+        b, a, c = map(mean, zip(*((w.before, w.after, w.control) for w in mine), strict=True))
         said = _back(mine, named, "" if words.made_up is None else " and more than a made-up word does")
         rows.append(WordRecall(f"other words: {kind}", b, a, c, against, said, "2605.26992", words=mine))
     return rows
@@ -287,9 +287,7 @@ def span_names(
         idle = {} if words.made_up is None else _recall_by_any(case, X, words.made_up.to(case.T))
         by.append(mean([float(r.mean()) for r in idle.values()]))
         predicted = zero_shot(X, case.T)
-        rows.append(
-            SpannedNames(count, edit.rank, case.recall(predicted), *by, retain=case.accuracy(predicted))
-        )
+        rows.append(SpannedNames(count, edit.rank, case.recall(predicted), *by, case.accuracy(predicted)))
     return rows
 
 
