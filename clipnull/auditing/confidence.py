@@ -136,11 +136,8 @@ def conformal_sets(
 class ConformalSets(Measurement):
     """How many forgotten images have their class in the conformal set.
 
-    Attributes
-    ----------
-    coverage, size : tuple of float
-        Before, after, control, on retained images that were not calibrated on: share of the sets that
-        hold the true class, and their mean number of classes.
+    ``coverage`` and ``size`` are before, after and control on retained images that were not calibrated
+    on: share of the sets that hold the true class, and their mean number of classes.
     """
 
     coverage: tuple[float, ...] = ()

@@ -29,22 +29,11 @@ PIXELS, HIDDEN, EMBEDDING = "pixels", "before the projection", "embedding"
 
 @dataclass(frozen=True)
 class LayerProbe:
-    """What a linear probe finds at one layer.
+    """Recall of the forgotten classes by a linear probe at one layer with ``width`` features.
 
-    Attributes
-    ----------
-    layer : str
-    width : int
-        Number of features.
-    before, after : float
-        Recall of the forgotten classes by a probe trained on features of the un-edited and of the
-        edited model (fraction, cross-validated).
-    control : float
-        The same with shuffled labels.
-    identical : bool
-        Whether the features before and after the edit are equal, bit by bit.
-    untrained : float
-        The same on features of a tower that has learned nothing; NaN without one.
+    Of a probe trained on the un-edited and on the edited model's features, with shuffled labels
+    (``control``), and on those of a tower that has learned nothing (NaN without one): fractions,
+    cross-validated. ``identical``: the features before and after the edit are equal, bit by bit.
     """
 
     layer: str

@@ -69,16 +69,10 @@ def leace(case: Case, question: Question = "is it") -> Callable[[torch.Tensor], 
 
 @dataclass(frozen=True)
 class Guarded(Measurement):
-    """LEACE for one question.
+    """LEACE for one question: fractions.
 
-    Attributes
-    ----------
-    normalized : float
-        What its own probe finds after scaling to unit length.
-    classes, nearest : float
-        Recall of the forgotten by a probe over all classes, and by nearest images.
-    retain_before, retain : float
-        Zero-shot accuracy on the others before and after.
+    What its own probe finds after scaling to unit length; recall of the forgotten by a probe over all
+    classes, and by nearest images; zero-shot accuracy on the others before and after.
     """
 
     normalized: float = float("nan")

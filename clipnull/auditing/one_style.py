@@ -77,12 +77,8 @@ def gated(
 class Selective:
     """Accuracies of cells, as fractions, averaged over the classes that were forgotten one by one.
 
-    Attributes
-    ----------
-    styles : (str, str)
-        The style it is forgotten in, and the style it is kept in.
-    before, after : torch.Tensor [2, 2]
-        Rows: the class, the other classes. Columns: ``styles``.
+    ``before`` and ``after`` [2, 2] have the class and the other classes as rows and ``styles`` as
+    columns: the style it is forgotten in, and the style it is kept in.
     """
 
     styles: tuple[str, str]

@@ -25,18 +25,10 @@ ARMS: tuple[Arm, ...] = get_args(Arm)
 
 @dataclass(frozen=True)
 class Relearned:
-    """A short training of the last layer.
+    """A short training of the last layer with ``shots`` images of a class.
 
-    Attributes
-    ----------
-    shots : int
-        Images of the class it was trained with.
-    goal : float
-        Recall (fraction) that counts as "back".
-    recall : list of float
-        Recall of the class on images it was not trained with, after 0, 1, 2, ... steps (fraction).
-    retain : list of float
-        Accuracy on the other classes' images, after as many steps (fraction).
+    ``recall`` of the class on images it was not trained with, and accuracy on the other classes'
+    images (``retain``), after 0, 1, 2, ... steps; recall of ``goal`` counts as back. Fractions.
     """
 
     shots: int
