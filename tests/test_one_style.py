@@ -9,6 +9,7 @@ import torch.nn.functional as F
 import clipnull as cn
 from clipnull import auditing as one_style
 from clipnull import plots
+from clipnull.plots import base
 
 C, D = 6, 40
 OTHERS = list(range(1, C))
@@ -44,32 +45,6 @@ def consistent_images(P_f, P_r, lam=float("inf"), mu=EXACT):
 def right(M, T, edit):
     """Whether each cell is recognised, [2, C]."""
     return torch.stack([(edit.apply_image(m) @ T.T).argmax(1) == torch.arange(C) for m in M])
-
-
-# --- two-way decomposition ----------------------------------------------------------------------
-
-
-def test_two_way_adds_up_and_finds_what_was_planted(axes):
-    M, _ = world(axes)
-    parts = one_style.two_way(M)
-    assert torch.allclose(sum(parts.values()), M)
-    assert parts["interaction"].abs().max() < 1e-12
-    assert torch.allclose(
-        parts["style"][0, 0] - parts["style"][1, 0], 0.5 * (axes["style"][0] - axes["style"][1])
-    )
-    total = ((M - parts["mean"]) ** 2).sum()
-    sizes = [(parts[k].expand_as(M) ** 2).sum() for k in ("style", "class", "interaction")]
-    assert torch.isclose(sum(sizes), total)
-    planted = one_style.two_way(world(axes, interaction=1.0)[0])["interaction"]
-    own = planted @ axes["own"]
-    assert own[0, FORGET] == own.max() and own[0, FORGET] > 0.3
-    assert torch.allclose(planted.sum(0), torch.zeros(C, D).double(), atol=1e-12)
-    assert torch.allclose(planted.sum(1), torch.zeros(2, D).double(), atol=1e-12)
-
-
-def test_two_way_refuses():
-    with pytest.raises(ValueError, match=r"M: got shape \(3, 4\)"):
-        one_style.two_way(torch.zeros(3, 4))
 
 
 # --- theorems -----------------------------------------------------------------------------------
@@ -258,8 +233,8 @@ def test_style_squares_head_every_column_and_mark_what_should_go():
     assert gate.images[0].get_array().ravel().tolist() == pytest.approx([0.1, 0.9, 0.8, 0.7])
     written = [(t.get_position(), t.get_text()) for t in gate.texts]
     assert written == [((0, 0), "10"), ((1, 0), "90"), ((0, 1), "80"), ((1, 1), "70")]
-    assert [t.get_color() for t in gate.texts] == [plots.FORGET] + 3 * [plots.BLACK]
-    assert {t.get_color() for t in before.texts} == {plots.BLACK}
+    assert [t.get_color() for t in gate.texts] == [base.FORGET] + 3 * [base.BLACK]
+    assert {t.get_color() for t in before.texts} == {base.BLACK}
     assert [t.get_text() for t in fig.axes[4].get_xticklabels()] == ["two", "one"]
     assert [t.get_text() for t in before.get_yticklabels()] == ["class", "others"]
     assert "second, gate: class 0.2, 0.6; others 0.8, 0.7" in plots.alt(fig)
@@ -277,7 +252,7 @@ def test_selective_curves_have_a_panel_for_each_prototype():
         assert kept.get_xdata().tolist() == own.get_xdata().tolist() == [0.1, 0.2]
         assert kept.get_ydata().tolist() == pytest.approx([100 * float(r.after[0, 1]) for r in panel])
         assert own.get_ydata().tolist() == pytest.approx([100 * float(r.after[0, 0]) for r in panel])
-        assert (kept.get_color(), own.get_color()) == (plots.RETAIN, plots.FORGET)
+        assert (kept.get_color(), own.get_color()) == (base.RETAIN, base.FORGET)
     assert [ax.get_xlabel() for ax in fig.axes] == ["", "", "strength (cosine)", "strength (cosine)"]
     legend = [t.get_text() for t in fig.legends[0].get_texts()]
     assert legend == ["in the style to keep", "in the style to forget"]

@@ -10,6 +10,8 @@ import torch
 from matplotlib.colors import to_hex
 
 from clipnull import plots
+from clipnull.auditing.confidence import Bins
+from clipnull.auditing.words import Word
 from clipnull.plots.base import BLACK, FORGET, GREY, ORANGE, PALE, RETAIN, SERIES
 
 
@@ -65,7 +67,9 @@ def test_relearning_run():
 
 def test_relearning():
     rows = [
-        dict(arm=arm, shots=k, steps=steps, retain_start=0.99, retain_end=end, recall_start=0.01, recall_end=0.6, back=0.5)
+        SimpleNamespace(
+            arm=arm, shots=k, steps=steps, retain_start=0.99, retain_end=end, recall_start=0.01, recall_end=0.6, back=0.5
+        )
         for arm, k, steps, end in [
             ("edited", 8, 2, 0.71), ("edited", 1, 6, 0.52), ("new name", 1, math.inf, 0.43), ("new name", 8, 8, 0.64),
         ]
@@ -125,10 +129,10 @@ def test_layer_probe():
     assert list(drawn.lines(ax)) == ["probe, before", "probe, after", "probe, shuffled labels"]
 
 
-def measurement(name, before, after, control, spread=math.nan, against="", unit="%", details=None):
+def measurement(name, before, after, control, spread=math.nan, against="", unit="%", **more):
     return SimpleNamespace(
         name=name, before=before, after=after, control=control, spread=spread, against=against, unit=unit,
-        details=details or {}, cells=lambda: [name, f"{before}", f"{after}", f"{control}"],
+        **{"values": ()} | more, cells=lambda: [name, f"{before}", f"{after}", f"{control}"],
     )  # fmt: skip
 
 
@@ -166,7 +170,7 @@ def test_controls():
             0.04,
             0.5,
             against="random directions",
-            details={"values": [0.61, 0.33, 0.61, 0.61, 0.87]},
+            values=(0.61, 0.33, 0.61, 0.61, 0.87),
         ),
         measurement(
             "b",
@@ -174,7 +178,7 @@ def test_controls():
             0.15,
             0.5,
             against="names of other classes",
-            details={"values": torch.tensor([0.22, 0.76])},
+            values=torch.tensor([0.22, 0.76]),
         ),
         measurement("c", 0.7, 0.6, 0.5, against="left out"),
     ]
@@ -183,7 +187,7 @@ def test_controls():
     drawn.same(drawn.ticks(ax.yaxis), {"random directions": 0, "names of other classes": 1})
     fan = 0.08  # three seeds with the same recall lie side by side
     first = [(61, -fan), (33, 0), (61, 0), (61, fan), (87, 0)]
-    wanted = {"controls, one a seed": first, "before": [(92, 0), (83, 1)], "after": [(4, 0), (15, 1)]}
+    wanted = {"controls, one per seed": first, "before": [(92, 0), (83, 1)], "after": [(4, 0), (15, 1)]}
     drawn.same(drawn.lines(ax), wanted, 1e-5)
     (second,) = drawn.rules(ax)
     drawn.same(second, [(22, 1), (76, 1)], 1e-5)
@@ -193,17 +197,18 @@ def test_controls():
 
 
 def test_words():
-    synonyms = dict(
-        texts=["hound", "big cat", "kitty"], owner=[1, 0, 0],
-        before=[0.81, 0.72, 0.63], after=[0.14, 0.45, 0.36], control=[0.07, 0.08, 0.09],
-    )  # fmt: skip
-    plurals = dict(
-        texts=["tigers", "wolves"], owner=torch.tensor([0, 1]),
-        before=[0.94, 0.55], after=[0.16, 0.57], control=[0.02, 0.03],
-    )  # fmt: skip
+    synonyms = [
+        Word("hound", "synonyms", 1, 0.81, 0.14, 0.07, False),
+        Word("big cat", "synonyms", 0, 0.72, 0.45, 0.08, True),
+        Word("kitty", "synonyms", 0, 0.63, 0.36, 0.09, False),
+    ]
+    plurals = [
+        Word("tigers", "plurals", 0, 0.94, 0.16, 0.02, False),
+        Word("wolves", "plurals", 1, 0.55, 0.57, 0.03, True),
+    ]
     rows = [
-        measurement("other words: synonyms", 0, 0, 0, against="another class's word", details=synonyms),
-        measurement("other words: plurals", 0, 0, 0, details=plurals),
+        measurement("other words: synonyms", 0, 0, 0, against="another class's word", words=synonyms),
+        measurement("other words: plurals", 0, 0, 0, words=plurals),
     ]
     fig = plots.words(rows, ["tiger", "wolf"], shown=4)
     (ax,) = fig.axes
@@ -226,8 +231,8 @@ def test_words():
 
 def test_reliability():
     tables = {
-        "before": dict(count=[0, 30, 70, 0], confidence=[0, 0.35, 0.66, 0], accuracy=[0, 0.5, 0.6, 0]),
-        "after": dict(count=torch.tensor([5, 0, 0, 15]), confidence=torch.tensor([0.2, 0, 0, 0.9]),
+        "before": Bins(images=[0, 30, 70, 0], confidence=[0, 0.35, 0.66, 0], accuracy=[0, 0.5, 0.6, 0]),
+        "after": Bins(images=torch.tensor([5, 0, 0, 15]), confidence=torch.tensor([0.2, 0, 0, 0.9]),
                       accuracy=torch.tensor([0.4, 0, 0, 0.7])),
     }  # fmt: skip
     fig = plots.reliability(tables)

@@ -1,21 +1,24 @@
-"""What every measurement starts from."""
+"""What every measurement starts from: a case, an edit, and a control like the edit."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 
 from clipnull import _check
 from clipnull._check import ArrayLike
-from clipnull.auditing.report import Eraser, _share
-from clipnull.erasers import METHODS, Edit, random_subspace
-from clipnull.evaluation import BLOCK, _argmax, _inputs
+from clipnull.auditing.report import NotMeasured
+from clipnull.erasers import METHODS, Edit, Method, random_subspace
+from clipnull.evaluation import Case, zero_shot
 
 __all__ = ["edited", "rebuild"]
+
+#: a fitted edit of image embeddings
+Eraser = Edit | Callable[[torch.Tensor], torch.Tensor]
+#: names to forget, names to retain -> edit
+Builder = Callable[[torch.Tensor, torch.Tensor], Edit]
 
 
 def edited(Z: ArrayLike, edit: Eraser, normalize: bool = True) -> torch.Tensor:
@@ -36,9 +39,11 @@ def edited(Z: ArrayLike, edit: Eraser, normalize: bool = True) -> torch.Tensor:
     Raises
     ------
     ValueError
-        A callable that returns another shape, or NaN.
+        An edit of another dimension; a callable that returns another shape, or NaN.
     """
     Z = _check.rows("Z", Z)
+    if isinstance(edit, Edit) and edit.dim != Z.shape[1]:
+        raise ValueError(f"edit: acts on {edit.dim} dimensions, want {Z.shape[1]} like Z")
     with torch.no_grad():
         out = edit.apply_image(Z) if isinstance(edit, Edit) else _check.rows("edit(Z)", edit(Z), Z.shape[1])
     if len(out) != len(Z):
@@ -47,87 +52,77 @@ def edited(Z: ArrayLike, edit: Eraser, normalize: bool = True) -> torch.Tensor:
 
 
 def rebuild(edit: Eraser, T_f: ArrayLike, T_r: ArrayLike) -> Edit:
-    """The same kind of edit, with the parameters in its ``info``, for other names.
+    """The same kind of edit, with the hyperparameters in its ``info``, for other names.
 
     Parameters
     ----------
     edit : Edit
-        From `clipnull.nullspace`, `clipnull.consistent` or `clipnull.random_subspace`.
+        From a method of `clipnull.METHODS`, whatever its hyperparameters.
     T_f, T_r : array [m, d], array [k, d]
         Text embeddings to forget and to retain.
 
     Raises
     ------
-    ValueError
-        An edit that does not say how it was made, or was anchored at given embeddings.
+    NotMeasured
+        A ValueError: an edit that does not say how it was made, or was anchored at given embeddings.
 
     Examples
     --------
     >>> import torch
+    >>> from clipnull import nullspace
     >>> T = torch.eye(4)
     >>> rebuild(nullspace(T[0], strength=0.5), T[1:2], T[2:])
     Edit(dim=4, rank=1, method=partial, strength=0.5)
     """
-    info = edit.info if isinstance(edit, Edit) else {}
-    if info.get("method") in METHODS and info.get("anchor") != "given":
-        parameters = {k: info[k] for k in ("strength", "lam", "mu", "seed") if k in info}
-        return METHODS[info["method"]].make(T_f, T_r, **parameters)
-    raise ValueError(f"edit: cannot be made again from its info {info}; pass builder=(T_f, T_r) -> Edit")
+    info, method = edit.info if isinstance(edit, Edit) else {}, _method(edit)
+    if method is None or info.get("anchor") == "given" or not method.defaults.keys() <= info.keys():
+        raise NotMeasured(f"edit: cannot be made again from its info {info}; pass builder=(T_f, T_r) -> Edit")
+    return method.make(T_f, T_r, info.get("seed", 0), **{k: info[k] for k in method.defaults})
 
 
-@dataclass(frozen=True)
-class _Case:
-    """Checked inputs."""
-
-    Z: torch.Tensor
-    T: torch.Tensor
-    y: torch.Tensor
-    forget: list[int]
-    classes: list[str]
-
-    @property
-    def retain(self) -> list[int]:
-        gone = set(self.forget)
-        return [c for c in range(len(self.T)) if c not in gone]
-
-    @property
-    def gone(self) -> torch.Tensor:
-        """Which images [n] are of a forgotten class."""
-        return torch.isin(self.y, torch.tensor(self.forget, device=self.y.device))
-
-    def recall(self, predicted: torch.Tensor) -> float:
-        """Share of the forgotten classes' images that are recognised."""
-        return _share((predicted == self.y)[self.gone])
-
-    def accuracy(self, predicted: torch.Tensor) -> float:
-        """Share of the other images that are recognised."""
-        return _share((predicted == self.y)[~self.gone])
+def _method(edit: Eraser) -> Method | None:
+    return METHODS.get(edit.info.get("method", "")) if isinstance(edit, Edit) else None
 
 
-def _case(
-    Z: ArrayLike, T: ArrayLike, labels: ArrayLike, forget: Any, classes: Sequence[str] | None = None
-) -> _Case:
-    Z, T, y, index, names = _inputs(Z, T, labels, forget, classes)
-    if not bool(torch.isin(y, torch.tensor(index, device=y.device)).any()):
-        raise ValueError("labels: no image is of a forgotten class, want at least one")
-    return _Case(Z, T, y, index, names)
-
-
-def _want_retained(case: _Case) -> None:
-    if bool(case.gone.all()):
-        raise ValueError("labels: no image of a retained class, want at least one")
-
-
-def _zero_shot(X: torch.Tensor, T: torch.Tensor) -> torch.Tensor:
-    return torch.cat([_argmax(x @ T.T) for x in X.split(BLOCK)])
-
-
-def _control(case: _Case, edit: Eraser, seed: int) -> Edit:
+def control(case: Case, edit: Eraser, seed: int) -> Edit:
     """A random subspace of the edit's rank and, if it is a projection too, strength."""
     rank = edit.rank if isinstance(edit, Edit) else len(case.forget)
-    info = edit.info if isinstance(edit, Edit) else {}
+    method = _method(edit)
     # other edits mean something else by their strength
-    projects = info.get("method") in ("nullspace", "partial", "random")
-    strength = info.get("strength", 1.0) if projects else 1.0
+    projects = isinstance(edit, Edit) and method is not None and "strength" in method.defaults
+    strength = edit.info.get("strength", 1.0) if isinstance(edit, Edit) and projects else 1.0
     d = case.T.shape[1]
     return random_subspace(d, min(max(1, rank), d), seed, strength)
+
+
+def images(case: Case) -> torch.Tensor:
+    """Z [n, d] as a tensor, also where the case reads it from a file."""
+    return torch.as_tensor(case.Z).to(case.T)
+
+
+def predict(case: Case, edit: Eraser) -> torch.Tensor:
+    """Zero-shot predictions [n] after an edit."""
+    return zero_shot(edited(images(case), edit), case.T)
+
+
+def at_random(case: Case, edit: Eraser, seeds: int, seed: int) -> list[torch.Tensor]:
+    """Predictions [n] after each of several random subspaces in the edit's place."""
+    return [predict(case, control(case, edit, seed + i)) for i in range(seeds)]
+
+
+def both_kinds(case: Case) -> Case:
+    """The case; NotMeasured without an image of a forgotten, or of a retained, class."""
+    try:
+        return case.require(retained=True)
+    except ValueError as error:
+        raise NotMeasured(str(error)) from error
+
+
+def fewest(case: Case) -> int:
+    """Images of the forgotten class that has the fewest."""
+    return int(torch.bincount(case.labels, minlength=len(case.T))[case.forget].min())
+
+
+def subset(case: Case, rows: torch.Tensor) -> Case:
+    """The case of some of its images."""
+    return Case(images(case)[rows], case.T, case.labels[rows], case.forget, case.classes)

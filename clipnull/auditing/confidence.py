@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 
-from clipnull import _check
+from clipnull import _check, _show
 from clipnull._check import ArrayLike
-from clipnull.auditing.cases import _case, _control, _want_retained, edited
-from clipnull.auditing.report import Eraser, Measurement, _pc, _share
+from clipnull.auditing.cases import Eraser, both_kinds, control, edited, images
+from clipnull.auditing.report import Measurement, NotMeasured
+from clipnull.evaluation import Case
 
-__all__ = ["calibration_error", "confidence", "conformal_sets", "entropy", "probabilities"]
+__all__ = [
+    "Bins",
+    "Calibration",
+    "Confidence",
+    "ConformalSets",
+    "calibration_error",
+    "confidence",
+    "conformal_sets",
+    "entropy",
+    "probabilities",
+]
+
+#: conformal sets of `confidence` are to miss the true class of this share of images, at most
+ALPHA = 0.1
+AGAINST, SOURCE = "a random subspace of the same rank", "2501.19403"
 
 
 def probabilities(Z: ArrayLike, T: ArrayLike, scale: float = 100.0) -> torch.Tensor:
@@ -38,9 +55,15 @@ def entropy(p: ArrayLike) -> torch.Tensor:
     return torch.special.entr(p).sum(1) / math.log(2) + 0.0
 
 
-def calibration_error(
-    p: ArrayLike, labels: ArrayLike, bins: int = 10
-) -> tuple[float, dict[str, torch.Tensor]]:
+class Bins(NamedTuple):
+    """Images by top-1 confidence, each [bins]: their number, mean confidence and accuracy (0 of none)."""
+
+    images: torch.Tensor
+    confidence: torch.Tensor
+    accuracy: torch.Tensor
+
+
+def calibration_error(p: ArrayLike, labels: ArrayLike, bins: int = 10) -> tuple[float, Bins]:
     """Expected calibration error: how far confidence is from accuracy.
 
     Parameters
@@ -55,8 +78,7 @@ def calibration_error(
     -------
     ece : float
         sum_b n_b / n |accuracy_b - confidence_b|, a fraction.
-    table : dict of str to torch.Tensor [bins]
-        count, confidence and accuracy of each bin (0 in an empty one).
+    table : Bins
 
     Examples
     --------
@@ -65,18 +87,17 @@ def calibration_error(
     """
     p = _check.rows("p", p).double()
     y = _check.labels("labels", labels, len(p), p.shape[1])
-    bins = int(_check.number("bins", bins, 1))
+    bins = _check.whole("bins", bins, 1)
     top, predicted = p.max(1)
     which = (top * bins).ceil().long().sub(1).clamp(0, bins - 1)
     count = torch.bincount(which, minlength=bins)
     sums = [torch.bincount(which, x, bins) for x in (top, (predicted == y).double())]
     conf, accuracy = (s / count.clamp_min(1) for s in sums)
-    ece = float((count * (accuracy - conf).abs()).sum() / len(p))
-    return ece, dict(count=count, confidence=conf, accuracy=accuracy)
+    return float((count * (accuracy - conf).abs()).sum() / len(p)), Bins(count, conf, accuracy)
 
 
 def conformal_sets(
-    p: ArrayLike, calibration: ArrayLike, labels: ArrayLike, alpha: float = 0.1
+    p: ArrayLike, calibration: ArrayLike, labels: ArrayLike, alpha: float = ALPHA
 ) -> torch.Tensor:
     """Split-conformal prediction sets.
 
@@ -111,92 +132,105 @@ def conformal_sets(
     return 1 - p <= q
 
 
-def confidence(
-    Z: ArrayLike,
-    T: ArrayLike,
-    labels: ArrayLike,
-    forget: Any,
-    edit: Eraser,
-    scale: float = 100.0,
-    alpha: float = 0.1,
-    bins: int = 10,
-    seed: int = 0,
-) -> list[Measurement]:
+@dataclass(frozen=True)
+class ConformalSets(Measurement):
+    """How many forgotten images have their class in the conformal set.
+
+    ``coverage`` and ``size`` are before, after and control on retained images that were not calibrated
+    on: share of the sets that hold the true class, and their mean number of classes.
+    """
+
+    coverage: tuple[float, ...] = ()
+    size: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration(Measurement):
+    """Calibration error, and the bins behind it before and after the edit."""
+
+    bins_before: Bins | None = None
+    bins_after: Bins | None = None
+
+
+class Confidence(NamedTuple):
+    """Entropy (bits) and top-1 confidence of forgotten images, conformal sets, calibration of the others."""
+
+    entropy: Measurement
+    top: Measurement
+    sets: ConformalSets
+    calibration: Calibration
+
+
+def confidence(case: Case, edit: Eraser, scale: float = 100.0, seed: int = 0) -> Confidence:
     """What the model says on forgotten images, and whether its confidence on the others still fits.
 
     Parameters
     ----------
-    Z, T, labels, forget
-        As in `clipnull.evaluation`.
+    case : Case
     edit : Edit or callable
     scale : float
         The model's ``logit_scale``.
-    alpha : float in (0, 1)
-        Conformal sets are to hold the true class with probability 1 - alpha. They are calibrated
-        on a random half of the retained images, each model on its own probabilities.
-    bins : int
-        Of `calibration_error`.
     seed : int
+        Which half of the retained images conformal sets are calibrated on, each model on its own
+        probabilities; and the control.
 
     Returns
     -------
-    list of Measurement
-        "entropy" (bits) and "top-1 confidence" (mean over forgotten images), "true class in the
-        conformal set" (share of forgotten images; ``details``: coverage and size, of the retained
-        images not calibrated on, before, after, control; ``size_forget``), "calibration error"
-        (retained images; ``details``: the bins before and after). Control: a random subspace of
-        the same rank.
+    Confidence
+        Four measurements; control: a random subspace of the same rank.
 
     Raises
     ------
     ValueError
-        As `controls`; no image of a retained class.
+        No image of a forgotten class, or fewer than two of retained ones; an edit of another dimension.
     """
-    case = _case(Z, T, labels, forget)
-    _want_retained(case)
-    edits = (case.Z, edited(case.Z, edit), edited(case.Z, _control(case, edit, seed)))
+    Z = images(both_kinds(case))
+    if int((~case.gone).sum()) < 2:
+        raise NotMeasured("labels: fewer than 2 images of retained classes: one to calibrate on, one to test")
+    edits = (Z, edited(Z, edit), edited(Z, control(case, edit, seed)))
     P = [probabilities(X, case.T, scale) for X in edits]
-    gone, y, C = case.gone, case.y, len(case.T)
-    against, source = "a random subspace of the same rank", "2501.19403"
-
+    gone, y = case.gone, case.labels
     b, a, c = (float(entropy(p[gone]).mean()) for p in P)
     more = "less sure" if a > b else "no less sure"
-    said = f"On forgotten images the model is {more} than before; a blind guess has {math.log2(C):.2f} bits."
-    rows = [Measurement("entropy, forgotten", b, a, c, against, said, source, "bits")]
-
+    blind = math.log2(len(case.T))
+    said = f"On forgotten images the model is {more} than before; a blind guess has {blind:.2f} bits."
+    first = Measurement("entropy, forgotten", b, a, c, AGAINST, said, SOURCE, "bits")
     b, a, c = (float(p[gone].amax(1).mean()) for p in P)
-    wrong = _share((P[1].argmax(1) != y)[gone])
-    said = f"{_pc(wrong)} of the forgotten images get a wrong name, said with {_pc(a)} confidence on average."
-    rows.append(Measurement("top-1 confidence, forgotten", b, a, c, against, said, source))
+    wrong = _show.percent(_check.share((P[1].argmax(1) != y)[gone]))
+    said = (
+        f"{wrong} of the forgotten images get a wrong name, said with {_show.percent(a)} confidence "
+        "on average."
+    )
+    second = Measurement("top-1 confidence, forgotten", b, a, c, AGAINST, said, SOURCE)
+    return Confidence(first, second, _sets(case, P, seed), _calibration(case, P))
 
-    others = (~gone).nonzero()[:, 0]
+
+def _sets(case: Case, P: Sequence[torch.Tensor], seed: int) -> ConformalSets:
+    y, others = case.labels, (~case.gone).nonzero()[:, 0]
     order = others[torch.randperm(len(others), generator=torch.Generator().manual_seed(seed))]
     cal, rest = order[: len(order) // 2], order[len(order) // 2 :]
-    sets = [conformal_sets(p, p[cal], y[cal], alpha) for p in P]
+    sets = [conformal_sets(p, p[cal], y[cal]) for p in P]
     hit = [s[torch.arange(len(y)), y] for s in sets]
-    b, a, c = (_share(h[gone]) for h in hit)
-    details: dict[str, Any] = dict(
-        coverage=[_share(h[rest]) for h in hit],
-        size=[float(s[rest].double().sum(1).mean()) for s in sets],
-        size_forget=[float(s[gone].double().sum(1).mean()) for s in sets],
-        alpha=alpha,
-    )
-    said = (
-        f"The sets hold the true class of {_pc(details['coverage'][1])} of the retained images "
-        f"({_pc(1 - alpha)} wanted), and of {_pc(a)} of the forgotten ones: "
-    )
+    b, a, c = (_check.share(h[case.gone]) for h in hit)
+    coverage = tuple(_check.share(h[rest]) for h in hit)
+    size = tuple(float(s[rest].double().sum(1).mean()) for s in sets)
     kept = "hidden from the first place, not from the set."
-    said += "out of the set as well." if a == 0 else "most are out of the set." if a < 0.5 * b else kept
-    rows.append(Measurement("true class in conformal set", b, a, c, against, said, source, details=details))
+    said = (
+        f"The sets hold the true class of {_show.percent(coverage[1])} of the retained images "
+        f"({_show.percent(1 - ALPHA)} wanted), and of {_show.percent(a)} of the forgotten ones: "
+        + ("out of the set as well." if a == 0 else "most are out of the set." if a < 0.5 * b else kept)
+    )
+    name = "true class in conformal set"
+    return ConformalSets(name, b, a, c, AGAINST, said, SOURCE, coverage=coverage, size=size)
 
-    tables = [calibration_error(p[~gone], y[~gone], bins) for p in P]
-    b, a, c = (t[0] for t in tables)
+
+def _calibration(case: Case, P: Sequence[torch.Tensor]) -> Calibration:
+    y, gone = case.labels, case.gone
+    tables = [calibration_error(p[~gone], y[~gone]) for p in P]
+    (b, before), (a, after), (c, _) = tables
     said = (
         f"On retained images confidence and accuracy are {100 * a:.1f} points apart, "
         f"{100 * (a - b):+.1f} by the edit."
     )
-    rows.append(
-        Measurement("calibration error, retained", b, a, c, against, said, "ours",
-                    details=dict(before=tables[0][1], after=tables[1][1]))
-    )  # fmt: skip
-    return rows
+    name = "calibration error, retained"
+    return Calibration(name, b, a, c, AGAINST, said, bins_before=before, bins_after=after)

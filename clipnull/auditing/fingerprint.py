@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 
 from clipnull import _check
 from clipnull._check import ArrayLike
-from clipnull.erasers import METHODS
 
-__all__ = ["READERS", "Fingerprint", "fingerprint", "fingerprint_rates", "weakest_directions"]
+__all__ = ["READERS", "Fingerprint", "fingerprint", "weakest_directions"]
 
-#: how a name is read off the difference of two layers (see `fingerprint`)
-READERS: dict[str, str] = {
-    "left": "share of the name in the span of L",
-    "left, centred": "share of the name less the mean name in the span of L",
-    "either": "the larger of these two, for a reader who does not know the method",
-    "right": "share of the name in the span of R",
-}
+#: how a name is read off the difference of two layers: its share in the span of L, that of the name less
+#: the mean name, the larger of these two (for a reader who does not know the method), its share in that of R
+Reader = Literal["left", "left, centred", "either", "right"]
+READERS: tuple[Reader, ...] = get_args(Reader)
 
 
 @dataclass(frozen=True)
@@ -38,7 +34,7 @@ class Fingerprint:
         Singular values up to this one are rounding.
     left, right : torch.Tensor [d, rank], float64
         Orthonormal bases of the spans of L and R.
-    scores : dict of str to torch.Tensor [C]
+    scores : dict of reader to torch.Tensor [C]
         For each of `READERS`, how much of each name lies in the span, from 0 to 1.
     names : list of str [C]
     """
@@ -48,17 +44,17 @@ class Fingerprint:
     noise: float
     left: torch.Tensor
     right: torch.Tensor
-    scores: dict[str, torch.Tensor]
+    scores: dict[Reader, torch.Tensor]
     names: list[str]
 
-    def ranking(self, reader: str = "either") -> list[str]:
+    def ranking(self, reader: Reader = "either") -> list[str]:
         """Names by falling score; empty when nothing was edited."""
         _check.one_of("reader", reader, READERS)
         if not self.rank:
             return []
         return [self.names[i] for i in self.scores[reader].argsort(descending=True, stable=True).tolist()]
 
-    def place(self, name: str, reader: str = "either") -> int:
+    def place(self, name: str, reader: Reader = "either") -> int:
         """Where ``name`` comes in the ranking: 1 is first; the number of names when nothing was edited.
 
         Raises
@@ -67,7 +63,8 @@ class Fingerprint:
             A name that is not in the vocabulary.
         """
         (i,) = _check.class_indices("name", [name], len(self.names), self.names)
-        score = self.scores[_check.one_of("reader", reader, READERS)]
+        _check.one_of("reader", reader, READERS)
+        score = self.scores[reader]
         return int((score > score[i]).sum()) + 1 if self.rank else len(self.names)
 
 
@@ -103,17 +100,11 @@ def fingerprint(
 
     Notes
     -----
-    The difference is D = P - P W = P L R^T. Its row space is the span of R whatever P is. Its
-    column space is that of P L, so P^+ D = L R^T gives the span of L (of its part in the row
-    space of P, if w < d). Which one points at the name differs by method:
-
-    - nullspace, partial: L = U, R = alpha U: both, exactly.
-    - CCUP: L = T_f, the name itself, exactly. R = lam M^{-1} T_f is the name with the retained
-      names divided out: nearly orthogonal to them, so that the name stands out, but no longer its
-      nearest direction.
-    - anchored: L = T_f - A. With A the mean this is the name less the mean, so the names have to
-      be centred before they are compared. R as CCUP.
-    - a random subspace: neither.
+    The difference is P - P W = P L R^T. Its row space is the span of R whatever P is. Its column space
+    is that of P L, so P^+ (P - Q) = L R^T gives the span of L (of its part in the row space of P, if
+    w < d). Which one points at the name differs by method: a projection has the name's span on both
+    sides; `clipnull.consistent` has L = T_f - A, and an R with the retained names divided out, nearly
+    orthogonal to them, but no longer nearest to its own name; a random subspace has neither.
 
     Rounding moves a weight by at most half of the machine epsilon relative to itself, so it cannot
     make a singular value above eps / 2 * ||Q||_F, Q the layer after; four times that, and what the SVD
@@ -138,33 +129,18 @@ def fingerprint(
     T = _check.rows("vocabulary", vocabulary, P.shape[1], nonzero=True).double()
     names = [str(i) for i in range(len(T))] if names is None else list(names)
     if len(names) != len(T):
-        raise ValueError(f"names: got {len(names)}, want {len(T)}, one a row of the vocabulary")
-    return _read(P, _inverse(P), Q, T, names, precision)
-
-
-def _inverse(P: torch.Tensor) -> torch.Tensor:
-    """P^+ [d, w], float64; what is rounding of P counts as zero."""
-    x = P.double()
-    return torch.linalg.pinv(x, atol=2 * torch.finfo(P.dtype).eps * x.norm())
-
-
-def _read(
-    P: torch.Tensor,
-    inverse: torch.Tensor,
-    Q: torch.Tensor,
-    T: torch.Tensor,
-    names: list[str],
-    precision: torch.dtype | None = None,
-) -> Fingerprint:
+        raise ValueError(f"names: got {len(names)}, want {len(T)}, one per row of the vocabulary")
     eps = max(torch.finfo(t).eps for t in (P.dtype, Q.dtype, precision or P.dtype))
-    U, s, Vt = torch.linalg.svd(P.double() - Q.double(), full_matrices=False)
+    before, after = P.double(), Q.double()
+    U, s, Vt = torch.linalg.svd(before - after, full_matrices=False)
     own = max(P.shape) * torch.finfo(s.dtype).eps * float(s[0])  # of the SVD itself
-    noise = 2 * eps * float(Q.double().norm()) + own
+    noise = 2 * eps * float(after.norm()) + own
     rank = int((s > noise).sum())
+    inverse = torch.linalg.pinv(before, atol=2 * torch.finfo(P.dtype).eps * before.norm())
     left, right = torch.linalg.qr(inverse @ U[:, :rank]).Q, Vt[:rank].T
     unit, centred = F.normalize(T, dim=1), F.normalize(T - T.mean(0), dim=1)
     raw, less_mean = (unit @ left).norm(dim=1), (centred @ left).norm(dim=1)
-    scores = {
+    scores: dict[Reader, torch.Tensor] = {
         "left": raw,
         "left, centred": less_mean,
         "either": torch.maximum(raw, less_mean),
@@ -197,74 +173,12 @@ def weakest_directions(after: ArrayLike, vocabulary: ArrayLike, rank: int = 1) -
 
     Notes
     -----
-    Wherever W is singular, or nearly so, P W is too: a projector (alpha = 1) sends its span to
-    zero, and there P W has singular values that are rounding, whatever P is. For one name all
-    singular values of W but two are 1, and the product of those two is |1 - R^T L|. An oblique
-    edit makes one of them large, so that the other is small, and its right singular vector lies
-    near L.
-
-    References
-    ----------
-    Ours.
+    Ours. A projector (alpha = 1) sends its span to zero, and there P W has singular values that are
+    rounding, whatever P is. For one name all singular values of W but two are 1, and the product of
+    those two is |1 - R^T L|: an oblique edit makes one of them large and the other small, and the right
+    singular vector of the small one lies near L.
     """
     Q = _check.rows("after", after).double()
     T = F.normalize(_check.rows("vocabulary", vocabulary, Q.shape[1], nonzero=True).double(), dim=1)
-    rank = int(_check.number("rank", rank, 1, min(Q.shape)))
+    rank = _check.whole("rank", rank, 1, min(Q.shape))
     return (T @ torch.linalg.svd(Q, full_matrices=False).Vh[-rank:].T).norm(dim=1)
-
-
-def fingerprint_rates(
-    weight: ArrayLike,
-    vocabulary: ArrayLike,
-    known: Sequence[int],
-    targets: Sequence[int] | None = None,
-    methods: Sequence[str] = tuple(METHODS),
-    seed: int = 0,
-) -> list[dict[str, Any]]:
-    """How often `fingerprint` names the right class first, over many single forgotten classes.
-
-    Parameters
-    ----------
-    weight : array [w, d]
-        Last layer of the un-edited model.
-    vocabulary : array [C, d]
-        All the names the reader of the weights considers.
-    known : list of int
-        Which of them are the classes of the data set: one is forgotten, the others retained.
-    targets : list of int, optional
-        Which of ``known`` to forget, one at a time; all by default.
-    methods : list of str
-        Keys of `clipnull.METHODS`; ``"random"`` is the control.
-    seed : int
-        For the control.
-
-    Returns
-    -------
-    list of dict
-        For each method and reader: method, reader, first (fraction named first), top5 (fraction
-        among the first five), rank (of the difference, median), classes (how many were tried).
-    """
-    P = _check.rows("weight", weight)
-    T = _check.rows("vocabulary", vocabulary, P.shape[1], nonzero=True)
-    known = _check.class_indices("known", known, len(T))
-    targets = _check.class_indices("targets", known if targets is None else targets, len(T))
-    if missing := [t for t in targets if t not in known]:
-        raise ValueError(f"targets: {missing} are not among known, want classes of the data set")
-    inverse, names, rows = _inverse(P), [str(i) for i in range(len(T))], []
-    for method in methods:
-        places: dict[str, list[int]] = {reader: [] for reader in READERS}
-        ranks = []
-        for i, c in enumerate(targets):
-            edit = METHODS[method].make(T[c], T[[k for k in known if k != c]], seed=seed + i)
-            found = _read(P, inverse, edit.apply_image(P), T.double(), names)
-            ranks.append(found.rank)
-            for reader in READERS:
-                places[reader].append(found.place(str(c), reader))
-        for reader, p in places.items():
-            at = torch.tensor(p)
-            first, top5 = (float((at <= k).double().mean()) for k in (1, 5))
-            rank = int(torch.tensor(ranks).median())
-            rows.append(
-                dict(method=method, reader=reader, first=first, top5=top5, rank=rank, classes=len(targets))
-            )
-    return rows

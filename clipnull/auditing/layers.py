@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -12,15 +13,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from clipnull import _check
 from clipnull._check import ArrayLike
-from clipnull.auditing.relearning import ridge_probe
+from clipnull.auditing.cases import fewest
+from clipnull.auditing.probes import ridge_probe
+from clipnull.evaluation import Case
 from clipnull.model import last_layer, unprojected
 
 __all__ = ["LayerProbe", "layer_probe", "layers", "shuffled_weights"]
 
 M = TypeVar("M", bound=Any)
-
 
 #: what `layers` calls the input, the features in front of the last layer, and what leaves it
 PIXELS, HIDDEN, EMBEDDING = "pixels", "before the projection", "embedding"
@@ -28,22 +29,11 @@ PIXELS, HIDDEN, EMBEDDING = "pixels", "before the projection", "embedding"
 
 @dataclass(frozen=True)
 class LayerProbe:
-    """What a linear probe finds at one layer.
+    """Recall of the forgotten classes by a linear probe at one layer with ``width`` features.
 
-    Attributes
-    ----------
-    layer : str
-    width : int
-        Number of features.
-    before, after : float
-        Recall of the forgotten classes by a probe trained on features of the un-edited and of the
-        edited model (fraction, cross-validated).
-    control : float
-        The same with shuffled labels.
-    identical : bool
-        Whether the features before and after the edit are equal, bit by bit.
-    untrained : float
-        The same on features of a tower that has learned nothing; NaN without one.
+    Of a probe trained on the un-edited and on the edited model's features, with shuffled labels
+    (``control``), and on those of a tower that has learned nothing (NaN without one): fractions,
+    cross-validated. ``identical``: the features before and after the edit are equal, bit by bit.
     """
 
     layer: str
@@ -79,11 +69,10 @@ def layers(clip: Any, images: Any, batch_size: int = 256) -> dict[str, torch.Ten
     visual = clip.model.visual
     found: dict[str, list[torch.Tensor]] = {}
 
-    def keep(name: str, pooled: bool) -> Callable[[Any, Any, Any], None]:
+    def keep(name: str, pool: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Any, Any, Any], None]:
         def hook(module: Any, inputs: Any, output: Any) -> None:
             output = output[0] if isinstance(output, tuple) else output
-            x = output if pooled else _pooled(output, getattr(visual, "transformer", None))
-            found.setdefault(name, []).append(x.detach().float().cpu())
+            found.setdefault(name, []).append(pool(output).detach().float().cpu())
 
         return hook
 
@@ -91,8 +80,9 @@ def layers(clip: Any, images: Any, batch_size: int = 256) -> dict[str, torch.Ten
         small = F.adaptive_avg_pool2d(inputs[0].detach().float(), 16).flatten(1)
         found.setdefault(PIXELS, []).append(small.cpu())
 
-    hooks = [visual.register_forward_pre_hook(look), visual.register_forward_hook(keep(HIDDEN, True))]
-    hooks += [stage.register_forward_hook(keep(name, False)) for name, stage in _stages(visual)]
+    hooks = [visual.register_forward_pre_hook(look), visual.register_forward_hook(keep(HIDDEN, lambda x: x))]
+    pool = functools.partial(_pooled, getattr(visual, "transformer", None))
+    hooks += [stage.register_forward_hook(keep(name, pool)) for name, stage in _stages(visual)]
     try:
         with unprojected(clip):
             clip.embed_images(images, batch_size=batch_size)
@@ -112,15 +102,6 @@ def shuffled_weights(clip: M, seed: int = 0) -> M:
 
     The copy has the same weights, layer by layer, and none of what they do together. A folded
     layer is shuffled as it is, edited.
-
-    Parameters
-    ----------
-    clip : Clip
-    seed : int
-
-    Returns
-    -------
-    A copy of ``clip``.
     """
     other = copy.deepcopy(clip)
     generator = torch.Generator().manual_seed(seed)
@@ -141,7 +122,7 @@ def _stages(visual: Any) -> list[tuple[str, Any]]:
     return [(f"block {i}", block) for i, block in enumerate(blocks, 1)]
 
 
-def _pooled(x: torch.Tensor, transformer: Any) -> torch.Tensor:
+def _pooled(transformer: Any, x: torch.Tensor) -> torch.Tensor:
     """Mean over the positions of a map [n, c, h, w] or of tokens [n, L, c] (or [L, n, c])."""
     if x.ndim == 4:
         return x.mean((2, 3))
@@ -149,13 +130,10 @@ def _pooled(x: torch.Tensor, transformer: Any) -> torch.Tensor:
 
 
 def layer_probe(
+    case: Case,
     before: Mapping[str, ArrayLike],
     after: Mapping[str, ArrayLike],
-    labels: ArrayLike,
-    forget: Any,
-    *,
     untrained: Mapping[str, ArrayLike] | None = None,
-    classes: Sequence[str] | None = None,
     folds: int = 4,
     seed: int = 0,
 ) -> list[LayerProbe]:
@@ -163,11 +141,10 @@ def layer_probe(
 
     Parameters
     ----------
+    case : Case
+        Whose labels the images have, and whose recall is reported.
     before, after : mapping of str to array [n, width]
         Layer -> features, of the un-edited and of the edited model (`layers`).
-    labels : array of int [n]
-    forget : list of int or of str
-        Whose recall is reported; names need ``classes``.
     untrained : mapping of str to array [n, width], optional
         The same layers of a tower that has learned nothing (`shuffled_weights`), as a control: what
         a probe finds there is in the pixels.
@@ -179,13 +156,12 @@ def layer_probe(
     Returns
     -------
     list of LayerProbe
-        One a layer.
+        One per layer.
 
     Raises
     ------
     ValueError
-        Different layers before and after, bad arrays, an unknown class, a forgotten class with
-        fewer images than folds.
+        Different layers before and after, bad arrays, a forgotten class with fewer images than folds.
 
     Notes
     -----
@@ -196,33 +172,20 @@ def layer_probe(
     for name, other in (("after", after), ("untrained", before if untrained is None else untrained)):
         if list(before) != list(other):
             raise ValueError(f"{name}: has layers {list(other)}, want {list(before)} like before")
-    n = len(_check.rows("before", next(iter(before.values()))))
-    size = len(classes) if classes is not None else int(torch.as_tensor(labels).max()) + 1
-    y = _check.labels("labels", labels, n, size).cpu().numpy()
-    index = _check.class_indices("forget", forget, size, classes)
-    fewest = min(int((y == c).sum()) for c in index)
-    if not 2 <= folds <= fewest:
-        raise ValueError(
-            f"folds: got {folds}, want 2 to {fewest}, the images of the smallest forgotten class"
-        )
+    if not 2 <= folds <= (least := fewest(case)):
+        raise ValueError(f"folds: got {folds}, want 2 to {least}, the images of the smallest forgotten class")
+    y = case.labels.cpu().numpy()
     shuffled = np.random.default_rng(seed).permutation(y)
 
     def recall(X: ArrayLike, labels: np.ndarray) -> float:
         right = ridge_probe(X, labels, folds, seed).numpy() == labels
-        return float(right[np.isin(labels, index)].mean())
+        return float(right[np.isin(labels, case.forget)].mean())
 
     probes = []
-    for layer, (X, Y) in ((k, (before[k], after[k])) for k in before):
-        b, same = recall(X, y), torch.equal(torch.as_tensor(X), torch.as_tensor(Y))
-        probes.append(
-            LayerProbe(
-                layer,
-                int(torch.as_tensor(X).shape[1]),
-                b,
-                b if same else recall(Y, y),
-                recall(X, shuffled),
-                same,
-                math.nan if untrained is None else recall(untrained[layer], y),
-            )
-        )
+    for layer, X in before.items():
+        b, same = recall(X, y), torch.equal(torch.as_tensor(X), torch.as_tensor(after[layer]))
+        a = b if same else recall(after[layer], y)
+        blind = math.nan if untrained is None else recall(untrained[layer], y)
+        width = int(torch.as_tensor(X).shape[1])
+        probes.append(LayerProbe(layer, width, b, a, recall(X, shuffled), same, blind))
     return probes

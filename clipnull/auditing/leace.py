@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 
-from clipnull import _check
-from clipnull._check import ArrayLike
-from clipnull.auditing.cases import _case, _zero_shot, edited
-from clipnull.auditing.probes import _readable, _survives, knn, linear_probe
-from clipnull.auditing.report import Measurement, _pc, _share
+from clipnull import _check, _show
+from clipnull.auditing.cases import both_kinds, edited, fewest, images
+from clipnull.auditing.probes import knn, linear_probe, survives, yes_or_no
+from clipnull.auditing.report import Measurement, NotMeasured
+from clipnull.evaluation import Case, zero_shot
 
-__all__ = ["guarded", "leace"]
+__all__ = ["Guarded", "guarded", "leace"]
+
+Question = Literal["is it", "which"]
 
 
-def leace(
-    X: ArrayLike, labels: ArrayLike, forget: Any, question: str = "is it"
-) -> Callable[[torch.Tensor], torch.Tensor]:
+def leace(case: Case, question: Question = "is it") -> Callable[[torch.Tensor], torch.Tensor]:
     """LEACE of the ``concept-erasure`` package, fitted on labelled embeddings.
 
     Parameters
     ----------
-    X : array [n, d]
-    labels : array of int [n]
-    forget : list of int
+    case : Case
+        Its names play no part.
     question : {"is it", "which"}
         What no linear probe of the result can answer better than a constant: for each forgotten
         class, "is it this one?"; or, for all the classes, "which one is it?".
@@ -39,10 +39,8 @@ def leace(
 
     Raises
     ------
-    ImportError
-        ``concept-erasure`` is not installed.
     ValueError
-        Bad arrays, an unknown question.
+        An unknown question; ``concept-erasure`` is not installed (`NotMeasured`).
 
     Notes
     -----
@@ -57,79 +55,77 @@ def leace(
     arXiv 2306.03819.
     """
     _check.one_of("question", question, ["is it", "which"])
-    X, y = _readable(X, labels)
-    C = int(y.max()) + 1
-    index = _check.forget_set(forget, C) if question == "is it" else y.unique().tolist()
+    index = case.forget if question == "is it" else case.labels.unique().tolist()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its import uses what torch deprecates
         try:
             from concept_erasure import LeaceEraser
-        except ImportError as error:
-            raise ImportError('concept-erasure is not installed: pip install -e ".[leace]"') from error
-    concept = (y[:, None] == torch.tensor(index)).double()
-    eraser = LeaceEraser.fit(X.double(), concept, svd_tol=1e-6)
+        except ModuleNotFoundError as error:
+            raise NotMeasured('concept-erasure is not installed: pip install -e ".[leace]"') from error
+    concept = (case.labels[:, None] == torch.tensor(index)).double()
+    eraser = LeaceEraser.fit(images(case).double(), concept, svd_tol=1e-6)
     return lambda Z: eraser(Z.double()).to(Z.dtype)
 
 
-def guarded(
-    Z: ArrayLike, T: ArrayLike, labels: ArrayLike, forget: Any, folds: int = 4, seed: int = 0
-) -> list[Measurement]:
+@dataclass(frozen=True)
+class Guarded(Measurement):
+    """LEACE for one question: fractions.
+
+    What its own probe finds after scaling to unit length; recall of the forgotten by a probe over all
+    classes, and by nearest images; zero-shot accuracy on the others before and after.
+    """
+
+    normalized: float = float("nan")
+    classes: float = float("nan")
+    nearest: float = float("nan")
+    retain_before: float = float("nan")
+    retain: float = float("nan")
+
+
+def guarded(case: Case, folds: int = 4, seed: int = 0) -> list[Guarded]:
     """LEACE as the extreme: what a guarantee against linear probes costs, and what it does not cover.
 
     Parameters
     ----------
-    Z, T, labels, forget
-        As in `clipnull.evaluation`.
+    case : Case
     folds, seed : int
 
     Returns
     -------
-    list of Measurement
+    list of Guarded
         "LEACE: is it" (balanced accuracy of a yes-or-no probe) and "LEACE: which" (recall by a
-        probe over all classes), on embeddings as they leave the eraser. ``details``: normalized
-        (the same after scaling to unit length), classes (recall by a probe over all classes),
-        nearest (by nearest images), forget, retain (zero-shot after), retain_before.
+        probe over all classes), on embeddings as they leave the eraser.
 
     Raises
     ------
-    ImportError, ValueError
-        As `leace` and `controls`.
+    ValueError
+        As `leace`; no image of a forgotten, or of a retained, class.
     """
-    case = _case(Z, T, labels, forget)
-    y, gone = case.y, case.gone
-    fewest = min(int((y == c).sum()) for c in case.forget)
-    folds = max(2, min(folds, fewest))
+    y, Z, least = both_kinds(case).labels, images(case), fewest(case)
+    folds, n = max(2, min(folds, least)), int(case.gone.sum())
 
     def yes_no(X: torch.Tensor) -> float:
-        p = linear_probe(X, gone.long(), folds, balanced=True, seed=seed).bool()
-        return (_share(p[gone]) + _share(~p[~gone])) / 2
+        return yes_or_no(case, X, folds, seed)
 
     def which(X: torch.Tensor) -> float:
-        return case.recall(linear_probe(X, y, folds, seed=seed))
+        return case.recall(linear_probe(X, y, folds, seed))
 
-    kept, rows, n = case.accuracy(_zero_shot(case.Z, case.T)), [], int(gone.sum())
-    asked: list[tuple[str, Callable[[torch.Tensor], float], float, int | None]] = [
-        ("is it", yes_no, 0.5, int((~gone).sum())),
+    kept, rows = case.accuracy(case.predicted), []
+    asked: list[tuple[Question, Callable[[torch.Tensor], float], float, int | None]] = [
+        ("is it", yes_no, 0.5, len(y) - n),
         ("which", which, 1 / len(y.unique()), None),
     ]
     for question, probe, chance, others in asked:
-        eraser = leace(case.Z, y, case.forget, question)
-        X = edited(case.Z, eraser, normalize=False)
-        unit, predicted = F.normalize(X, dim=1), _zero_shot(X, case.T)
-        b, a, scaled = probe(case.Z), probe(X), probe(unit)
-        found = dict(
-            normalized=scaled,
-            classes=which(X),
-            nearest=case.recall(knn(X, y, min(5, fewest))),
-            forget=case.recall(predicted),
-            retain=case.accuracy(predicted),
-            retain_before=kept,
-        )
+        X = edited(Z, leace(case, question), normalize=False)
+        b, a, scaled = map(probe, (Z, X, F.normalize(X, dim=1)))
+        retain = case.accuracy(zero_shot(X, case.T))
+        nearest = case.recall(knn(X, y, min(5, least)))
         said = (
-            f"{_survives(b, a, chance, n, others)} After scaling to unit length the probe has {_pc(scaled)}. "
-            f"Zero-shot, the others go from {_pc(kept)} to {_pc(found['retain'])}."
+            f"{survives(b, a, chance, n, others)} After scaling to unit length the probe has "
+            f"{_show.percent(scaled)}. Zero-shot, the others go from {_show.percent(kept)} to "
+            f"{_show.percent(retain)}."
         )
-        rows.append(
-            Measurement(f"LEACE: {question}", b, a, chance, "chance", said, "2306.03819", details=found)
-        )
+        line = (f"LEACE: {question}", b, a, chance, "chance", said, "2306.03819")
+        rows.append(Guarded(*line, normalized=scaled, classes=which(X), nearest=nearest,
+                            retain_before=kept, retain=retain))  # fmt: skip
     return rows

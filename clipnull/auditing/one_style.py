@@ -15,35 +15,9 @@ import torch
 from clipnull import _check
 from clipnull._check import ArrayLike
 from clipnull.erasers import Edit, consistent
-from clipnull.evaluation import Evaluator
+from clipnull.evaluation import Case
 
-__all__ = ["Selective", "gated", "selective", "two_way"]
-
-
-def two_way(M: ArrayLike) -> dict[str, torch.Tensor]:
-    """Split cells into grand mean, style, class and interaction: M = g + s + c + i.
-
-    Parameters
-    ----------
-    M : array [S, C, d]
-
-    Returns
-    -------
-    dict
-        ``mean [1, 1, d]``, ``style [S, 1, d]``, ``class [1, C, d]``, ``interaction [S, C, d]``. The
-        last three have mean zero over styles and over classes and are orthogonal to each other,
-        summed over cells, so that their squared lengths add up.
-
-    References
-    ----------
-    The two-way analysis of variance, entry by entry.
-    """
-    M = torch.as_tensor(M)
-    if M.ndim != 3 or 0 in M.shape:
-        raise ValueError(f"M: got shape {tuple(M.shape)}, want [styles, classes, d]")
-    mean = M.mean((0, 1), keepdim=True)
-    style, cls = M.mean(1, keepdim=True) - mean, M.mean(0, keepdim=True) - mean
-    return {"mean": mean, "style": style, "class": cls, "interaction": M - mean - style - cls}
+__all__ = ["Selective", "gated", "selective"]
 
 
 def gated(
@@ -84,10 +58,7 @@ def gated(
 
     Notes
     -----
-    A reader that sees the style alone will do: every picture of that style may lose score with a name
-    that is not its own. On a picture that was not among the prototypes a reader can also say less
-    than 0; there the name gains.
-
+    On a picture that was not among the prototypes a reader can say less than 0; there the name gains.
     The writer is R of `clipnull.consistent` with lam infinite, and so is the reader of one cell.
     """
     strength = _check.number("strength", strength, 0.0)
@@ -106,12 +77,8 @@ def gated(
 class Selective:
     """Accuracies of cells, as fractions, averaged over the classes that were forgotten one by one.
 
-    Attributes
-    ----------
-    styles : (str, str)
-        The style it is forgotten in, and the style it is kept in.
-    before, after : torch.Tensor [2, 2]
-        Rows: the class, the other classes. Columns: ``styles``.
+    ``before`` and ``after`` [2, 2] have the class and the other classes as rows and ``styles`` as
+    columns: the style it is forgotten in, and the style it is kept in.
     """
 
     styles: tuple[str, str]
@@ -164,13 +131,14 @@ def selective(
         _check.one_of(name, style, Z)
     if erase == keep:
         raise ValueError(f"keep: got {keep!r}, the style to erase in, want another one")
-    scores = [Evaluator(Z[style], T, labels) for style in (erase, keep)]
-    sums = torch.zeros(2, 2, 2, dtype=torch.float64)
     indices = _check.class_indices("classes", classes, len(T))
+    cases = [Case(Z[style], T, labels, indices[:1]) for style in (erase, keep)]
+    _ = [case.scores for case in cases]  # kept from here on
+    sums = torch.zeros(2, 2, 2, dtype=torch.float64)
     for c in indices:
         edit = eraser(c, erase, keep)
-        for column, evaluator in enumerate(scores):
-            r = evaluator.report([c], edit)
+        for column, case in enumerate(cases):
+            r = case.forgetting([c]).evaluate(edit)
             sums[0, :, column] += torch.tensor([r.forget_before, r.retain_before])
             sums[1, :, column] += torch.tensor([r.forget_after, r.retain_after])
     before, after = sums / len(indices)

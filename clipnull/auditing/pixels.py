@@ -71,8 +71,7 @@ def optimise_pixels(
     2017). That pixels are a sum of coarse and fine grids is our choice.
     """
     t = F.normalize(_check.rows("targets", targets, clip.dim, nonzero=True).float(), dim=1).to(clip.device)
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise ValueError(f"steps: got {steps!r}, want a whole number of at least 1")
+    steps = _check.whole("steps", steps, 1)
     rate, smooth = _check.number("rate", rate, 1e-6), _check.number("smooth", smooth, 0.0)
     jitter, generator = _check.number("jitter", jitter, 0.0, 1.0), torch.Generator().manual_seed(seed)
     base = torch.logit(_start(clip, start, len(t)), eps=0.03).to(clip.device)

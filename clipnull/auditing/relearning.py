@@ -6,9 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any
+from typing import Any, Literal, NamedTuple, get_args
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -16,31 +15,20 @@ from clipnull import _check
 from clipnull._check import ArrayLike
 from clipnull.erasers import Edit
 
-__all__ = ["ARMS", "Relearned", "relearn", "relearning", "ridge_probe"]
+__all__ = ["ARMS", "Arm", "Relearned", "Relearning", "relearn", "relearning"]
 
-#: who learns in `relearning`, and with what
-ARMS: dict[str, str] = {
-    "edited": "the edited layer, the class and its name",
-    "un-edited": "the layer before the edit, the class and its name",
-    "new name": "the layer before the edit, the class under a name that it never had",
-    "no class": "the layer before the edit, pictures of all other classes mixed under that name",
-}
+#: who learns in `relearning`: the edited layer, the class by its name; the same on the layer before the edit;
+#: there, the class by a name that it never had; pictures of all other classes mixed under such a name
+Arm = Literal["edited", "un-edited", "new name", "no class"]
+ARMS: tuple[Arm, ...] = get_args(Arm)
 
 
 @dataclass(frozen=True)
 class Relearned:
-    """A short training of the last layer.
+    """A short training of the last layer with ``shots`` images of a class.
 
-    Attributes
-    ----------
-    shots : int
-        Images of the class it was trained with.
-    goal : float
-        Recall (fraction) that counts as "back".
-    recall : list of float
-        Recall of the class on images it was not trained with, after 0, 1, 2, ... steps (fraction).
-    retain : list of float
-        Accuracy on the other classes' images, after as many steps (fraction).
+    ``recall`` of the class on images it was not trained with, and accuracy on the other classes'
+    images (``retain``), after 0, 1, 2, ... steps; recall of ``goal`` counts as back. Fractions.
     """
 
     shots: int
@@ -119,7 +107,7 @@ def relearn(
     H = _check.rows("H", H).float()
     P = _check.rows("weight", weight).to(H)
     if P.shape[0] != H.shape[1]:
-        raise ValueError(f"weight: got {P.shape[0]} rows, want {H.shape[1]}, one a feature of H")
+        raise ValueError(f"weight: got {P.shape[0]} rows, want {H.shape[1]}, one per feature of H")
     T = _check.rows("T", T, P.shape[1], nonzero=True).to(H)
     y = _check.labels("labels", labels, len(H), len(T)).to(H.device)
     (target,) = _check.class_indices("target", target, len(T))
@@ -153,6 +141,23 @@ def _shuffled(mask: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return index[torch.randperm(len(index), generator=generator).to(index.device)]
 
 
+class Relearning(NamedTuple):
+    """`relearn` with k shots in one arm: medians and means over classes.
+
+    ``steps`` is infinite when most classes did not come back, ``back`` the fraction that did; recall
+    and accuracy on the others before and after the training are fractions.
+    """
+
+    arm: Arm
+    shots: int
+    steps: float
+    back: float
+    recall_start: float
+    recall_end: float
+    retain_start: float
+    retain_end: float
+
+
 def relearning(
     H: ArrayLike,
     labels: ArrayLike,
@@ -162,10 +167,10 @@ def relearning(
     shots: Sequence[int] = (1, 2, 4, 8),
     *,
     made_up: ArrayLike | None = None,
-    arms: Sequence[str] = tuple(ARMS),
+    arms: Sequence[Arm] = ARMS,
     seed: int = 0,
     **options: Any,
-) -> list[dict[str, Any]]:
+) -> list[Relearning]:
     """`relearn` against its controls: the un-edited layer, a new name, and no class at all.
 
     Parameters
@@ -179,17 +184,15 @@ def relearning(
         Embeddings of made-up words: the names of the arms "new name" and "no class", cycled
         through. Default: random directions, at the angle to the mean name that names have.
     arms : sequence of str
-        Keys of `ARMS`.
+        Of `ARMS`.
     seed : int
     **options
         Of `relearn`. All arms take steps of the same length, a share of the norm of ``weight``.
 
     Returns
     -------
-    list of dict
-        For each arm and k: arm, shots, steps (median over classes; infinite when most did not come
-        back), back (fraction of classes that did), recall_start, recall_end, retain_start,
-        retain_end (means, fractions).
+    list of Relearning
+        One per arm and k.
 
     Raises
     ------
@@ -200,9 +203,10 @@ def relearning(
     P = _check.rows("weight", weight, T.shape[1])
     y = _check.labels("labels", labels, len(H), len(T))
     targets = _check.class_indices("edits", list(edits), len(T))
-    words = (
-        _made_up(T, len(targets), seed) if made_up is None else _check.rows("made_up", made_up, T.shape[1])
-    )
+    if made_up is None:
+        words = _made_up(T, len(targets), seed)
+    else:
+        words = _check.rows("made_up", made_up, T.shape[1]).to(T)
     options.setdefault("norm", float(P.norm()))
     rows = []
     for arm in arms:
@@ -210,23 +214,16 @@ def relearning(
         for k in shots:
             runs = []
             for i, c in enumerate(targets):
-                layer, names, X, classes = P, T, H, y
-                if arm == "edited":
-                    layer = edits[c].apply_image(P)
+                layer = edits[c].apply_image(P) if arm == "edited" else P
+                X, classes = _no_class(H, y, c, seed + i) if arm == "no class" else (H, y)
+                names = T.clone()
                 if arm in ("new name", "no class"):
-                    names = T.clone()
-                    names[c] = words[i % len(words)].to(T)
-                if arm == "no class":
-                    X, classes = _no_class(H, y, c, seed + i)
+                    names[c] = words[i % len(words)]
                 runs.append(relearn(X, classes, layer, names, c, k, seed=seed + i, **options))
             steps = [math.inf if r.steps is None else r.steps for r in runs]
-            row = {"arm": arm, "shots": k, "steps": median(steps)}
-            row["back"] = sum(map(math.isfinite, steps)) / len(steps)
-            for name in ("recall", "retain"):
-                curves = [getattr(r, name) for r in runs]
-                row[f"{name}_start"] = sum(c[0] for c in curves) / len(curves)
-                row[f"{name}_end"] = sum(c[-1] for c in curves) / len(curves)
-            rows.append(row)
+            curves = [[getattr(r, name) for r in runs] for name in ("recall", "retain")]
+            ends = [sum(c[at] for c in curve) / len(curve) for curve in curves for at in (0, -1)]
+            rows.append(Relearning(arm, k, median(steps), sum(map(math.isfinite, steps)) / len(steps), *ends))
     return rows
 
 
@@ -246,30 +243,3 @@ def _no_class(H: torch.Tensor, y: torch.Tensor, c: int, seed: int) -> tuple[torc
     generator = torch.Generator().manual_seed(seed)
     labels[torch.randperm(len(labels), generator=generator)[: int((~keep).sum())]] = c
     return X, labels
-
-
-def ridge_probe(X: ArrayLike, labels: ArrayLike, folds: int = 4, seed: int = 0) -> torch.Tensor:
-    """Cross-validated predictions of a linear probe in closed form, scikit-learn's ridge classifier.
-
-    Much faster than the logistic regression of `clipnull.auditing.linear_probe`, for many layers or
-    many edits.
-
-    Parameters
-    ----------
-    X : array [n, width]
-    labels : array of int [n]
-    folds : int
-    seed : int
-        Of the folds.
-
-    Returns
-    -------
-    torch.Tensor [n]
-    """
-    from sklearn.linear_model import RidgeClassifier
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
-
-    x = _check.rows("X", X).double().cpu().numpy()
-    x = (x - x.mean(0)) / max(x.std(0).max(), 1e-30)
-    split = StratifiedKFold(folds, shuffle=True, random_state=seed)
-    return torch.as_tensor(cross_val_predict(RidgeClassifier(), x, np.asarray(labels), cv=split))

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import html
 import math
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Literal
 
 import torch
 
-from clipnull import _check
-from clipnull.erasers import Edit
+from clipnull import _check, _show
 
-__all__ = ["AuditReport", "Measurement"]
-
-#: a fitted edit of image embeddings
-Eraser = Edit | Callable[[torch.Tensor], torch.Tensor]
+__all__ = ["AuditReport", "Measurement", "NotMeasured"]
 
 
-#: names to forget, names to retain -> edit
-Builder = Callable[[torch.Tensor, torch.Tensor], Edit]
+class NotMeasured(ValueError):
+    """Raised on purpose where a question has no answer; `AuditReport.skipped` says why."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +38,8 @@ class Measurement:
     unit : {"%", "bits", "steps"}
     spread : float
         Standard deviation of the control over seeds; NaN when it has none.
-    details : dict
-        The arrays behind the numbers, for figures.
+    values : tuple of float
+        The control of each seed, where figures show it.
     """
 
     name: str
@@ -54,22 +49,22 @@ class Measurement:
     against: str
     means: str
     source: str = "ours"
-    unit: str = "%"
+    unit: Literal["%", "bits", "steps"] = "%"
     spread: float = math.nan
-    details: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    values: tuple[float, ...] = field(default=(), repr=False)
 
     def cells(self) -> list[str]:
         """Name, before, after, control as printed."""
         control = self._show(self.control)
         if not math.isnan(self.spread):
             control += f" ± {self._show(self.spread)}"
-        return [self.name + (f", {self.unit}" if self.unit else ""), self._show(self.before),
-                self._show(self.after), control]  # fmt: skip
+        return [f"{self.name}, {self.unit}", self._show(self.before), self._show(self.after), control]
 
     def _show(self, value: float) -> str:
-        if not math.isfinite(value):
-            return "–" if math.isnan(value) else "never"
-        return f"{100 * value:.1f}" if self.unit == "%" else f"{value:.2f}".removesuffix(".00")
+        if math.isinf(value):
+            return "never"
+        plain = self.unit == "%" or math.isnan(value)
+        return _show.tenths(value) if plain else f"{value:.2f}".removesuffix(".00")
 
 
 @dataclass(frozen=True)
@@ -90,73 +85,51 @@ class AuditReport:
 
     def __getitem__(self, name: str) -> Measurement:
         """The measurement of that name."""
-        return self.rows[[r.name for r in self.rows].index(_check.one_of("name", name, self.names))]
+        return self.rows[self.names.index(_check.one_of("name", name, self.names))]
 
     @property
     def names(self) -> list[str]:
         """What was measured."""
         return [r.name for r in self.rows]
 
+    def table(self) -> _show.Table:
+        """The numbers, with what each means below."""
+        rows = [[name, r.against, *numbers] for r in self.rows for name, *numbers in [r.cells()]]
+        notes = [f"{r.name}: {r.means} [{r.source}]" for r in self.rows]
+        notes += [f"not measured: {name} ({why})" for name, why in self.skipped.items()]
+        head = ["measurement", "against", "before", "after", "control"]
+        return _show.Table(head, rows, caption=self.title, notes=notes, left=2)
+
     def __str__(self) -> str:
-        head = ["measurement", "before", "after", "control"]
-        cells = [head, *(r.cells() for r in self.rows)]
-        wide = [max(len(row[i]) for row in cells) for i in range(4)]
-
-        def line(row: list[str]) -> str:
-            return row[0].ljust(wide[0]) + "".join(
-                f"  {c.rjust(w)}" for c, w in zip(row[1:], wide[1:], strict=True)
-            )
-
-        lines = [self.title, "", line(head) + "  against"]
-        for row, r in zip(cells[1:], self.rows, strict=True):
-            lines.append(f"{line(row)}  {r.against}")
-            lines.append(
-                textwrap.fill(f"{r.means} [{r.source}]", 100, initial_indent="    ", subsequent_indent="    ")
-            )
-        lines += [f"not measured: {name} ({why})" for name, why in self.skipped.items()]
-        return "\n".join(lines)
+        table = self.table()
+        notes = [textwrap.fill(note, 100, subsequent_indent="    ") for note in table.notes]
+        return str(_show.Table(table.head, table.rows, table.caption, ["", *notes], table.left))
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        def row(tag: str, cells: Sequence[str]) -> str:
-            align = ["left", "right", "right", "right", "left", "left", "left"]
-            inner = (
-                f"<{tag} style='text-align:{a}'>{html.escape(c)}</{tag}>"
-                for a, c in zip(align, cells, strict=True)
-            )
-            return f"<tr>{''.join(inner)}</tr>"
-
-        head = row("th", ["measurement", "before", "after", "control", "against", "what it means", "source"])
-        body = "".join(row("td", [*r.cells(), r.against, r.means, r.source]) for r in self.rows)
-        left = "".join(
-            f"<p>Not measured: {html.escape(n)} ({html.escape(w)}).</p>" for n, w in self.skipped.items()
-        )
-        caption = f"<caption style='text-align:left'>{html.escape(self.title)}</caption>"
-        return f"<table>{caption}<thead>{head}</thead><tbody>{body}</tbody></table>{left}"
+        return self.table()._repr_html_()
 
 
-def _share(mask: torch.Tensor) -> float:
-    return float(mask.double().mean()) if mask.numel() else math.nan
-
-
-def _pc(x: float) -> str:
-    return "–" if math.isnan(x) else f"{100 * x:.1f}%"
-
-
-def _mean(values: Sequence[float]) -> float:
+def mean(values: Sequence[float]) -> float:
+    """Mean; NaN of none."""
     return float(torch.tensor(values, dtype=torch.float64).mean()) if len(values) else math.nan
 
 
-def _std(values: Sequence[float]) -> float:
+def std(values: Sequence[float]) -> float:
+    """Standard deviation; NaN of fewer than two."""
     return float(torch.tensor(values, dtype=torch.float64).std()) if len(values) > 1 else math.nan
 
 
-def _against(before: float, after: float, values: Sequence[float], what: str) -> str:
+def verdict(before: float, after: float, values: Sequence[float], what: str) -> str:
+    """Whether recall falls further than under any of the controls."""
     if not before:
         return "The model recognised none of these images to begin with, so there was nothing to forget."
     if after >= before:
-        return f"Nothing was forgotten: recall goes from {_pc(before)} to {_pc(after)}."
+        return f"Nothing was forgotten: recall goes from {_show.percent(before)} to {_show.percent(after)}."
+    least = _show.percent(min(values))
     if after < min(values):
-        return f"The names' own directions do it: {len(values)} {what} leave at least {_pc(min(values))}."
-    return f"No effect to speak of: some {what} leave {_pc(min(values))} or less too."
+        return (
+            f"The effect is that of the names' own directions: {len(values)} {what} leave at least {least}."
+        )
+    return f"No effect to speak of: some {what} leave {least} or less too."

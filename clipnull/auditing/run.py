@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import math
-import os
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 
-from clipnull import _check
-from clipnull._check import ArrayLike
-from clipnull.auditing.cases import _Case, _case, _control
+from clipnull import _check, _show
+from clipnull._check import ClassesLike
+from clipnull.auditing.cases import Eraser, control, fewest, subset
 from clipnull.auditing.confidence import confidence
 from clipnull.auditing.controls import collateral, controls
+from clipnull.auditing.fingerprint import fingerprint
+from clipnull.auditing.layers import HIDDEN, layer_probe, layers
 from clipnull.auditing.leace import guarded
 from clipnull.auditing.probes import readers, span_prototypes
-from clipnull.auditing.report import AuditReport, Eraser, Measurement, _pc
-from clipnull.auditing.words import _cured, embed_words, other_words
+from clipnull.auditing.relearning import relearning
+from clipnull.auditing.report import AuditReport, Measurement, NotMeasured
+from clipnull.auditing.words import Words, cured, embed_words, other_words
 from clipnull.erasers import Edit
+from clipnull.evaluation import Case
+from clipnull.model import folded, last_layer
+from clipnull.model.towers import find
 
 if TYPE_CHECKING:
     from clipnull.datasets.pictures import LabelledImages
@@ -31,25 +34,19 @@ __all__ = ["audit", "measure"]
 
 #: images that the readers look at, at most; more would only make them slower
 AT_MOST = 4000
-
-
 #: classes whose other words are tried, at most
 WORDS_OF = 10
-
-
 #: images whose features are taken at every layer, and classes that are relearned, at most
 LAYERS_AT_MOST, RELEARN_OF = 1000, 5
 
+Step = tuple[str, Callable[[], Sequence[Measurement]]]
+
 
 def measure(
-    Z: ArrayLike,
-    T: ArrayLike,
-    labels: ArrayLike,
-    forget: Any,
+    case: Case,
     edit: Eraser,
-    classes: Sequence[str] | None = None,
     categories: Sequence[str] | None = None,
-    words: Mapping[str, Any] | None = None,
+    words: Words | None = None,
     scale: float = 100.0,
     seed: int = 0,
     progress: bool | None = None,
@@ -58,13 +55,12 @@ def measure(
 
     Parameters
     ----------
-    Z, T, labels, forget, classes
-        As in `clipnull.evaluation`.
+    case : Case
     edit : Edit or callable
     categories : list of str [C], optional
         See `collateral`.
-    words : dict, optional
-        Arguments of `other_words`: words, owner, kinds, texts, made_up.
+    words : Words, optional
+        See `other_words`.
     scale : float
         The model's ``logit_scale``.
     seed : int
@@ -75,188 +71,158 @@ def measure(
     -------
     AuditReport
         A measurement that cannot be made is in ``skipped`` with the reason.
+
+    Raises
+    ------
+    ValueError
+        No image of a forgotten class; an edit of another dimension.
     """
-    case = _case(Z, T, labels, forget, classes)
-    return AuditReport(
-        *_run(_steps(case, edit, categories, words, scale, seed), progress), _title(case, edit)
-    )
-
-
-Step = tuple[str, Callable[[], list[Measurement]]]
+    return _run(_steps(case, edit, categories, words, scale, seed), case, edit, progress)
 
 
 def _steps(
-    case: _Case,
+    case: Case,
     edit: Eraser,
     categories: Sequence[str] | None,
-    words: Mapping[str, Any] | None,
+    words: Words | None,
     scale: float,
     seed: int,
 ) -> list[Step]:
-    everything = (case.Z, case.T, case.y, case.forget)
-    few = _thin(case, AT_MOST, seed)
-    sample = (case.Z[few], case.T, case.y[few], case.forget)
-    named = categories is not None and any(categories)
+    few = subset(case, _thin(case.require(), AT_MOST, seed))
+    kinds = categories if categories is not None and any(categories) else None
     steps: list[Step] = [
-        ("controls", lambda: controls(*everything, edit, seed=seed, classes=case.classes)),
-        (
-            "collateral",
-            lambda: collateral(
-                *everything, edit, categories if named else None, seed=seed, classes=case.classes
-            ),
-        ),
+        ("controls", lambda: controls(case, edit, seed=seed)),
+        ("collateral", lambda: collateral(case, edit, kinds, seed=seed)),
     ]
     if words is not None:
         steps += [
-            ("other words", lambda: other_words(*everything, edit, **words, seed=seed)),
-            ("spanning names", lambda: [_cured(case, edit, words["words"], words["owner"], seed)]),
+            ("other words", lambda: other_words(case, edit, words, seed)),
+            ("spanning names", lambda: [cured(case, edit, words, seed)]),
         ]
     return [
         *steps,
-        ("other readers", lambda: readers(sample[0], sample[2], case.forget, edit, seed=seed)),
-        ("spanning images", lambda: [_with_images(*sample, seed=seed)]),
-        ("LEACE", lambda: guarded(*sample, seed=seed)),
-        ("confidence", lambda: confidence(*everything, edit, scale, seed=seed)),
+        ("other readers", lambda: readers(few, edit, seed=seed)),
+        ("spanning images", lambda: [_with_images(few, seed)]),
+        ("LEACE", lambda: guarded(few, seed=seed)),
+        ("confidence", lambda: confidence(case, edit, scale, seed)),
     ]
 
 
-def _model_steps(clip: Clip, data: LabelledImages, case: _Case, edit: Edit, seed: int) -> list[Step]:
-    """What needs the model's weights: the attacks of `clipnull.auditing`, as lines of the table."""
-    from clipnull.auditing.fingerprint import fingerprint as read_weights
-    from clipnull.auditing.layers import HIDDEN, layer_probe, layers
-    from clipnull.auditing.relearning import relearning as train_back
-    from clipnull.model import folded, last_layer
-
+def _model_steps(clip: Clip, data: LabelledImages, case: Case, edit: Edit, seed: int) -> list[Step]:
+    """What needs the model's weights: attacks, as lines of the table."""
     rows = _thin(case, LAYERS_AT_MOST, seed)
-    y = case.y[rows]
+    few, pictures = subset(case, rows), [data.images[i] for i in rows.tolist()]
 
     @functools.cache
-    def features() -> dict[str, torch.Tensor]:
-        return layers(clip, [data.images[i] for i in rows.tolist()])
+    def weight() -> torch.Tensor:
+        if find(clip, "image") is None:
+            raise NotMeasured("clip: clipnull does not know where the last layer of this image tower is")
+        return last_layer(clip)
 
-    def fingerprint() -> list[Measurement]:
-        P, m = last_layer(clip), len(case.forget)
-        found = [read_weights(P, e.apply_image(P), case.T) for e in (edit, _control(case, edit, seed))]
-        a, c = (len({str(i) for i in case.forget} & set(f.ranking()[:m])) / m for f in found)
-        said = (
-            f"The weights differ by a matrix of rank {found[0].rank}; of the {len(case.T)} names, the "
-            f"{m} that fit it best hold {round(m * a)} of the {m} forgotten."
-        )
-        return [
-            Measurement(
-                "name read off the weights", math.nan, a, c, "a random subspace of the same rank", said,
-                "2604.07386", details=dict(fingerprint=found[0]),
-            )
-        ]  # fmt: skip
+    @functools.cache
+    def before() -> dict[str, torch.Tensor]:
+        weight()  # known to clipnull
+        return layers(clip, pictures)
 
-    def relearning() -> list[Measurement]:
-        targets = case.forget[:RELEARN_OF]
-        k = min(4, min(int((y == c).sum()) for c in targets) // 2)
-        ran = train_back(
-            features()[HIDDEN], y, last_layer(clip), case.T, {c: edit for c in targets}, [k],
-            arms=["un-edited", "edited", "new name"], seed=seed,
-        )  # fmt: skip
-        b, a, c = (r["steps"] for r in ran)
-        said = (
-            f"With {k} labelled images a class, recall goes from {_pc(ran[1]['recall_start'])} to "
-            f"{_pc(ran[1]['recall_end'])}, and {_pc(ran[1]['back'])} of the classes reach the goal"
-        )
-        said += ", in fewer steps than a new name." if a < c else ", in no fewer steps than a new name."
-        return [
-            Measurement("relearned", b, a, c, "the class under a new name", said, "2506.01318", "steps",
-                        details=dict(rows=ran))
-        ]  # fmt: skip
-
-    def before_the_projection() -> list[Measurement]:
+    def after() -> dict[str, torch.Tensor]:
         with folded(clip, edit):
-            after = layers(clip, [data.images[i] for i in rows.tolist()])
-        name = HIDDEN
-        fewest = min(int((y == c).sum()) for c in case.forget)
-        (p,) = layer_probe(
-            {name: features()[name]}, {name: after[name]}, y, case.forget, classes=case.classes,
-            folds=min(4, fewest), seed=seed,
-        )  # fmt: skip
-        same = "untouched, bit by bit" if p.identical else "not the same as before"
-        said = f"The features in front of the last layer are {same}: whoever holds the model can read them."
-        return [
-            Measurement("probe before the last layer", p.before, p.after, p.control, "shuffled labels", said,
-                        "2405.17878", details=dict(probe=p))
-        ]  # fmt: skip
+            return layers(clip, pictures)
 
     return [
-        ("fingerprint", fingerprint),
-        ("relearning", relearning),
-        ("before the last layer", before_the_projection),
+        ("fingerprint", lambda: [_fingerprint(case, edit, weight(), seed)]),
+        ("relearning", lambda: [_relearned(few, edit, weight(), before, seed)]),
+        ("before the last layer", lambda: [_hidden(few, before, after, seed)]),
     ]
 
 
-def _thin(case: _Case, at_most: int, seed: int) -> torch.Tensor:
-    """Rows of at most about ``at_most`` images, as even over classes as can be, two a class at least."""
-    order = torch.randperm(len(case.y), generator=torch.Generator().manual_seed(seed))
+def _fingerprint(case: Case, edit: Edit, P: torch.Tensor, seed: int) -> Measurement:
+    m, gone = len(case.forget), {str(i) for i in case.forget}
+    found = [fingerprint(P, e.apply_image(P), case.T) for e in (edit, control(case, edit, seed))]
+    a, c = (len(gone & set(f.ranking()[:m])) / m for f in found)
+    said = (
+        f"The weights differ by a matrix of rank {found[0].rank}; of the {len(case.T)} names, the "
+        f"{m} that fit it best hold {round(m * a)} of the {m} forgotten."
+    )
+    against = "a random subspace of the same rank"
+    return Measurement("name read off the weights", math.nan, a, c, against, said, "2604.07386")
+
+
+def _relearned(
+    case: Case, edit: Edit, P: torch.Tensor, features: Callable[[], dict[str, torch.Tensor]], seed: int
+) -> Measurement:
+    targets = case.forget[:RELEARN_OF]
+    k = min(4, fewest(case.forgetting(targets)) // 2)
+    if k < 1 or len(case.labels.unique()) < 2:
+        raise NotMeasured("labels: want two images of each forgotten class, and images of other classes")
+    plain, edited, new = relearning(
+        features()[HIDDEN], case.labels, P, case.T, {c: edit for c in targets}, [k],
+        arms=["un-edited", "edited", "new name"], seed=seed,
+    )  # fmt: skip
+    sooner = "in fewer steps than" if edited.steps < new.steps else "in no fewer steps than"
+    said = (
+        f"With {k} labelled images per class, recall goes from {_show.percent(edited.recall_start)} to "
+        f"{_show.percent(edited.recall_end)}, and {_show.percent(edited.back)} of the classes reach the "
+        f"goal, {sooner} a new name."
+    )
+    numbers, against = (plain.steps, edited.steps, new.steps), "the class under a new name"
+    return Measurement("relearned", *numbers, against, said, "2506.01318", "steps")
+
+
+def _hidden(
+    case: Case,
+    before: Callable[[], dict[str, torch.Tensor]],
+    after: Callable[[], dict[str, torch.Tensor]],
+    seed: int,
+) -> Measurement:
+    if (least := fewest(case)) < 2:
+        raise NotMeasured("labels: a forgotten class has fewer than 2 images: one to learn from, one to test")
+    first, second = ({HIDDEN: features()[HIDDEN]} for features in (before, after))
+    (p,) = layer_probe(case, first, second, folds=min(4, least), seed=seed)
+    same = "untouched, bit by bit" if p.identical else "not the same as before"
+    said = f"The features in front of the last layer are {same}: whoever holds the model can read them."
+    name, against = "probe before the last layer", "shuffled labels"
+    return Measurement(name, p.before, p.after, p.control, against, said, "2405.17878")
+
+
+def _thin(case: Case, at_most: int, seed: int) -> torch.Tensor:
+    """Rows of at most about ``at_most`` images, as even over classes as can be, two per class at least."""
+    order = torch.randperm(len(case.labels), generator=torch.Generator().manual_seed(seed))
     if len(order) <= at_most:
-        return torch.arange(len(case.y))
+        return torch.arange(len(order))
     each = max(2, at_most // len(case.T))
-    picked = [order[case.y[order] == c][:each] for c in range(len(case.T))]
+    picked = [order[case.labels[order] == c][:each] for c in range(len(case.T))]
     return torch.cat(picked).sort().values
 
 
-def _with_images(
-    Z: torch.Tensor, T: torch.Tensor, y: torch.Tensor, forget: list[int], seed: int
-) -> Measurement:
-    """`span_prototypes` with one image a class against none, as a line of the table."""
-    none, one = span_prototypes(Z, T, y, forget, counts=(0, 1), seed=seed)
+def _with_images(case: Case, seed: int) -> Measurement:
+    """`span_prototypes` with one image per class against none, as a line of the table."""
+    none, one = span_prototypes(case, (0, 1), seed=seed)
     said = (
-        f"Projecting one labelled image a class out too (rank {none['rank']:.0f} → {one['rank']:.0f}, and "
-        f"no longer data-free) takes the retained classes from {_pc(none['retain'])} to {_pc(one['retain'])}."
+        f"Projecting one labelled image per class out too (rank {none.rank} → {one.rank}, and no longer "
+        f"data-free) takes the retained classes from {_show.percent(none.retain)} to "
+        f"{_show.percent(one.retain)}."
     )
-    return Measurement(
-        "linear probe, images spanned", none["probe_before"], one["probe"], none["probe"],
-        "projecting the names alone out", said, "2604.08271", details=dict(rows=[none, one]),
-    )  # fmt: skip
+    numbers, against = (none.probe_before, one.probe, none.probe), "projecting the names alone out"
+    return Measurement("linear probe, images spanned", *numbers, against, said, "2604.08271")
 
 
-def _title(case: _Case, edit: Eraser) -> str:
+def _run(steps: Sequence[Step], case: Case, edit: Eraser, progress: bool | None) -> AuditReport:
     how = edit.info.get("method", "edit") if isinstance(edit, Edit) else getattr(edit, "__name__", "edit")
-    names = ", ".join(case.classes[i] for i in case.forget[:5])
-    more = f" and {len(case.forget) - 5} more" if len(case.forget) > 5 else ""
-    return f"Audit of '{how}', forgetting {names}{more}: {len(case.Z)} images, {len(case.T)} classes"
-
-
-def _run(steps: Sequence[Step], progress: bool | None) -> tuple[list[Measurement], dict[str, str]]:
-    rows: list[Measurement] = []
-    skipped: dict[str, str] = {}
-    with _bar(len(steps), progress) as bar:
-        for name, step in steps:
-            bar(name)
-            try:
-                rows += step()
-            except (ValueError, ImportError) as error:  # what cannot be measured here is said, not hidden
-                skipped[name] = " ".join(str(error).split())
-    return rows, skipped
-
-
-@contextlib.contextmanager
-def _bar(total: int, progress: bool | None) -> Iterator[Callable[[str], Any]]:
-    silent = {"PYTEST_CURRENT_TEST", "CLIPNULL_NO_PROGRESS"} & os.environ.keys()
-    if progress is False or (progress is None and silent):
-        yield lambda name: None
-        return
-    from tqdm.auto import tqdm
-
-    with tqdm(total=total, desc="audit", delay=0.0 if progress else 2.0, leave=False, file=sys.stderr) as bar:
-
-        def begin(name: str) -> None:
-            bar.set_postfix_str(name)
-            bar.update()
-
-        yield begin
+    title = f"Audit of '{how}', forgetting {case.forgotten}: {len(case.Z)} images, {len(case.T)} classes"
+    report = AuditReport([], {}, title)
+    for name, step in _show.progress(steps, what="audit", wanted=progress):
+        try:
+            report.rows.extend(step())
+        except NotMeasured as why:  # and nothing else: a fault of ours is not to look like an answer
+            report.skipped[name] = " ".join(str(why).split())
+    return report
 
 
 def audit(
     clip: Clip,
     data: LabelledImages,
     edit: Edit,
-    forget: Any = None,
+    forget: ClassesLike | None = None,
     seed: int = 0,
     progress: bool | None = None,
 ) -> AuditReport:
@@ -279,6 +245,7 @@ def audit(
     Returns
     -------
     AuditReport
+        A measurement that cannot be made is in ``skipped`` with the reason.
 
     Raises
     ------
@@ -299,16 +266,12 @@ def audit(
         raise ValueError(
             f"edit: acts on {edit.dim} dimensions, want {T.shape[1]} like the model's embeddings"
         )
-    chosen = edit.info.get("classes") if forget is None else forget
-    index = _moved_most(edit, T) if chosen is None else _check.forget_set(chosen, len(T), data.classes)
+    if forget is None and (forget := edit.info.get("classes")) is None:
+        moved = (edit.apply_text(T) - T).norm(dim=1)
+        forget = moved.argsort(descending=True, stable=True)[: edit.left.shape[1]]
+    index = _check.forget_set(forget, len(T), data.classes)
     Z = clip.embed_images(data.images, progress=progress)
-    case = _case(Z, T, data.labels, index, data.classes)
+    case = Case(Z, T, data.labels, index, data.classes)
     words = embed_words(clip, data, index[:WORDS_OF])
     steps = _steps(case, edit, data.categories, words, clip.logit_scale, seed)
-    steps += _model_steps(clip, data, case, edit, seed)
-    return AuditReport(*_run(steps, progress), _title(case, edit))
-
-
-def _moved_most(edit: Edit, T: torch.Tensor) -> list[int]:
-    moved = (edit.apply_text(T) - T).norm(dim=1)
-    return moved.argsort(descending=True, stable=True)[: edit.left.shape[1]].tolist()
+    return _run([*steps, *_model_steps(clip, data, case, edit, seed)], case, edit, progress)

@@ -9,6 +9,7 @@ from typing import Any
 
 import matplotlib.figure
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patheffects import withStroke
 
@@ -26,7 +27,6 @@ from clipnull.plots.base import (
     _percent,
     _short,
     _style,
-    _wrap,
     describe,
 )
 
@@ -48,8 +48,25 @@ __all__ = [
 BAD_TO_GOOD = LinearSegmentedColormap.from_list("bad to good", ["#F0A875", "#FFFFFF", "#8CC3E6"])
 
 
-def _title(fig: Figure, title: str) -> None:
-    fig.suptitle(_wrap(title, fig.get_size_inches()[0]), x=0.01, ha="left", fontsize=11)
+#: what every legend below or beside the axes has in common
+LEGEND: dict[str, Any] = dict(fontsize=8, frameon=False)
+
+
+def _points(ax: Axes, before: Any, after: Any, names: Sequence[str], x: str, title: str) -> None:
+    """Rows on a percent axis: before an open diamond, after a dot."""
+    place = range(len(names))
+    ax.plot(before, place, "D", color="white", markeredgecolor=BLACK, markersize=7, label="before", zorder=3)
+    ax.plot(after, place, "o", color=FORGET, markersize=8, markeredgecolor="white", label="after", zorder=4)
+    ax.set_yticks(place, names, fontsize=9)
+    ax.set_ylim(len(names) - 0.5, -0.6)
+    ax.set_xlim(-3, 103)
+    ax.tick_params(axis="y", length=0)
+    ax.figure.legend(*ax.get_legend_handles_labels(), loc="outside lower right", ncols=3, **LEGEND)
+    _style(ax, title, x=x, grid="x")
+
+
+def _hundred(values: Any) -> np.ndarray:
+    return 100 * _array(values).astype(float)
 
 
 def heat_table(
@@ -84,12 +101,12 @@ def heat_table(
     ax.set_yticks(range(len(rows)), rows, fontsize=9)
     ax.xaxis.tick_top()
     ax.tick_params(length=0)
+    _style(ax, title)
     ax.spines[:].set_visible(False)
     ax.set_xticks(np.arange(len(columns) - 1) + 0.5, minor=True)
     ax.set_yticks(np.arange(len(rows) - 1) + 0.5, minor=True)
     ax.grid(which="minor", color="white", linewidth=1.5)
     ax.tick_params(which="minor", length=0)
-    _title(fig, title)
     said = "; ".join(
         f"{row}: " + ", ".join(f"{c} {t}" for c, t in zip(columns, line, strict=True))
         for row, line in zip(rows, text, strict=True)
@@ -141,10 +158,9 @@ def fingerprint(
     right.invert_yaxis()
     right.set_xlim(0, 1.15)
     right.tick_params(axis="y", length=0)
-    _style(right, x="share of the name in the span")
     first = f"{names[0]!r} comes first of {len(found.names)} names" if names else "nothing to read"
     title = f"Rank {found.rank}: {first}" if title is None else title
-    _title(fig, title)
+    _style(right, title, x="share of the name in the span")
     listed = ", ".join(f"{n} {v:.2f}" for n, v in zip(names, values, strict=True))
     return describe(
         fig, f"{title}. {found.rank} singular values stand above rounding. Share of each name: {listed}."
@@ -163,7 +179,7 @@ def relearning_run(runs: Mapping[str, Any], *, title: str = "") -> matplotlib.fi
     axes = fig.subplots(1, 2, sharex=True, sharey=True)
     for i, (name, run) in enumerate(runs.items()):
         for ax, curve in zip(axes, (run.recall, run.retain), strict=True):
-            ax.plot(range(len(curve)), 100 * np.asarray(curve), "-" if i % 2 == 0 else "--", label=name,
+            ax.plot(range(len(curve)), _hundred(curve), "-" if i % 2 == 0 else "--", label=name,
                     color=SERIES[i], marker=MARKERS[i], markersize=5)  # fmt: skip
     goal = 100 * next(iter(runs.values())).goal
     axes[0].axhline(goal, color=GREY, linestyle=":", linewidth=1.2)
@@ -171,11 +187,10 @@ def relearning_run(runs: Mapping[str, Any], *, title: str = "") -> matplotlib.fi
                  transform=axes[0].get_yaxis_transform())  # fmt: skip
     axes[0].set_ylim(-3, 103)
     axes[0].xaxis.get_major_locator().set_params(integer=True)
-    _style(axes[0], x="gradient steps", y="recall of the class, %", grid="both")
+    _style(axes[0], title, x="gradient steps", y="recall of the class, %", grid="both")
     _style(axes[1], x="gradient steps", y="accuracy on the others, %", grid="both")
     axes[1].tick_params(labelleft=True)
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
-    _title(fig, title)
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", **LEGEND)
     said = "; ".join(
         f"{name}: recall {_percent(r.recall[0])} to {_percent(r.recall[-1])} in {len(r.recall) - 1} steps, "
         f"others {_percent(r.retain[0])} to {_percent(r.retain[-1])}"
@@ -184,45 +199,44 @@ def relearning_run(runs: Mapping[str, Any], *, title: str = "") -> matplotlib.fi
     return describe(fig, f"{title}. In percent. {said}.")
 
 
-def relearning(rows: Sequence[Mapping[str, Any]], *, title: str = "") -> matplotlib.figure.Figure:
+def relearning(rows: Sequence[Any], *, title: str = "") -> matplotlib.figure.Figure:
     """Steps to bring a class back, and what the others keep, by the number of labelled images.
 
     Parameters
     ----------
-    rows : list of dict
+    rows : list of Relearning
         From `clipnull.auditing.relearning`.
     """
-    arms = list(dict.fromkeys(r["arm"] for r in rows))
-    shots = sorted({r["shots"] for r in rows})
-    finite = [r["steps"] for r in rows if math.isfinite(r["steps"])]
+    arms = list(dict.fromkeys(r.arm for r in rows))
+    shots = sorted({r.shots for r in rows})
+    finite = [r.steps for r in rows if math.isfinite(r.steps)]
     never = 1.25 * max([*finite, 4])
     fig = Figure(figsize=(8.4, 3.0), layout="constrained")
     left, right = fig.subplots(1, 2, sharex=True)
     for i, arm in enumerate(arms):
-        line = [next(r for r in rows if r["arm"] == arm and r["shots"] == k) for k in shots]
+        line = [next(r for r in rows if r.arm == arm and r.shots == k) for k in shots]
         look: dict[str, Any] = dict(color=SERIES[i], marker=MARKERS[i], markersize=6, label=arm)
         style = "-" if i % 2 == 0 else "--"
-        left.plot(range(len(shots)), [min(r["steps"], never) for r in line], style, **look, clip_on=False)
-        right.plot(range(len(shots)), [100 * r["retain_end"] for r in line], style, **look)
+        left.plot(range(len(shots)), [min(r.steps, never) for r in line], style, **look, clip_on=False)
+        right.plot(range(len(shots)), [100 * r.retain_end for r in line], style, **look)
     left.axhline(never, color=GREY, linestyle=":", linewidth=1.2)
     left.set_ylim(0, never * 1.12)
     steps = [t for t in left.get_yticks() if 0 <= t < 0.9 * never]  # "never" is not a number of steps
     left.set_yticks([*steps, never], [*(f"{t:g}" for t in steps), "never"])
     right.set_ylim(0, 103)
     left.set_xticks(range(len(shots)), [str(k) for k in shots])
-    _style(left, x="labelled images", y="steps until it is back (median)", grid="y")
+    _style(left, title, x="labelled images", y="steps until it is back (median)", grid="y")
     _style(right, x="labelled images", y="accuracy on the others then, %", grid="y")
-    fig.legend(*left.get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
-    _title(fig, title)
-    said = "; ".join(f"{r['arm']}, {r['shots']} images: {_relearned(r)}" for r in rows)
+    fig.legend(*left.get_legend_handles_labels(), loc="outside right center", **LEGEND)
+    said = "; ".join(f"{r.arm}, {r.shots} images: {_relearned(r)}" for r in rows)
     return describe(fig, f"{title}. In percent of the others' pictures. {said}.")
 
 
-def _relearned(row: Mapping[str, Any]) -> str:
+def _relearned(row: Any) -> str:
     """Steps and accuracy in words; after the most steps there are, rounding has grown to whole points."""
-    if math.isfinite(row["steps"]):
-        return f"{row['steps']:g} steps, others {_percent(row['retain_end'])}"
-    return f"not back, others about {10 * round(10 * row['retain_end'])}"
+    if math.isfinite(row.steps):
+        return f"{row.steps:g} steps, others {_percent(row.retain_end)}"
+    return f"not back, others about {10 * round(10 * row.retain_end)}"
 
 
 def layer_probe(
@@ -252,7 +266,7 @@ def layer_probe(
     fig = Figure(figsize=(8.8, 3.4), layout="constrained")
     ax = fig.subplots()
     for label, (values, colour, mark, size, face) in series.items():
-        ax.plot(range(len(names)), 100 * np.asarray(values), "-", color=colour, marker=mark, markersize=size,
+        ax.plot(range(len(names)), _hundred(values), "-", color=colour, marker=mark, markersize=size,
                 markerfacecolor=face, label=label, linewidth=1.2)  # fmt: skip
     last = sum(p.identical for p in probes) - 0.5
     ax.axvline(last, color=BLACK, linestyle="--", linewidth=1)
@@ -265,9 +279,8 @@ def layer_probe(
         ax.plot([len(names) - 1], [a], "o", color=FORGET, markersize=6)
     ax.set_xticks(range(len(names)), [n.replace(" the ", "\nthe ") for n in names], fontsize=8.5)
     ax.set_ylim(-4, 104)
-    _style(ax, y="recall of the forgotten, %", grid="y")
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
-    _title(fig, title)
+    _style(ax, title, y="recall of the forgotten, %", grid="y")
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside right center", **LEGEND)
     said = "; ".join(
         f"{p.layer}: {_percent(p.before)} before, {_percent(p.after)} after, "
         f"{_percent(p.control)} with shuffled labels"
@@ -293,24 +306,14 @@ def measurements(rows: Sequence[Any], *, title: str = "", x: str = "") -> matplo
     fig = Figure(figsize=(8.0, 0.34 * len(rows) + 1.35), layout="constrained")
     ax = fig.subplots()
     place = np.arange(len(rows))
-    b, a, c, s = (
-        100 * np.array([float(getattr(r, k)) for r in rows]) for k in ("before", "after", "control", "spread")
-    )
+    b, a, c, s = (_hundred([getattr(r, k) for r in rows]) for k in ("before", "after", "control", "spread"))
     ax.hlines(place, np.fmin(b, a), np.fmax(b, a), color=PALE, linewidth=3, zorder=1)
     ax.errorbar(c, place, xerr=np.nan_to_num(s), fmt="|", color=BLACK, markersize=15, markeredgewidth=2,
                 elinewidth=1, label="control (± spread over seeds)", zorder=2)  # fmt: skip
-    ax.plot(b, place, "D", color="white", markeredgecolor=BLACK, markersize=7, label="before", zorder=3)
-    ax.plot(a, place, "o", color=FORGET, markersize=8, markeredgecolor="white", label="after", zorder=4)
-    ax.set_yticks(place, [r.name for r in rows], fontsize=9)
-    ax.set_ylim(len(rows) - 0.5, -0.6)
-    ax.set_xlim(-3, 103)
-    ax.tick_params(axis="y", length=0)
     for row, r in enumerate(rows):
         ax.text(1.01, row, _short(r.against, 36), transform=ax.get_yaxis_transform(), va="center", fontsize=8)
     ax.text(1.01, 1, "the control is", transform=ax.transAxes, va="bottom", fontsize=8, color=GREY)
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower right", ncols=3, fontsize=8, frameon=False)
-    _style(ax, x=x, grid="x")
-    _title(fig, title)
+    _points(ax, b, a, [r.name for r in rows], x, title)
     said = "; ".join(
         f"{r.name}: before {r.cells()[1]}, after {r.cells()[2]}, control ({r.against}) {r.cells()[3]}"
         for r in rows
@@ -319,43 +322,26 @@ def measurements(rows: Sequence[Any], *, title: str = "", x: str = "") -> matplo
 
 
 def controls(rows: Sequence[Any], *, title: str = "") -> matplotlib.figure.Figure:
-    """An edit's recall of the forgotten classes among those of its controls, one dot a seed.
+    """An edit's recall of the forgotten classes among those of its controls, one dot per seed.
 
     Parameters
     ----------
     rows : list of Measurement
-        From `clipnull.auditing.controls`; those whose ``details`` hold the control's ``values``.
+        From `clipnull.auditing.controls`; those that have the control's ``values``.
     """
-    rows = [r for r in rows if "values" in r.details]
+    rows = [r for r in rows if len(r.values)]
     fig = Figure(figsize=(8.0, 0.6 * len(rows) + 1.4), layout="constrained")
     ax = fig.subplots()
     for row, r in enumerate(rows):
-        values = 100 * np.asarray(r.details["values"], dtype=float)
+        values = _hundred(r.values)
         # dots on the same value are fanned out
-        same = [
-            int((values[:i] == v).sum()) - (int((values == v).sum()) - 1) / 2 for i, v in enumerate(values)
-        ]
+        same = [(values[:i] == v).sum() - ((values == v).sum() - 1) / 2 for i, v in enumerate(values)]
         ax.plot(values, row + 0.08 * np.array(same), "o", color=GREY, markersize=5, alpha=0.8,
-                label="controls, one a seed" if row == 0 else None)  # fmt: skip
-    rows_drawn = range(len(rows))
-    before, after = ([100 * getattr(r, k) for r in rows] for k in ("before", "after"))
-    ax.plot(
-        before, rows_drawn, "D", color="white", markeredgecolor=BLACK, markersize=8, label="before", zorder=3
-    )
-    ax.plot(
-        after, rows_drawn, "o", color=FORGET, markersize=10, markeredgecolor="white", label="after", zorder=4
-    )
-    ax.set_yticks(rows_drawn, ["\n".join(textwrap.wrap(r.against, 26)) for r in rows], fontsize=9)
-    ax.set_ylim(len(rows) - 0.4, -0.6)
-    ax.set_xlim(-3, 103)
-    ax.tick_params(axis="y", length=0)
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower right", ncols=3, fontsize=8, frameon=False)
-    _style(ax, x="recall of the forgotten classes, %", grid="x")
-    _title(fig, title)
-    said = "; ".join(
-        f"{r.against}: {_percent(min(r.details['values']))} to {_percent(max(r.details['values']))}"
-        for r in rows
-    )
+                label="controls, one per seed" if row == 0 else None)  # fmt: skip
+    before, after = (_hundred([getattr(r, k) for r in rows]) for k in ("before", "after"))
+    names = ["\n".join(textwrap.wrap(r.against, 26)) for r in rows]
+    _points(ax, before, after, names, "recall of the forgotten classes, %", title)
+    said = "; ".join(f"{r.against}: {_percent(min(r.values))} to {_percent(max(r.values))}" for r in rows)
     first = f"before {_percent(rows[0].before)}, after {_percent(rows[0].after)}"
     return describe(fig, f"{title}. Recall in percent: {first}; {said}.")
 
@@ -367,57 +353,46 @@ def words(
 
     Parameters
     ----------
-    rows : list of Measurement
+    rows : list of WordRecall
         From `clipnull.auditing.other_words`.
     classes : list of str, optional
         Class names, written beside the words that stand for them.
     shown : int
     """
     points: list[tuple[str, float, float, float]] = []
-    for r in rows:
-        columns = (r.details[k] for k in ("texts", "owner", "before", "after", "control"))
-        for text, owner, *shares in zip(*columns, strict=True):
-            kind = r.name.removeprefix("other words: ")
-            about = kind if classes is None else f"{classes[int(owner)]}, {kind}"
-            b, a, c = (100 * float(x) for x in shares)
-            points.append((f"{_short(text, 34)} ({about})", b, a, c))
+    for w in (w for r in rows for w in r.words):
+        about = w.kind if classes is None else f"{classes[w.owner]}, {w.kind}"
+        shares = (100 * x for x in (w.before, w.after, w.control))
+        points.append((f"{_short(w.text, 34)} ({about})", *shares))
     loud = sorted(points, key=lambda p: (-p[2], p[1], p[0]))[:shown]
     fig = Figure(figsize=(8.0, 0.27 * len(loud) + 1.4), layout="constrained")
     ax = fig.subplots()
     names, before, after, control = zip(*loud, strict=True)
-    place = np.arange(len(loud))
+    place = range(len(loud))
     ax.hlines(place, np.minimum(before, after), np.maximum(before, after), color=PALE, linewidth=3, zorder=1)
     ax.plot(
         control, place, "|", color=BLACK, markersize=13, markeredgewidth=2, label=rows[0].against, zorder=2
     )
-    ax.plot(before, place, "D", color="white", markeredgecolor=BLACK, markersize=7, label="before", zorder=3)
-    ax.plot(after, place, "o", color=FORGET, markersize=8, markeredgecolor="white", label="after", zorder=4)
-    ax.set_yticks(place, names, fontsize=9)
-    ax.set_ylim(len(loud) - 0.5, -0.5)
-    ax.set_xlim(-3, 103)
-    ax.tick_params(axis="y", length=0)
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower right", ncols=3, fontsize=8, frameon=False)
-    _style(ax, x="recall of the class by this word, %", grid="x")
-    _title(fig, title)
+    _points(ax, before, after, names, "recall of the class by this word, %", title)
     said = "; ".join(f"{n} {x:.1f} to {y:.1f}" for n, x, y, _ in loud)
     return describe(
         fig, f"{title}. The {len(loud)} of {len(points)} words that recall most, in percent: {said}."
     )
 
 
-def reliability(tables: Mapping[str, Mapping[str, Any]], *, title: str = "") -> matplotlib.figure.Figure:
+def reliability(tables: Mapping[str, Any], *, title: str = "") -> matplotlib.figure.Figure:
     """Reliability diagrams side by side: accuracy against confidence, bin by bin.
 
     Parameters
     ----------
-    tables : dict of name -> bins
-        The second result of `clipnull.auditing.calibration_error`: count, confidence, accuracy.
+    tables : dict of name -> Bins
+        The second result of `clipnull.auditing.calibration_error`.
     """
     fig = Figure(figsize=(3.6 * len(tables) + 0.8, 3.5), layout="constrained")
     axes = fig.subplots(1, len(tables), sharey=True, squeeze=False)[0]
     gaps = {}
     for ax, (name, table) in zip(axes, tables.items(), strict=True):
-        count, conf, accuracy = (_array(table[k]).astype(float) for k in ("count", "confidence", "accuracy"))
+        count, conf, accuracy = (_array(x).astype(float) for x in table)
         bins, n = len(count), count.sum()
         gaps[name] = float((count * np.abs(accuracy - conf)).sum() / n)
         width, used = 100 / bins, count > 0
@@ -431,12 +406,9 @@ def reliability(tables: Mapping[str, Mapping[str, Any]], *, title: str = "") -> 
                     path_effects=[withStroke(linewidth=2.2, foreground="white")])  # fmt: skip
         ax.set_xlim(0, 100)
         ax.set_ylim(0, 103)
-        _style(ax, x="top-1 confidence, %", y="accuracy, %" if ax is axes[0] else "", grid="y")
+        _style(ax, title, x="top-1 confidence, %", y="accuracy, %" if ax is axes[0] else "", grid="y")
         ax.set_title(f"{name}: {100 * gaps[name]:.1f} points apart", loc="left", fontsize=10)
-    fig.legend(
-        *axes[0].get_legend_handles_labels(), loc="outside lower right", ncols=3, fontsize=8, frameon=False
-    )
-    _title(fig, title)
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower right", ncols=3, **LEGEND)
     said = "; ".join(f"{name}: expected calibration error {100 * g:.1f} points" for name, g in gaps.items())
     return describe(fig, f"{title}. {said}. Small numbers count the images of a bin.")
 
@@ -450,7 +422,7 @@ def style_squares(
 
     Parameters
     ----------
-    results : dict of row label -> dict of method -> clipnull.one_style.Selective
+    results : dict of row label -> dict of method -> clipnull.auditing.Selective
         One row of squares for each direction; the methods are the same in every row. A square
         "before" is put in front of them.
     """
@@ -461,6 +433,7 @@ def style_squares(
     for row_number, (line, (label, row)) in enumerate(zip(axes, results.items(), strict=True)):
         first = next(iter(row.values()))
         for ax, method in zip(line, methods, strict=True):
+            _style(ax, title)
             square = _array(first.before if method == "before" else row[method].after)
             ax.imshow(square, cmap="Blues", vmin=0, vmax=1.25)
             for i, j in np.ndindex(2, 2):
@@ -475,7 +448,6 @@ def style_squares(
                 ax.set_title(method, fontsize=9)
             said.append(f"{label}, {method}: class {_tenths(square[0])}; others {_tenths(square[1])}")
         line[0].set_ylabel(label, fontsize=9, fontweight="bold")
-    _title(fig, title)
     return describe(fig, f"{title}. As fractions, in the order of the styles shown. {'. '.join(said)}.")
 
 
@@ -490,7 +462,7 @@ def selective_curves(
     Parameters
     ----------
     strengths : k floats
-    results : dict of row label -> dict of prototype -> k clipnull.one_style.Selective
+    results : dict of row label -> dict of prototype -> k clipnull.auditing.Selective
         One row of panels for each direction.
     """
     kinds = list(next(iter(results.values())))
@@ -502,7 +474,7 @@ def selective_curves(
             own, kept = (np.array([float(r.after[0, j]) for r in row[kind]]) for j in (0, 1))
             ax.plot(strengths, 100 * kept, "-s", color=RETAIN, markersize=4, label="in the style to keep")
             ax.plot(strengths, 100 * own, "--o", color=FORGET, markersize=4, label="in the style to forget")
-            _style(ax, grid="both")
+            _style(ax, title, grid="both")
             ax.set_ylim(-4, 104)
             if row_number == 0:
                 ax.set_title(kind, loc="left", fontsize=9)
@@ -510,9 +482,7 @@ def selective_curves(
         line[0].set_ylabel(f"{label}\nrecall, %", fontsize=9)
     for ax in axes[-1]:
         ax.set_xlabel("strength (cosine)", fontsize=9)
-    fig.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower right", ncols=2, fontsize=8,
-               frameon=False)  # fmt: skip
-    _title(fig, title)
+    fig.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower right", ncols=2, **LEGEND)
     said_first = f"Recall of the class as a fraction, at strengths {_tenths(strengths)}"
     return describe(fig, f"{title}. {said_first}. {'. '.join(said)}.")
 
