@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patheffects import withStroke
 
+from clipnull._show import tenths as _percent
 from clipnull.plots.base import (
     BLACK,
     FORGET,
@@ -22,13 +23,12 @@ from clipnull.plots.base import (
     RETAIN,
     SERIES,
     Figure,
-    _array,
-    _percent,
-    _short,
-    _style,
-    _wrap,
     describe,
 )
+from clipnull.plots.base import array as _array
+from clipnull.plots.base import short as _short
+from clipnull.plots.base import style as _style
+from clipnull.plots.base import wrap as _wrap
 
 __all__ = [
     "controls",

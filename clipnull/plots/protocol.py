@@ -19,11 +19,11 @@ from clipnull.plots.base import (
     RETAIN,
     SERIES,
     Figure,
-    _short,
-    _style,
-    _wrap,
     describe,
 )
+from clipnull.plots.base import short as _short
+from clipnull.plots.base import style as _style
+from clipnull.plots.base import wrap as _wrap
 
 __all__ = ["kept_elsewhere", "published_recall", "score_against_time", "score_parts"]
 
