@@ -243,7 +243,7 @@ def test_synthetic_inputs_have_the_shape_of_clips_space():
 def test_the_models_embeddings_are_those_of_the_model_asked_for_now(monkeypatch, pocket):
     """They are kept between checks, but no longer than the same model and pictures are asked for."""
     loaded = []
-    monkeypatch.setattr("clipnull.load", lambda: loaded.append(os.environ.get("CLIPNULL_MODEL")) or pocket)
+    monkeypatch.setattr("clipnull.model.loading.load", lambda: loaded.append(os.environ.get("CLIPNULL_MODEL")) or pocket)
     monkeypatch.delenv("CLIPNULL_MODEL", raising=False)
     checking._real.cache_clear()
     first, again = REAL_CASES()[2], REAL_CASES()[2]

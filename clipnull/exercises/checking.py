@@ -87,10 +87,11 @@ def made_up() -> list[Inputs]:
 @functools.lru_cache(maxsize=1)
 def _real(*asked: str | None) -> Inputs:
     """The embeddings of some everyday classes and a picture of each; kept while the same is asked for."""
-    import clipnull as cn
+    from clipnull.datasets import registry
+    from clipnull.model import loading
 
-    clip = cn.load()
-    data = cn.datasets.load(size=clip.image_size)
+    clip = loading.load()
+    data = registry.load(size=clip.image_size)
     # some 25 classes with one picture each are enough to tell a wrong answer, and quick to embed
     data = data.subset(range(0, len(data.classes), max(1, len(data.classes) // 25)))
     first = [int(data.where(c)[0]) for c in range(len(data.classes))]
