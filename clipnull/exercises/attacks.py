@@ -1,7 +1,5 @@
 """Checks of lesson 06b."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

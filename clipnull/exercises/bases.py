@@ -1,7 +1,5 @@
 """Checks of lesson 02."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 

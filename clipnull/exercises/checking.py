@@ -1,7 +1,5 @@
 """How an exercise is checked: inputs, comparisons, a verdict in words."""
 
-from __future__ import annotations
-
 import functools
 import inspect
 import os
@@ -51,13 +49,7 @@ class Wrong(Exception):
 
 
 class Inputs(Case):
-    """What a function is tried on: unit embeddings in memory, and how a message calls them.
-
-    Attributes
-    ----------
-    name : str
-        As it reads in "on ... inputs".
-    """
+    """What a function is tried on: a `Case` of unit rows in memory, named as in "on random inputs"."""
 
     Z: torch.Tensor
 
@@ -131,25 +123,12 @@ def error(got: torch.Tensor, want: torch.Tensor) -> float:
 
 
 def expect(
-    what: str,
-    got: Any,
-    want: Any,
-    mistakes: Mapping[str, Any] | None = None,
-    tolerance: float = TOLERANCE,
+    what: str, got: Any, want: Any, mistakes: Mapping[str, Any] | None = None, tolerance: float = TOLERANCE
 ) -> None:
-    """Raise `Wrong` unless ``got`` equals ``want`` to ``tolerance``.
+    """Raise `Wrong` unless ``got`` equals ``want`` to ``tolerance`` times its largest entry (or 1).
 
-    Parameters
-    ----------
-    what : str
-        How the message names the array: ``"P"``, ``"project_out(Z, U)"``.
-    got, want : array of any shape, or number
-        The learner's and the right answer; booleans count as 0 and 1.
-    mistakes : mapping of str to array, optional
-        Usual wrong answers by the hint that helps. The first one that equals ``got`` is the
-        hint; one that equals ``want`` is skipped, since it is no mistake on these inputs.
-    tolerance : float
-        Relative to the largest entry of ``want`` (or to 1, when that is smaller).
+    ``mistakes``: usual wrong answers by the hint that helps. The first one that equals ``got`` is the
+    hint; one that equals ``want`` is no mistake on these inputs. Booleans count as 0 and 1.
     """
     got, want = (torch.as_tensor(x).double() for x in (got, want))
     room = tolerance * max(1.0, float(want.abs().max()) if want.numel() else 1.0)
@@ -233,14 +212,9 @@ Check = Callable[[Callable[..., Any]], Verdict]
 
 
 def check(solved: str, inputs: Callable[[], Sequence[Inputs]] | None = None) -> Callable[[Body], Check]:
-    """Make a check, which takes the learner's function and prints its `Verdict`, of its body.
+    """Make of a body a check: it takes the learner's function, prints its `Verdict` and returns it.
 
-    Parameters
-    ----------
-    solved : str
-        What the learner has shown, for the message of success.
-    inputs : callable, optional
-        Gives the inputs; by default `cases`.
+    ``solved`` says what the learner has shown; ``inputs`` gives other inputs than `cases`.
     """
 
     def verdict(function: Callable[..., Any], body: Body) -> Verdict:

@@ -1,14 +1,11 @@
 """Checks of lesson 04."""
 
-from __future__ import annotations
-
 import torch
 
 from clipnull import subspace
 from clipnull.exercises.checking import Call, Inputs, Wrong, check, expect, expect_shape
 
 __all__ = ["check_anchored", "check_ccup", "check_ccup_factors", "check_partial_projector"]
-
 
 #: λ and μ that tell them apart, and a pair at which the two agree
 LAM_MU = [(20.0, 5.0), (10.0, 10.0), (3.0, 0.0)]

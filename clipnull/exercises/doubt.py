@@ -1,7 +1,5 @@
 """Checks of lesson 06a."""
 
-from __future__ import annotations
-
 import math
 
 import torch

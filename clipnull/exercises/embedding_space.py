@@ -1,7 +1,5 @@
 """Checks of lesson 01."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 
@@ -21,16 +19,16 @@ def check_zero_shot(case: Inputs, call: Call) -> None:
     labels = torch.where(torch.arange(len(case.labels)) % 7 < 5, case.labels, case.labels.roll(4))
     Z, T = case.Z * _lengths(len(case.Z), 1), case.T * _lengths(len(case.T), 2)
     cosines = case.Z @ case.T.T
-    right = _accuracy(cosines, labels)
+    right = share(cosines.argmax(1) == labels)
     mistakes = {
         "that is the share by dot product. Names differ in length here: cosines need unit rows.":
-            _accuracy(Z @ T.T, labels),
+            share((Z @ T.T).argmax(1) == labels),
         "that is in percent, want a fraction between 0 and 1.": 100 * right,
         "that counts the images, want a fraction: divide by how many there are.": right * len(Z),
         "that is the share of wrong answers.": 1 - right,
         "that takes the argmax over images: want, for each image (row), the best class (column).":
             share(labels[cosines.argmax(0)] == torch.arange(len(T))),
-        "that takes the smallest cosine, want the largest.": _accuracy(-cosines, labels),
+        "that takes the smallest cosine, want the largest.": share(cosines.argmin(1) == labels),
     }  # fmt: skip
     expect("the accuracy", call(Z, T, labels), right, mistakes)
 
@@ -103,7 +101,3 @@ def _lengths(n: int, seed: int) -> torch.Tensor:
     """Lengths [n, 1] from 0.3 to 3, to take unit rows apart."""
     g = torch.Generator().manual_seed(seed)
     return 10 ** (torch.rand(n, 1, generator=g) - 0.5)
-
-
-def _accuracy(scores: torch.Tensor, labels: torch.Tensor) -> float:
-    return share(scores.argmax(1) == labels)

@@ -1,7 +1,5 @@
 """Checks of lesson 05."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Checks of lesson 03."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 
@@ -14,16 +12,16 @@ __all__ = ["check_apply_edit", "check_edited_scores", "check_forget_projector", 
 
 @check("your projector forgets one name, several, and repeated ones.")
 def check_forget_projector(case: Inputs, call: Call) -> None:
-    """``forget_projector(T_f)``: text embeddings [m, d] to W = I - U U^T [d, d] (notebook 03).
-
-    One name, a longer one, several, and several of which one is repeated.
-    """
+    """``forget_projector(T_f)``: text embeddings [m, d] to W = I - U U^T [d, d] (notebook 03)."""
     one, several = case.T[:1], case.T_f
-    _expect_projector("W for one name", call(one), one)
-    _expect_projector("W for a name of length 3", call(3 * one), 3 * one)
-    _expect_projector("W for three names", call(several), several)
     repeated = torch.cat([several, 2 * several[:1]])
-    _expect_projector("W for three names and one of them again", call(repeated), repeated)
+    for what, T_f in (
+        ("one name", one),
+        ("a name of length 3", 3 * one),
+        ("three names", several),
+        ("three names and one of them again", repeated),
+    ):
+        _expect_projector(f"W for {what}", call(T_f), T_f)
 
 
 @check("new scores from the old ones, without a new [n, d] by [d, C] product.")

@@ -1,7 +1,5 @@
 """Checks of lesson 09."""
 
-from __future__ import annotations
-
 import torch
 
 from clipnull.exercises.checking import Call, Inputs, check, expect

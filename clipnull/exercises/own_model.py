@@ -1,7 +1,5 @@
 """Checks of lesson 08."""
 
-from __future__ import annotations
-
 import math
 
 import torch
@@ -66,8 +64,7 @@ def check_choose_point(case: Inputs, call: Call) -> None:
         ([0.9, 0.3, 0.0, 0.1, 0.05, 0.01], [0.95, 0.9, 0.5, 0.85, 0.72, 0.7], "one is exactly at the limit"),
         ([0.9, 0.4, 0.2, 0.3, 0.6], [0.85, 0.5, 0.6, 0.9, 0.7], "none is within the limit"),
     ):
-        limit = 0.05
-        f, r = torch.tensor(forget, dtype=torch.double), torch.tensor(retain, dtype=torch.double)
+        limit, (f, r) = 0.05, torch.tensor([forget, retain], dtype=torch.double)
         fits = f <= limit
         among = r.where(fits, -torch.inf)
         want = int(among.argmax() if fits.any() else f.argmin())
@@ -85,7 +82,7 @@ def check_choose_point(case: Inputs, call: Call) -> None:
         expect(f"choose_point where {what}", call(f, r, limit), want, mistakes)
 
 
-@check("every entry counts once, and the smallest change counts.")
+@check("every entry counts once, and the smallest change counts.", made_up)
 def check_changed_share(case: Inputs, call: Call) -> None:
     """``changed_share(before, after)``: dicts name -> tensor to a share of entries (notebook 08)."""
     before = {"names": case.T, "images": case.Z, "steps": case.labels, "scale": torch.tensor(4.6)}

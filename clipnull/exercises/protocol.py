@@ -1,7 +1,5 @@
 """Checks of lesson 07."""
 
-from __future__ import annotations
-
 import math
 
 from clipnull.exercises.checking import Call, Inputs, Wrong, check, expect, made_up
@@ -43,14 +41,12 @@ def check_protocol_score(case: Inputs, call: Call) -> None:
 def check_fewest_pictures(case: Inputs, call: Call) -> None:
     """``fewest_pictures(percent)``: the smallest n for which k / n rounds to it (notebook 07)."""
 
-    def fewest(percent: float) -> int:
-        """Smallest n with a whole k such that 100 k / n is ``percent`` to two decimals."""
-        return next(
-            n for n in range(1, 10_001) if abs(100 * round(percent * n / 100) / n - percent) < 0.00501
-        )
+    def rounds(n: int, percent: float) -> bool:
+        """Whether 100 k / n is ``percent``, to two decimals, for a whole k."""
+        return abs(100 * round(percent * n / 100) / n - percent) < 0.00501
 
     for percent in (78.95, 82.61, 26.19, 90.0, 58.82, 33.33, 100.0):
-        want = fewest(percent)
+        want = next(n for n in range(1, 10_001) if rounds(n, percent))
         exact = 10_000 // math.gcd(10_000, round(100 * percent))
         mistakes: dict[str, int] = {
             "that takes the figure as exact. It was rounded to two decimals.": exact,

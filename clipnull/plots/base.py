@@ -1,7 +1,5 @@
 """Palette, figures with alt text, and the small pieces that all plots share."""
 
-from __future__ import annotations
-
 import io
 import re
 import textwrap

@@ -1,7 +1,5 @@
 """Pictures, scores, cosines and principal components."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What an edit did: forgotten and retained accuracy, scores, collateral."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 

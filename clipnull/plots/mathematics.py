@@ -1,7 +1,5 @@
 """Bases, projections, and curves over a hyperparameter."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
