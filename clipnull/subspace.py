@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
@@ -26,6 +27,10 @@ __all__ = [
     "project_out",
     "projector",
 ]
+
+
+Variant = Literal["classical", "modified"]
+VARIANTS: tuple[Variant, ...] = ("classical", "modified")
 
 
 def fix_signs(U: torch.Tensor) -> torch.Tensor:
@@ -54,7 +59,7 @@ def orthonormal_basis(T: ArrayLike, rtol: float | None = None) -> torch.Tensor:
     Parameters
     ----------
     T : array [m, d]
-        Embeddings, one a row.
+        Embeddings, one per row.
     rtol : float, optional
         Directions whose singular value is at most ``rtol`` times the largest are noise and
         dropped. Default: max(m, d) times the machine epsilon of the input's dtype (at least
@@ -136,9 +141,8 @@ def _orthonormal(name: str, U: ArrayLike) -> torch.Tensor:
     if U.ndim != 2:
         raise ValueError(f"{name}: got shape {tuple(U.shape)}, want [d, r], a basis in columns")
     _check.rows(name, U.T)
-    U = U.double() if U.dtype != torch.float64 else U
-    error = float((U.T @ U - torch.eye(U.shape[1], dtype=U.dtype, device=U.device)).abs().max())
-    if error > 1e-4:
+    U = U.double()
+    if (error := orthogonality_error(U)) > 1e-4:
         raise ValueError(f"{name}: columns are not orthonormal, max |{name}^T {name} - I| = {error:.2g}")
     return U
 
@@ -226,7 +230,9 @@ class GramSchmidtStep:
     Q: torch.Tensor
 
 
-def gram_schmidt_steps(T: ArrayLike, rtol: float = 1e-6, modified: bool = True) -> Iterator[GramSchmidtStep]:
+def gram_schmidt_steps(
+    T: ArrayLike, rtol: float = 1e-6, variant: Variant = "modified"
+) -> Iterator[GramSchmidtStep]:
     """Run Gram-Schmidt over the rows of ``T [m, d]``, yielding every step.
 
     Parameters
@@ -236,17 +242,23 @@ def gram_schmidt_steps(T: ArrayLike, rtol: float = 1e-6, modified: bool = True) 
         can be seen.
     rtol : float
         A row whose residual is shorter than ``rtol`` times the row is dropped.
-    modified : bool
-        Subtract components one at a time from the running residual (modified Gram-Schmidt)
-        instead of all at once from the original row (classical).
+    variant : {"classical", "modified"}
+        Components of the original row along the basis so far (classical), or each of what the
+        subtractions before it have left (modified).
+
+    Raises
+    ------
+    ValueError
+        Rows as `orthonormal_basis` refuses them, or an unknown variant.
     """
+    _check.one_of("variant", variant, VARIANTS)
     T = _check.rows("T", T, nonzero=True)
     rtol = _check.number("rtol", rtol, 0.0, 1.0)
     Q = T.new_zeros(T.shape[1], 0)
     for i, t in enumerate(T):
         residual, coefficients = t.clone(), T.new_zeros(Q.shape[1])
         for k in range(Q.shape[1]):
-            coefficients[k] = Q[:, k] @ (residual if modified else t)
+            coefficients[k] = Q[:, k] @ (residual if variant == "modified" else t)
             residual = residual - coefficients[k] * Q[:, k]
         norm = float(residual.norm() / t.norm())
         kept = norm > rtol and Q.shape[1] < T.shape[1]
@@ -255,7 +267,7 @@ def gram_schmidt_steps(T: ArrayLike, rtol: float = 1e-6, modified: bool = True) 
         yield GramSchmidtStep(i, coefficients, residual, norm, kept, Q)
 
 
-def gram_schmidt(T: ArrayLike, rtol: float = 1e-6, modified: bool = True) -> torch.Tensor:
+def gram_schmidt(T: ArrayLike, rtol: float = 1e-6, variant: Variant = "modified") -> torch.Tensor:
     """Basis ``Q [d, r]`` of the rows of ``T [m, d]`` by Gram-Schmidt; `orthonormal_basis` is the cure
     for its loss of orthogonality. See `gram_schmidt_steps`.
 
@@ -264,5 +276,5 @@ def gram_schmidt(T: ArrayLike, rtol: float = 1e-6, modified: bool = True) -> tor
     >>> gram_schmidt([[2., 0.], [1., 1.]]).tolist()
     [[1.0, 0.0], [0.0, 1.0]]
     """
-    *_, last = gram_schmidt_steps(T, rtol, modified)
+    *_, last = gram_schmidt_steps(T, rtol, variant)
     return last.Q

@@ -39,10 +39,11 @@ def pocket() -> Any:
 @pytest.fixture
 def synthetic_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
     """No model is needed to test the messages of the exercises: leave the real embeddings out."""
-    from clipnull.exercises import checking as ex
+    from clipnull.exercises import checking
 
-    synthetic = [ex._synthetic("random", 0.0, 12, 32, 0), ex._synthetic("CLIP-shaped", 1.25, 20, 48, 1)]
-    monkeypatch.setattr(ex, "cases", lambda: synthetic)
+    made = checking.synthetic
+    inputs = [made("random", 0.0, 12, 32, seed=0), made("CLIP-shaped", 1.25, 20, 48, seed=1)]
+    monkeypatch.setattr(checking, "cases", lambda: inputs)
 
 
 def _no_browser(reason: str) -> NoReturn:

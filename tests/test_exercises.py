@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -9,8 +12,7 @@ import torch.nn.functional as F
 from answers import answer_tests
 
 from clipnull import exercises as ex
-from clipnull import subspace
-from clipnull.exercises.checking import _with_repeats
+from clipnull.exercises import checking
 
 REAL_CASES = ex.cases
 pytestmark = pytest.mark.usefixtures("synthetic_inputs")
@@ -81,7 +83,7 @@ def name(value):
 
 @pytest.mark.parametrize("check", RIGHT, ids=name)
 def test_right_answer_passes_on_the_models_embeddings(check, monkeypatch):
-    monkeypatch.setattr(ex, "cases", REAL_CASES)
+    monkeypatch.setattr(checking, "cases", REAL_CASES)
     verdict = check(RIGHT[check])
     assert verdict.passed, verdict.message
 
@@ -232,8 +234,30 @@ def test_nan_is_named():
 
 
 def test_synthetic_inputs_have_the_shape_of_clips_space():
-    case = ex.cases()[1]
+    case = checking.cases()[1]
     assert 0.5 < float(cone(case.T)) < 0.75
     assert float(modality_gap(case.Z, case.T)) > 0.3
     assert zero_shot(case.Z, case.T, case.labels) > 0.9
-    assert subspace.numerical_rank(_with_repeats(case.T[case.forget])) == 3
+
+
+def test_the_models_embeddings_are_those_of_the_model_asked_for_now(monkeypatch, pocket):
+    """They are kept between checks, but no longer than the same model and pictures are asked for."""
+    loaded = []
+    monkeypatch.setattr(
+        "clipnull.model.loading.load", lambda: loaded.append(os.environ.get("CLIPNULL_MODEL")) or pocket
+    )
+    monkeypatch.delenv("CLIPNULL_MODEL", raising=False)
+    checking._real.cache_clear()
+    first, again = REAL_CASES()[2], REAL_CASES()[2]
+    assert first is again and loaded == [None] and first.name == "the model's"
+    monkeypatch.setenv("CLIPNULL_MODEL", "another")
+    assert REAL_CASES()[2] is not first and loaded == [None, "another"]
+    monkeypatch.setenv("CLIPNULL_DATA", "twemoji")
+    REAL_CASES()
+    assert loaded == [None, "another", "another"]
+    checking._real.cache_clear()
+
+
+def test_a_check_looks_like_a_function_of_its_own():
+    assert ex.check_rank.__name__ == "check_rank" and "numerical rank" in (ex.check_rank.__doc__ or "")
+    assert list(inspect.signature(ex.check_rank).parameters) == ["function"]

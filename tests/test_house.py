@@ -6,6 +6,7 @@ import ast
 import operator
 import re
 import subprocess
+import sys
 import tomllib
 import zlib
 from pathlib import Path
@@ -158,7 +159,7 @@ def imports(path: Path) -> set[tuple[str, str]]:
 
 def test_imports_run_downwards():
     level = {name: i for i, names in enumerate(LEVELS) for name in names}
-    assert {room for room, _ in modules()} == {*level, "pocket"} - {"pocket"} | {"pocket"}
+    assert {room for room, _ in modules()} == {*level, "pocket"}
     for room, path in modules():
         for module, _ in imports(path):
             other = module.split(".")[0]
@@ -166,11 +167,39 @@ def test_imports_run_downwards():
                 assert level[other] <= level[room], f"{path.name} of {room} imports {other} from above"
 
 
+def test_only_the_commands_go_through_the_packages_table():
+    """It finds a name of any room, whatever the direction."""
+    for room, path in modules():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        aliases = {
+            alias.asname or alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Import)
+            for alias in node.names
+            if alias.name == "clipnull"
+        }
+        assert room == "cli" or used(tree, aliases) <= {"__version__"}, path
+
+
+def used(tree: ast.AST, names: set[str]) -> set[str]:
+    """Attributes that are asked of some names."""
+    nodes = [n for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)]
+    return {n.attr for n in nodes if n.value.id in names}
+
+
+def private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
 def test_a_room_keeps_its_private_names():
     for room, path in modules():
-        for module, name in imports(path):
-            foreign = module.split(".")[0] not in (room, "_check", "_show")
-            assert not (foreign and name.startswith("_")), f"{path} imports {module}.{name}"
+        found = imports(path)
+        for module, name in found:
+            assert module.split(".")[0] == room or not private(name), f"{path} imports {module}.{name}"
+        # `from clipnull import erasers`, then `erasers._eye`
+        foreign = {(name or module).split(".")[-1] for module, name in found if module.split(".")[0] != room}
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        assert not {name for name in used(tree, foreign) if private(name)}, path
 
 
 def test_files_are_short():
@@ -179,9 +208,34 @@ def test_files_are_short():
 
 
 def test_mathematics_knows_no_clip():
-    for name in ("_check", "subspace", "erasers", "solver", "evaluate"):
+    for name in ("_check", "_show", "subspace", "erasers", "solver", "evaluation", "sweeps"):
         source = (ROOT / "clipnull" / f"{name}.py").read_text(encoding="utf-8")
         assert not re.search(r"^\s*(import|from) (open_clip|matplotlib|ipywidgets|PIL)", source, re.M), name
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Packages that a statement in a fresh process imports."""
+    code = f"import sys; {statement}; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
+    return set(done.stdout.split())
+
+
+HEAVY = {"IPython", "PIL", "ipywidgets", "matplotlib", "open_clip", "pandas", "scipy", "sklearn", "tqdm"}
+
+
+def test_importing_costs_what_is_used():
+    assert not loaded_by("import clipnull") & {"torch", "numpy", *HEAVY}
+    # torch imports what it likes
+    assert not (loaded_by("import clipnull.sweeps, clipnull.solver") - loaded_by("import torch")) & HEAVY
+
+
+def test_the_table_lists_each_name_once_and_finds_it():
+    names = [name for row in clipnull._TABLE.values() for name in row.split()]
+    assert sorted(names) == clipnull.__all__
+    for name in names:
+        assert getattr(clipnull, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'evalute'"):
+        clipnull.evalute  # noqa: B018
 
 
 def test_nothing_private_is_tracked():

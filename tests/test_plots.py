@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from clipnull import plots
+from clipnull.plots.base import DPI
 
 NAMES = ["tiger", "wolf", "rose", "pizza", "a name that is far too long to be drawn in full"]
 RNG = np.random.default_rng(0)
@@ -38,12 +39,12 @@ FIGURES = {
     ),
     "zero_shot_bars": lambda: plots.zero_shot_bars(PICTURE, NAMES, SCORES, SCORES.flip(0)),
     "similarity_matrix": lambda: plots.similarity_matrix(embeddings(), NAMES),
-    "pca_scatter": lambda: plots.pca_scatter(embeddings(), ["x", "x", "y", "y", "z"], names=NAMES),
+    "pca_scatter": lambda: plots.pca_scatter(embeddings(), ["x", "x", "y", "y", "z"]),
     "pca_thumbnails": lambda: plots.pca_scatter(embeddings(), thumbnails=[PICTURE] * 5, after=embeddings()),
     "cosine_histogram": lambda: plots.cosine_histogram(*(RNG.uniform(-0.2, 1, 50) for _ in range(4))),
     "forget_retain_bars": lambda: plots.forget_retain_bars(REPORTS),
     "forget_retain_plane": lambda: plots.forget_retain_plane({**REPORTS, "pair": (0.5, 0.25)}),
-    "strength_curve": lambda: plots.strength_curve([0.1, 0.5, 1], [1, 0.5, 0], [0.7, 0.7, 0.6], log=True),
+    "strength_curve": lambda: plots.strength_curve([0.1, 0.5, 1], [1, 0.5, 0], [0.7, 0.7, 0.6]),
     "collateral": lambda: plots.collateral(SCORES, torch.tensor([0, -0.25, 0.1, -0.5, 0]), NAMES),
     "scores_before_after": lambda: plots.scores_before_after(
         SCORES, SCORES.flip(0), NAMES, forget=["tiger"], k=3
@@ -69,22 +70,23 @@ def test_a_figure_has_title_alt_text_and_ink(name):
 def test_nothing_is_drawn_outside_the_figure(name):
     """A title or a tick label beyond the edge would be cut off."""
     fig = FIGURES[name]()
-    fig.savefig(io.BytesIO(), dpi=plots.DPI)  # lays the figure out
+    fig.savefig(io.BytesIO(), dpi=DPI)  # lays the figure out
     box = fig.get_tightbbox()
     width, height = fig.get_size_inches()
     assert box.x0 > -0.05 and box.y0 > -0.05 and box.x1 < width + 0.05 and box.y1 < height + 0.05
 
 
-@pytest.mark.parametrize("name", ["similarity_matrix", "pca_scatter", "strength_curve", "collateral"])
+@pytest.mark.parametrize("name", ["collateral", "scores_before_after"])
 def test_axes_of_the_callers_own(name):
-    fig, ax = plt.subplots()
+    """In a figure of several, a title stands above its own axes."""
+    fig, (ax, other) = plt.subplots(1, 2)
     calls = {
-        "similarity_matrix": lambda: plots.similarity_matrix(embeddings(), NAMES, ax=ax),
-        "pca_scatter": lambda: plots.pca_scatter(embeddings(), ax=ax),
-        "strength_curve": lambda: plots.strength_curve([0, 1], [1, 0], [1, 1], ax=ax),
-        "collateral": lambda: plots.collateral([0.5, 0.6], [0, -0.1], NAMES[:2], ax=ax),
+        "collateral": lambda: plots.collateral([0.5, 0.6], [0, -0.1], NAMES[:2], ax=ax, title="Mine"),
+        "scores_before_after": lambda: plots.scores_before_after(SCORES, SCORES, NAMES, ax=ax, title="Mine"),
     }
     assert calls[name]() is fig and plots.alt(fig)
+    assert ax.get_title(loc="left") == "Mine" and fig.get_suptitle() == ""
+    assert ax.has_data() and not other.has_data()
     plt.close(fig)
 
 

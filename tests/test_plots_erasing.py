@@ -4,7 +4,6 @@ from types import SimpleNamespace
 
 import drawn
 import numpy as np
-import pytest
 import torch
 
 from clipnull import plots
@@ -73,22 +72,21 @@ def test_forget_retain_plane_with_one_in_colour():
     assert lines[1].get_zorder() > lines[0].get_zorder()
 
 
-@pytest.mark.parametrize("log", [False, True])
-def test_strength_curve(log):
-    dial, forget, retain = [0.1, 0.5, 3.0], [0.9, 0.4, 0.05], [0.77, 0.71, 0.63]
-    fig = plots.strength_curve(dial, torch.tensor(forget), np.array(retain), x="λ", log=log)
+def test_strength_curve():
+    strength, forget, retain = [0.1, 0.5, 3.0], [0.9, 0.4, 0.05], [0.77, 0.71, 0.63]
+    fig = plots.strength_curve(strength, torch.tensor(forget), np.array(retain))
     (ax,) = fig.axes
     wanted = {
-        "retain: the other classes": [(s, 100 * y) for s, y in zip(dial, retain, strict=True)],
-        "forget: the forgotten classes": [(s, 100 * y) for s, y in zip(dial, forget, strict=True)],
+        "retain: the other classes": [(s, 100 * y) for s, y in zip(strength, retain, strict=True)],
+        "forget: the forgotten classes": [(s, 100 * y) for s, y in zip(strength, forget, strict=True)],
     }
     drawn.same(drawn.lines(ax), wanted, 1e-5)
     assert list(drawn.legend(fig).items()) == [
         ("retain: the other classes", (RETAIN.lower(), RETAIN.lower(), "s", "-")),
         ("forget: the forgotten classes", (FORGET.lower(), FORGET.lower(), "o", "--")),
     ]
-    assert ax.get_xscale() == ("log" if log else "linear") and ax.get_ylim() == (-3, 103)
-    assert drawn.labels(ax) == ("λ", "accuracy after the edit, %")
+    assert ax.get_xscale() == "linear" and ax.get_ylim() == (-3, 103)
+    assert drawn.labels(ax) == ("strength α", "accuracy after the edit, %")
     assert drawn.title(fig) == "From 0.1 to 3: forget 90 → 5%, retain 77 → 63%"
 
 

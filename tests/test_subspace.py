@@ -127,8 +127,9 @@ def test_classical_gram_schmidt_loses_orthogonality_on_nearly_parallel_rows_and_
         Q = Q.double()
         return float((Q.T @ Q - torch.eye(Q.shape[1])).abs().max())
 
-    classical, modified = loss(sub.gram_schmidt(T, modified=False)), loss(sub.gram_schmidt(T))
+    classical, modified = loss(sub.gram_schmidt(T, variant="classical")), loss(sub.gram_schmidt(T))
     assert classical > 10 * modified
+    assert modified == loss(sub.gram_schmidt(T, variant="modified"))
     assert loss(sub.orthonormal_basis(T)) < 1e-12
 
 
@@ -142,6 +143,10 @@ def test_classical_gram_schmidt_loses_orthogonality_on_nearly_parallel_rows_and_
         (lambda: sub.orthonormal_basis(torch.ones(2, 3), rtol=-1), r"rtol: got -1"),
         (lambda: sub.projector(2 * EYE), r"U: columns are not orthonormal, max \|U\^T U - I\| = 3"),
         (lambda: sub.project_out(torch.ones(1, 4), EYE), r"Z: rows have 4 entries, want 5"),
+        (
+            lambda: sub.gram_schmidt(EYE, variant="modern"),
+            r"variant: got 'modern', want one of classical, modified",
+        ),
         (lambda: sub.principal_angles(EYE, torch.eye(4)), r"V: lives in 4 dimensions, want 5"),
     ],
 )

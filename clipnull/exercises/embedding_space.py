@@ -1,132 +1,103 @@
 """Checks of lesson 01."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 
-from clipnull.exercises.checking import TOLERANCE, Case, Verdict, _accuracy, _lengths, error, expect, run
+from clipnull._check import share
+from clipnull.exercises.checking import TOLERANCE, Call, Inputs, check, error, expect
 
 __all__ = ["check_cone", "check_modality_gap", "check_nearest", "check_zero_shot"]
 
 
-def check_zero_shot(function: Callable[..., Any]) -> Verdict:
+@check("the zero-shot accuracy, on random and on real embeddings.")
+def check_zero_shot(case: Inputs, call: Call) -> None:
     """Check ``function(Z [n, d], T [C, d], labels [n])``: the zero-shot accuracy, a fraction.
 
     An image's class is the nearest name by cosine; rows of ``Z`` and ``T`` have any length.
     """
-
-    def body(case: Case, call: Callable[..., torch.Tensor]) -> None:
-        # a few labels are made wrong: a fraction strictly between 0 and 1 tells more
-        labels = torch.where(torch.arange(len(case.labels)) % 7 < 5, case.labels, case.labels.roll(4))
-        Z, T = case.Z * _lengths(len(case.Z), 1), case.T * _lengths(len(case.T), 2)
-        cosines = case.Z @ case.T.T
-        right = _accuracy(cosines, labels)
-        by_column = cosines.argmax(0)
-        expect(
-            "the accuracy",
-            call(Z, T, labels),
-            right,
-            {
-                "that is the share by dot product. Names differ in length here: cosines need unit rows.": (
-                    _accuracy(Z @ T.T, labels)
-                ),
-                "that is in percent, want a fraction between 0 and 1.": 100 * right,
-                "that counts the images, want a fraction: divide by how many there are.": right * len(Z),
-                "that is the share of wrong answers.": 1 - right,
-                "that takes the argmax over images: want, for each image (row), the best class (column).": (
-                    float((labels[by_column] == torch.arange(len(T))).double().mean())
-                ),
-                "that takes the smallest cosine, want the largest.": _accuracy(-cosines, labels),
-            },
-        )
-
-    return run(function, body, "the zero-shot accuracy, on random and on real embeddings.")
+    # a few labels are made wrong: a fraction strictly between 0 and 1 tells more
+    labels = torch.where(torch.arange(len(case.labels)) % 7 < 5, case.labels, case.labels.roll(4))
+    Z, T = case.Z * _lengths(len(case.Z), 1), case.T * _lengths(len(case.T), 2)
+    cosines = case.Z @ case.T.T
+    right = share(cosines.argmax(1) == labels)
+    mistakes = {
+        "that is the share by dot product. Names differ in length here: cosines need unit rows.":
+            share((Z @ T.T).argmax(1) == labels),
+        "that is in percent, want a fraction between 0 and 1.": 100 * right,
+        "that counts the images, want a fraction: divide by how many there are.": right * len(Z),
+        "that is the share of wrong answers.": 1 - right,
+        "that takes the argmax over images: want, for each image (row), the best class (column).":
+            share(labels[cosines.argmax(0)] == torch.arange(len(T))),
+        "that takes the smallest cosine, want the largest.": share(cosines.argmin(1) == labels),
+    }  # fmt: skip
+    expect("the accuracy", call(Z, T, labels), right, mistakes)
 
 
-def check_cone(function: Callable[..., Any]) -> Verdict:
+@check("the width of the cone, on random and on real embeddings.")
+def check_cone(case: Inputs, call: Call) -> None:
     """Check ``function(T [C, d])``: the mean cosine between different rows."""
-
-    def body(case: Case, call: Callable[..., torch.Tensor]) -> None:
-        T, C = case.T * _lengths(len(case.T), 3), len(case.T)
-        cosines, dots = case.T @ case.T.T, T @ T.T
-        off = ~torch.eye(C, dtype=torch.bool)
-        right = cosines[off].mean()
-        expect(
-            "the mean cosine",
-            call(T),
-            right,
-            {
-                "that averages over each row with itself too. Leave the diagonal out.": cosines.mean(),
-                "these are dot products. Cosines need unit rows.": dots[off].mean(),
-                "these are dot products, and the diagonal is among them.": dots.mean(),
-                "that divides by C² although C of the terms were left out.": right * (C - 1) / C,
-                "that counts each pair once but divides as if twice.": right / 2,
-                "that is the squared length of the mean row: it has each row with itself in it.": (
-                    case.T.mean(0).square().sum()
-                ),
-            },
-        )
-
-    return run(function, body, "the width of the cone, on random and on real embeddings.")
+    T, C = case.T * _lengths(len(case.T), 3), len(case.T)
+    cosines, dots = case.T @ case.T.T, T @ T.T
+    off = ~torch.eye(C, dtype=torch.bool)
+    right = cosines[off].mean()
+    mistakes = {
+        "that averages over each row with itself too. Leave the diagonal out.": cosines.mean(),
+        "these are dot products. Cosines need unit rows.": dots[off].mean(),
+        "these are dot products, and the diagonal is among them.": dots.mean(),
+        "that divides by C² although C of the terms were left out.": right * (C - 1) / C,
+        "that counts each pair once but divides as if twice.": right / 2,
+        "that is the squared length of the mean row: it has each row with itself in it.":
+            case.T.mean(0).square().sum(),
+    }  # fmt: skip
+    expect("the mean cosine", call(T), right, mistakes)
 
 
-def check_modality_gap(function: Callable[..., Any]) -> Verdict:
+@check("the modality gap, on random and on real embeddings.")
+def check_modality_gap(case: Inputs, call: Call) -> None:
     """Check ``function(Z [n, d], T [C, d])``: distance of the mean image and the mean text (unit rows)."""
-
-    def body(case: Case, call: Callable[..., torch.Tensor]) -> None:
-        Z, T = case.Z * _lengths(len(case.Z), 4), case.T * _lengths(len(case.T), 5)
-        gap = case.Z.mean(0) - case.T.mean(0)
-        unit = F.normalize(case.Z.mean(0), dim=0) - F.normalize(case.T.mean(0), dim=0)
-        expect(
-            "the gap",
-            call(Z, T),
-            gap.norm(),
-            {
-                "that is the vector between the means, want its length.": gap,
-                "that uses rows of the lengths they came with. Scale each row to unit length first.": (
-                    (Z.mean(0) - T.mean(0)).norm()
-                ),
-                "that is the squared length, take the root.": gap.square().sum(),
-                "that scales the means to unit length. Scale the rows, not their means.": unit.norm(),
-                "that is the mean distance over pairs, want the distance between the two means.": (
-                    torch.cdist(case.Z, case.T).mean()
-                ),
-                "that is the cosine of the two means, want their distance.": (
-                    F.cosine_similarity(case.Z.mean(0), case.T.mean(0), dim=0)
-                ),
-            },
-        )
-
-    return run(function, body, "the modality gap, on random and on real embeddings.")
+    Z, T = case.Z * _lengths(len(case.Z), 4), case.T * _lengths(len(case.T), 5)
+    z, t = case.Z.mean(0), case.T.mean(0)
+    gap = z - t
+    mistakes = {
+        "that is the vector between the means, want its length.": gap,
+        "that uses rows of the lengths they came with. Scale each row to unit length first.":
+            (Z.mean(0) - T.mean(0)).norm(),
+        "that is the squared length, take the root.": gap.square().sum(),
+        "that scales the means to unit length. Scale the rows, not their means.":
+            (F.normalize(z, dim=0) - F.normalize(t, dim=0)).norm(),
+        "that is the mean distance over pairs, want the distance between the two means.":
+            torch.cdist(case.Z, case.T).mean(),
+        "that is the cosine of the two means, want their distance.": F.cosine_similarity(z, t, dim=0),
+    }  # fmt: skip
+    expect("the gap", call(Z, T), gap.norm(), mistakes)
 
 
-def check_nearest(function: Callable[..., Any]) -> Verdict:
+@check("the nearest names, on random and on real embeddings.")
+def check_nearest(case: Inputs, call: Call) -> None:
     """Check ``function(T [C, d], i, k)``: indices of the k rows nearest to row i by cosine, best first."""
+    T, k = case.T * _lengths(len(case.T), 6), 3
+    for i in (0, len(T) // 2):
+        cosines, dots = case.T @ case.T[i], T @ T[i]
+        order = [j for j in cosines.argsort(descending=True).tolist() if j != i]
+        by_dot = [j for j in dots.argsort(descending=True).tolist() if j != i]
+        got = call(T, i, k)
+        mistakes = {
+            "row i itself is among them. It is always nearest: leave it out.": [i, *order[: k - 1]],
+            "row i itself is among them, and one too many.": [i, *order[:k]],
+            "these are the farthest ones.": order[::-1][:k],
+            "these are the right rows, worst first. Want the best first.": order[:k][::-1],
+            "these have the largest dot products. Cosines need unit rows.": by_dot[:k],
+            "these have the largest dot products, row i among them.": dots.argsort(descending=True)[:k],
+        }
+        if got.shape == (k,) and not got.is_floating_point() and len(set(got.tolist())) == k:
+            # two rows may tie: compare the cosines, not the indices
+            if bool((got >= 0).all() and (got < len(T)).all()) and i not in got.tolist():
+                if error(cosines[got], cosines[order[:k]]) < TOLERANCE:
+                    continue
+        expect(f"nearest(T, {i}, {k})", got, order[:k], mistakes)
 
-    def body(case: Case, call: Callable[..., torch.Tensor]) -> None:
-        T, k = case.T * _lengths(len(case.T), 6), 3
-        for i in (0, len(T) // 2):
-            cosines, dots = case.T @ case.T[i], T @ T[i]
-            order = [j for j in cosines.argsort(descending=True).tolist() if j != i]
-            by_dot = [j for j in dots.argsort(descending=True).tolist() if j != i]
-            got = call(T, i, k)
-            mistakes = {
-                "row i itself is among them. It is always nearest: leave it out.": [i, *order[: k - 1]],
-                "row i itself is among them, and one too many.": [i, *order[:k]],
-                "these are the farthest ones.": order[::-1][:k],
-                "these are the right rows, worst first. Want the best first.": order[:k][::-1],
-                "these have the largest dot products. Cosines need unit rows.": by_dot[:k],
-                "these have the largest dot products, row i among them.": dots.argsort(descending=True)[:k],
-            }
-            if got.shape == (k,) and not got.is_floating_point() and len(set(got.tolist())) == k:
-                # two rows may tie: compare the cosines, not the indices
-                if bool((got >= 0).all() and (got < len(T)).all()) and i not in got.tolist():
-                    if error(cosines[got], cosines[order[:k]]) < TOLERANCE:
-                        continue
-            expect(f"nearest(T, {i}, {k})", got, order[:k], mistakes)
 
-    return run(function, body, "the nearest names, on random and on real embeddings.")
+def _lengths(n: int, seed: int) -> torch.Tensor:
+    """Lengths [n, 1] from 0.3 to 3, to take unit rows apart."""
+    g = torch.Generator().manual_seed(seed)
+    return 10 ** (torch.rand(n, 1, generator=g) - 0.5)

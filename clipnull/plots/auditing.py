@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patheffects import withStroke
 
+from clipnull._show import tenths
 from clipnull.plots.base import (
     BLACK,
     FORGET,
@@ -23,11 +24,10 @@ from clipnull.plots.base import (
     RETAIN,
     SERIES,
     Figure,
-    _array,
-    _percent,
-    _short,
-    _style,
+    array,
     describe,
+    short,
+    style,
 )
 
 __all__ = [
@@ -62,11 +62,11 @@ def _points(ax: Axes, before: Any, after: Any, names: Sequence[str], x: str, tit
     ax.set_xlim(-3, 103)
     ax.tick_params(axis="y", length=0)
     ax.figure.legend(*ax.get_legend_handles_labels(), loc="outside lower right", ncols=3, **LEGEND)
-    _style(ax, title, x=x, grid="x")
+    style(ax, title, x=x, grid="x")
 
 
 def _hundred(values: Any) -> np.ndarray:
-    return 100 * _array(values).astype(float)
+    return 100 * array(values).astype(float)
 
 
 def heat_table(
@@ -87,7 +87,7 @@ def heat_table(
         From 0, bad, to 1, good; NaN leaves a cell grey.
     rows, columns : list of str
     """
-    good = _array(goodness).astype(float)
+    good = array(goodness).astype(float)
     names = max(map(len, rows))
     width = max(5.0, 0.085 * names + 0.92 * len(columns) + 0.3)
     fig = Figure(figsize=(width, 0.3 * len(rows) + 1.5), layout="constrained")
@@ -101,7 +101,7 @@ def heat_table(
     ax.set_yticks(range(len(rows)), rows, fontsize=9)
     ax.xaxis.tick_top()
     ax.tick_params(length=0)
-    _style(ax, title)
+    style(ax, title)
     ax.spines[:].set_visible(False)
     ax.set_xticks(np.arange(len(columns) - 1) + 0.5, minor=True)
     ax.set_yticks(np.arange(len(rows) - 1) + 0.5, minor=True)
@@ -135,7 +135,7 @@ def fingerprint(
     k : int
         Singular values and names shown.
     """
-    s, names = _array(found.singular_values), found.ranking(reader)[:k]
+    s, names = array(found.singular_values), found.ranking(reader)[:k]
     score = {n: float(found.scores[reader][i]) for i, n in enumerate(found.names)}
     fig = Figure(figsize=(8.4, 0.27 * k + 1.2), layout="constrained")
     left, right = fig.subplots(1, 2, width_ratios=[1, 1.1])
@@ -146,7 +146,7 @@ def fingerprint(
     left.axhline(found.noise, color=BLACK, linestyle="--", linewidth=1)
     left.text(at[-1], found.noise * 1.6, "rounding ends here", ha="right", va="bottom", fontsize=8)
     left.set_xticks(at if len(at) <= 12 else at[:: len(at) // 6])
-    _style(left, x="number", y="singular value of the difference", grid="y")
+    style(left, x="number", y="singular value of the difference", grid="y")
     values = [score[n] for n in names]
     hit = [n in forgotten for n in names]
     bars = right.barh(range(len(names)), values, color=[FORGET if h else PALE for h in hit], height=0.7)
@@ -154,13 +154,13 @@ def fingerprint(
         bar.set(hatch="///" if h else "", edgecolor="white", linewidth=0)
     for row, v in enumerate(values):
         right.text(v + 0.02, row, f"{v:.2f}", va="center", fontsize=9)
-    right.set_yticks(range(len(names)), [_short(n) for n in names], fontsize=9)
+    right.set_yticks(range(len(names)), [short(n) for n in names], fontsize=9)
     right.invert_yaxis()
     right.set_xlim(0, 1.15)
     right.tick_params(axis="y", length=0)
     first = f"{names[0]!r} comes first of {len(found.names)} names" if names else "nothing to read"
     title = f"Rank {found.rank}: {first}" if title is None else title
-    _style(right, title, x="share of the name in the span")
+    style(right, title, x="share of the name in the span")
     listed = ", ".join(f"{n} {v:.2f}" for n, v in zip(names, values, strict=True))
     return describe(
         fig, f"{title}. {found.rank} singular values stand above rounding. Share of each name: {listed}."
@@ -187,13 +187,13 @@ def relearning_run(runs: Mapping[str, Any], *, title: str = "") -> matplotlib.fi
                  transform=axes[0].get_yaxis_transform())  # fmt: skip
     axes[0].set_ylim(-3, 103)
     axes[0].xaxis.get_major_locator().set_params(integer=True)
-    _style(axes[0], title, x="gradient steps", y="recall of the class, %", grid="both")
-    _style(axes[1], x="gradient steps", y="accuracy on the others, %", grid="both")
+    style(axes[0], title, x="gradient steps", y="recall of the class, %", grid="both")
+    style(axes[1], x="gradient steps", y="accuracy on the others, %", grid="both")
     axes[1].tick_params(labelleft=True)
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", **LEGEND)
     said = "; ".join(
-        f"{name}: recall {_percent(r.recall[0])} to {_percent(r.recall[-1])} in {len(r.recall) - 1} steps, "
-        f"others {_percent(r.retain[0])} to {_percent(r.retain[-1])}"
+        f"{name}: recall {tenths(r.recall[0])} to {tenths(r.recall[-1])} in {len(r.recall) - 1} steps, "
+        f"others {tenths(r.retain[0])} to {tenths(r.retain[-1])}"
         for name, r in runs.items()
     )
     return describe(fig, f"{title}. In percent. {said}.")
@@ -225,8 +225,8 @@ def relearning(rows: Sequence[Any], *, title: str = "") -> matplotlib.figure.Fig
     left.set_yticks([*steps, never], [*(f"{t:g}" for t in steps), "never"])
     right.set_ylim(0, 103)
     left.set_xticks(range(len(shots)), [str(k) for k in shots])
-    _style(left, title, x="labelled images", y="steps until it is back (median)", grid="y")
-    _style(right, x="labelled images", y="accuracy on the others then, %", grid="y")
+    style(left, title, x="labelled images", y="steps until it is back (median)", grid="y")
+    style(right, x="labelled images", y="accuracy on the others then, %", grid="y")
     fig.legend(*left.get_legend_handles_labels(), loc="outside right center", **LEGEND)
     said = "; ".join(f"{r.arm}, {r.shots} images: {_relearned(r)}" for r in rows)
     return describe(fig, f"{title}. In percent of the others' pictures. {said}.")
@@ -235,7 +235,7 @@ def relearning(rows: Sequence[Any], *, title: str = "") -> matplotlib.figure.Fig
 def _relearned(row: Any) -> str:
     """Steps and accuracy in words; after the most steps there are, rounding has grown to whole points."""
     if math.isfinite(row.steps):
-        return f"{row.steps:g} steps, others {_percent(row.retain_end)}"
+        return f"{row.steps:g} steps, others {tenths(row.retain_end)}"
     return f"not back, others about {10 * round(10 * row.retain_end)}"
 
 
@@ -279,16 +279,16 @@ def layer_probe(
         ax.plot([len(names) - 1], [a], "o", color=FORGET, markersize=6)
     ax.set_xticks(range(len(names)), [n.replace(" the ", "\nthe ") for n in names], fontsize=8.5)
     ax.set_ylim(-4, 104)
-    _style(ax, title, y="recall of the forgotten, %", grid="y")
+    style(ax, title, y="recall of the forgotten, %", grid="y")
     fig.legend(*ax.get_legend_handles_labels(), loc="outside right center", **LEGEND)
     said = "; ".join(
-        f"{p.layer}: {_percent(p.before)} before, {_percent(p.after)} after, "
-        f"{_percent(p.control)} with shuffled labels"
-        + ("" if math.isnan(p.untrained) else f", {_percent(p.untrained)} untrained tower")
+        f"{p.layer}: {tenths(p.before)} before, {tenths(p.after)} after, "
+        f"{tenths(p.control)} with shuffled labels"
+        + ("" if math.isnan(p.untrained) else f", {tenths(p.untrained)} untrained tower")
         for p in probes
     )
     if zero_shot is not None:
-        said += f"; zero-shot: {_percent(zero_shot[0])} before, {_percent(zero_shot[1])} after"
+        said += f"; zero-shot: {tenths(zero_shot[0])} before, {tenths(zero_shot[1])} after"
     return describe(fig, f"{title}. Recall in percent. {said}.")
 
 
@@ -311,7 +311,7 @@ def measurements(rows: Sequence[Any], *, title: str = "", x: str = "") -> matplo
     ax.errorbar(c, place, xerr=np.nan_to_num(s), fmt="|", color=BLACK, markersize=15, markeredgewidth=2,
                 elinewidth=1, label="control (± spread over seeds)", zorder=2)  # fmt: skip
     for row, r in enumerate(rows):
-        ax.text(1.01, row, _short(r.against, 36), transform=ax.get_yaxis_transform(), va="center", fontsize=8)
+        ax.text(1.01, row, short(r.against, 36), transform=ax.get_yaxis_transform(), va="center", fontsize=8)
     ax.text(1.01, 1, "the control is", transform=ax.transAxes, va="bottom", fontsize=8, color=GREY)
     _points(ax, b, a, [r.name for r in rows], x, title)
     said = "; ".join(
@@ -341,8 +341,8 @@ def controls(rows: Sequence[Any], *, title: str = "") -> matplotlib.figure.Figur
     before, after = (_hundred([getattr(r, k) for r in rows]) for k in ("before", "after"))
     names = ["\n".join(textwrap.wrap(r.against, 26)) for r in rows]
     _points(ax, before, after, names, "recall of the forgotten classes, %", title)
-    said = "; ".join(f"{r.against}: {_percent(min(r.values))} to {_percent(max(r.values))}" for r in rows)
-    first = f"before {_percent(rows[0].before)}, after {_percent(rows[0].after)}"
+    said = "; ".join(f"{r.against}: {tenths(min(r.values))} to {tenths(max(r.values))}" for r in rows)
+    first = f"before {tenths(rows[0].before)}, after {tenths(rows[0].after)}"
     return describe(fig, f"{title}. Recall in percent: {first}; {said}.")
 
 
@@ -363,7 +363,7 @@ def words(
     for w in (w for r in rows for w in r.words):
         about = w.kind if classes is None else f"{classes[w.owner]}, {w.kind}"
         shares = (100 * x for x in (w.before, w.after, w.control))
-        points.append((f"{_short(w.text, 34)} ({about})", *shares))
+        points.append((f"{short(w.text, 34)} ({about})", *shares))
     loud = sorted(points, key=lambda p: (-p[2], p[1], p[0]))[:shown]
     fig = Figure(figsize=(8.0, 0.27 * len(loud) + 1.4), layout="constrained")
     ax = fig.subplots()
@@ -392,7 +392,7 @@ def reliability(tables: Mapping[str, Any], *, title: str = "") -> matplotlib.fig
     axes = fig.subplots(1, len(tables), sharey=True, squeeze=False)[0]
     gaps = {}
     for ax, (name, table) in zip(axes, tables.items(), strict=True):
-        count, conf, accuracy = (_array(x).astype(float) for x in table)
+        count, conf, accuracy = (array(x).astype(float) for x in table)
         bins, n = len(count), count.sum()
         gaps[name] = float((count * np.abs(accuracy - conf)).sum() / n)
         width, used = 100 / bins, count > 0
@@ -406,7 +406,7 @@ def reliability(tables: Mapping[str, Any], *, title: str = "") -> matplotlib.fig
                     path_effects=[withStroke(linewidth=2.2, foreground="white")])  # fmt: skip
         ax.set_xlim(0, 100)
         ax.set_ylim(0, 103)
-        _style(ax, title, x="top-1 confidence, %", y="accuracy, %" if ax is axes[0] else "", grid="y")
+        style(ax, title, x="top-1 confidence, %", y="accuracy, %" if ax is axes[0] else "", grid="y")
         ax.set_title(f"{name}: {100 * gaps[name]:.1f} points apart", loc="left", fontsize=10)
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower right", ncols=3, **LEGEND)
     said = "; ".join(f"{name}: expected calibration error {100 * g:.1f} points" for name, g in gaps.items())
@@ -433,8 +433,8 @@ def style_squares(
     for row_number, (line, (label, row)) in enumerate(zip(axes, results.items(), strict=True)):
         first = next(iter(row.values()))
         for ax, method in zip(line, methods, strict=True):
-            _style(ax, title)
-            square = _array(first.before if method == "before" else row[method].after)
+            style(ax, title)
+            square = array(first.before if method == "before" else row[method].after)
             ax.imshow(square, cmap="Blues", vmin=0, vmax=1.25)
             for i, j in np.ndindex(2, 2):
                 gone = (i, j) == (0, 0) and method != "before"
@@ -474,7 +474,7 @@ def selective_curves(
             own, kept = (np.array([float(r.after[0, j]) for r in row[kind]]) for j in (0, 1))
             ax.plot(strengths, 100 * kept, "-s", color=RETAIN, markersize=4, label="in the style to keep")
             ax.plot(strengths, 100 * own, "--o", color=FORGET, markersize=4, label="in the style to forget")
-            _style(ax, title, grid="both")
+            style(ax, title, grid="both")
             ax.set_ylim(-4, 104)
             if row_number == 0:
                 ax.set_title(kind, loc="left", fontsize=9)
@@ -488,4 +488,4 @@ def selective_curves(
 
 
 def _tenths(fractions: Any) -> str:
-    return ", ".join(f"{f:.1f}" for f in np.ravel(_array(fractions)))
+    return ", ".join(f"{f:.1f}" for f in np.ravel(array(fractions)))

@@ -1,7 +1,5 @@
 """Palette, figures with alt text, and the small pieces that all plots share."""
 
-from __future__ import annotations
-
 import io
 import re
 import textwrap
@@ -19,21 +17,11 @@ __all__ = ["Figure", "alt", "describe", "show", "show_picture"]
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PURPLE = (
     ["#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7"]
 )  # fmt: skip
-
-
 GREY, PALE = "#767676", "#C9C9C9"
-
-
 #: what is forgotten is vermillion and round, what is retained is blue and square, everywhere
 FORGET, RETAIN = RED, BLUE
-
-
 SERIES = [BLUE, ORANGE, GREEN, PURPLE, SKY, RED, BLACK, YELLOW]
-
-
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
-
-
 DPI = 100
 
 
@@ -96,48 +84,59 @@ def _display(png: bytes, text: str, width: int, height: int) -> None:
     display(data, raw=True, metadata={"image/png": {"alt": text, "width": width, "height": height}})
 
 
-def _array(x: Any) -> np.ndarray:
+def array(x: Any) -> np.ndarray:
+    """A tensor, picture or sequence as a NumPy array."""
     return np.asarray(x.detach().cpu() if hasattr(x, "detach") else x)
 
 
-def _axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
-    return Figure(figsize=size, layout="constrained").subplots() if ax is None else ax
+def numbers(x: Any) -> np.ndarray:
+    """`array` in double precision."""
+    return array(x).astype(float)
 
 
-def _figure(ax: Axes) -> matplotlib.figure.Figure:
+def axes(size: tuple[float, float]) -> Axes:
+    """The axes of a new figure of this size in inches."""
+    return Figure(figsize=size, layout="constrained").subplots()
+
+
+def figure_of(ax: Axes) -> matplotlib.figure.Figure:
+    """The figure that holds ``ax``, the outer one of a subfigure."""
     fig = ax.figure
-    return fig if isinstance(fig, matplotlib.figure.Figure) else fig.figure  # out of a subfigure
+    return fig if isinstance(fig, matplotlib.figure.Figure) else fig.figure
 
 
-def _style(ax: Axes, title: str = "", x: str = "", y: str = "", grid: str = "") -> None:
+def title(fig: matplotlib.figure.Figure, text: str) -> None:
+    """Set a figure's title: from its left edge, broken to its width."""
+    fig.suptitle(wrap(text, fig.get_size_inches()[0]), x=0.01, ha="left", fontsize=11)
+
+
+def style(ax: Axes, text: str = "", x: str = "", y: str = "", grid: str = "") -> matplotlib.figure.Figure:
+    """Spines, grid, labels and title of an axes; its figure, to describe."""
     ax.spines[["top", "right"]].set_visible(False)
     if grid:
         ax.grid(axis=grid, color="#E4E4E4", linewidth=0.8)
         ax.set_axisbelow(True)
     ax.set_xlabel(x)
     ax.set_ylabel(y)
-    fig = _figure(ax)
-    if title and isinstance(fig, Figure):  # ours: the title has the whole width, legend included
-        fig.suptitle(_wrap(title, fig.get_size_inches()[0]), x=0.01, ha="left", fontsize=11)
-    elif title:
-        ax.set_title(
-            _wrap(title, fig.get_size_inches()[0] * ax.get_position().width), loc="left", fontsize=11
-        )
+    fig = figure_of(ax)
+    if text and isinstance(fig, Figure):  # ours: the title has the whole width, legend included
+        title(fig, text)
+    elif text:
+        inches = fig.get_size_inches()[0] * ax.get_position().width
+        ax.set_title(wrap(text, inches), loc="left", fontsize=11)
+    return fig
 
 
-def _wrap(text: str, inches: float) -> str:
+def wrap(text: str, inches: float) -> str:
     """Break a title at 11 points so that it fits the width."""
     return "\n".join(textwrap.wrap(text, max(20, int(inches * 12))))
 
 
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.1f}"
-
-
-def _number(x: float) -> str:
+def number(x: float) -> str:
     """Two digits, and an accuracy of 100 as it is said."""
     return f"{x:.0f}" if 100 <= abs(x) < 1e5 else f"{x:.2g}"
 
 
-def _short(name: str, n: int = 22) -> str:
+def short(name: str, n: int = 22) -> str:
+    """A name cut to ``n`` characters."""
     return name if len(name) <= n else name[: n - 1] + "…"

@@ -1,7 +1,5 @@
 """Pictures, scores, cosines and principal components."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,28 +7,9 @@ import matplotlib.figure
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
-from matplotlib.patheffects import withStroke
 
-from clipnull.plots.base import (
-    BLACK,
-    BLUE,
-    FORGET,
-    GREY,
-    MARKERS,
-    ORANGE,
-    PALE,
-    RED,
-    SERIES,
-    SKY,
-    Figure,
-    _array,
-    _axes,
-    _figure,
-    _short,
-    _style,
-    _wrap,
-    describe,
-)
+from clipnull.plots import base
+from clipnull.plots.base import BLACK, BLUE, FORGET, GREY, MARKERS, ORANGE, PALE, RED, SERIES, SKY, Figure
 
 __all__ = [
     "cosine_histogram",
@@ -65,7 +44,7 @@ def image_grid(
     right : n bool, optional
         Marks each title as a right (blue, ✓) or a wrong (vermillion, ✗) answer.
     size : float
-        Inches a picture.
+        Inches per picture.
     """
     images, n = list(images), len(images)
     if n == 0:
@@ -73,24 +52,22 @@ def image_grid(
     columns = min(n, 8) if columns is None else columns
     rows = -(-n // columns)
     row_height = size + (0.28 if titles is not None else 0.05)
-    width = max(columns * size, 2.5)
-    fig = Figure(figsize=(width, rows * row_height + (0.35 if title else 0)), layout="constrained")
-    axes = fig.subplots(rows, columns, squeeze=False).ravel()
-    for i, ax in enumerate(axes):
+    height = rows * row_height + (0.35 if title else 0)
+    fig = Figure(figsize=(max(columns * size, 2.5), height), layout="constrained")
+    panels = fig.subplots(rows, columns, squeeze=False).ravel()
+    for ax in panels:
         ax.axis("off")
-        if i >= n:
-            continue
-        ax.imshow(_array(images[i]))
+    for i, ax in enumerate(panels[:n]):
+        ax.imshow(base.array(images[i]))
         if titles is not None:
             mark, colour = ("", BLACK) if right is None else (("✓ ", BLUE) if right[i] else ("✗ ", RED))
-            label = mark + _short(str(titles[i]), int(size * 13))
-            ax.text(
-                0.5, -0.04, label, transform=ax.transAxes, ha="center", va="top", fontsize=8, color=colour
-            )
+            label = mark + base.short(str(titles[i]), int(size * 13))
+            ax.text(0.5, -0.04, label, transform=ax.transAxes, ha="center", va="top", fontsize=8,
+                    color=colour)  # fmt: skip
     if title:
-        fig.suptitle(_wrap(title, width), x=0.01, ha="left", fontsize=11)
+        base.title(fig, title)
     names = "" if titles is None else ": " + ", ".join(map(str, titles))
-    return describe(fig, f"{title + '. ' if title else ''}{n} pictures{names}.")
+    return base.describe(fig, f"{title + '. ' if title else ''}{n} pictures{names}.")
 
 
 def zero_shot_bars(
@@ -116,38 +93,36 @@ def zero_shot_bars(
     highlight : str, optional
         The class drawn in vermillion and hatched; by default the first one before.
     """
-    panels = [("before", _array(before)), *([("after", _array(after))] if after is not None else [])]
+    panels = [("before", base.array(before)), *([("after", base.array(after))] if after is not None else [])]
     tops = [(label, p, np.argsort(-p, kind="stable")[:k]) for label, p in panels]
     highlight = names[tops[0][2][0]] if highlight is None else highlight
     fig = Figure(figsize=(2.0 + 2.9 * len(panels), 0.32 * k + 1.0), layout="constrained")
-    axes = fig.subplots(1, 1 + len(panels), width_ratios=[1.0] + [1.35] * len(panels))
-    axes[0].imshow(_array(image))
-    axes[0].axis("off")
-    for ax, (label, p, top) in zip(axes[1:], tops, strict=True):
+    left, *rest = fig.subplots(1, 1 + len(panels), width_ratios=[1.0] + [1.35] * len(panels))
+    left.imshow(base.array(image))
+    left.axis("off")
+    for ax, (label, p, top) in zip(rest, tops, strict=True):
         hit = [names[i] == highlight for i in top]
         bars = ax.barh(range(len(top)), 100 * p[top], color=[FORGET if h else PALE for h in hit], height=0.7)
         for bar, h in zip(bars, hit, strict=True):
             bar.set(hatch="///" if h else "", edgecolor="white", linewidth=0)
         for row, value in enumerate(p[top]):
             ax.text(100 * value + 2, row, f"{100 * value:.0f}", va="center", fontsize=9)
-        ax.set_yticks(range(len(top)), [_short(names[i]) for i in top], fontsize=9)
+        ax.set_yticks(range(len(top)), [base.short(names[i]) for i in top], fontsize=9)
         ax.invert_yaxis()
         ax.set_xlim(0, 115)
         ax.set_xticks([0, 50, 100])
         ax.tick_params(axis="y", length=0)
-        _style(ax, x="probability, %")
+        base.style(ax, x="probability, %")
         if len(panels) > 1:
             ax.set_title(label, fontsize=10, loc="left")
     said = [f"{label}: {names[top[0]]} ({100 * p[top[0]]:.0f}%)" for label, p, top in tops]
     title = "; ".join(said).capitalize() if title is None else title
-    fig.suptitle(_wrap(title, fig.get_size_inches()[0]), x=0.01, ha="left", fontsize=11)
+    base.title(fig, title)
     lists = [f"{label}: " + ", ".join(f"{names[i]} {100 * p[i]:.0f}%" for i in top) for label, p, top in tops]
-    return describe(fig, "A picture and its most likely names. " + "; ".join(lists) + ".")
+    return base.describe(fig, "A picture and its most likely names. " + "; ".join(lists) + ".")
 
 
-def similarity_matrix(
-    T: Any, names: Sequence[str], *, ax: Axes | None = None, title: str | None = None
-) -> matplotlib.figure.Figure:
+def similarity_matrix(T: Any, names: Sequence[str], *, title: str | None = None) -> matplotlib.figure.Figure:
     """Cosines between embeddings, as a matrix.
 
     Parameters
@@ -156,41 +131,34 @@ def similarity_matrix(
         Embeddings; rows are normalised here.
     names : C str
     """
-    T = _array(T).astype(float)
+    T = base.numbers(T)
     T = T / np.linalg.norm(T, axis=1, keepdims=True)
     cosines, C = T @ T.T, len(T)
-    ax = _axes(ax, _matrix_size(C))
+    cell = 0.46 if C <= 12 else max(0.16, 5.5 / C)
+    ax = base.axes((max(4.4, cell * C + 2.4), max(3.4, cell * C + 1.5)))
     off = cosines[~np.eye(C, dtype=bool)]
     low = min(0.0, float(off.min())) if C > 1 else 0.0
     shown = ax.imshow(cosines, cmap="cividis", vmin=low, vmax=1)
-    _figure(ax).colorbar(shown, ax=ax, label="cosine", shrink=0.8)
-    labels = [_short(n, 16) for n in names]
+    base.figure_of(ax).colorbar(shown, ax=ax, label="cosine", shrink=0.8)
+    labels = [base.short(n, 16) for n in names]
     small = 9 if C <= 20 else 7
     ax.set_xticks(range(C), labels, rotation=45, ha="right", rotation_mode="anchor", fontsize=small)
     ax.set_yticks(range(C), labels, fontsize=small)
     if C <= 12:
         for i, j in np.ndindex(C, C):
-            dark = (cosines[i, j] - low) / (1 - low) < 0.55
-            colour = "white" if dark else "black"
+            colour = "white" if (cosines[i, j] - low) / (1 - low) < 0.55 else "black"
             ax.text(j, i, f"{cosines[i, j]:.2f}", ha="center", va="center", fontsize=8, color=colour)
     mean = float(off.mean()) if C > 1 else 1.0
     if title is None:
         title = f"Different names share much of their direction: mean cosine {mean:.2f}"
-    _style(ax, title)
+    fig = base.style(ax, title)
     ax.spines[:].set_visible(False)
     nearest = ""
     if C > 1:
         i, j = divmod(int(np.argmax(np.where(np.eye(C, dtype=bool), -2, cosines))), C)
         nearest = f" Nearest pair: {names[i]} and {names[j]}, {cosines[i, j]:.2f}."
-    return describe(
-        _figure(ax),
-        f"Matrix of cosines between {C} names; off the diagonal the mean is {mean:.2f}.{nearest}",
-    )
-
-
-def _matrix_size(C: int) -> tuple[float, float]:
-    cell = 0.46 if C <= 12 else max(0.16, 5.5 / C)
-    return max(4.4, cell * C + 2.4), max(3.4, cell * C + 1.5)
+    text = f"Matrix of cosines between {C} names; off the diagonal the mean is {mean:.2f}.{nearest}"
+    return base.describe(fig, text)
 
 
 def pca(Z: Any, k: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -212,7 +180,7 @@ def pca(Z: Any, k: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """
     from sklearn.decomposition import PCA
 
-    Z = _array(Z).astype(float)
+    Z = base.numbers(Z)
     if not 1 <= k <= min(Z.shape):
         raise ValueError(f"k: got {k}, want 1 to {min(Z.shape)} for {Z.shape[0]} rows of {Z.shape[1]}")
     fitted = PCA(n_components=k, svd_solver="full").fit(Z)
@@ -225,11 +193,9 @@ def pca_scatter(
     Z: Any,
     groups: Sequence[Any] | None = None,
     *,
-    names: Sequence[str] | None = None,
     thumbnails: Sequence[Any] | None = None,
     after: Any | None = None,
     components: tuple[int, int] = (1, 2),
-    ax: Axes | None = None,
     title: str | None = None,
 ) -> matplotlib.figure.Figure:
     """Embeddings on two of their principal components, and where an edit takes them.
@@ -239,8 +205,6 @@ def pca_scatter(
     Z : array [n, d]
     groups : n labels, optional
         Colour and marker shape by group (category, or class).
-    names : n str, optional
-        Written beside the points; empty text leaves a point unnamed.
     thumbnails : n PIL images, optional
         Drawn in place of the markers.
     after : array [n, d], optional
@@ -248,10 +212,9 @@ def pca_scatter(
     components : two int
         Which ones are drawn, counted from 1.
     """
-    xy, V, ratio = _components(Z, components)
-    ax = _axes(ax, (6.4, 4.6))
-    if after is not None:
-        to = (_array(after).astype(float) - _array(Z).astype(float).mean(0)) @ V.T
+    xy, to, labels, held = _components(Z, after, components)
+    ax = base.axes((6.4, 4.6))
+    if to is not None:
         for a, b in zip(xy, to, strict=True):
             if np.linalg.norm(b - a) > 0.01 * np.ptp(xy):
                 ax.annotate("", b, a, arrowprops=dict(arrowstyle="->", color=GREY, shrinkA=4, shrinkB=0))
@@ -259,34 +222,15 @@ def pca_scatter(
     if thumbnails is not None:
         ax.scatter(*xy.T, s=1, alpha=0)  # so that the axes know the extent
         for picture, point in zip(thumbnails, xy, strict=True):
-            zoom = 22 / max(_array(picture).shape[:2])
-            ax.add_artist(AnnotationBbox(OffsetImage(_array(picture), zoom=zoom), point, frameon=False))
-    else:
-        _scatter_groups(ax, xy, groups)
-    for name, point in zip(names or [], xy, strict=names is not None):
-        ax.annotate(_short(name), point, xytext=(5, 4), textcoords="offset points", fontsize=8,
-                    path_effects=[withStroke(linewidth=2.5, foreground="white")])  # fmt: skip
+            zoom = 22 / max(base.array(picture).shape[:2])
+            ax.add_artist(AnnotationBbox(OffsetImage(base.array(picture), zoom=zoom), point, frameon=False))
+    elif _scatter_groups(ax, xy, groups) > 1:
+        ax.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     ax.margins(0.08)
-    if title is None:
-        title = f"Principal components {_held(components, ratio)}"
-    _style(ax, title, *(f"component {c} ({100 * r:.0f}%)" for c, r in zip(components, ratio, strict=True)))
-    kinds = "" if groups is None else f" in {len(dict.fromkeys(groups))} groups"
+    title = held if title is None else title
+    fig = base.style(ax, title, *labels)
     moved = "" if after is None else " Arrows lead to where an edit takes them."
-    return describe(_figure(ax), f"Scatter of {len(xy)} embeddings{kinds}. {title}.{moved}")
-
-
-def _components(Z: Any, components: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """`pca`, of which only some components (counted from 1) are kept."""
-    if min(components) < 1:
-        raise ValueError(f"components: got {tuple(components)}, want numbers from 1")
-    scores, V, ratio = pca(Z, max(components))
-    picked = [c - 1 for c in components]
-    return scores[:, picked], V[picked], ratio[picked]
-
-
-def _held(components: Sequence[int], ratio: np.ndarray) -> str:
-    *first, last = map(str, components)
-    return f"{', '.join(first)} and {last} hold {100 * ratio.sum():.0f}% of the variance"
+    return base.describe(fig, f"Scatter of {len(xy)} embeddings{_kinds(groups)}. {title}.{moved}")
 
 
 def pca_scatter_3d(
@@ -297,38 +241,48 @@ def pca_scatter_3d(
     components: tuple[int, int, int] = (1, 2, 3),
     azimuth: float = -60,
     elevation: float = 20,
-    title: str | None = None,
 ) -> matplotlib.figure.Figure:
     """Embeddings on three of their principal components, seen from a direction (degrees).
 
     Parameters are those of `pca_scatter`.
     """
-    xyz, V, ratio = _components(Z, components)
+    xyz, to, labels, held = _components(Z, after, components)
     fig = Figure(figsize=(6.4, 4.3), layout="constrained")
     ax = fig.add_subplot(projection="3d")
-    if after is not None:
-        to = (_array(after).astype(float) - _array(Z).astype(float).mean(0)) @ V.T
+    if to is not None:
         for a, b in zip(xyz, to, strict=True):
             ax.plot(*np.stack([a, b]).T, color=GREY, linewidth=0.6)
         ax.scatter(*to.T, s=18, facecolors="white", edgecolors=GREY, label="after")
-    _scatter_groups(ax, xyz, groups)
-    if (legend := ax.get_legend()) is not None:
-        legend.remove()  # beside the box it would lie on the third axis' label
+    if _scatter_groups(ax, xyz, groups) > 1:  # beside the box a legend would lie on the third axis' label
         fig.legend(*ax.get_legend_handles_labels(), fontsize=8, frameon=False, loc="outside right center")
     ax.view_init(elev=elevation, azim=azimuth)
     ax.tick_params(labelsize=7, pad=-2)
-    labels = [f"component {c} ({100 * r:.0f}%)" for c, r in zip(components, ratio, strict=True)]
     ax.set(xlabel=labels[0], ylabel=labels[1], zlabel=labels[2])
     ax.set_box_aspect(None, zoom=0.86)
-    title = f"Principal components {_held(components, ratio)}" if title is None else title
-    fig.suptitle(_wrap(title, 6.4), x=0.01, ha="left", fontsize=11)
-    kinds = "" if groups is None else f" in {len(dict.fromkeys(groups))} groups"
-    return describe(fig, f"Three-dimensional scatter of {len(xyz)} embeddings{kinds}. {title}.")
+    base.title(fig, held)
+    return base.describe(fig, f"Three-dimensional scatter of {len(xyz)} embeddings{_kinds(groups)}. {held}.")
 
 
-def explained_variance(
-    ratio: Any, *, shown: int = 20, ax: Axes | None = None, title: str | None = None
-) -> matplotlib.figure.Figure:
+def _components(
+    Z: Any, after: Any | None, components: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray | None, list[str], str]:
+    """Rows of Z, and of ``after``, in some components of Z; a label for each, and a title."""
+    if min(components) < 1:
+        raise ValueError(f"components: got {tuple(components)}, want numbers from 1")
+    scores, V, ratio = pca(Z, max(components))
+    picked = [c - 1 for c in components]
+    to = None if after is None else (base.numbers(after) - base.numbers(Z).mean(0)) @ V[picked].T
+    labels = [f"component {c} ({100 * ratio[c - 1]:.0f}%)" for c in components]
+    *first, last = map(str, components)
+    held = f"{', '.join(first)} and {last} hold {100 * ratio[picked].sum():.0f}% of the variance"
+    return scores[:, picked], to, labels, f"Principal components {held}"
+
+
+def _kinds(groups: Sequence[Any] | None) -> str:
+    return "" if groups is None else f" in {len(dict.fromkeys(groups))} groups"
+
+
+def explained_variance(ratio: Any, *, shown: int = 20) -> matplotlib.figure.Figure:
     """How much of the variance each principal component holds, and all of them up to it.
 
     Parameters
@@ -338,43 +292,35 @@ def explained_variance(
     shown : int
         Bars drawn.
     """
-    r = 100 * _array(ratio).astype(float)
+    r = 100 * base.numbers(ratio)
     total = np.cumsum(r)
     k = min(shown, len(r))
-    ax = _axes(ax, (6.4, 3.2))
+    ax = base.axes((6.4, 3.2))
     ax.bar(range(1, k + 1), r[:k], color=SKY, label="this component")
     ax.plot(range(1, k + 1), total[:k], "-o", color=BLACK, markersize=4, label="all up to this one")
     ax.set_ylim(0, 103)
     ax.set_xticks([1, *range(5, k + 1, 5)])
     ax.legend(fontsize=9, frameon=False, loc="upper left")
-    if title is None:
-        half = int((total < 50).sum()) + 1
-        title = f"{half} of {len(r)} components hold half of the variance; the first holds {r[0]:.0f}%"
-    _style(ax, title, "principal component", "share of the variance, %", "y")
-    return describe(
-        _figure(ax), f"{title}. The first {min(2, len(r))} together: {total[min(1, len(r) - 1)]:.0f}%."
-    )
+    half = int((total < 50).sum()) + 1
+    title = f"{half} of {len(r)} components hold half of the variance; the first holds {r[0]:.0f}%"
+    fig = base.style(ax, title, "principal component", "share of the variance, %", "y")
+    two = min(2, len(r))
+    return base.describe(fig, f"{title}. The first {two} together: {total[two - 1]:.0f}%.")
 
 
-def _scatter_groups(ax: Axes, xy: np.ndarray, groups: Sequence[Any] | None) -> None:
+def _scatter_groups(ax: Axes, xy: np.ndarray, groups: Sequence[Any] | None) -> int:
+    """Draw the points group by group; how many groups there are."""
     groups = [""] * len(xy) if groups is None else [str(g) for g in groups]
     kinds = list(dict.fromkeys(groups))
     for i, kind in enumerate(kinds):
         rows = [g == kind for g in groups]
         marker, colour = MARKERS[i % len(MARKERS)], SERIES[i % len(SERIES)]
         ax.scatter(*xy[rows].T, s=26, marker=marker, color=colour, alpha=0.85, linewidths=0, label=kind)
-    if len(kinds) > 1:
-        ax.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return len(kinds)
 
 
 def cosine_histogram(
-    text_text: Any,
-    image_image: Any,
-    matched: Any,
-    unmatched: Any,
-    *,
-    ax: Axes | None = None,
-    title: str | None = None,
+    text_text: Any, image_image: Any, matched: Any, unmatched: Any
 ) -> matplotlib.figure.Figure:
     """The cone and the modality gap: how cosines are distributed within and across modalities.
 
@@ -385,12 +331,12 @@ def cosine_histogram(
     matched, unmatched : array
         Cosines of images with their own name, and with the other names.
     """
-    ax = _axes(ax, (6.4, 3.6))
+    ax = base.axes((6.4, 3.6))
     series = {
-        "name – other name": _array(text_text),
-        "image – image of another class": _array(image_image),
-        "image – own name": _array(matched),
-        "image – other name": _array(unmatched),
+        "name – other name": base.array(text_text),
+        "image – image of another class": base.array(image_image),
+        "image – own name": base.array(matched),
+        "image – other name": base.array(unmatched),
     }
     colours, lines = [ORANGE, SKY, RED, BLUE], ["-", "--", "-", "--"]
     everything = np.concatenate([v.ravel() for v in series.values()])
@@ -404,12 +350,9 @@ def cosine_histogram(
     ax.axvline(0, color=GREY, linewidth=0.8)
     ax.legend(fontsize=8, frameon=False, loc="upper left")
     ax.set_ylim(0)
-    means = {k: float(v.mean()) for k, v in series.items()}
-    if title is None:
-        title = (
-            f"Nothing is orthogonal: mean cosine {means['image – own name']:.2f} with its own name, "
-            f"{means['image – other name']:.2f} with others"
-        )
-    _style(ax, title, "cosine", "density")
+    means = {k: v.mean() for k, v in series.items()}
+    own, other = means["image – own name"], means["image – other name"]
+    title = f"Nothing is orthogonal: mean cosine {own:.2f} with its own name, {other:.2f} with others"
+    fig = base.style(ax, title, "cosine", "density")
     text = "; ".join(f"{k}: mean {v:.2f}" for k, v in means.items())
-    return describe(_figure(ax), f"Four distributions of cosines. {text}.")
+    return base.describe(fig, f"Four distributions of cosines. {text}.")

@@ -1,7 +1,5 @@
 """What an edit did: forgotten and retained accuracy, scores, collateral."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,24 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 
-from clipnull.plots.base import (
-    BLACK,
-    FORGET,
-    GREY,
-    MARKERS,
-    PALE,
-    RETAIN,
-    SERIES,
-    Figure,
-    _array,
-    _axes,
-    _figure,
-    _percent,
-    _short,
-    _style,
-    _wrap,
-    describe,
-)
+from clipnull._show import tenths
+from clipnull.plots import base
+from clipnull.plots.base import BLACK, FORGET, GREY, MARKERS, PALE, RETAIN, SERIES, Figure
 
 __all__ = [
     "collateral",
@@ -35,6 +18,13 @@ __all__ = [
     "forget_retain_panels",
     "forget_retain_plane",
     "scores_before_after",
+]
+
+
+#: what is measured, how its axis is called, its colour
+SIDES = [
+    ("forget", "recall of the forgotten classes, %", FORGET),
+    ("retain", "accuracy on the other classes, %", RETAIN),
 ]
 
 
@@ -50,11 +40,10 @@ def forget_retain_bars(reports: Mapping[str, Any], *, title: str | None = None) 
         raise ValueError("reports: got none, want at least one")
     names, R = list(reports), list(reports.values())
     fig = Figure(figsize=(8.0, 0.36 * len(names) + 1.5), layout="constrained")
-    axes = fig.subplots(1, 2, sharey=True)
-    for ax, which, colour in zip(axes, ["forget", "retain"], [FORGET, RETAIN], strict=True):
-        before = np.array([100 * getattr(r, f"{which}_before") for r in R])
-        after = np.array([100 * getattr(r, f"{which}_after") for r in R])
-        rows = np.arange(len(R))
+    both = fig.subplots(1, 2, sharey=True)
+    for ax, (which, what, colour) in zip(both, SIDES, strict=True):
+        before, after = ([100 * getattr(r, f"{which}_{when}") for r in R] for when in ("before", "after"))
+        rows = range(len(R))
         ax.barh(rows, after, height=0.62, color=colour, label="after")
         ax.plot(before, rows, "D", color="white", markeredgecolor=BLACK, markersize=6, label="before", ls="")
         for row, a in enumerate(after):
@@ -62,31 +51,24 @@ def forget_retain_bars(reports: Mapping[str, Any], *, title: str | None = None) 
         ax.set_xlim(0, 122)
         ax.set_xticks([0, 25, 50, 75, 100])
         ax.tick_params(axis="y", length=0)
-        what = (
-            "recall of the forgotten classes, %" if which == "forget" else "accuracy on the other classes, %"
-        )
-        _style(ax, x=what, grid="x")
+        base.style(ax, x=what, grid="x")
         ax.set_title(which, loc="left", fontsize=10, color=colour, fontweight="bold")
-    axes[0].set_yticks(range(len(names)), names)
-    axes[0].invert_yaxis()
-    handles, labels = axes[1].get_legend_handles_labels()
-    fig.legend(handles, labels, loc="outside lower right", ncols=2, fontsize=8, frameon=False)
+    both[0].set_yticks(range(len(names)), names)
+    both[0].invert_yaxis()
+    found = both[1].get_legend_handles_labels()
+    fig.legend(*found, loc="outside lower right", ncols=2, fontsize=8, frameon=False)
     title = "What each method forgets, and what it costs the other classes" if title is None else title
-    fig.suptitle(_wrap(title, 8.0), x=0.01, ha="left", fontsize=11)
+    base.title(fig, title)
     rows_text = "; ".join(
-        f"{n}: forget {_percent(r.forget_before)} to {_percent(r.forget_after)}, "
-        f"retain {_percent(r.retain_before)} to {_percent(r.retain_after)}"
+        f"{n}: forget {tenths(r.forget_before)} to {tenths(r.forget_after)}, "
+        f"retain {tenths(r.retain_before)} to {tenths(r.retain_after)}"
         for n, r in reports.items()
     )
-    return describe(fig, f"{title}. Accuracy in percent, before to after. {rows_text}.")
+    return base.describe(fig, f"{title}. Accuracy in percent, before to after. {rows_text}.")
 
 
 def forget_retain_plane(
-    points: Mapping[str, Any],
-    *,
-    highlight: str | None = None,
-    ax: Axes | None = None,
-    title: str | None = None,
+    points: Mapping[str, Any], *, highlight: str | None = None, title: str | None = None
 ) -> matplotlib.figure.Figure:
     """Methods as points: retained accuracy across, forgotten recall up; best is lower right.
 
@@ -97,7 +79,7 @@ def forget_retain_plane(
     highlight : str, optional
         The one point that is drawn in colour, large, over the others in grey.
     """
-    ax = _axes(ax, (5.8, 4.2))
+    ax = base.axes((5.8, 4.2))
     xy = {n: _point(p) for n, p in points.items()}
     for i, (name, (x, y)) in enumerate(xy.items()):
         marker, colour = MARKERS[i % len(MARKERS)], SERIES[i % len(SERIES)]
@@ -107,18 +89,18 @@ def forget_retain_plane(
         label = f"{name}: {x:.1f} / {y:.1f}"
         ax.plot(x, y, marker, color=colour, markersize=15 if top else 10, markeredgecolor="white",
                 label=label, clip_on=False, zorder=4 if top else 3)  # fmt: skip
-    values = np.array(list(xy.values()))
-    low = max(0.0, 10 * np.floor((values[:, 0].min() - 4) / 10))
-    ax.set_xlim(low, 100)
+    lowest = min(x for x, _ in xy.values())
+    ax.set_xlim(max(0.0, 10 * np.floor((lowest - 4) / 10)), 100)
     ax.set_ylim(-2, 102)
     ax.annotate("best", (100, 0), (-30, 14), textcoords="offset points", color=GREY, fontsize=9,
                 arrowprops=dict(arrowstyle="->", color=GREY))  # fmt: skip
     ax.legend(title="retain / forget, %", fontsize=8, title_fontsize=8, frameon=False, alignment="left",
               loc="center left", bbox_to_anchor=(1.0, 0.5))  # fmt: skip
     title = "Forgetting well is low and to the right" if title is None else title
-    _style(ax, title, "accuracy on the other classes, after, %", "recall of the forgotten, after, %", "both")
+    x_label, y_label = "accuracy on the other classes, after, %", "recall of the forgotten, after, %"
+    fig = base.style(ax, title, x_label, y_label, "both")
     text = "; ".join(f"{n}: retain {x:.1f}, forget {y:.1f}" for n, (x, y) in xy.items())
-    return describe(_figure(ax), f"{title}. In percent, after the edit. {text}.")
+    return base.describe(fig, f"{title}. In percent, after the edit. {text}.")
 
 
 def _point(p: Any) -> tuple[float, float]:
@@ -147,8 +129,8 @@ def collateral(
     worst : int
         How many losers are named.
     """
-    ax = _axes(ax, (6.0, 3.8))
-    s, c = _array(similarity).astype(float), 100 * _array(change).astype(float)
+    ax = ax or base.axes((6.0, 3.8))
+    s, c = base.numbers(similarity), 100 * base.numbers(change)
     losers = [i for i in np.lexsort((-s, c))[:worst] if c[i] < 0]
     lost = np.isin(np.arange(len(c)), losers)
     ax.axhline(0, color=GREY, linewidth=0.8)
@@ -156,16 +138,18 @@ def collateral(
     ax.scatter(s[lost], c[lost], s=28, marker="s", color=FORGET, linewidths=0)
     _number_points(ax, s[losers], c[losers])
     if losers:
-        lines = [f"{rank}  {_short(names[i])} {c[i]:+.0f}" for rank, i in enumerate(losers, 1)]
+        lines = [f"{rank}  {base.short(names[i])} {c[i]:+.0f}" for rank, i in enumerate(losers, 1)]
         ax.text(1.03, 0.98, "largest losses, points\n" + "\n".join(lines), transform=ax.transAxes,
                 va="top", fontsize=9, linespacing=1.5)  # fmt: skip
     share = float((c < 0).mean()) if len(c) else 0.0
     if title is None:
         lowest = f"; the worst is {names[losers[0]]} ({c[losers[0]]:+.0f} points)" if losers else ""
         title = f"{100 * share:.0f}% of the retained classes lose accuracy{lowest}"
-    _style(ax, title, "cosine of the name with the forgotten one", "change in accuracy, points", "both")
+    fig = base.style(
+        ax, title, "cosine of the name with the forgotten one", "change in accuracy, points", "both"
+    )
     text = "; ".join(f"{names[i]}: cosine {s[i]:.2f}, {c[i]:+.0f} points" for i in losers)
-    return describe(_figure(ax), f"{title}. Largest losses: {text or 'none'}.")
+    return base.describe(fig, f"{title}. Largest losses: {text or 'none'}.")
 
 
 def _number_points(ax: Axes, x: np.ndarray, y: np.ndarray) -> None:
@@ -205,35 +189,32 @@ def scores_before_after(
     k : int
         The names shown are the k highest before, and the highest after.
     """
-    b, a, forget = _array(before).astype(float), _array(after).astype(float), set(forget)
+    b, a, forget = base.numbers(before), base.numbers(after), set(forget)
     shown = list(np.argsort(-b, kind="stable")[:k])
     if (best := int(np.argmax(a))) not in shown:
         shown.append(best)
-    ax = _axes(ax, (6.0, 0.3 * len(shown) + 1.5))
+    ax = ax or base.axes((6.0, 0.3 * len(shown) + 1.5))
     for row, i in enumerate(shown):
         colour, marker = (FORGET, "o") if names[i] in forget else (RETAIN, "s")
         ax.plot([b[i], a[i]], [row, row], color=colour, alpha=0.5, linewidth=2)
         ax.plot(b[i], row, marker, color="white", markeredgecolor=colour, markersize=7, markeredgewidth=1.5)
         ax.plot(a[i], row, marker, color=colour, markersize=7)
-    ax.set_yticks(range(len(shown)), [_short(names[i]) for i in shown], fontsize=9)
+    ax.set_yticks(range(len(shown)), [base.short(names[i]) for i in shown], fontsize=9)
     ax.invert_yaxis()
     ax.margins(y=0.06)
     ax.tick_params(axis="y", length=0)
-    for filled, label in [(False, "before"), (True, "after")]:
-        face = GREY if filled else "white"
+    for face, label in [("white", "before"), (GREY, "after")]:
         ax.plot([], [], "s", color=face, markeredgecolor=GREY, markersize=7, label=label)
     ax.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     if title is None:
         title = f"The highest score is {names[int(np.argmax(b))]} before, {names[best]} after"
-    _style(ax, title, "cosine of the image with the name", grid="x")
+    fig = base.style(ax, title, "cosine of the image with the name", grid="x")
     text = "; ".join(f"{names[i]} {b[i]:.2f} to {a[i]:.2f}" for i in shown)
-    return describe(_figure(ax), f"{title}. Scores before to after: {text}.")
+    return base.describe(fig, f"{title}. Scores before to after: {text}.")
 
 
-def forget_retain_panels(
-    sweep: Iterable[Mapping[str, Any]], *, title: str | None = None
-) -> matplotlib.figure.Figure:
-    """The forget-retain plane once for each number of forgotten classes.
+def forget_retain_panels(sweep: Iterable[Mapping[str, Any]]) -> matplotlib.figure.Figure:
+    """The forget-retain plane, once per number of forgotten classes.
 
     Parameters
     ----------
@@ -243,25 +224,25 @@ def forget_retain_panels(
     points = list(sweep)
     sizes, methods = (list(dict.fromkeys(p[k] for p in points)) for k in ("size", "method"))
     fig = Figure(figsize=(1.9 * len(sizes) + 1.9, 2.9), layout="constrained")
-    axes = fig.subplots(1, len(sizes), sharex=True, sharey=True, squeeze=False)[0]
-    for ax, size in zip(axes, sizes, strict=True):
+    panels = fig.subplots(1, len(sizes), sharex=True, sharey=True, squeeze=False)[0]
+    for ax, size in zip(panels, sizes, strict=True):
         for i, method in enumerate(methods):
             (p,) = [p for p in points if p["size"] == size and p["method"] == method]
             ax.plot(*_point((p["retain_after"], p["forget_after"])), MARKERS[i % len(MARKERS)], markersize=8,
                     color=SERIES[i % len(SERIES)], markeredgecolor="white", label=method, clip_on=False,
                     linestyle="none", zorder=3)  # fmt: skip
-        _style(ax, grid="both")
+        base.style(ax, grid="both")
         ax.set_title(f"{size} forgotten", loc="left", fontsize=10)
         ax.set_xlim(0, 100)
         ax.set_ylim(-3, 103)
     fig.supxlabel("accuracy on the other classes, after, %", fontsize=10)
-    axes[0].set_ylabel("recall of the forgotten, %")
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
-    title = "Low and to the right is better" if title is None else title
-    fig.suptitle(_wrap(title, 1.9 * len(sizes) + 1.9), x=0.01, ha="left", fontsize=11)
+    panels[0].set_ylabel("recall of the forgotten, %")
+    fig.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
+    title = "Low and to the right is better"
+    base.title(fig, title)
     text = "; ".join(
-        f"{p['size']} forgotten, {p['method']}: retain {_percent(p['retain_after'])}, "
-        f"forget {_percent(p['forget_after'])}"
+        f"{p['size']} forgotten, {p['method']}: retain {tenths(p['retain_after'])}, "
+        f"forget {tenths(p['forget_after'])}"
         for p in points
     )
-    return describe(fig, f"{title}. In percent, after the edit. {text}.")
+    return base.describe(fig, f"{title}. In percent, after the edit. {text}.")

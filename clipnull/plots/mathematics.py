@@ -1,34 +1,16 @@
 """Bases, projections, and curves over a hyperparameter."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib.figure
 import numpy as np
 from matplotlib.axes import Axes
 
-from clipnull.plots.base import (
-    BLUE,
-    FORGET,
-    GREY,
-    MARKERS,
-    RED,
-    RETAIN,
-    SERIES,
-    Figure,
-    _array,
-    _axes,
-    _figure,
-    _number,
-    _short,
-    _style,
-    _wrap,
-    describe,
-)
+from clipnull.plots import base
+from clipnull.plots.base import BLUE, FORGET, GREY, MARKERS, RED, RETAIN, SERIES, Figure
 
-__all__ = ["approach", "curves", "dial_map", "gram_schmidt_step", "strength_curve"]
+__all__ = ["curves", "dial_map", "gram_schmidt_step", "strength_curve"]
 
 
 def curves(
@@ -38,8 +20,7 @@ def curves(
     x_label: str,
     y_label: str,
     title: str,
-    log: str = "",
-    ax: Axes | None = None,
+    log: Literal["", "x", "y", "xy"] = "",
 ) -> matplotlib.figure.Figure:
     """Several series over one axis, told apart by colour, marker and line.
 
@@ -51,12 +32,11 @@ def curves(
     log : {"", "x", "y", "xy"}
         Logarithmic axes; on y, zeros are drawn at the smallest value above zero.
     """
-    ax = _axes(ax, (6.4, 3.6))
-    x = _array(x).astype(float)
-    values = {name: _array(y).astype(float) for name, y in series.items()}
+    ax = base.axes((6.4, 3.6))
+    x = base.numbers(x)
+    values = {name: base.numbers(y) for name, y in series.items()}
     if "y" in log:
-        positive = np.concatenate([y[y > 0] for y in values.values()] or [np.ones(1)])
-        floor = float(positive.min()) if len(positive) else 1e-16
+        floor = min((y[y > 0].min() for y in values.values() if (y > 0).any()), default=1e-16)
         values = {name: np.maximum(y, floor) for name, y in values.items()}
         ax.set_yscale("log")
     if "x" in log:
@@ -67,9 +47,11 @@ def curves(
     if "x" not in log and len(x) <= 12 and (x == np.round(x)).all():
         ax.set_xticks(x)  # counts: no ticks between them
     ax.legend(fontsize=8, frameon=False)
-    _style(ax, title, x_label, y_label, "both")
-    ends = "; ".join(f"{name}: from {_number(y[0])} to {_number(y[-1])}" for name, y in values.items())
-    return describe(_figure(ax), f"{title}. {y_label.capitalize()} against {x_label}. {ends}.")
+    fig = base.style(ax, title, x_label, y_label, "both")
+    ends = "; ".join(
+        f"{name}: from {base.number(y[0])} to {base.number(y[-1])}" for name, y in values.items()
+    )
+    return base.describe(fig, f"{title}. {y_label.capitalize()} against {x_label}. {ends}.")
 
 
 def gram_schmidt_step(
@@ -97,7 +79,7 @@ def gram_schmidt_step(
     residual, before : array [d], optional
         What is left of the row that is being worked on, and what it was one step ago.
     """
-    T, Q, frame = _array(T).astype(float), _array(Q).astype(float), _array(frame).astype(float)
+    T, Q, frame = base.numbers(T), base.numbers(Q), base.numbers(frame)
     flat = frame.shape[1] == 2
     fig = Figure(figsize=(8.2, 4.2), layout="constrained")
     grid = fig.add_gridspec(1, 2, width_ratios=[1.7, 1])
@@ -105,15 +87,16 @@ def gram_schmidt_step(
     arrows = [(t, name, GREY, "-", 1.4) for t, name in zip(T, names, strict=True)]
     arrows += [(q, f"q{k + 1}", BLUE, "-", 2.6) for k, q in enumerate(Q.T)]
     if residual is not None:
-        arrows.append((_array(residual).astype(float), "residual", RED, "-", 2.2))
+        arrows.append((base.numbers(residual), "residual", RED, "-", 2.2))
     origin = np.zeros(frame.shape[1])
     for vector, label, colour, line, width in arrows:
         _arrow(ax, origin, vector @ frame, colour, line, width)
         # the first row lies along q1: names go to the shaft, so that labels do not meet at the tip
         at = (0.62 if colour == GREY else 1.06) * (vector @ frame)
-        ax.text(*at, _short(label, 14), color=colour, fontsize=9, fontweight="bold" if width > 2 else None)
+        weight = "bold" if width > 2 else None
+        ax.text(*at, base.short(label, 14), color=colour, fontsize=9, fontweight=weight)
     if residual is not None and before is not None:
-        _arrow(ax, _array(before).astype(float) @ frame, arrows[-1][0] @ frame, RED, ":", 1.4)
+        _arrow(ax, base.numbers(before) @ frame, arrows[-1][0] @ frame, RED, ":", 1.4)
     low = min(0.0, float((np.stack([a[0] for a in arrows]) @ frame).min())) - 0.05
     ax.set(xlim=(low, 1.1), ylim=(low, 1.1), xlabel="along q1", ylabel="along q2")
     if flat:
@@ -125,8 +108,9 @@ def gram_schmidt_step(
         ax.tick_params(labelsize=7, pad=-2)
     _gram_matrix(fig.add_subplot(grid[1]), Q)
     if title:
-        fig.suptitle(_wrap(title, 8.2), x=0.01, ha="left", fontsize=11)
-    return describe(fig, f"{title}. Arrows of {', '.join(a[1] for a in arrows)}, and the matrix QᵀQ so far.")
+        base.title(fig, title)
+    labels = ", ".join(a[1] for a in arrows)
+    return base.describe(fig, f"{title}. Arrows of {labels}, and the matrix QᵀQ so far.")
 
 
 def _arrow(ax: Any, a: np.ndarray, b: np.ndarray, colour: str, line: str, width: float) -> None:
@@ -159,116 +143,60 @@ def _gram_matrix(ax: Axes, Q: np.ndarray) -> None:
     ax.set_yticks(range(k), ticks)
 
 
-def strength_curve(
-    strengths: Any,
-    forget: Any,
-    retain: Any,
-    *,
-    x: str = "strength α",
-    log: bool = False,
-    ax: Axes | None = None,
-    title: str | None = None,
-) -> matplotlib.figure.Figure:
-    """Forget and retain accuracy against a dial.
+def strength_curve(strengths: Any, forget: Any, retain: Any) -> matplotlib.figure.Figure:
+    """Forget and retain accuracy against the strength of the edit.
 
     Parameters
     ----------
     strengths, forget, retain : array [k]
-        The dial's values, and the two accuracies after the edit (fractions).
-    x : str
-        What the dial is; ``log=True`` for λ or μ.
+        The strengths α, and the two accuracies after the edit (fractions).
     """
-    ax = _axes(ax, (5.6, 3.6))
-    s, f, r = _array(strengths).astype(float), 100 * _array(forget), 100 * _array(retain)
+    ax = base.axes((5.6, 3.6))
+    s, f, r = base.numbers(strengths), 100 * base.array(forget), 100 * base.array(retain)
     ax.plot(s, r, "-s", color=RETAIN, markersize=6, label="retain: the other classes")
     ax.plot(s, f, "--o", color=FORGET, markersize=6, label="forget: the forgotten classes")
-    if log:
-        ax.set_xscale("log")
     ax.set_ylim(-3, 103)
     ax.legend(fontsize=9, frameon=False)
-    if title is None:
-        title = (
-            f"From {s[0]:g} to {s[-1]:g}: forget {f[0]:.0f} → {f[-1]:.0f}%, retain {r[0]:.0f} → {r[-1]:.0f}%"
-        )
-    _style(ax, title, x, "accuracy after the edit, %", "both")
+    ends = f"forget {f[0]:.0f} → {f[-1]:.0f}%, retain {r[0]:.0f} → {r[-1]:.0f}%"
+    title = f"From {s[0]:g} to {s[-1]:g}: {ends}"
+    fig = base.style(ax, title, "strength α", "accuracy after the edit, %", "both")
     text = "; ".join(f"{a:g}: forget {b:.1f}, retain {c:.1f}" for a, b, c in zip(s, f, r, strict=True))
-    return describe(_figure(ax), f"Accuracy in percent against {x}. {text}.")
+    return base.describe(fig, f"Accuracy in percent against strength α. {text}.")
 
 
 def dial_map(
-    rows: Sequence[float],
-    columns: Sequence[float],
-    forget: Any,
-    retain: Any,
-    *,
-    y: str = "λ",
-    x: str = "μ",
-    title: str | None = None,
+    lams: Sequence[float], mus: Sequence[float], forget: Any, retain: Any
 ) -> matplotlib.figure.Figure:
-    """Forget and retain accuracy over two dials, as two tables of coloured cells.
+    """Forget and retain accuracy over λ and μ, as two tables of coloured cells.
 
     Parameters
     ----------
-    rows, columns : sequence of float
-        Values of the dial that runs down (``y``) and of the one that runs across (``x``).
-    forget, retain : array [len(rows), len(columns)]
+    lams, mus : sequence of float
+        Values of λ, which runs down, and of μ, which runs across.
+    forget, retain : array [len(lams), len(mus)]
         Accuracies after the edit (fractions).
     """
-    fig = Figure(figsize=(8.4, 0.42 * len(rows) + 1.6), layout="constrained")
-    axes = fig.subplots(1, 2, sharey=True)
-    table = {"forget": 100 * _array(forget), "retain": 100 * _array(retain)}
-    what = {
-        "forget": "recall of the forgotten, % (low is good)",
-        "retain": "accuracy on the others, % (high is good)",
-    }
-    for ax, (which, cells) in zip(axes, table.items(), strict=True):
-        ax.imshow(cells, cmap="Reds" if which == "forget" else "Blues", vmin=0, vmax=130, aspect="auto")
+    fig = Figure(figsize=(8.4, 0.42 * len(lams) + 1.6), layout="constrained")
+    f, r = 100 * base.array(forget), 100 * base.array(retain)
+    left, right = fig.subplots(1, 2, sharey=True)
+    for ax, cells, cmap, what, colour in (
+        (left, f, "Reds", "recall of the forgotten, % (low is good)", FORGET),
+        (right, r, "Blues", "accuracy on the others, % (high is good)", RETAIN),
+    ):
+        ax.imshow(cells, cmap=cmap, vmin=0, vmax=130, aspect="auto")
         for i, j in np.ndindex(cells.shape):
             ax.text(j, i, f"{cells[i, j]:.1f}", ha="center", va="center", fontsize=9)
-        ax.set_xticks(range(len(columns)), [f"{c:g}" for c in columns])
-        ax.set_yticks(range(len(rows)), [f"{r:g}" for r in rows])
+        ax.set_xticks(range(len(mus)), [f"{mu:g}" for mu in mus])
+        ax.set_yticks(range(len(lams)), [f"{lam:g}" for lam in lams])
         ax.tick_params(length=0)
         ax.spines[:].set_visible(False)
-        ax.set_xlabel(x)
-        ax.set_title(what[which], loc="left", fontsize=10, color=FORGET if which == "forget" else RETAIN)
-    axes[0].set_ylabel(y)
-    title = f"Accuracy after the edit, by {y} and {x}" if title is None else title
-    fig.suptitle(_wrap(title, 8.4), x=0.01, ha="left", fontsize=11)
+        ax.set_xlabel("μ")
+        ax.set_title(what, loc="left", fontsize=10, color=colour)
+    left.set_ylabel("λ")
+    title = "Accuracy after the edit, by λ and μ"
+    base.title(fig, title)
     text = "; ".join(
-        f"{y} {r:g}, {x} {c:g}: forget {table['forget'][i, j]:.1f}, retain {table['retain'][i, j]:.1f}"
-        for i, r in enumerate(rows)
-        for j, c in enumerate(columns)
+        f"λ {lams[i]:g}, μ {mus[j]:g}: forget {f[i, j]:.1f}, retain {r[i, j]:.1f}"
+        for i, j in np.ndindex(f.shape)
     )
-    return describe(fig, f"{title}. In percent. {text}.")
-
-
-def approach(
-    x: Any,
-    series: Mapping[str, Any],
-    *,
-    xlabel: str = "λ",
-    ylabel: str = "error",
-    ax: Axes | None = None,
-    title: str = "",
-) -> matplotlib.figure.Figure:
-    """How fast something goes to zero: both axes logarithmic, so that 1/x is a straight line.
-
-    Parameters
-    ----------
-    x : array [k]
-    series : dict of name -> array [k]
-    """
-    ax = _axes(ax, (5.6, 3.4))
-    x = _array(x).astype(float)
-    for i, (name, values) in enumerate(series.items()):
-        style = ["-", "--", ":", "-."][i % 4]
-        # later series are smaller, so that curves that coincide are both seen
-        ax.loglog(x, _array(values), style, marker=MARKERS[i % len(MARKERS)], color=SERIES[i % len(SERIES)],
-                  markersize=max(4, 10 - 5 * i), linewidth=max(1, 3 - 1.5 * i), label=name)  # fmt: skip
-    ax.legend(fontsize=9, frameon=False)
-    _style(ax, title, xlabel, ylabel, "both")
-    text = "; ".join(
-        f"{n}: from {float(_array(v)[0]):.1g} at {x[0]:g} to {float(_array(v)[-1]):.1g} at {x[-1]:g}"
-        for n, v in series.items()
-    )
-    return describe(_figure(ax), f"{title}. {ylabel} against {xlabel}, both logarithmic. {text}.")
+    return base.describe(fig, f"{title}. In percent. {text}.")

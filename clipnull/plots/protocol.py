@@ -20,9 +20,9 @@ from clipnull.plots.base import (
     RETAIN,
     SERIES,
     Figure,
-    _short,
-    _style,
     describe,
+    short,
+    style,
 )
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def published_recall(protocol: Protocol, *, title: str | None = None) -> matplot
         ax.text(103, rows[0], d.name, fontsize=9, color=GREY, va="center")
         ticks += rows
         y = rows[-1] + 1.6
-    ax.set_yticks(ticks, [_short(c, 36) for _, c in names], fontsize=9)
+    ax.set_yticks(ticks, [short(c, 36) for _, c in names], fontsize=9)
     ax.tick_params(axis="y", length=0)
     ax.invert_yaxis()
     ax.set_xlim(0, 100)
@@ -78,7 +78,7 @@ def published_recall(protocol: Protocol, *, title: str | None = None) -> matplot
         title = (
             f"Before forgetting, recall of a single class runs from {min(values):.0f} to {max(values):.0f}%"
         )
-    _style(ax, title, x="accuracy before forgetting, %", grid="x")
+    style(ax, title, x="accuracy before forgetting, %", grid="x")
     return describe(fig, f"{title}. Published accuracy in percent. {'. '.join(said)}.")
 
 
@@ -109,7 +109,7 @@ def score_parts(summary: Sequence[SummaryRow], *, title: str | None = None) -> m
         ax.axvline(0.2, color=GREY, linewidth=1, linestyle=":")
         ax.set_title("jointly" if joint else "one at a time", loc="left", fontsize=10)
         ax.tick_params(axis="y", length=0)
-        _style(ax, title, x="score (low is good)", grid="x")
+        style(ax, title, x="score (low is good)", grid="x")
     axes[0].set_yticks(range(len(methods)), methods, fontsize=9)
     axes[0].invert_yaxis()
     axes[0].set_xlim(0, max([0.25, *(1.2 * s for s in known)]))
@@ -154,11 +154,11 @@ def kept_elsewhere(
             cell = "–" if np.isnan(cells[i, j]) else f"{100 * cells[i, j]:.0f}"
             ax.text(j, i, cell, ha="center", va="center", fontsize=9,
                     color="white" if abs(cells[i, j] - 1) > 0.45 else "black")  # fmt: skip
-        short = [_short(n, 14) for n in names]
+        short = [short(n, 14) for n in names]
         ax.set_xticks(range(len(names)), short, rotation=45, ha="right", rotation_mode="anchor", fontsize=8)
         ax.set_yticks(range(len(names)), short, fontsize=8)
         ax.tick_params(length=0)
-        _style(ax, title)
+        style(ax, title)
         ax.spines[:].set_visible(False)
         ax.set_title(method, loc="left", fontsize=10)
         said.append(f"{method}: " + "; ".join(
@@ -201,5 +201,5 @@ def score_against_time(
     ax.set_ylim(bottom=0)
     ax.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     title = "Hollow: trained. Low and to the left is better" if title is None else title
-    _style(ax, title, "seconds for one forget set, tuning included", "score (low is good)", "both")
+    style(ax, title, "seconds for one forget set, tuning included", "score (low is good)", "both")
     return describe(fig, f"{title}. Time and score: {'; '.join(said)}.")
