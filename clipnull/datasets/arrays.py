@@ -48,7 +48,6 @@ def load_arrays(
     T: Any = None,
     labels: Any = None,
     classes: Any = None,
-    normalize: bool = True,
 ) -> Embeddings:
     """Embeddings that another program wrote, from ``.npy``, ``.npz``, ``.pt`` or ``.safetensors``.
 
@@ -60,13 +59,12 @@ def load_arrays(
         What each is called in ``path``, or a file of its own, or the array itself. Class names may
         also be a ``.txt`` (one per line) or a ``.json``, and the metadata "classes" (JSON) of a
         safetensors file; without any they are "class 0", "class 1", …
-    normalize : bool
-        Scale the rows of Z and T to unit length where they are not.
 
     Returns
     -------
     Embeddings
-        Z of a ``.npy`` file with unit rows in float32 stays on the disk until it is used.
+        Rows of Z and T are scaled to unit length. Z of a ``.npy`` file in float32 whose rows have it
+        stays on the disk until it is used.
 
     Raises
     ------
@@ -93,8 +91,8 @@ def load_arrays(
         if found[role] is None:
             have = "got none" if path is None else f"{str(path)!r} has {', '.join(whole) or 'none'}"
             raise ValueError(f"{role}: {have}, want an array of that name, or {role}= with its name or file")
-    text = _unit_rows("T", found["T"], None, normalize)
-    image = _unit_rows("Z", found["Z"], text.shape[1], normalize)
+    text = _unit_rows("T", found["T"], None)
+    image = _unit_rows("Z", found["Z"], text.shape[1])
     names = [f"class {i}" for i in range(len(text))] if found["classes"] is None else found["classes"]
     names = [n.decode() if isinstance(n, bytes) else n for n in np.asarray(names).reshape(-1).tolist()]
     if len(names) != len(text) or not all(isinstance(n, str) for n in names):
@@ -150,7 +148,7 @@ def _array(role: str, asked: Any, whole: Mapping[str, Any]) -> Any:
     return own[role] if role in own else next(iter(own.values()), None)
 
 
-def _unit_rows(role: str, value: Any, dim: int | None, normalize: bool) -> torch.Tensor:
+def _unit_rows(role: str, value: Any, dim: int | None) -> torch.Tensor:
     x = _check.rows(role, value, dim, nonzero=True).to("cpu", torch.float32)
     norms = torch.cat([block.norm(dim=1) for block in x.split(2**14)])
-    return x / norms[:, None] if normalize and bool(((norms - 1).abs() > 1e-3).any()) else x
+    return x / norms[:, None] if bool(((norms - 1).abs() > 1e-3).any()) else x

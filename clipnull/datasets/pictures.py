@@ -13,7 +13,7 @@ from PIL import Image
 
 from clipnull import _check
 
-__all__ = ["Images", "LabelledImages", "open_image"]
+__all__ = ["TEMPLATES", "Images", "LabelledImages", "open_image"]
 
 #: prompt templates for emoji art; PocketCLIP's captions use the same ones
 TEMPLATES = [

@@ -62,30 +62,23 @@ def load(
         - ``"coop:PATH/split_zhou_X.json"``, a split of CoOp: image path, label, class name;
         - ``"caltech101"``, ``"flowers102"``, ``"pets"``, ``"cars"``, ``"cifar10"``, ``"cifar100"``,
           ``"food101"``, as torchvision keeps them; ``"imagenet"`` (``val/n01440764/*.JPEG``),
-          ``"tiny-imagenet"`` (``tiny-imagenet-200``), ``"dogs"`` (Stanford Dogs). ``"cars:ROOT"`` is
-          short for ``root=``.
+          ``"tiny-imagenet"``, ``"dogs"`` (Stanford Dogs). ``"cars:ROOT"`` is short for ``root=``.
 
-        By default what the environment variable ``CLIPNULL_DATA`` says, else ``"twemoji"``; options
-        that the set named there does not have are then passed over, so that a notebook's cell fits
-        any set.
+        By default what ``CLIPNULL_DATA`` in the environment says, else ``"twemoji"``; options that the
+        set named there does not have are then ignored, so that a notebook's cell fits any set.
     subset : str or list of str, optional
-        A list of class names, for any set. For the emoji sets also ``"classroom"`` (the default: about
-        100 everyday classes, see `classroom`), ``"all"`` (853) or a category: ``"animals-nature"``,
+        Class names, for any set. For emoji also ``"classroom"`` (the default: about 100 everyday
+        classes, see `classroom`), ``"all"`` (853) or a category: ``"animals-nature"``,
         ``"food-drink"``, ``"travel-places"``, ``"activities"``, ``"objects"``.
     on_error : {"raise", "skip"}
-        What to do about images that cannot be read: raise a ValueError with the path when one is
-        asked for, or read all of them now, leave those out, and warn with their number and paths
-        (all of them: ``data.skipped``).
-    scenes : int or "clean"
-        Emoji: images per class, default 4. The first is clean (upright on white, scene 0), the
-        others differ in pose, background and light; 1 and ``"clean"`` give the clean one alone.
-    seed : int
-        Emoji: which scenes 1, 2, … are drawn.
-    margin : float
-        Emoji: share of the width that the clean image leaves free, by default 0.1 for Twemoji and
-        0 for OpenMoji, whose own box leaves about a fifth.
-    size : int or (int, int)
-        Emoji: width and height in pixels, default 64 (PocketCLIP's); 224 for a ViT-B/32. Pictures are
+        Raise a ValueError with the path when an image that cannot be read is asked for; or read all
+        images now, leave such out and warn with their number and paths (all: ``data.skipped``).
+    scenes, seed : int or "clean", int
+        Emoji: images per class, default 4, and which. The first is clean (upright on white, scene
+        0), the others differ in pose, background and light; 1 and ``"clean"`` give the clean one.
+    margin, size : float, int or (int, int)
+        Emoji: share of the width that the clean image leaves free (0.1 for Twemoji, 0 for OpenMoji,
+        whose own box leaves a fifth); width in pixels, default 64 (PocketCLIP's). Pictures are
         square: of two numbers, as `Clip.image_size` has them for some models, the larger counts.
     root, split, download
         Sets of the literature and CoOp files: the images' folder; ``"test"`` by default (``"val"``

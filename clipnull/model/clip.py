@@ -244,8 +244,6 @@ class Clip:
         self,
         path: str | Path,
         report: Report | Mapping[str, Any] | None = None,
-        classes: Sequence[str] | None = None,
-        dtype: torch.dtype | None = None,
     ) -> Path:
         """Write an open_clip folder with the folded edits baked in, and a receipt beside it.
 
@@ -258,11 +256,7 @@ class Clip:
         path : str or Path
             A new or empty folder, or one that `save` wrote, which is replaced.
         report : Report or dict, optional
-            Before/after figures for the receipt (fractions).
-        classes : list of str, optional
-            Names of the forgotten classes; by default the report's.
-        dtype : torch.dtype, optional
-            Store weights in it; by default as they are.
+            Before/after figures (fractions) and names of the forgotten classes, for the receipt.
 
         Returns
         -------
@@ -271,7 +265,7 @@ class Clip:
         Raises
         ------
         ValueError
-            The folder holds something else, the model came without a config, ``dtype`` is not a
-            floating one, or open_clip's config cannot describe the added projection.
+            The folder holds something else, the model came without a config, or open_clip's
+            config cannot describe the added projection.
         """
-        return saving.save(self, path, report, classes, dtype)
+        return saving.save(self, path, report)

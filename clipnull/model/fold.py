@@ -30,7 +30,7 @@ from clipnull.evaluation import SIDES, Side
 from clipnull.model import towers
 from clipnull.model.towers import TOWERS, Slot, Tower
 
-__all__ = ["fold", "folded", "folded_edits", "last_layer", "unfold", "unprojected"]
+__all__ = ["fold", "folded", "folded_edits", "last_layer", "merged_state", "unfold", "unprojected"]
 
 #: attribute of an edited layer's holder, or of one that `fold` added
 MARK, EDITED, ADDED = "_clipnull_fold", "edited", "added"
@@ -275,9 +275,9 @@ def _inside(clip: M, new: Sequence[tuple[Slot, _Step]]) -> Iterator[M]:
 
 
 def _edit_steps(clip: Any, edit: Edit, side: Side) -> list[tuple[Slot, _Step]]:
-    slots = _slots(clip, side)
     if not isinstance(edit, Edit):
         raise ValueError(f"edit: got {type(edit).__name__}, want an Edit (nullspace, consistent, ...)")
+    slots = _slots(clip, side)
     for slot, s in slots:
         if edit.dim != slot.dim:
             raise ValueError(
@@ -305,8 +305,7 @@ def fold(clip: M, edit: Edit, side: Side = "image", permanent: bool = False) -> 
         What `clipnull.load` returns, or an open_clip model.
     edit : Edit
     side : {"image", "text", "both"}
-        "both" edits each tower with the same W. On the text side the normalisation that follows
-        undoes part of the edit (notebook 03).
+        "both" edits each tower with the same W. On the text side normalising undoes part of it.
     permanent : bool
         Keep nothing to unfold it with, neither for this edit nor for those before it.
 

@@ -6,7 +6,6 @@ folded into the other.
 
 from __future__ import annotations
 
-import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -164,11 +163,8 @@ def read(place: str, cache_dir: str | None = None) -> tuple[Any, Any]:
     return model, processor
 
 
-def write(clip: Clip, folder: Path, dtype: torch.dtype | None = None) -> list[Path]:
+def write(clip: Any, folder: Path) -> list[Path]:
     """Save as transformers does, folded edits baked in; the files that hold weights."""
-    source: Any = clip.model.source if dtype is None else copy.deepcopy(clip.model.source).to(dtype)
-    transform: Any = clip.preprocess
-    tokenizer: Any = clip.tokenizer
-    for part in (source, transform.processor, tokenizer.tokenizer):
+    for part in (clip.model.source, clip.preprocess.processor, clip.tokenizer.tokenizer):
         part.save_pretrained(folder)
     return sorted(folder.glob("*.safetensors"))

@@ -33,6 +33,7 @@ HUB_WEIGHTS = (WEIGHTS, "open_clip_pytorch_model.bin", "model.safetensors", "pyt
 #: keys of a config with which transformers runs a model's own code
 REMOTE_CODE = ("trust_remote_code", "auto_map")
 NO_CODE = "clipnull runs no code of a model, want one without"
+INSTALL_HF = "want pip install 'clipnull[hf]'"
 #: seconds in which the Hugging Face hub has to answer; its client's own retries take half a minute
 PATIENCE = 5.0
 #: one model is built at a time: torch's random state, from which its weights start, is shared
@@ -148,9 +149,7 @@ def _asked_for(name: str | None, pretrained: str | None) -> tuple[str, str | Non
             return asked, None
         name, _, pretrained = asked.partition(":")
         if not pretrained:  # random weights would run every notebook on noise
-            raise ValueError(
-                f"CLIPNULL_MODEL: got {asked!r}, want NAME:TAG, such as ViT-B-32:laion2b_s34b_b79k"
-            )
+            raise ValueError(f"CLIPNULL_MODEL: got {asked!r}, want NAME:TAG, as ViT-B-32:laion2b_s34b_b79k")
     name = "pocket" if name is None else name
     if not isinstance(name, str):
         raise ValueError(f"name: got {name!r}, want a model's name")
@@ -173,9 +172,8 @@ def _no_remote_code(source: _Source) -> None:
                 yield from asked(inner, f"{path}{i}.")
 
     if found := next(asked(source.config, ""), None):
-        where = source.hub or source.name
-        asks = f"asks to run code that comes with it ({found})"
-        raise ValueError(f"name: the config of {where} {asks}; {NO_CODE}")
+        asks = f"{source.hub or source.name} asks to run code that comes with it ({found})"
+        raise ValueError(f"name: the config of {asks}; {NO_CODE}")
 
 
 # --- where a model comes from --------------------------------------------------------------
@@ -228,8 +226,7 @@ def _hub(name: str, cache_dir: str | None, fetch: bool) -> _Source:
         if not fetch:
             raise LocalEntryNotFoundError("this was not asked for")
         files = _reach(repository)
-        weights = next((file for file in HUB_WEIGHTS if file in files), "*.safetensors")
-        wanted = ["*.json", "*.txt", "*.model", weights]
+        wanted = ["*.json", "*.txt", "*.model", next((f for f in HUB_WEIGHTS if f in files), "*.safetensors")]
         place = Path(snapshot_download(repository, cache_dir=cache_dir, allow_patterns=wanted))
     return replace(_folder(place), hub=name)
 
@@ -306,7 +303,7 @@ def _fetching(what: str, cache_dir: str | None) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise ValueError(f"name: {what} takes transformers; want pip install 'clipnull[hf]'") from error
+        raise ValueError(f"name: {what} takes transformers; {INSTALL_HF}") from error
     except Exception as error:
         if "trust_remote_code" in str(error):
             raise ValueError(f"name: {what} asks to run code that comes with it; {NO_CODE}") from error
@@ -356,9 +353,6 @@ def _build(
     except torch.cuda.OutOfMemoryError:
         raise
     except Exception as error:
-        if text and isinstance(error, OSError):
-            with _fetching(f"the config of {text}", None):
-                raise error
         if not source.has_weights:
             raise
         raise ValueError(
@@ -392,9 +386,7 @@ def _build_transformers(
     try:
         model, processor = hf.read(source.name.removeprefix("local-dir:"), cache)
     except ImportError as error:
-        raise ValueError(
-            f"name: {source.name} takes transformers; want pip install 'clipnull[hf]'"
-        ) from error
+        raise ValueError(f"name: {source.name} takes transformers; {INSTALL_HF}") from error
     except Exception as error:
         raise ValueError(
             f"pretrained: {source.what} does not fit its config, lacks a part of its processor, or cannot be "

@@ -11,7 +11,7 @@ import math
 import shutil
 import sys
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,28 +30,20 @@ __all__ = []
 CONFIG, WEIGHTS, RECEIPT = "open_clip_config.json", "open_clip_model.safetensors", "receipt.json"
 
 
-def save(
-    clip: Clip,
-    path: str | Path,
-    report: Report | Mapping[str, Any] | None = None,
-    classes: Sequence[str] | None = None,
-    dtype: torch.dtype | None = None,
-) -> Path:
+def save(clip: Clip, path: str | Path, report: Report | Mapping[str, Any] | None = None) -> Path:
     """What `Clip.save` does."""
     if clip.config is None:
         raise ValueError("save: this model came without open_clip's model_cfg, want Clip(..., config=...)")
-    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
-        raise ValueError(f"dtype: got {dtype!r}, want a floating torch.dtype")
     target = Path(path).expanduser().resolve()
     _replaceable(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     with _whole(target) as folder:
-        digest = _sha256(*_write(clip, folder, dtype))
-        _dump(folder / RECEIPT, _receipt(clip, report, classes, digest))
+        digest = _sha256(*_write(clip, folder))
+        _dump(folder / RECEIPT, _receipt(clip, report, digest))
     return target
 
 
-def _write(clip: Clip, folder: Path, dtype: torch.dtype | None) -> list[Path]:
+def _write(clip: Clip, folder: Path) -> list[Path]:
     """Weights, config and tokenizer; the files that hold weights."""
     from open_clip import get_model_preprocess_cfg
     from safetensors.torch import save_file
@@ -59,12 +51,12 @@ def _write(clip: Clip, folder: Path, dtype: torch.dtype | None) -> list[Path]:
     from clipnull.model import hf
 
     if isinstance(clip.model, hf.TransformersCLIP):
-        return hf.write(clip, folder, dtype)
+        return hf.write(clip, folder)
     state, changes = merged_state(clip.model)
     config = copy.deepcopy(clip.config) or {}
     for section, entries in changes.items():
         config[section].update(entries)
-    save_file(_storable(state, dtype), folder / WEIGHTS, metadata={"format": "pt"})
+    save_file(_storable(state), folder / WEIGHTS, metadata={"format": "pt"})
     _dump(folder / CONFIG, {"model_cfg": config, "preprocess_cfg": get_model_preprocess_cfg(clip.model)})
     if config["text_cfg"].get("hf_tokenizer_name") and hasattr(clip.tokenizer, "save_pretrained"):
         clip.tokenizer.save_pretrained(folder)
@@ -89,12 +81,11 @@ def _check_config(folder: Path, state: Mapping[str, torch.Tensor]) -> None:
         )
 
 
-def _storable(state: Mapping[str, torch.Tensor], dtype: torch.dtype | None) -> dict[str, torch.Tensor]:
+def _storable(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Contiguous tensors on the CPU that share no memory, as safetensors wants them."""
     out, seen = {}, set()
     for key, value in state.items():
-        wanted = dtype if dtype and value.is_floating_point() else value.dtype
-        x = value.detach().to("cpu", wanted).contiguous()
+        x = value.detach().cpu().contiguous()
         pointer = x.untyped_storage().data_ptr()
         out[key] = x.clone() if pointer in seen or x.untyped_storage().nbytes() > x.nbytes else x
         seen.add(pointer)
@@ -139,9 +130,7 @@ def _whole(target: Path) -> Iterator[Path]:
 # --- the receipt ---------------------------------------------------------------------------
 
 
-def _receipt(
-    clip: Clip, report: Report | Mapping[str, Any] | None, classes: Sequence[str] | None, digest: str
-) -> dict[str, Any]:
+def _receipt(clip: Clip, report: Report | Mapping[str, Any] | None, digest: str) -> dict[str, Any]:
     edits: list[dict[str, Any]] = [
         {
             "side": side,
@@ -153,16 +142,13 @@ def _receipt(
         }
         for side, edit in folded_edits(clip.model)
     ]
-    if classes is None and isinstance(report, Report):
-        classes = report.case.forget_names
-    elif classes is None:
-        classes = list(dict.fromkeys(name for edit in edits for name in edit["classes"] or []))
+    named = dict.fromkeys(name for edit in edits for name in edit["classes"] or [])
     kind, _, place = clip.name.partition(":")
     return {
         # whoever gets the folder has no use for the path that leads to a model here
         "model": f"{kind}:{Path(place).expanduser().resolve().name}" if kind == "local-dir" else clip.name,
         "pretrained": clip.pretrained and Path(clip.pretrained).name,
-        "classes": [classes] if isinstance(classes, str) else list(classes),
+        "classes": report.case.forget_names if isinstance(report, Report) else list(named),
         "edits": edits,
         "report": _figures(report),
         "weights_sha256": digest,
