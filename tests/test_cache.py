@@ -382,7 +382,7 @@ def test_a_damaged_entry_is_noticed_and_replaced(damage, clip, folder, forwards,
     right = clip.embed_images(files_of(folder), cache=True)
     damage(entry_of(place))
     assert cli.main(["cache"]) == 0 and "Entries: 1" in capsys.readouterr().out
-    with pytest.warns(UserWarning, match=r"cache: .* is damaged; .* computed anew") as caught:
+    with pytest.warns(UserWarning, match=r"cache: .* is damaged; .* computed again") as caught:
         assert torch.equal(clip.embed_images(files_of(folder), cache=True), right)
     assert caught[0].filename == __file__  # the note points at the caller
     assert torch.equal(clip.embed_images(files_of(folder), cache=True), right) and forwards == [6, 6]

@@ -30,7 +30,7 @@ __all__ = ["LIMIT", "clear", "entries", "folder", "key", "read", "write"]
 
 #: bytes kept; beyond it the entries that were not used for longest go
 LIMIT = 5 * 2**30
-#: kinds of dtype that hold pixels; text is a path, whose file may change
+#: kinds of dtype that hold pixels; an array of text holds paths
 PIXELS = "uifb"
 #: the libraries that turn a picture into numbers
 LIBRARIES = ("PIL", "clipnull", "numpy", "open_clip", "timm", "torch", "torchvision", "transformers")
@@ -76,10 +76,9 @@ def key(
 ) -> str | None:
     """The name under which these features are kept, or None when they cannot be told from others.
 
-    Everything in the image tower of ``model`` is hashed (weights, buffers, settings, classes), everything
-    in ``preprocess``, and of ``pictures``, in order, the pixels, or for paths the file's name, size and
-    times. ``settings`` is what else decides: precision, device. None for a tower in training mode or
-    with hooks, for functions and classes that are not of `LIBRARIES`, and for what cannot be read.
+    Hashed are the image tower of ``model``, ``preprocess``, ``settings`` (precision, device) and, in
+    order, the pixels of ``pictures``, or the name, size and times of a file. None for a tower in training
+    mode or with hooks, for functions and classes that are not of `LIBRARIES`, for what cannot be read.
     """
     tower = getattr(model, "visual", model)
     if any(m.training or m._forward_hooks or m._forward_pre_hooks for m in tower.modules()):
@@ -99,13 +98,12 @@ def _picture(item: Any) -> tuple[Any, ...]:
         # ctime notices what keeps the modification time, such as a copy that preserves it
         return os.fsencode(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
     if isinstance(item, Image.Image):
-        pixels = hashlib.sha256(item.tobytes()).digest()
-        return item.mode, item.size, item.getpalette(), str(item.info), pixels
+        return item.mode, item.size, item.getpalette(), str(item.info), _sha256(item.tobytes())
     if isinstance(item, torch.Tensor):
         return "tensor", _sha256(item)
     if isinstance(item, np.ndarray) and item.dtype.kind in PIXELS:
-        return str(item.dtype), item.shape, hashlib.sha256(item.tobytes()).digest()
-    raise TypeError(f"a {type(item).__name__} is no picture")
+        return str(item.dtype), item.shape, _sha256(item.tobytes())
+    raise TypeError(f"got a {type(item).__name__}, want a picture")
 
 
 # --- entries ---------------------------------------------------------------------------------
@@ -136,7 +134,7 @@ def read(name: str) -> torch.Tensor | None:
         os.utime(path) if right else path.unlink()  # used now: `LIMIT` spares it
     if right:
         return found["Z"]
-    warnings.warn(f"cache: {path.name} is damaged; its features are computed anew", stacklevel=3)
+    warnings.warn(f"cache: {path.name} is damaged; its features are computed again", stacklevel=3)
     return None
 
 

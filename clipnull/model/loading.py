@@ -117,10 +117,15 @@ def load(
     source = _source(name, pretrained, cache)
     _no_remote_code(source)
     build = _build_transformers if source.transformers else _build
-    made = build(source, where, precision, cache, seed)
-    about = {"pretrained": pretrained, "precision": precision}
-    clip = Clip(*made, name, **about, config=source.config, receipt=source.receipt)
-    clip.loaded_with = {"name": name, "device": device, "cache_dir": cache_dir, "seed": seed, **about}
+    model, preprocess, tokenizer = build(source, where, precision, cache, seed)
+    clip = Clip(
+        model, preprocess, tokenizer, name,
+        pretrained=pretrained, precision=precision, config=source.config, receipt=source.receipt,
+    )  # fmt: skip
+    clip.loaded_with = {
+        "name": name, "pretrained": pretrained, "device": device, "precision": precision,
+        "cache_dir": cache_dir, "seed": seed,
+    }  # fmt: skip
     return clip
 
 

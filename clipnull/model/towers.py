@@ -85,6 +85,7 @@ class Slot:
 
 def parts(layer: Any) -> list[tuple[nn.Parameter, int]]:
     """The parameters of a last layer, each with the axis that runs over the d embedding entries."""
+    found: list[tuple[Any, int]]
     if isinstance(layer, nn.Linear):  # keeps its weight as [d, width]
         found = [(p, 0) for p in (layer.weight, layer.bias) if p is not None]
     else:
@@ -150,7 +151,8 @@ def _hf_text(model: Any) -> Slot | None:
 
 def _transformers_image(model: Any) -> Slot | None:
     """``visual_projection`` of a transformers model, bare or wrapped by `clipnull.model.hf`."""
-    for holder in (model, getattr(model, "visual", None)):
+    holders: list[Any] = [model, getattr(model, "visual", None)]
+    for holder in holders:
         if isinstance(linear := getattr(holder, "visual_projection", None), nn.Linear):
             return Slot(holder, "visual_projection", linear.out_features)
     return None
