@@ -402,7 +402,9 @@ def test_coop_splits_find_their_images(tmp_path, folder, images, file, path, nam
 # --- what is not there ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [name for name in datasets.LOADERS if name.islower() and not name.endswith("moji")])
+@pytest.mark.parametrize(
+    "name", [name for name in datasets.LOADERS if name.islower() and not name.endswith("moji")]
+)
 def test_a_missing_set_says_what_to_do(name, tmp_path):
     advice = r"root=.*download=True" if name in literature.TORCHVISION else "root="
     for root in (tmp_path, tmp_path / "nowhere"):
