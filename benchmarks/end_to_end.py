@@ -96,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # scene 0 is the same clean picture for every seed: only the others are new
     test = cn.datasets.load("twemoji", subset=subset, scenes=options.scenes + 1, seed=0)
     new = [i for i in range(len(test)) if i % (options.scenes + 1)]
-    forget = cn.datasets.resolve(options.forget, train.classes)
+    forget = [train.classes.index(name) for name in options.forget]
     ways = [Forgetting(method, clip, train, forget) for method in METHODS]
     for turn in range(options.repeats + 1):
         for way in ways:

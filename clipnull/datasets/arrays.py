@@ -48,7 +48,6 @@ def load_arrays(
     T: Any = None,
     labels: Any = None,
     classes: Any = None,
-    normalize: bool = True,
 ) -> Embeddings:
     """Embeddings that another program wrote, from ``.npy``, ``.npz``, ``.pt`` or ``.safetensors``.
 
@@ -58,15 +57,14 @@ def load_arrays(
         One file with several arrays, by default called Z, T, labels and classes.
     Z, T, labels, classes : str, Path or array, optional
         What each is called in ``path``, or a file of its own, or the array itself. Class names may
-        also be a ``.txt`` (one a line) or a ``.json``, and the metadata "classes" (JSON) of a
+        also be a ``.txt`` (one per line) or a ``.json``, and the metadata "classes" (JSON) of a
         safetensors file; without any they are "class 0", "class 1", …
-    normalize : bool
-        Scale the rows of Z and T to unit length where they are not.
 
     Returns
     -------
     Embeddings
-        Z of a ``.npy`` file with unit rows in float32 stays on the disk until it is used.
+        Rows of Z and T are scaled to unit length. Z of a ``.npy`` file in float32 whose rows have it
+        stays on the disk until it is used.
 
     Raises
     ------
@@ -77,12 +75,12 @@ def load_arrays(
 
     Examples
     --------
-    >>> from clipnull import consistent, datasets, evaluate
+    >>> from clipnull import Case, consistent, datasets
     >>> data = datasets.load_arrays(Z=2 + np.eye(3), T=1 + np.eye(3), labels=[0, 1, 2])
     >>> data
     Embeddings(3 images, 3 classes, 3 dimensions)
-    >>> edit = consistent(data.T[:1], data.T[1:])
-    >>> report = evaluate(data.Z, data.T, data.labels, ["class 0"], edit, classes=data.classes)
+    >>> case = Case(data.Z, data.T, data.labels, ["class 0"], data.classes)
+    >>> report = case.evaluate(consistent(case.T_f, case.T_r))
     >>> report.forget_before, report.forget_after
     (1.0, 0.0)
     """
@@ -93,12 +91,12 @@ def load_arrays(
         if found[role] is None:
             have = "got none" if path is None else f"{str(path)!r} has {', '.join(whole) or 'none'}"
             raise ValueError(f"{role}: {have}, want an array of that name, or {role}= with its name or file")
-    text = _unit_rows("T", found["T"], None, normalize)
-    image = _unit_rows("Z", found["Z"], text.shape[1], normalize)
+    text = _unit_rows("T", found["T"], None)
+    image = _unit_rows("Z", found["Z"], text.shape[1])
     names = [f"class {i}" for i in range(len(text))] if found["classes"] is None else found["classes"]
     names = [n.decode() if isinstance(n, bytes) else n for n in np.asarray(names).reshape(-1).tolist()]
     if len(names) != len(text) or not all(isinstance(n, str) for n in names):
-        raise ValueError(f"classes: got {len(names)} entries, want {len(text)} names, one a row of T")
+        raise ValueError(f"classes: got {len(names)} entries, want {len(text)} names, one per row of T")
     return Embeddings(image, text, _check.labels("labels", found["labels"], len(image), len(text)), names)
 
 
@@ -150,10 +148,7 @@ def _array(role: str, asked: Any, whole: Mapping[str, Any]) -> Any:
     return own[role] if role in own else next(iter(own.values()), None)
 
 
-def _unit_rows(role: str, value: Any, dim: int | None, normalize: bool) -> torch.Tensor:
-    x = _check.rows(role, value, dim).to("cpu", torch.float32)
+def _unit_rows(role: str, value: Any, dim: int | None) -> torch.Tensor:
+    x = _check.rows(role, value, dim, nonzero=True).to("cpu", torch.float32)
     norms = torch.cat([block.norm(dim=1) for block in x.split(2**14)])
-    if bool((norms == 0).any()):
-        row = int((norms == 0).nonzero()[0])
-        raise ValueError(f"{role}: row {row} is all zeros, want embeddings of non-zero length")
-    return x / norms[:, None] if normalize and bool(((norms - 1).abs() > 1e-3).any()) else x
+    return x / norms[:, None] if bool(((norms - 1).abs() > 1e-3).any()) else x

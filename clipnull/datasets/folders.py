@@ -11,13 +11,14 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from clipnull.datasets.pictures import PHOTO, Images, LabelledImages, open_image
+from clipnull import _show
+from clipnull.datasets.pictures import LabelledImages, photographs
 
 __all__ = []
 
 
-def _pictures(folder: str | Path) -> list[str]:
-    """Paths of the pictures under a folder, sorted; hidden files (macOS leaves ``._*``) are no pictures."""
+def picture_files(folder: str | Path) -> list[str]:
+    """Paths of the pictures under a folder, sorted, without hidden files (macOS leaves ``._*``)."""
     extensions = tuple(Image.registered_extensions())
     return sorted(
         os.path.join(place, name)
@@ -27,48 +28,46 @@ def _pictures(folder: str | Path) -> list[str]:
     )
 
 
-def _subfolders(folder: str | Path) -> list[str]:
+def subfolders(folder: str | Path) -> list[str]:
+    """Names of the folders in a folder, hidden ones aside, sorted."""
     return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != ".")
 
 
-def _folder(path: str) -> LabelledImages:
+def folder(path: str) -> LabelledImages:
+    """One class per sub-folder."""
     root = Path(path).expanduser()
     if not root.is_dir():
         raise ValueError(
-            f"name: 'folder:{path}' is not a folder, want one with a sub-folder of images a class"
+            f"name: 'folder:{path}' is not a folder, want one with a sub-folder of images per class"
         )
-    of_class = {name: found for name in _subfolders(root) if (found := _pictures(root / name))}
+    of_class = {name: found for name in subfolders(root) if (found := picture_files(root / name))}
     if not of_class:
-        raise ValueError(f"name: 'folder:{path}' has no sub-folder with images, want one a class")
-    return LabelledImages(
-        images=Images(open_image, [p for found in of_class.values() for p in found]),
-        labels=torch.tensor([i for i, found in enumerate(of_class.values()) for _ in found]),
-        classes=[_plain(name) for name in of_class],
-        templates=list(PHOTO),
+        raise ValueError(f"name: 'folder:{path}' has no sub-folder with images, want one per class")
+    return photographs(
+        [p for found in of_class.values() for p in found],
+        [i for i, found in enumerate(of_class.values()) for _ in found],
+        [spaced(name) for name in of_class],
         name=f"folder:{path}",
     )
 
 
-def _without_broken(data: LabelledImages) -> LabelledImages:
+def without_broken(data: LabelledImages) -> LabelledImages:
     """Read every image; a warning says how many cannot be read, and which."""
-    from tqdm.auto import tqdm
 
-    def broken(i: int) -> bool:
+    def readable(i: int) -> bool:
         try:
             data.images[i]
         except ValueError:
-            return True
-        return False
+            return False
+        return True
 
-    silent = bool({"PYTEST_CURRENT_TEST", "CLIPNULL_NO_PROGRESS"} & os.environ.keys())
     with ThreadPoolExecutor() as pool:
-        found = pool.map(broken, range(len(data)))
-        bad = list(tqdm(found, "reading", len(data), leave=False, delay=2.0, disable=silent, unit="image"))
-    rows = [i for i, is_bad in enumerate(bad) if not is_bad]
-    paths = [str(data.images.items[i]) for i, is_bad in enumerate(bad) if is_bad]
+        found = pool.map(readable, range(len(data)))
+        good = torch.tensor([*_show.progress(found, what="reading", total=len(data), unit="image")])
+    paths = [str(data.images.items[i]) for i in (~good).nonzero()[:, 0].tolist()]
     if not paths:
         return data
-    if not rows:
+    if not good.any():
         raise ValueError(f"on_error: none of the {len(data)} images can be read, the first is {paths[0]!r}")
     more = f" and {len(paths) - 10} more (data.skipped)" if len(paths) > 10 else ""
     warnings.warn(
@@ -76,9 +75,10 @@ def _without_broken(data: LabelledImages) -> LabelledImages:
         stacklevel=3,
     )
     return replace(
-        data, images=data.images[rows], labels=data.labels[rows], scene=data.scene[rows], skipped=paths
+        data, images=data.images[good], labels=data.labels[good], scene=data.scene[good], skipped=paths
     )
 
 
-def _plain(name: str) -> str:
+def spaced(name: str) -> str:
+    """A folder's name as a class name."""
     return name.replace("_", " ")

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 
 from clipnull import _check
-from clipnull.datasets.folders import _pictures, _plain, _subfolders
-from clipnull.datasets.pictures import FLOWER, PHOTO, Images, LabelledImages, open_image
+from clipnull.datasets.folders import picture_files, spaced, subfolders
+from clipnull.datasets.pictures import FLOWER, PHOTO, LabelledImages, open_image, photographs
 
 __all__ = []
 
@@ -24,7 +24,7 @@ __all__ = []
 ROOT = Path.home() / ".cache" / "clipnull"
 
 
-def _coop(path: str | Path, split: str = "test", root: str | Path | None = None) -> LabelledImages:
+def coop(path: str | Path, split: str = "test", root: str | Path | None = None) -> LabelledImages:
     """A CoOp ``split_zhou_*.json``: {"train" | "val" | "test": [[image path, label, class name], …]}."""
     file = Path(path).expanduser()
     try:
@@ -47,13 +47,13 @@ def _coop(path: str | Path, split: str = "test", root: str | Path | None = None)
         raise ValueError(
             f"root: no {rows[0][0]!r} in {', '.join(map(str, roots))}; pass root= with the images' folder"
         )
-    return LabelledImages(
-        images=Images(open_image, [os.path.join(base, p) for p, _, _ in rows]),
-        labels=torch.tensor([y for _, y, _ in rows]),
-        classes=[_plain(table[i]) for i in range(len(table))],
-        templates=list(FLOWER if "flower" in file.name.lower() else PHOTO),
-        split=split,
+    return photographs(
+        [os.path.join(base, p) for p, _, _ in rows],
+        [y for _, y, _ in rows],
+        [spaced(table[i]) for i in range(len(table))],
         name=f"coop:{file.stem}",
+        split=split,
+        templates=FLOWER if "flower" in file.name.lower() else PHOTO,
     )
 
 
@@ -82,7 +82,7 @@ def _imagenet_names() -> dict[str, str]:
     return dict(zip(ImageNetInfo().label_names(), IMAGENET_CLASSNAMES, strict=True))
 
 
-def _imagenet(root: str | Path | None = None, split: str = "val") -> LabelledImages:
+def imagenet(root: str | Path | None = None, split: str = "val") -> LabelledImages:
     """torchvision's layout: ``train/n01440764/*.JPEG`` and ``val/n01440764/*.JPEG``, all classes or some."""
     from open_clip import OPENAI_IMAGENET_TEMPLATES
     from timm.data import ImageNetInfo
@@ -90,24 +90,24 @@ def _imagenet(root: str | Path | None = None, split: str = "val") -> LabelledIma
     _check.one_of("split", split, ["train", "val"])
     folder = _base("imagenet", root, split, "imagenet", split) / split
     table, info = _imagenet_names(), ImageNetInfo()
-    wnids = _subfolders(folder)
+    wnids = subfolders(folder)
     if not wnids or not set(wnids) <= table.keys():
         found = next((f"{w!r} is none" for w in wnids if w not in table), "it has no folders")
         why = f"want a folder for each WordNet id of ImageNet-1k, as torchvision makes them; {found}."
         raise _missing("imagenet", split, folder, why)
-    files = [_pictures(folder / wnid) for wnid in wnids]
-    return LabelledImages(
-        images=Images(open_image, [path for of_class in files for path in of_class]),
-        labels=torch.tensor([i for i, of_class in enumerate(files) for _ in of_class], dtype=torch.long),
-        classes=[table[wnid] for wnid in wnids],
+    files = [picture_files(folder / wnid) for wnid in wnids]
+    return photographs(
+        [path for of_class in files for path in of_class],
+        [i for i, of_class in enumerate(files) for _ in of_class],
+        [table[wnid] for wnid in wnids],
+        name="imagenet",
+        split=split,
         templates=[template("{}") for template in OPENAI_IMAGENET_TEMPLATES],
         keywords=[info.label_name_to_description(wnid).split(", ") for wnid in wnids],
-        split=split,
-        name="imagenet",
     )
 
 
-def _tiny_imagenet(root: str | Path | None = None, split: str = "val") -> LabelledImages:
+def tiny_imagenet(root: str | Path | None = None, split: str = "val") -> LabelledImages:
     """``tiny-imagenet-200`` as it is unpacked; its test images have no labels."""
     _check.one_of("split", split, ["train", "val"])
     base = _base("tiny-imagenet", root, split, "tiny-imagenet-200", "wnids.txt")
@@ -118,7 +118,9 @@ def _tiny_imagenet(root: str | Path | None = None, split: str = "val") -> Labell
         keywords = [words[wnid].split(", ") for wnid in wnids]
         position = {wnid: i for i, wnid in enumerate(wnids)}
         if split == "train":
-            files = [(path, i) for wnid, i in position.items() for path in _pictures(base / "train" / wnid)]
+            files = [
+                (path, i) for wnid, i in position.items() for path in picture_files(base / "train" / wnid)
+            ]
         else:
             lines = (base / "val" / "val_annotations.txt").read_text(encoding="utf-8").splitlines()
             rows = [line.split("\t") for line in lines if line]
@@ -126,18 +128,12 @@ def _tiny_imagenet(root: str | Path | None = None, split: str = "val") -> Labell
     except (OSError, ValueError, KeyError, IndexError) as error:
         why = f"a file is not there, or not as it was unpacked ({type(error).__name__}: {error})."
         raise _missing("tiny-imagenet", split, base, why) from error
-    return LabelledImages(
-        images=Images(open_image, [path for path, _ in files]),
-        labels=torch.tensor([i for _, i in files], dtype=torch.long),
-        classes=[_imagenet_names().get(wnid, own[0]) for wnid, own in zip(wnids, keywords, strict=True)],
-        templates=list(PHOTO),
-        keywords=keywords,
-        split=split,
-        name="tiny-imagenet",
-    )
+    classes = [_imagenet_names().get(wnid, own[0]) for wnid, own in zip(wnids, keywords, strict=True)]
+    paths, labels = [path for path, _ in files], [i for _, i in files]
+    return photographs(paths, labels, classes, name="tiny-imagenet", split=split, keywords=keywords)
 
 
-def _dogs(root: str | Path | None = None, split: str = "test") -> LabelledImages:
+def dogs(root: str | Path | None = None, split: str = "test") -> LabelledImages:
     """Stanford Dogs: ``Images/n02085620-Chihuahua/*.jpg``.
 
     The split is that of a ``split_*.json`` beside ``Images`` (Kravets and Namboodiri have one of their
@@ -145,34 +141,27 @@ def _dogs(root: str | Path | None = None, split: str = "test") -> LabelledImages
     """
     base = _base("dogs", root, split, "stanford_dogs", "Images")
     if own := sorted(base.glob("split_*.json")):
-        return replace(_coop(own[0], split), name="dogs")
+        return replace(coop(own[0], split), name="dogs")
     from scipy.io import loadmat
 
     lists = [folder / f"{split}_list.mat" for folder in (base, base / "lists")]
     try:
         file = next((path for path in lists if path.is_file()), lists[0])
         names = [str(name) for name in np.atleast_1d(loadmat(file, squeeze_me=True)["file_list"])]
-        position = {folder: i for i, folder in enumerate(_subfolders(base / "Images"))}
+        position = {folder: i for i, folder in enumerate(subfolders(base / "Images"))}
         labels = [position[name.split("/")[0]] for name in names]
     except (OSError, ValueError, KeyError) as error:
         why = (
             f"want a split_*.json, or {split}_list.mat there or in 'lists' ({type(error).__name__}: {error})."
         )
         raise _missing("dogs", split, base, why) from error
-    return LabelledImages(
-        images=Images(open_image, [os.path.join(base, "Images", name) for name in names]),
-        labels=torch.tensor(labels),
-        classes=[_plain(folder.partition("-")[2]) for folder in position],
-        templates=list(PHOTO),
-        split=split,
-        name="dogs",
-    )
+    paths = [os.path.join(base, "Images", name) for name in names]
+    classes = [spaced(folder.partition("-")[2]) for folder in position]
+    return photographs(paths, labels, classes, name="dogs", split=split)
 
 
-def _caltech_name(name: str) -> str:
-    """The protocol's names (CoOp's): singular where the folder has a plural."""
-    renamed = {"Faces": "face", "Leopards": "leopard", "Motorbikes": "motorbike", "airplanes": "airplane"}
-    return renamed.get(name, _plain(name))
+#: the protocol's names (CoOp's) are singular where the folder has a plural
+CALTECH = {"Faces": "face", "Leopards": "leopard", "Motorbikes": "motorbike", "airplanes": "airplane"}
 
 
 def _caltech_files(d: Any) -> list[str]:
@@ -196,8 +185,8 @@ class _Torchvision:
     items_of: Callable[[Any], Iterable[Any]]
     labels_of: Callable[[Any], Sequence[int]]
     classes_of: Callable[[Any], Sequence[str]] = lambda d: d.classes
-    rename: Callable[[str], str] = _plain
-    templates: tuple[str, ...] = tuple(PHOTO)
+    rename: Callable[[str], str] = spaced
+    templates: Sequence[str] = tuple(PHOTO)
     dropped: tuple[str, ...] = ()
     split: Callable[[str], dict[str, Any]] = lambda split: {"split": split}
 
@@ -215,13 +204,11 @@ TORCHVISION = {
         _caltech_files,
         lambda d: d.y,
         lambda d: d.categories,
-        _caltech_name,
+        lambda name: CALTECH.get(name, spaced(name)),
         dropped=("Faces_easy",),  # as the protocol does; torchvision itself leaves out BACKGROUND_Google
         split=lambda split: {},
     ),
-    "flowers102": _Torchvision(
-        "Flowers102", lambda d: d._image_files, lambda d: d._labels, templates=tuple(FLOWER)
-    ),
+    "flowers102": _Torchvision("Flowers102", lambda d: d._image_files, lambda d: d._labels, templates=FLOWER),
     "pets": _Torchvision("OxfordIIITPet", lambda d: d._images, lambda d: d._labels),
     "cars": _Torchvision(
         "StanfordCars",
@@ -235,7 +222,7 @@ TORCHVISION = {
 }
 
 
-def _torchvision(
+def from_torchvision(
     name: str, root: str | Path | None = None, download: bool = False, split: str = "test"
 ) -> LabelledImages:
     import torchvision.datasets
@@ -251,22 +238,9 @@ def _torchvision(
         hint = ", as torchvision keeps it, or, where there is a network, download=True once"
         raise _missing(name, split, folder, str(error), hint) from error
     items = [item if isinstance(item, np.ndarray) else str(item) for item in spec.items_of(dataset)]
-    data = LabelledImages(
-        images=Images(Image.fromarray if isinstance(items[0], np.ndarray) else open_image, items),
-        labels=all_labels.long(),
-        classes=all_names,
-        templates=list(spec.templates),
-        split=split if chosen else "all",
-        name=name,
+    read = Image.fromarray if isinstance(items[0], np.ndarray) else open_image
+    data = photographs(
+        items, all_labels, all_names, name, split if chosen else "all", templates=spec.templates, read=read
     )
     data = data.subset([c for c in all_names if c not in spec.dropped])
     return replace(data, classes=[spec.rename(c) for c in data.classes])
-
-
-#: name -> loader that takes ``root`` and ``split``
-LITERATURE: dict[str, Callable[..., LabelledImages]] = {
-    "imagenet": _imagenet,
-    "tiny-imagenet": _tiny_imagenet,
-    "dogs": _dogs,
-    **{name: partial(_torchvision, name) for name in TORCHVISION},
-}

@@ -9,11 +9,11 @@ from typing import IO, Any
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from clipnull import _check
 
-__all__ = ["Images", "LabelledImages", "resolve"]
+__all__ = ["TEMPLATES", "Images", "LabelledImages", "open_image"]
 
 #: prompt templates for emoji art; PocketCLIP's captions use the same ones
 TEMPLATES = [
@@ -24,8 +24,6 @@ TEMPLATES = [
     "{}",
     "a small icon of a {}.",
 ]
-
-
 #: the prompt of Kravets and Namboodiri, arXiv 2407.07485, and theirs (CoOp's) for Oxford Flowers
 PHOTO, FLOWER = ["a photo of a {}."], ["a photo of a {}, a type of flower."]
 
@@ -109,10 +107,9 @@ class LabelledImages:
 
     def __post_init__(self) -> None:
         C = len(self.classes)
-        defaults = dict(categories=[""] * C, subcategories=[""] * C, keywords=[[] for _ in range(C)])
-        for attribute, value in defaults.items():
-            if not getattr(self, attribute):
-                setattr(self, attribute, value)
+        self.categories = self.categories or [""] * C
+        self.subcategories = self.subcategories or [""] * C
+        self.keywords = self.keywords or [[] for _ in range(C)]
         if len(self.scene) != len(self.labels):
             self.scene = torch.zeros(len(self.labels), dtype=torch.long)
 
@@ -131,7 +128,9 @@ class LabelledImages:
 
     def where(self, cls: str | int) -> torch.Tensor:
         """Indices [k] of the images of one class, given by name or index."""
-        return (self.labels == resolve([cls], self.classes)[0]).nonzero()[:, 0]
+        return (
+            self.labels == _check.class_indices("cls", cls, len(self.classes), self.classes)[0]
+        ).nonzero()[:, 0]
 
     def subset(self, classes: Iterable[str | int]) -> LabelledImages:
         """The images of some classes, relabelled 0, 1, … in the order given.
@@ -146,7 +145,7 @@ class LabelledImages:
         ValueError
             An unknown class (with the three closest names), or none at all.
         """
-        keep = resolve(classes, self.classes)
+        keep = _check.class_indices("classes", classes, len(self.classes), self.classes)
         new = torch.full((len(self.classes),), -1)
         new[keep] = torch.arange(len(keep))
         rows = (new[self.labels] >= 0).nonzero()[:, 0]
@@ -164,26 +163,6 @@ class LabelledImages:
         return part
 
 
-def resolve(wanted: Iterable[str | int], classes: Sequence[str], argument: str = "classes") -> list[int]:
-    """Indices of classes given by name or by index; duplicates dropped.
-
-    Raises
-    ------
-    ValueError
-        An unknown name (with the three closest), an index out of range, or nothing wanted.
-        ``argument`` is what the message calls the input.
-
-    Examples
-    --------
-    >>> resolve(["owl", 0], ["cat", "dog", "owl"])
-    [2, 0]
-    >>> resolve(["owls"], ["cat", "dog", "owl"])
-    Traceback (most recent call last):
-    ValueError: classes: unknown class 'owls'; the closest are 'owl', ...
-    """
-    return _check.class_indices(argument, wanted, len(classes), classes)
-
-
 def open_image(path: str | Path | IO[bytes]) -> Image.Image:
     """Read a picture as RGB; transparent parts become white, 16 bits of grey become 8.
 
@@ -196,7 +175,7 @@ def open_image(path: str | Path | IO[bytes]) -> Image.Image:
         with Image.open(path) as image:
             image.load()
             return on_white(image).convert("RGB")
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"image: cannot read {str(path)!r} ({error}), want a picture file") from error
 
 
@@ -215,3 +194,25 @@ def on_white(image: Image.Image) -> Image.Image:
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
     return image
+
+
+def photographs(
+    items: Iterable[Any],
+    labels: Sequence[int] | torch.Tensor,
+    classes: Sequence[str],
+    name: str,
+    split: str = "all",
+    templates: Sequence[str] = PHOTO,
+    read: Callable[[Any], Image.Image] = open_image,
+    **more: Any,
+) -> LabelledImages:
+    """Labelled images of a loader: ``items`` are paths, or what ``read`` takes."""
+    return LabelledImages(
+        images=Images(read, items),
+        labels=torch.as_tensor(labels, dtype=torch.long),
+        classes=list(classes),
+        templates=list(templates),
+        split=split,
+        name=name,
+        **more,
+    )

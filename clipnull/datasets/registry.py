@@ -4,38 +4,50 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from clipnull import _check
-from clipnull.datasets.emoji import _EMOJI
-from clipnull.datasets.folders import _folder, _without_broken
-from clipnull.datasets.literature import LITERATURE, _coop
-from clipnull.datasets.pictures import LabelledImages, resolve
+from clipnull.datasets.emoji import emoji
+from clipnull.datasets.folders import folder, without_broken
+from clipnull.datasets.literature import TORCHVISION, coop, dogs, from_torchvision, imagenet, tiny_imagenet
+from clipnull.datasets.pictures import LabelledImages
 
-__all__ = ["load", "names"]
+__all__ = ["LOADERS", "load"]
 
-
-def names() -> list[str]:
-    """What `load` takes, placeholders in capitals."""
-    return [*_EMOJI, "folder:PATH", "coop:PATH", *LITERATURE]
+#: what `load` takes, placeholders in capitals -> loader, whose parameters are the options
+LOADERS: dict[str, Callable[..., LabelledImages]] = {
+    "twemoji": partial(emoji, "twemoji"),
+    "openmoji": partial(emoji, "openmoji"),
+    "folder:PATH": folder,
+    "coop:PATH": coop,
+    "imagenet": imagenet,
+    "tiny-imagenet": tiny_imagenet,
+    "dogs": dogs,
+    **{name: partial(from_torchvision, name) for name in TORCHVISION},
+}
 
 
 def _loader(name: str) -> Callable[..., LabelledImages]:
     kind, colon, path = name.partition(":")
-    if name in _EMOJI:
-        return _EMOJI[name]
-    if kind in ("folder", "coop") and path:
-        return partial(_folder if kind == "folder" else _coop, path)
-    if kind in LITERATURE and (path or not colon):
-        return partial(LITERATURE[kind], root=path) if path else LITERATURE[kind]
-    near = ", ".join(map(repr, _check.closest(name, names())))
+    if path and f"{kind}:PATH" in LOADERS:
+        return partial(LOADERS[f"{kind}:PATH"], path)
+    found = LOADERS.get(kind)
+    if found and not colon:
+        return found
+    if found and path and "root" in inspect.signature(found).parameters:
+        return partial(found, root=path)
+    near = ", ".join(map(repr, _check.closest(name, LOADERS)))
     raise ValueError(f"name: unknown data set {name!r}; the closest are {near}")
 
 
 def load(
-    name: str | None = None, *, subset: Any = None, on_error: str = "raise", **options: Any
+    name: str | None = None,
+    *,
+    subset: str | Iterable[str | int] | None = None,
+    on_error: Literal["raise", "skip"] = "raise",
+    **options: Any,
 ) -> LabelledImages:
     """Labelled images by name.
 
@@ -46,34 +58,27 @@ def load(
 
         - ``"twemoji"``; ``"openmoji"``, another artist's pictures of the same classes in the same
           order and scenes (extra ``styles``; PocketCLIP was trained on them);
-        - ``"folder:PATH"``, one sub-folder of images a class;
+        - ``"folder:PATH"``, one sub-folder of images per class;
         - ``"coop:PATH/split_zhou_X.json"``, a split of CoOp: image path, label, class name;
         - ``"caltech101"``, ``"flowers102"``, ``"pets"``, ``"cars"``, ``"cifar10"``, ``"cifar100"``,
           ``"food101"``, as torchvision keeps them; ``"imagenet"`` (``val/n01440764/*.JPEG``),
-          ``"tiny-imagenet"`` (``tiny-imagenet-200``), ``"dogs"`` (Stanford Dogs). ``"cars:ROOT"`` is
-          short for ``root=``.
+          ``"tiny-imagenet"``, ``"dogs"`` (Stanford Dogs). ``"cars:ROOT"`` is short for ``root=``.
 
-        By default what the environment variable ``CLIPNULL_DATA`` says, else ``"twemoji"``; options
-        that the set named there does not have are then passed over, so that a notebook's cell fits
-        any set.
+        By default what ``CLIPNULL_DATA`` in the environment says, else ``"twemoji"``; options that the
+        set named there does not have are then ignored, so that a notebook's cell fits any set.
     subset : str or list of str, optional
-        A list of class names, for any set. For the emoji sets also ``"classroom"`` (the default: about
-        100 everyday classes, see `classroom`), ``"all"`` (853) or a category: ``"animals-nature"``,
+        Class names, for any set. For emoji also ``"classroom"`` (the default: about 100 everyday
+        classes, see `classroom`), ``"all"`` (853) or a category: ``"animals-nature"``,
         ``"food-drink"``, ``"travel-places"``, ``"activities"``, ``"objects"``.
     on_error : {"raise", "skip"}
-        What to do about images that cannot be read: raise a ValueError with the path when one is
-        asked for, or read all of them now, leave those out, and warn with their number and paths
-        (all of them: ``data.skipped``).
-    scenes : int or "clean"
-        Emoji: images a class, default 4. The first is clean (upright on white, scene 0), the
-        others differ in pose, background and light; 1 and ``"clean"`` give the clean one alone.
-    seed : int
-        Emoji: which scenes 1, 2, … are drawn.
-    margin : float
-        Emoji: share of the width that the clean image leaves free, by default 0.1 for Twemoji and
-        0 for OpenMoji, whose own box leaves about a fifth.
-    size : int or (int, int)
-        Emoji: width and height in pixels, default 64 (PocketCLIP's); 224 for a ViT-B/32. Pictures are
+        Raise a ValueError with the path when an image that cannot be read is asked for; or read all
+        images now, leave such out and warn with their number and paths (all: ``data.skipped``).
+    scenes, seed : int or "clean", int
+        Emoji: images per class, default 4, and which. The first is clean (upright on white, scene
+        0), the others differ in pose, background and light; 1 and ``"clean"`` give the clean one.
+    margin, size : float, int or (int, int)
+        Emoji: share of the width that the clean image leaves free (0.1 for Twemoji, 0 for OpenMoji,
+        whose own box leaves a fifth); width in pixels, default 64 (PocketCLIP's). Pictures are
         square: of two numbers, as `Clip.image_size` has them for some models, the larger counts.
     root, split, download
         Sets of the literature and CoOp files: the images' folder; ``"test"`` by default (``"val"``
@@ -108,24 +113,24 @@ def load(
     from_environment = name is None
     name = (os.environ.get("CLIPNULL_DATA") or "twemoji") if name is None else name
     if not isinstance(name, str):
-        raise ValueError(f"name: got {name!r}, want one of {', '.join(names())}")
+        raise ValueError(f"name: got {name!r}, want one of {', '.join(LOADERS)}")
     _check.one_of("on_error", on_error, ["raise", "skip"])
     loader = _loader(name)
-    known = set(inspect.signature(loader).parameters) - {"subset"}
+    known = {*inspect.signature(loader).parameters}
     for option in set(options) - known:
         if not from_environment:
             has = ", ".join(sorted({*known, "subset", "on_error"}))
             raise ValueError(f"{option}: {name!r} has no such option, want one of {has}")
         del options[option]
-    if name in _EMOJI:
+    if "subset" in known:
         data = loader(subset=subset, **options)
     else:
         data = loader(**options)
         if isinstance(subset, str) and (subset == "all" or from_environment):
             subset = None
         if subset is not None:
-            data = data.subset(resolve(subset, data.classes, "subset"))
-        data = _without_broken(data) if on_error == "skip" else data
+            data = data.subset(_check.class_indices("subset", subset, len(data.classes), data.classes))
+        data = without_broken(data) if on_error == "skip" else data
     subset = subset if subset is None or isinstance(subset, str) else list(data.classes)
     data.loaded_with = {"name": name, "subset": subset, "on_error": on_error, **options}
     data.picked = None

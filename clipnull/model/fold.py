@@ -7,13 +7,8 @@ features.
 
 A folded model is an ordinary module with other weights. Its parameters are the objects of before
 and hold edited data. The data of before are kept here, outside the module: no copy, pickle or saved
-file of the model carries what it forgot. All that is left in it is a mark, one word of plain text,
-by which a copy knows that it has been edited.
-
-References
-----------
-arXiv 2512.14137 multiplies image embeddings by the projector after the network; folding it into
-the last layer is ours.
+file of the model carries what it forgot. In it is left a mark, one word of text, by which a copy
+is known to have been edited.
 """
 
 from __future__ import annotations
@@ -31,8 +26,9 @@ from torch import nn
 
 from clipnull import _check
 from clipnull.erasers import Edit
+from clipnull.evaluation import SIDES, Side
 from clipnull.model import towers
-from clipnull.model.towers import SIDES, Slot
+from clipnull.model.towers import TOWERS, Slot, Tower
 
 __all__ = ["fold", "folded", "folded_edits", "last_layer", "merged_state", "unfold", "unprojected"]
 
@@ -46,7 +42,7 @@ M = TypeVar("M")
 class _Step:
     """What is done to the last layer of one tower: an edit, or (None) the identity in its place."""
 
-    side: str
+    side: Tower
     edit: Edit | None
     thread: int | None = None  # whose `with` block it belongs to, while that is open
 
@@ -94,15 +90,15 @@ class _State:
         holder = slot.holder(self.layer)
         for (p, _), x in zip(towers.parts(self.layer), self.data, strict=True):
             p.data = x
-        _set(_RECORDS, holder, self.record)
-        _set(vars(holder), MARK, self.mark)
-
-
-def _set(table: Any, key: Any, value: Any) -> None:
-    if value is None:
-        table.pop(key, None)
-    else:
-        table[key] = value
+        changes: list[tuple[Any, Any, Any]] = [
+            (_RECORDS, holder, self.record),
+            (vars(holder), MARK, self.mark),
+        ]
+        for table, key, value in changes:
+            if value is None:
+                table.pop(key, None)
+            else:
+                table[key] = value
 
 
 Change = tuple[Slot, _State]
@@ -202,12 +198,13 @@ def _for_good(change: Change) -> Change:
 # --- putting steps in and taking them out --------------------------------------------------
 
 
-def _sides(side: str) -> tuple[str, ...]:
-    return SIDES if _check.one_of("side", side, [*SIDES, "both"]) == "both" else (side,)
+def _slots(clip: Any, side: Side) -> list[tuple[Slot, Tower]]:
+    _check.one_of("side", side, SIDES)
+    return [(towers.slot(clip, s), s) for s in (TOWERS if side == "both" else (side,))]
 
 
 def _refuse_other_threads(clip: Any) -> None:
-    for slot in filter(None, (towers.find(clip, side) for side in SIDES)):
+    for slot in filter(None, (towers.find(clip, side) for side in TOWERS)):
         record = _RECORDS.get(slot.holder(slot.layer))
         if record and {step.thread for step in record.steps} - {None, threading.get_ident()}:
             raise ValueError(
@@ -277,11 +274,11 @@ def _inside(clip: M, new: Sequence[tuple[Slot, _Step]]) -> Iterator[M]:
         raise
 
 
-def _edit_steps(clip: Any, edit: Edit, side: str) -> list[tuple[Slot, _Step]]:
-    slots = [(towers.slot(clip, s), s) for s in _sides(side)]
+def _edit_steps(clip: Any, edit: Edit, side: Side) -> list[tuple[Slot, _Step]]:
     _refuse_other_threads(clip)  # whose `unprojected` would give other dimensions; decided in _insert
     if not isinstance(edit, Edit):
         raise ValueError(f"edit: got {type(edit).__name__}, want an Edit (nullspace, consistent, ...)")
+    slots = _slots(clip, side)
     for slot, s in slots:
         if edit.dim != slot.dim:
             raise ValueError(
@@ -295,7 +292,7 @@ def _edit_steps(clip: Any, edit: Edit, side: str) -> list[tuple[Slot, _Step]]:
 # --- public --------------------------------------------------------------------------------
 
 
-def fold(clip: M, edit: Edit, side: str = "image", permanent: bool = False) -> M:
+def fold(clip: M, edit: Edit, side: Side = "image", permanent: bool = False) -> M:
     """Put an edit into the last layer of a tower, in place, until `unfold`.
 
     Image side: features z [n, d], before normalisation, become z W = z - (z L) R^T, what
@@ -309,8 +306,7 @@ def fold(clip: M, edit: Edit, side: str = "image", permanent: bool = False) -> M
         What `clipnull.load` returns, or an open_clip model.
     edit : Edit
     side : {"image", "text", "both"}
-        "both" edits each tower with the same W. On the text side the normalisation that follows
-        undoes part of the edit (notebook 03).
+        "both" edits each tower with the same W. On the text side normalising undoes part of it.
     permanent : bool
         Keep nothing to unfold it with, neither for this edit nor for those before it.
 
@@ -327,21 +323,20 @@ def fold(clip: M, edit: Edit, side: str = "image", permanent: bool = False) -> M
 
     Notes
     -----
-    The weights are computed in float64 and rounded once. They replace the data of the same
-    Parameter objects, so that an optimiser made before goes on with them. The weights of before
-    stay in this process, outside the model: copies, pickles and saved files go without them.
-
-    A tower without a projection (SigLIP's) gets an identity one, which `unfold` removes.
+    The weights are computed in float64 and rounded once. Parameters stay the same objects, so an
+    optimiser made before goes on with them. Their data of before stay in this process, outside the
+    model. A tower without a projection (SigLIP's) gets an identity one, which `unfold` removes.
 
     References
     ----------
-    Ours; the edit is arXiv 2512.14137's. Shown in notebook 03.
+    Ours: arXiv 2512.14137 multiplies image embeddings by the projector, after the network. Shown in
+    notebook 03.
     """
     _insert(clip, _edit_steps(clip, edit, side), permanent)
     return clip
 
 
-def unfold(clip: M, side: str = "both") -> M:
+def unfold(clip: M, side: Side = "both") -> M:
     """Undo every `fold`: the parameters hold the very data of before, added layers are gone.
 
     Parameters
@@ -351,18 +346,16 @@ def unfold(clip: M, side: str = "both") -> M:
 
     Returns
     -------
-    The same ``clip``. A model with nothing folded stays as it is; one that was moved or cast as a
-    whole since gets the data of before moved and cast alike.
+    The same ``clip``. If the whole model was moved or cast since, so are the data of before.
 
     Raises
     ------
     ValueError
-        Not a model, a tower that clipnull does not know, an unknown side; the layer was trained or
-        loaded over since; the data of before are not here, since this is a copy or the fold was
-        permanent; another thread is inside `folded`. The model is then as it was.
+        As `fold`, and where the data of before are not here: this is a copy, or the fold was
+        permanent. The model is then as it was.
     """
     with _LOCK, torch.inference_mode(False):
-        slots = [(towers.slot(clip, s), s) for s in _sides(side)]
+        slots = _slots(clip, side)
         _refuse_other_threads(clip)
         changes = []
         for slot, s in slots:
@@ -381,54 +374,37 @@ def unfold(clip: M, side: str = "both") -> M:
     return clip
 
 
-def folded(clip: M, edit: Edit, side: str = "image") -> AbstractContextManager[M]:
+def folded(clip: M, edit: Edit, side: Side = "image") -> AbstractContextManager[M]:
     """``with folded(clip, edit): ...`` - the model has forgotten inside, and not outside.
 
-    Leaving removes this edit alone, also after an exception or an interrupt; edits folded before,
-    or inside and meant to stay, remain. Until then other threads cannot fold into this model.
-    Parameters and errors as in `fold`; leaving raises what `unfold` raises.
-
-    Yields
-    ------
-    The same ``clip``.
+    Yields the same ``clip``. Leaving removes this edit alone, also after an exception or an interrupt.
+    Until then other threads cannot fold into this model. Parameters and errors as in `fold`; leaving
+    raises what `unfold` raises.
     """
     return _inside(clip, _edit_steps(clip, edit, side))
 
 
-def folded_edits(clip: Any) -> list[tuple[str, Edit]]:
-    """The edits folded in now, as (side, edit), in the order in which they act.
+def folded_edits(clip: Any) -> list[tuple[Tower, Edit]]:
+    """The edits folded in now, as (side, edit), in the order in which they act; a copy knows of none.
 
-    A copy of a folded model does not know them.
-
-    Raises
-    ------
-    ValueError
-        Not a model, or a tower that clipnull does not know.
+    A ValueError for what is not a model, or has a tower that clipnull does not know.
     """
     found = []
-    for side in SIDES:
+    for side in TOWERS:
         slot = towers.slot(clip, side)
         if record := _RECORDS.get(slot.holder(slot.layer)):
             found += [(side, step.edit) for step in record.settled + record.steps if step.edit is not None]
     return found
 
 
-def last_layer(clip: Any, side: str = "image") -> torch.Tensor:
-    """The last layer of a tower as P [w, d], with the edits folded in now: features z = h P.
+def last_layer(clip: Any, side: Tower = "image") -> torch.Tensor:
+    """The last layer of a tower as P [w, d], float32 on the CPU, with what is folded in: z = h P.
 
     A bias is one more row; h then has a column of ones (`unprojected`, `clipnull.auditing.layers`).
-    A tower without a projection has the identity.
-
-    Returns
-    -------
-    torch.Tensor [w, d], float32 on the CPU
-
-    Raises
-    ------
-    ValueError
-        Not a model, or a tower that clipnull does not know.
+    A tower without a projection has the identity. A ValueError for what is not a model, or has a
+    tower that clipnull does not know.
     """
-    slot = towers.slot(clip, _check.one_of("side", side, SIDES))
+    slot = towers.slot(clip, side)
     if slot.is_empty:
         return torch.eye(slot.dim)
     rows = []
@@ -438,35 +414,19 @@ def last_layer(clip: Any, side: str = "image") -> torch.Tensor:
     return torch.cat(rows).contiguous()
 
 
-def unprojected(clip: M, side: str = "image") -> AbstractContextManager[M]:
+def unprojected(clip: M, side: Tower = "image") -> AbstractContextManager[M]:
     """``with unprojected(clip): ...`` - the tower ends before its last layer.
 
-    Inside, features are h [n, w], what the last layer gets; outside nothing has changed, folded
-    edits included. Parameters and errors as in `last_layer`; for other threads as `folded`.
-
-    Yields
-    ------
-    The same ``clip``.
+    Yields the same ``clip``. Inside, features are h [n, w], what the last layer gets; afterwards all
+    is as before. Parameters and errors as in `last_layer`; for other threads as `folded`.
     """
-    slot = towers.slot(clip, _check.one_of("side", side, SIDES))
+    slot = towers.slot(clip, side)
     return _inside(clip, [] if slot.is_empty else [(slot, _Step(side, None))])
 
 
 def merged_state(clip: Any) -> tuple[dict[str, torch.Tensor], dict[str, dict[str, Any]]]:
-    """The state of the model, edits included, and what its config needs for them.
-
-    Returns
-    -------
-    state : dict of str to torch.Tensor
-        ``state_dict()`` of the model.
-    config : dict
-        What to change in open_clip's ``model_cfg``: empty unless a projection was added.
-    """
+    """``state_dict()``, edits included, and what to change in ``model_cfg`` if a projection was added."""
     model = towers.network(clip)
-    config: dict[str, dict[str, Any]] = {}
-    for side in SIDES:
-        slot = towers.slot(model, side)
-        if vars(slot.holder(slot.layer)).get(MARK) == ADDED:
-            for section, changes in slot.config.items():
-                config.setdefault(section, {}).update(changes)
-    return dict(model.state_dict()), config
+    slots = [towers.slot(model, side) for side in TOWERS]
+    added = [slot.config for slot in slots if vars(slot.holder(slot.layer)).get(MARK) == ADDED]
+    return dict(model.state_dict()), {section: new for config in added for section, new in config.items()}

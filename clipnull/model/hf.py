@@ -6,10 +6,7 @@ folded into the other.
 
 from __future__ import annotations
 
-import contextlib
-import copy
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +15,52 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
-__all__ = ["ImageTransform", "TextTokenizer", "TransformersCLIP", "is_clip", "read", "wrap", "write"]
+from clipnull.model.clip import Clip
+
+__all__ = ["from_transformers"]
 
 CONFIG = "config.json"
 
 
-class TransformersCLIP(nn.Module):
-    """``transformers.CLIPModel`` with the methods of open_clip's models.
+def from_transformers(model: Any, processor: Any, name: str = "transformers") -> Clip:
+    """A Hugging Face ``CLIPModel`` as a `Clip`: embed, fold, evaluate and save as with any other.
 
-    Attributes
+    Parameters
     ----------
-    source : transformers.CLIPModel
-        Shares every layer with this module.
-    visual, text : nn.Module
-        Its two towers, projections included.
-    logit_scale : nn.Parameter
+    model : transformers.CLIPModel
+        Shared, not copied: what is folded into the one is folded into the other. `fold`, `unfold`
+        and `folded` also take it as it is.
+    processor : transformers.CLIPProcessor
+        With ``image_processor`` and ``tokenizer``.
+    name : str
+        For messages and receipts.
+
+    Returns
+    -------
+    Clip
+        What its ``save`` writes, ``CLIPModel.from_pretrained`` reads, and ``load("local-dir:PATH")``.
+
+    Raises
+    ------
+    ValueError
+        Not a CLIPModel, or a processor without one of its two halves.
     """
+    parts = ("vision_model", "text_model", "visual_projection", "text_projection", "logit_scale")
+    if not isinstance(model, nn.Module) or not all(hasattr(model, part) for part in parts):
+        raise ValueError(f"model: got a {type(model).__name__}, want a transformers CLIPModel")
+    if not all(hasattr(processor, part) for part in ("image_processor", "tokenizer")):
+        raise ValueError(
+            f"processor: got a {type(processor).__name__}, want a CLIPProcessor with image_processor and "
+            "tokenizer"
+        )
+    config: Any = model.config
+    halves = {torch.float16: "pure_fp16", torch.bfloat16: "pure_bf16"}
+    precision = halves.get(next(model.parameters()).dtype, "fp32")
+    return Clip(*wrap(model, processor), name, precision=precision, config=config.to_dict())
+
+
+class TransformersCLIP(nn.Module):
+    """``transformers.CLIPModel``, kept as ``source``, with the methods of open_clip's models."""
 
     source: Any
 
@@ -45,18 +72,15 @@ class TransformersCLIP(nn.Module):
 
     def encode_image(self, image: torch.Tensor, normalize: bool = False) -> torch.Tensor:
         """Features [n, d] of preprocessed images [n, 3, H, W]."""
-        z = self.visual(image)
-        return F.normalize(z, dim=-1) if normalize else z
+        return F.normalize(self.visual(image), dim=-1) if normalize else self.visual(image)
 
     def encode_text(self, text: torch.Tensor, normalize: bool = False) -> torch.Tensor:
         """Features [n, d] of tokens [n, context length]."""
-        t = self.text(text)
-        return F.normalize(t, dim=-1) if normalize else t
+        return F.normalize(self.text(text), dim=-1) if normalize else self.text(text)
 
 
 class _ImageTower(nn.Module):
-    #: as open_clip's towers have it: mean and std of the pixels
-    preprocess_cfg: dict[str, list[float]]
+    preprocess_cfg: dict[str, list[float]]  # as open_clip's towers have it: mean and std of the pixels
 
     def __init__(self, source: Any) -> None:
         super().__init__()
@@ -120,61 +144,27 @@ def wrap(model: Any, processor: Any) -> tuple[TransformersCLIP, ImageTransform, 
     """What `clipnull.model.Clip` is made of: model, image transform, tokenizer."""
     length = model.config.text_config.max_position_embeddings
     wrapped = TransformersCLIP(model.eval()).eval()
-    wrapped.visual.preprocess_cfg = _statistics(processor.image_processor)
-    return wrapped, ImageTransform(processor.image_processor), TextTokenizer(processor.tokenizer, length)
-
-
-def _statistics(processor: Any) -> dict[str, list[float]]:
-    """Mean and std of pixels in [0, 1], under open_clip's names."""
-    if not getattr(processor, "do_normalize", True):
-        return {"mean": [0.0] * 3, "std": [1.0] * 3}
-    return {"mean": list(processor.image_mean), "std": list(processor.image_std)}
+    images = processor.image_processor
+    scaled = getattr(images, "do_normalize", True)
+    mean, std = (images.image_mean, images.image_std) if scaled else ([0.0] * 3, [1.0] * 3)
+    wrapped.visual.preprocess_cfg = {"mean": list(mean), "std": list(std)}
+    return wrapped, ImageTransform(images), TextTokenizer(processor.tokenizer, length)
 
 
 def read(place: str, cache_dir: str | None = None) -> tuple[Any, Any]:
-    """CLIPModel and processor of a folder, or of a repository on the Hugging Face hub.
-
-    Raises
-    ------
-    ImportError
-        transformers is not installed.
-    ValueError
-        The checkpoint lacks weights of the model: transformers would make them up.
-    """
+    """CLIPModel and processor of a folder; a ValueError for missing weights, which would be made up."""
     from transformers import AutoProcessor, CLIPModel
 
-    with _no_bars():
-        made: Any = CLIPModel.from_pretrained(place, cache_dir=cache_dir, output_loading_info=True)
-        processor = AutoProcessor.from_pretrained(place, cache_dir=cache_dir, trust_remote_code=False)
+    made: Any = CLIPModel.from_pretrained(place, cache_dir=cache_dir, output_loading_info=True)
+    processor = AutoProcessor.from_pretrained(place, cache_dir=cache_dir, trust_remote_code=False)
     model, found = made
     if missing := sorted(found["missing_keys"]):
         raise ValueError(f"it has no {', '.join(missing[:3])}")
     return model, processor
 
 
-def write(
-    model: TransformersCLIP,
-    transform: ImageTransform,
-    tokenizer: TextTokenizer,
-    folder: Path,
-    dtype: torch.dtype | None = None,
-) -> list[Path]:
+def write(clip: Any, folder: Path) -> list[Path]:
     """Save as transformers does, folded edits baked in; the files that hold weights."""
-    source = model.source if dtype is None else copy.deepcopy(model.source).to(dtype)
-    with _no_bars():
-        for part in (source, transform.processor, tokenizer.tokenizer):
-            part.save_pretrained(folder)
+    for part in (clip.model.source, clip.preprocess.processor, clip.tokenizer.tokenizer):
+        part.save_pretrained(folder)
     return sorted(folder.glob("*.safetensors"))
-
-
-@contextlib.contextmanager
-def _no_bars() -> Iterator[None]:
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()

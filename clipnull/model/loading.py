@@ -3,45 +3,41 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import os
-import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
-from PIL import Image
 from torch import nn
 
 from clipnull import _check
 from clipnull.model import hf
 from clipnull.model.clip import Clip
-from clipnull.model.saving import CONFIG, RECEIPT, WEIGHTS, _quiet
+from clipnull.model.saving import CONFIG, RECEIPT, WEIGHTS
 
-__all__ = ["check_here", "from_transformers", "load"]
+__all__ = ["check_here", "load"]
+
+Precision = Literal["fp32", "fp16", "bf16", "pure_fp16", "pure_bf16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 #: the model that ships with the package
 POCKET = Path(__file__).parent.parent / "pocket"
-
-
+#: how files with weights end
 CHECKPOINTS = (".safetensors", ".bin", ".pth")
-
-
+#: weights that a repository may hold, open_clip's first
+HUB_WEIGHTS = (WEIGHTS, "open_clip_pytorch_model.bin", "model.safetensors", "pytorch_model.bin")
 #: keys of a config with which transformers runs a model's own code
 REMOTE_CODE = ("trust_remote_code", "auto_map")
-
-
 NO_CODE = "clipnull runs no code of a model, want one without"
-
-
-PRECISIONS = ["fp32", "fp16", "bf16", "pure_fp16", "pure_bf16"]
-
-
-#: seconds in which the Hugging Face hub has to answer; its client's own retries take a minute
+INSTALL_HF = "want pip install 'clipnull[hf]'"
+#: seconds in which the Hugging Face hub has to answer; its client's own retries take half a minute
 PATIENCE = 5.0
+#: one model is built at a time: torch's random state, from which its weights start, is shared
+_BUILDING = threading.Lock()
 
 
 @dataclass
@@ -55,10 +51,7 @@ class _Source:
     has_weights: bool = True
     receipt: dict[str, Any] | None = None
     transformers: bool = False
-
-    @property
-    def on_hub(self) -> bool:
-        return self.name.startswith("hf-hub:")
+    hub: str | None = None
 
     @property
     def what(self) -> str:
@@ -69,7 +62,7 @@ def load(
     name: str | None = None,
     pretrained: str | None = None,
     device: str | torch.device | None = None,
-    precision: str = "fp32",
+    precision: Precision = "fp32",
     cache_dir: str | Path | None = None,
     seed: int = 0,
 ) -> Clip:
@@ -81,15 +74,14 @@ def load(
         ``"pocket"``: PocketCLIP, which ships with the package. An open_clip name, such as
         ``"ViT-B-32-quickgelu"``. ``"local-dir:PATH"``: a folder that `Clip.save` or open_clip wrote,
         or one of a transformers CLIPModel with its processor (extra ``hf``). ``"hf-hub:ORG/REPO"``:
-        the same from the Hugging Face hub. By default what the environment variable
-        ``CLIPNULL_MODEL`` says (``NAME:TAG`` for open_clip's own), else ``"pocket"``.
+        the same from the Hugging Face hub. By default what ``CLIPNULL_MODEL`` in the environment
+        says (``NAME:TAG`` for open_clip's own), else ``"pocket"``.
     pretrained : str, optional
         For an open_clip name: the tag or the file of a checkpoint; None gives random weights.
     device : str or torch.device, optional
         By default the GPU if there is one.
     precision : {"fp32", "fp16", "bf16", "pure_fp16", "pure_bf16"}
-        As open_clip means them; fp32 is the protocol's (arXiv 2407.07485) and the default on every
-        device. Half precision takes half the memory, is fast on a GPU and slow on a CPU, and moves
+        As open_clip means them; fp32 is the protocol's (arXiv 2407.07485). Half precision moves
         cosines by about 1e-4 (fp16) or 1e-3 (bf16). Embeddings come back as float32 whatever it is.
     cache_dir : str or Path, optional
         Where downloads are kept; by default where open_clip and Hugging Face keep theirs.
@@ -104,13 +96,13 @@ def load(
     ------
     ValueError
         Unknown name or tag (with the closest), a checkpoint trained with QuickGELU under a name
-        without it (open_clip only warns), a checkpoint that does not fit its config or that would
-        have to be unpickled, a folder without a model, a device that is not there, or a checkpoint
-        that is neither in the cache folder nor to be had from the network.
+        without it (open_clip only warns), one that does not fit its config, would have to be
+        unpickled or cannot be fetched, a model that comes with code, a device that is not there.
 
     Notes
     -----
-    Weights are read from safetensors or with torch's weights-only loader; nothing is unpickled.
+    Weights are read from safetensors or with torch's weights-only loader; nothing is unpickled. What
+    is in the cache folder is taken as it is, and the network is not asked.
 
     Examples
     --------
@@ -124,112 +116,24 @@ def load(
     cache = None if cache_dir is None else str(cache_dir)
     source = _source(name, pretrained, cache)
     _no_remote_code(source)
-    model: Any
-    preprocess: Any
-    if source.transformers:
-        model, preprocess, tokenizer = _create_transformers(source, where, precision, cache)
-    else:
-        model = _create(source, where, precision, cache, seed)
-        preprocess, tokenizer = _transform(model), _tokenizer(source, cache)
+    build = _build_transformers if source.transformers else _build
+    model, preprocess, tokenizer = build(source, where, precision, cache, seed)
     clip = Clip(
-        model,
-        preprocess,
-        tokenizer,
-        name,
-        pretrained=pretrained,
-        precision=precision,
-        config=source.config,
-        receipt=source.receipt,
-    )
+        model, preprocess, tokenizer, name,
+        pretrained=pretrained, precision=precision, config=source.config, receipt=source.receipt,
+    )  # fmt: skip
     clip.loaded_with = {
-        "name": name,
-        "pretrained": pretrained,
-        "device": device,
-        "precision": precision,
-        "cache_dir": cache_dir,
-        "seed": seed,
-    }
+        "name": name, "pretrained": pretrained, "device": device, "precision": precision,
+        "cache_dir": cache_dir, "seed": seed,
+    }  # fmt: skip
     return clip
 
 
-def from_transformers(model: Any, processor: Any, name: str = "transformers") -> Clip:
-    """A Hugging Face ``CLIPModel`` as a `Clip`: embed, fold, evaluate and save as with any other.
-
-    Parameters
-    ----------
-    model : transformers.CLIPModel
-        Shared, not copied: what is folded into the one is folded into the other. `fold`, `unfold`
-        and `folded` also take it as it is.
-    processor : transformers.CLIPProcessor
-        With ``image_processor`` and ``tokenizer``.
-    name : str
-        For messages and receipts.
-
-    Returns
-    -------
-    Clip
-        What its ``save`` writes, ``CLIPModel.from_pretrained`` reads, and ``load("local-dir:PATH")``.
-
-    Raises
-    ------
-    ValueError
-        Not a CLIPModel, or a processor without one of its two halves.
-    """
-    parts = ("vision_model", "text_model", "visual_projection", "text_projection", "logit_scale")
-    if not isinstance(model, nn.Module) or not all(hasattr(model, part) for part in parts):
-        raise ValueError(f"model: got a {type(model).__name__}, want a transformers CLIPModel")
-    if not all(hasattr(processor, part) for part in ("image_processor", "tokenizer")):
-        raise ValueError(
-            f"processor: got a {type(processor).__name__}, want a CLIPProcessor with image_processor and "
-            "tokenizer"
-        )
-    config: Any = model.config
-    halves = {torch.float16: "pure_fp16", torch.bfloat16: "pure_bf16"}
-    precision = halves.get(next(model.parameters()).dtype, "fp32")
-    return Clip(*hf.wrap(model, processor), name, precision=precision, config=config.to_dict())
-
-
-def _no_remote_code(source: _Source) -> None:
-    """Refuse a config that asks for code of its own: open_clip hands its keys on to transformers."""
-
-    def asked(value: Any, path: str) -> Iterator[str]:
-        if isinstance(value, Mapping):
-            for key, inner in value.items():
-                if key in REMOTE_CODE and inner:
-                    yield f"{path}{key}"
-                yield from asked(inner, f"{path}{key}.")
-        elif isinstance(value, list):
-            for i, inner in enumerate(value):
-                yield from asked(inner, f"{path}{i}.")
-
-    if found := next(asked(source.config, ""), None):
-        raise ValueError(
-            f"name: the config of {source.name} asks to run code that comes with it ({found}); {NO_CODE}"
-        )
-
-
-def check_here(name: str, pretrained: str | None = None, cache_dir: str | Path | None = None) -> None:
-    """Whether the config and weights that `load` needs are on this machine; nothing is read or fetched.
-
-    Raises
-    ------
-    ValueError
-        They are not, or there is no such model.
-    """
-    import open_clip
-    from huggingface_hub import try_to_load_from_cache
-
-    name, tag = _asked_for(name, pretrained)
-    if name == "pocket" or name.startswith("local-dir:"):
-        _source(name, tag, None)
-        return
-    hub = {"hf_hub": f"{name.removeprefix('hf-hub:')}/"} if name.startswith("hf-hub:") else {}
-    known = hub or open_clip.get_pretrained_cfg(name.replace("/", "-"), tag or "")
-    repository, asked = os.path.split(known.get("hf_hub", ""))
-    files = [asked] if asked else [WEIGHTS, "open_clip_pytorch_model.bin"]
-    found = [repository and try_to_load_from_cache(repository, file, cache_dir) for file in files]
-    if not any(isinstance(path, str) and path for path in found):
-        raise ValueError(f"pretrained: {name}, {tag} is not in the cache folder")
+def check_here(
+    name: str | None = None, pretrained: str | None = None, cache_dir: str | Path | None = None
+) -> None:
+    """A ValueError if config or weights that `load` needs are not on this machine; nothing is fetched."""
+    _source(*_asked_for(name, pretrained), None if cache_dir is None else str(cache_dir), fetch=False)
 
 
 def _device(device: str | torch.device | None) -> torch.device:
@@ -250,9 +154,7 @@ def _asked_for(name: str | None, pretrained: str | None) -> tuple[str, str | Non
             return asked, None
         name, _, pretrained = asked.partition(":")
         if not pretrained:  # random weights would run every notebook on noise
-            raise ValueError(
-                f"CLIPNULL_MODEL: got {asked!r}, want NAME:TAG, such as ViT-B-32:laion2b_s34b_b79k"
-            )
+            raise ValueError(f"CLIPNULL_MODEL: got {asked!r}, want NAME:TAG, as ViT-B-32:laion2b_s34b_b79k")
     name = "pocket" if name is None else name
     if not isinstance(name, str):
         raise ValueError(f"name: got {name!r}, want a model's name")
@@ -261,7 +163,28 @@ def _asked_for(name: str | None, pretrained: str | None) -> tuple[str, str | Non
     return name, pretrained
 
 
-def _source(name: str, pretrained: str | None, cache_dir: str | None) -> _Source:
+def _no_remote_code(source: _Source) -> None:
+    """Refuse a config that asks for code of its own: open_clip hands its keys on to transformers."""
+
+    def asked(value: Any, path: str) -> Iterator[str]:
+        if isinstance(value, Mapping):
+            for key, inner in value.items():
+                if key in REMOTE_CODE and inner:
+                    yield f"{path}{key}"
+                yield from asked(inner, f"{path}{key}.")
+        elif isinstance(value, list):
+            for i, inner in enumerate(value):
+                yield from asked(inner, f"{path}{i}.")
+
+    if found := next(asked(source.config, ""), None):
+        asks = f"{source.hub or source.name} asks to run code that comes with it ({found})"
+        raise ValueError(f"name: the config of {asks}; {NO_CODE}")
+
+
+# --- where a model comes from --------------------------------------------------------------
+
+
+def _source(name: str, pretrained: str | None, cache_dir: str | None, fetch: bool = True) -> _Source:
     if name == "pocket":
         if not (POCKET / WEIGHTS).is_file():
             raise ValueError(
@@ -271,8 +194,8 @@ def _source(name: str, pretrained: str | None, cache_dir: str | None) -> _Source
     if name.startswith("local-dir:"):
         return _folder(Path(name.removeprefix("local-dir:")).expanduser())
     if name.startswith("hf-hub:"):
-        return _hub(name, cache_dir)
-    return _open_clip(name, pretrained, cache_dir)
+        return _hub(name, cache_dir, fetch)
+    return _open_clip(name, pretrained, cache_dir, fetch)
 
 
 def _folder(path: Path) -> _Source:
@@ -294,29 +217,33 @@ def _folder(path: Path) -> _Source:
     return _Source(f"local-dir:{path}", config, receipt=receipt, transformers=transformers)
 
 
-def _hub(name: str, cache_dir: str | None) -> _Source:
-    from open_clip.pretrained import download_pretrained_from_hf
+def _hub(name: str, cache_dir: str | None, fetch: bool) -> _Source:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     repository = name.removeprefix("hf-hub:")
+    with contextlib.suppress(LocalEntryNotFoundError, ValueError):
+        place = Path(snapshot_download(repository, cache_dir=cache_dir, local_files_only=True))
+        source = _folder(place)
+        if not source.transformers or any(place.glob("*processor_config.json")):
+            return replace(source, hub=name)
     with _fetching(name, cache_dir):
-        try:
-            path = download_pretrained_from_hf(repository, filename=CONFIG, cache_dir=cache_dir)
-            download_pretrained_from_hf(repository, cache_dir=cache_dir)
-        except Exception as error:
-            with contextlib.suppress(Exception):
-                path = download_pretrained_from_hf(repository, filename=hf.CONFIG, cache_dir=cache_dir)
-                if hf.is_clip(path):
-                    config = json.loads(Path(path).read_text(encoding="utf-8"))
-                    return _Source(name, config, transformers=True)
-            raise error
-    try:
-        config = json.loads(Path(path).read_text(encoding="utf-8"))["model_cfg"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"name: {name} has a {CONFIG} that cannot be read ({_line(error)})") from error
-    return _Source(name, config)
+        if not fetch:
+            raise LocalEntryNotFoundError("this was not asked for")
+        files = _reach(repository)
+        wanted = ["*.json", "*.txt", "*.model", next((f for f in HUB_WEIGHTS if f in files), "*.safetensors")]
+        place = Path(snapshot_download(repository, cache_dir=cache_dir, allow_patterns=wanted))
+    return replace(_folder(place), hub=name)
 
 
-def _open_clip(name: str, tag: str | None, cache_dir: str | None) -> _Source:
+def _reach(repository: str) -> set[str]:
+    """Names of the files of a repository on the Hugging Face hub, asked once and without retries."""
+    from huggingface_hub import HfApi
+
+    return {file.rfilename for file in HfApi().model_info(repository, timeout=PATIENCE).siblings or []}
+
+
+def _open_clip(name: str, tag: str | None, cache_dir: str | None, fetch: bool) -> _Source:
     import open_clip
 
     cleaned = name.replace("/", "-")
@@ -327,18 +254,37 @@ def _open_clip(name: str, tag: str | None, cache_dir: str | None) -> _Source:
     if tag is None:
         return _Source(cleaned, config, has_weights=False)
     known = open_clip.get_pretrained_cfg(cleaned, tag)
+    if not known and os.path.isfile(tag):
+        return _Source(cleaned, config, str(tag))
+    _same_activation(cleaned, tag, config)
     if not known:
-        if os.path.isfile(tag):
-            return _Source(cleaned, config, str(tag))
-        _same_activation(cleaned, tag, config)
         tags = _check.closest(tag, open_clip.list_pretrained_tags_by_model(cleaned))
         hint = f"; the closest are {', '.join(tags)}" if tags else f"; open_clip knows none for {cleaned}"
         raise ValueError(f"pretrained: {tag!r} is neither a tag of {cleaned} nor a file{hint}")
-    _same_activation(cleaned, tag, config)
     with _fetching(f"{cleaned}, {tag}", cache_dir):
-        checkpoint = open_clip.download_pretrained(known, cache_dir=cache_dir)
+        checkpoint, hub = _cached(known, cache_dir), known.get("hf_hub")
+        if checkpoint is None and not fetch:
+            raise FileNotFoundError("this was not asked for")
+        if checkpoint is None and hub:
+            _reach(os.path.split(hub)[0])
+        if checkpoint is None or (fetch and not hub):  # open_clip compares the checksum of a URL's file
+            checkpoint = open_clip.download_pretrained(known, cache_dir=cache_dir)
     own = ("mean", "std", "interpolation", "resize_mode")
     return _Source(cleaned, config, checkpoint, {k: known[k] for k in own if known.get(k) is not None})
+
+
+def _cached(known: Mapping[str, Any], cache_dir: str | None) -> str | None:
+    """The checkpoint of an open_clip tag in the cache folder."""
+    from huggingface_hub import try_to_load_from_cache
+    from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
+
+    if not known.get("hf_hub"):
+        path = Path(cache_dir or "~/.cache/clip").expanduser() / Path(known.get("url", "")).name
+        return str(path) if path.is_file() else None
+    repository, file = os.path.split(known["hf_hub"])
+    safe = f"{file.rsplit('.', 1)[0]}.safetensors" if file else HF_SAFE_WEIGHTS_NAME
+    found = [try_to_load_from_cache(repository, f, cache_dir) for f in (safe, file or HF_WEIGHTS_NAME)]
+    return next((path for path in found if isinstance(path, str)), None)
 
 
 def _same_activation(name: str, tag: str, config: dict[str, Any]) -> None:
@@ -358,20 +304,18 @@ def _same_activation(name: str, tag: str, config: dict[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def _fetching(what: str, cache_dir: str | None, needed: bool = True) -> Iterator[None]:
-    offline = False
+def _fetching(what: str, cache_dir: str | None) -> Iterator[None]:
     try:
-        with _hub_or_cache(needed) as offline:
-            yield
+        yield
     except ImportError as error:
-        raise ValueError(f"name: {what} takes transformers; want pip install 'clipnull[hf]'") from error
+        raise ValueError(f"name: {what} takes transformers; {INSTALL_HF}") from error
     except Exception as error:
         if "trust_remote_code" in str(error):
             raise ValueError(f"name: {what} asks to run code that comes with it; {NO_CODE}") from error
         # open_clip, transformers, huggingface_hub and urllib each have errors of their own for this
         from huggingface_hub import constants
 
-        why = "there is no network" if offline else f"it could not be fetched ({_line(error)})"
+        why = f"it could not be fetched ({_line(error)})"
         why = "HF_HUB_OFFLINE forbids to fetch it" if constants.HF_HUB_OFFLINE else why
         place = cache_dir or constants.HF_HUB_CACHE
         raise ValueError(
@@ -380,46 +324,25 @@ def _fetching(what: str, cache_dir: str | None, needed: bool = True) -> Iterator
         ) from error
 
 
-@contextlib.contextmanager
-def _hub_or_cache(needed: bool = True) -> Iterator[bool]:
-    """Hold the Hugging Face libraries to their cache folder while the hub does not answer: True then."""
-    from huggingface_hub import constants
-
-    before = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = before or (needed and not _hub_answers(int(time.monotonic() / 60)))
-    try:
-        yield constants.HF_HUB_OFFLINE
-    finally:
-        constants.HF_HUB_OFFLINE = before
+# --- building it ---------------------------------------------------------------------------
 
 
-@functools.lru_cache(maxsize=1)
-def _hub_answers(minute: int) -> bool:
-    """Whether it does in this minute: a model takes several requests, and one wait is enough."""
-    from huggingface_hub import constants
-    from huggingface_hub.utils import get_session
-
-    try:
-        get_session().head(constants.ENDPOINT, timeout=PATIENCE)
-    except Exception:  # the HTTP library's own, a proxy's refusal among them
-        return False
-    return True
-
-
-def _create(source: _Source, device: torch.device, precision: str, cache: str | None, seed: int) -> nn.Module:
+def _build(
+    source: _Source, device: torch.device, precision: str, cache: str | None, seed: int
+) -> tuple[nn.Module, Any, Any]:
+    """Model, image transform and tokenizer, by open_clip."""
     import open_clip
+    from open_clip.transform import PreprocessCfg, image_transform_v2
 
-    text = source.config.get("text_cfg", {})
-    if text.get("hf_model_name"):
+    text = source.config.get("text_cfg", {}).get("hf_model_name")
+    if text:
         from transformers import AutoConfig
 
-        with _quiet(), _fetching(f"the config of {text['hf_model_name']}", None):
+        with _fetching(f"the config of {text}", None):
             # open_clip would let transformers ask at a prompt whether to run a tower's own code
-            AutoConfig.from_pretrained(text["hf_model_name"], trust_remote_code=False)
-    hub = _hub_or_cache(source.on_hub or bool(text.get("hf_model_name")))
-    devices = [device] if device.type == "cuda" else []
+            AutoConfig.from_pretrained(text, trust_remote_code=False)
     try:
-        with _quiet(), _weights_only(), hub, torch.random.fork_rng(devices):
+        with _BUILDING, torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
             model = open_clip.create_model(
                 source.name,
@@ -435,31 +358,40 @@ def _create(source: _Source, device: torch.device, precision: str, cache: str | 
     except torch.cuda.OutOfMemoryError:
         raise
     except Exception as error:
-        if text.get("hf_model_name") and isinstance(error, OSError):
-            with _fetching(f"the config of {text['hf_model_name']}", None):
-                raise error
         if not source.has_weights:
             raise
         raise ValueError(
             f"pretrained: {source.what} does not fit its config, or cannot be read without unpickling "
             f"({_line(error)})"
         ) from error
-    return model.eval()
+    transform = image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
+    return model, transform, _tokenizer(source, cache)
 
 
-def _create_transformers(
-    source: _Source, device: torch.device, precision: str, cache: str | None
+def _tokenizer(source: _Source, cache_dir: str | None) -> Any:
+    import open_clip
+
+    if not source.config.get("text_cfg", {}).get("hf_tokenizer_name"):
+        return open_clip.get_tokenizer(source.name, cache_dir=cache_dir)
+    # said to transformers alone: open_clip's own tokenizers do not know the words
+    safe = {"cache_dir": cache_dir, "trust_remote_code": False}
+    with _fetching(f"the tokenizer of {source.hub or source.name}", cache_dir):
+        try:
+            return open_clip.get_tokenizer(source.name, local_files_only=True, **safe)
+        except OSError:
+            return open_clip.get_tokenizer(source.hub or source.name, **safe)
+
+
+def _build_transformers(
+    source: _Source, device: torch.device, precision: str, cache: str | None, seed: int
 ) -> tuple[nn.Module, hf.ImageTransform, hf.TextTokenizer]:
+    """The same of a transformers CLIPModel; its weights are all in the checkpoint."""
     from open_clip import get_input_dtype
 
-    place = source.name.removeprefix("local-dir:").removeprefix("hf-hub:")
     try:
-        with _quiet(), _weights_only(), _hub_or_cache(source.on_hub):
-            model, processor = hf.read(place, cache)
+        model, processor = hf.read(source.name.removeprefix("local-dir:"), cache)
     except ImportError as error:
-        raise ValueError(
-            f"name: {source.name} takes transformers; want pip install 'clipnull[hf]'"
-        ) from error
+        raise ValueError(f"name: {source.name} takes transformers; {INSTALL_HF}") from error
     except Exception as error:
         raise ValueError(
             f"pretrained: {source.what} does not fit its config, lacks a part of its processor, or cannot be "
@@ -467,34 +399,6 @@ def _create_transformers(
         ) from error
     wrapped, transform, tokenizer = hf.wrap(model, processor)
     return wrapped.to(device, get_input_dtype(precision) or torch.float32), transform, tokenizer
-
-
-def _transform(model: Any) -> Callable[[Image.Image], torch.Tensor]:
-    from open_clip.transform import PreprocessCfg, image_transform_v2
-
-    return image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
-
-
-def _tokenizer(source: _Source, cache_dir: str | None) -> Any:
-    import open_clip
-
-    foreign = bool(source.config.get("text_cfg", {}).get("hf_tokenizer_name"))
-    # said to transformers alone: open_clip's own tokenizers do not know the word
-    safe = {"trust_remote_code": False} if foreign else {}
-    with _quiet(), _fetching(f"the tokenizer of {source.name}", cache_dir, source.on_hub or foreign):
-        return open_clip.get_tokenizer(source.name, cache_dir=cache_dir, **safe)
-
-
-@contextlib.contextmanager
-def _weights_only() -> Iterator[None]:
-    # open_clip falls back to plain torch.load on a TypeError; this holds torch to weights only
-    key = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
-    before = os.environ.get(key)
-    os.environ[key] = "1"
-    try:
-        yield
-    finally:
-        os.environ.pop(key) if before is None else os.environ.update({key: before})
 
 
 def _line(error: BaseException) -> str:

@@ -3,35 +3,96 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import importlib.metadata
 import json
-import logging
 import math
 import shutil
 import sys
 import uuid
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+
+from clipnull.evaluation import Report
+from clipnull.model.fold import folded_edits, merged_state
+
+if TYPE_CHECKING:
+    from clipnull.model.clip import Clip
 
 __all__ = []
 
 CONFIG, WEIGHTS, RECEIPT = "open_clip_config.json", "open_clip_model.safetensors", "receipt.json"
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    # what open_clip logs is an exception here, or was asked for ("initialized randomly")
-    before = logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    try:
-        yield
-    finally:
-        logging.disable(before)
+def save(clip: Clip, path: str | Path, report: Report | Mapping[str, Any] | None = None) -> Path:
+    """What `Clip.save` does."""
+    if clip.config is None:
+        raise ValueError("save: this model came without open_clip's model_cfg, want Clip(..., config=...)")
+    target = Path(path).expanduser().resolve()
+    _replaceable(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _whole(target) as folder:
+        digest = _sha256(*_write(clip, folder))
+        _dump(folder / RECEIPT, _receipt(clip, report, digest))
+    return target
+
+
+def _write(clip: Clip, folder: Path) -> list[Path]:
+    """Weights, config and tokenizer; the files that hold weights."""
+    from open_clip import get_model_preprocess_cfg
+    from safetensors.torch import save_file
+
+    from clipnull.model import hf
+
+    if isinstance(clip.model, hf.TransformersCLIP):
+        return hf.write(clip, folder)
+    state, changes = merged_state(clip.model)
+    config = copy.deepcopy(clip.config) or {}
+    for section, entries in changes.items():
+        config[section].update(entries)
+    save_file(_storable(state), folder / WEIGHTS, metadata={"format": "pt"})
+    _dump(folder / CONFIG, {"model_cfg": config, "preprocess_cfg": get_model_preprocess_cfg(clip.model)})
+    if config["text_cfg"].get("hf_tokenizer_name") and hasattr(clip.tokenizer, "save_pretrained"):
+        clip.tokenizer.save_pretrained(folder)
+    if changes:
+        _check_config(folder, state)
+    return [folder / WEIGHTS]
+
+
+def _check_config(folder: Path, state: Mapping[str, torch.Tensor]) -> None:
+    """Whether open_clip builds, from the changed config, a model of these names and shapes."""
+    import open_clip
+
+    with torch.device("meta"):
+        model = open_clip.create_model(
+            f"local-dir:{folder}", load_weights=False, device="meta", pretrained_text=False
+        )
+    built = {k: tuple(v.shape) for k, v in model.state_dict().items()}
+    if built != {k: tuple(v.shape) for k, v in state.items()}:
+        raise ValueError(
+            "save: open_clip's config cannot describe this tower with a projection added, want a model "
+            "with a projection, or keep the edit out of it (Edit.apply_image)"
+        )
+
+
+def _storable(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Contiguous tensors on the CPU that share no memory, as safetensors wants them."""
+    out, seen = {}, set()
+    for key, value in state.items():
+        x = value.detach().cpu().contiguous()
+        pointer = x.untyped_storage().data_ptr()
+        out[key] = x.clone() if pointer in seen or x.untyped_storage().nbytes() > x.nbytes else x
+        seen.add(pointer)
+    return out
+
+
+# --- a folder, whole or not at all ---------------------------------------------------------
 
 
 def _replaceable(target: Path) -> None:
@@ -66,65 +127,46 @@ def _whole(target: Path) -> Iterator[Path]:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _storable(state: Mapping[str, torch.Tensor], dtype: torch.dtype | None) -> dict[str, torch.Tensor]:
-    """Contiguous tensors on the CPU that share no memory, as safetensors wants them."""
-    out, seen = {}, set()
-    for key, value in state.items():
-        x = (
-            value.detach()
-            .to("cpu", dtype if dtype and value.is_floating_point() else value.dtype)
-            .contiguous()
-        )
-        pointer = x.untyped_storage().data_ptr()
-        out[key] = x.clone() if pointer in seen or x.untyped_storage().nbytes() > x.nbytes else x
-        seen.add(pointer)
-    return out
+# --- the receipt ---------------------------------------------------------------------------
 
 
-def _sha256(*paths: Path) -> str:
-    digest = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as file:
-            while block := file.read(2**20):
-                digest.update(block)
-    return digest.hexdigest()
+def _receipt(clip: Clip, report: Report | Mapping[str, Any] | None, digest: str) -> dict[str, Any]:
+    edits: list[dict[str, Any]] = [
+        {
+            "side": side,
+            "method": edit.info.get("method"),
+            "parameters": {k: v for k, v in edit.info.items() if k not in ("method", "classes")},
+            "classes": edit.info.get("classes"),
+            "dim": edit.dim,
+            "rank": edit.rank,
+        }
+        for side, edit in folded_edits(clip.model)
+    ]
+    named = dict.fromkeys(name for edit in edits for name in edit["classes"] or [])
+    kind, _, place = clip.name.partition(":")
+    return {
+        # whoever gets the folder has no use for the path that leads to a model here
+        "model": f"{kind}:{Path(place).expanduser().resolve().name}" if kind == "local-dir" else clip.name,
+        "pretrained": clip.pretrained and Path(clip.pretrained).name,
+        "classes": report.case.forget_names if isinstance(report, Report) else list(named),
+        "edits": edits,
+        "report": _figures(report),
+        "weights_sha256": digest,
+        "versions": _versions(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "earlier": clip.receipt,
+    }
 
 
-def _loads(folder: Path, state: Mapping[str, torch.Tensor]) -> None:
-    """Check that open_clip builds, from the changed config, a model of these names and shapes."""
-    import open_clip
-
-    with _quiet(), torch.device("meta"):
-        model = open_clip.create_model(
-            f"local-dir:{folder}", load_weights=False, device="meta", pretrained_text=False
-        )
-    built = {k: tuple(v.shape) for k, v in model.state_dict().items()}
-    if built != {k: tuple(v.shape) for k, v in state.items()}:
-        raise ValueError(
-            "save: open_clip's config cannot describe this tower with a projection added, want a model "
-            "with a projection, or keep the edit out of it (Edit.apply_image)"
-        )
-
-
-def _without_folders(name: str) -> str:
-    """A receipt is handed over: the folders that lead to a model are nobody's business."""
-    kind, _, path = name.partition(":")
-    return f"{kind}:{Path(path).expanduser().resolve().name}" if kind == "local-dir" else name
-
-
-def _figures(report: Any) -> Any:
+def _figures(report: Report | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     if report is None or isinstance(report, Mapping):
         return report
-    figures = ("forget_before", "forget_after", "retain_before", "retain_after")
-    if not all(hasattr(report, name) for name in figures):
+    if not isinstance(report, Report):
         raise ValueError(
             f"report: got a {type(report).__name__}, want what clipnull.evaluate returns, or a dict"
         )
-    return {
-        "title": getattr(report, "title", ""),
-        **{k: getattr(report, k) for k in figures},
-        "unit": "fraction",
-    }
+    figures = ("forget_before", "forget_after", "retain_before", "retain_after")
+    return {"title": report.title, **{k: getattr(report, k) for k in figures}, "unit": "fraction"}
 
 
 def _versions() -> dict[str, str]:
@@ -135,6 +177,15 @@ def _versions() -> dict[str, str]:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[distribution] = importlib.metadata.version(distribution)
     return found
+
+
+def _sha256(*paths: Path) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(2**20):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def _dump(path: Path, value: Any) -> None:

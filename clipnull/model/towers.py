@@ -1,24 +1,25 @@
 """Where each kind of tower ends: the last linear layer, or the place where one would be.
 
-open_clip's models and those of Hugging Face ``transformers`` that end in ``visual_projection`` and
-``text_projection`` (CLIPModel) are known. To teach it another kind of tower, write a function that
-returns its `Slot` and add it to `IMAGE_TOWERS` or `TEXT_TOWERS`.
+open_clip's models and those of ``transformers`` that end in ``visual_projection`` and
+``text_projection`` (CLIPModel) are known. For another kind of tower, write a function that returns
+its `Slot` and add it to `IMAGE_TOWERS` or `TEXT_TOWERS`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from clipnull import _check
 
-__all__ = ["SIDES", "Slot", "embedding_dim", "find", "network", "slot"]
+__all__ = ["Slot", "embedding_dim"]
 
-SIDES = ("image", "text")
+Tower = Literal["image", "text"]
+TOWERS: tuple[Tower, ...] = ("image", "text")
 #: what `Slot.layer` is when its parent has no attribute of that name
 MISSING = object()
 
@@ -29,22 +30,20 @@ class Slot:
 
     Attributes
     ----------
-    parent : nn.Module
-    name : str
+    parent, name : nn.Module, str
         ``parent.name`` is a parameter [width, d], a Linear with d outputs, or neither: None,
         Identity or missing when the tower has no projection.
     dim : int
         d, of the features that leave the tower.
-    fill : {"matrix", "linear", "linear with bias"}
-        What the tower expects there when one has to be added.
-    config : dict
-        What to change in open_clip's ``model_cfg`` so that it builds the added one.
+    fill, config : str, dict
+        What the tower expects there when one has to be added, and what to change in open_clip's
+        ``model_cfg`` so that it builds the added one.
     """
 
     parent: nn.Module
     name: str
     dim: int
-    fill: str = "linear"
+    fill: Literal["matrix", "linear", "linear with bias"] = "linear"
     config: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
@@ -86,6 +85,7 @@ class Slot:
 
 def parts(layer: Any) -> list[tuple[Any, int]]:
     """The parameters of a last layer, each with the axis that runs over the d embedding entries."""
+    found: list[tuple[Any, int]]
     if isinstance(layer, nn.Linear):  # keeps its weight as [d, width]
         found = [(p, 0) for p in (layer.weight, layer.bias) if p is not None]
     else:
@@ -145,13 +145,12 @@ def _hf_text(model: Any) -> Slot | None:
     if text is None or "HFTextEncoder" not in _kind(text):
         return None
     if isinstance(text.proj, nn.Sequential):
-        name = str(len(text.proj) - 1)
-        return Slot(text.proj, name, text.output_dim)
+        return Slot(text.proj, str(len(text.proj) - 1), text.output_dim)
     return Slot(text, "proj", text.output_dim, "linear", {"text_cfg": {"hf_proj_type": "linear"}})
 
 
 def _transformers_image(model: Any) -> Slot | None:
-    """``visual_projection`` of a transformers model, bare or in `clipnull.hf`'s clothes."""
+    """``visual_projection`` of a transformers model, bare or wrapped by `clipnull.model.hf`."""
     holders: list[Any] = [model, getattr(model, "visual", None)]
     for holder in holders:
         if isinstance(linear := getattr(holder, "visual_projection", None), nn.Linear):
@@ -192,15 +191,16 @@ def network(clip: Any) -> Any:
     return model
 
 
-def find(clip: Any, side: str) -> Slot | None:
+def find(clip: Any, side: Tower) -> Slot | None:
     """Where the tower of that side ends; None when clipnull does not know."""
     model = network(clip)
     found = (look(model) for look in (IMAGE_TOWERS if side == "image" else TEXT_TOWERS))
     return next((slot for slot in found if slot is not None), None)
 
 
-def slot(clip: Any, side: str) -> Slot:
-    """As `find`; a ValueError for a tower that clipnull does not know."""
+def slot(clip: Any, side: Tower) -> Slot:
+    """As `find`; a ValueError for an unknown side, or a tower that clipnull does not know."""
+    _check.one_of("side", side, TOWERS)
     if (found := find(clip, side)) is not None:
         return found
     kind = _kind(network(clip))
@@ -211,17 +211,6 @@ def slot(clip: Any, side: str) -> Slot:
     )
 
 
-def embedding_dim(clip: Any, side: str = "image") -> int:
-    """d, the dimension of the embeddings of one tower.
-
-    Parameters
-    ----------
-    clip : Clip or nn.Module
-    side : {"image", "text"}
-
-    Raises
-    ------
-    ValueError
-        Not a model, a tower that clipnull does not know, an unknown side.
-    """
-    return slot(clip, _check.one_of("side", side, SIDES)).dim
+def embedding_dim(clip: Any, side: Tower = "image") -> int:
+    """d, the dimension of the embeddings of one tower of a Clip or nn.Module; errors as `slot`."""
+    return slot(clip, side).dim

@@ -1,0 +1,145 @@
+"""What a `Clip` embeds: names in prompt templates, and images in whatever holds them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from clipnull.datasets.pictures import Images, on_white, open_image
+from clipnull.model.cache import PIXELS
+
+__all__ = []
+
+Templates = str | Sequence[str | Callable[[str], str]]
+
+# --- names ---------------------------------------------------------------------------------
+
+
+def class_names(names: str | Sequence[str]) -> list[str]:
+    """``names`` as a list; a ValueError for none, or for one that is no text."""
+    wanted = [names] if isinstance(names, str) else list(names)
+    if not wanted:
+        raise ValueError("names: got none, want at least one class name")
+    for name in wanted:
+        if not isinstance(name, str) or not name.strip():
+            raise ValueError(f"names: got {name!r}, want text")
+    return wanted
+
+
+def prompts(templates: Templates | None) -> list[Callable[[str], str]]:
+    """Templates as functions of the name; a ValueError for one that has no place for it."""
+    import open_clip
+
+    named: dict[str, Sequence[Callable[[str], str]]] = {
+        "openai": open_clip.OPENAI_IMAGENET_TEMPLATES,
+        "simple": open_clip.SIMPLE_IMAGENET_TEMPLATES,
+    }
+    if templates is None:
+        templates = ["{}"]
+    elif isinstance(templates, str):
+        templates = named.get(templates, [templates])
+    made = [t.format if isinstance(t, str) else t for t in templates]
+    if not made:
+        raise ValueError("templates: got none, want at least one such as 'a photo of a {}.'")
+    for given, prompt in zip(templates, made, strict=True):
+        try:
+            fits = "\0name" in prompt("\0name")
+        except (TypeError, IndexError, KeyError, ValueError):
+            fits = False
+        if not fits:
+            raise ValueError(
+                f"templates: {given!r} has no place for the name, want '{{}}' in it, or 'openai' or 'simple'"
+            )
+    return made
+
+
+# --- images --------------------------------------------------------------------------------
+
+
+def _is_one(images: Any) -> bool:
+    return isinstance(images, str | os.PathLike | Image.Image) or (
+        isinstance(images, torch.Tensor | np.ndarray) and images.ndim == 3
+    )
+
+
+def count(images: Any) -> int | None:
+    """How many images there are, where that is known; a DataLoader's length counts batches."""
+    if _is_one(images):
+        return 1
+    return len(images) if hasattr(images, "__getitem__") and hasattr(images, "__len__") else None
+
+
+def known(images: Any) -> Sequence[Any] | None:
+    """Paths or pixels that tell these images from others, where nothing has to be decoded for them."""
+    if isinstance(images, Images):
+        return images.items if images.read in (open_image, Image.fromarray) else None
+    if isinstance(images, np.ndarray) and images.dtype.kind not in PIXELS:
+        return images.tolist() if images.ndim == 1 else None
+    if _is_one(images) or isinstance(images, torch.Tensor | np.ndarray):
+        return [images]
+    return images if isinstance(images, list | tuple) else None
+
+
+def items(images: Any) -> Iterator[Any]:
+    """Images one by one, whatever they came in."""
+    if _is_one(images):
+        yield images
+        return
+    if isinstance(images, Mapping) or not (isinstance(images, Iterable) or hasattr(images, "__getitem__")):
+        raise ValueError(f"images: got a {type(images).__name__}, want images, paths, arrays or a Dataset")
+    for item in _each(images):
+        if isinstance(item, tuple | list):
+            item = item[0] if item else None
+        if isinstance(item, torch.Tensor) and item.ndim == 4:
+            yield from item
+        else:
+            yield item
+
+
+def _each(images: Any) -> Iterator[Any]:
+    """The items in order; an index, which may be a label, is used only where there is no other way."""
+    n, i = count(images), 0
+    indexed = getattr(type(images), "__iter__", None) in (None, Sequence.__iter__)
+    # many Datasets never raise the IndexError that plain iteration waits for
+    source = iter(images) if n is None or not indexed else (images[i] for i in range(n))
+    try:
+        for item in source:
+            yield item
+            i += 1
+    except OSError as error:
+        path = getattr(error, "filename", None) or f"item {i}"
+        raise ValueError(f"images: cannot read {str(path)!r} ({error}), want a picture") from error
+
+
+def pixels(
+    i: int,
+    item: Any,
+    preprocess: Callable[[Image.Image], torch.Tensor],
+    image_size: int | tuple[int, int],
+) -> torch.Tensor:
+    """Image ``i`` as the model wants it: float [3, H, W]."""
+    if isinstance(item, torch.Tensor) and item.is_floating_point():
+        want = (3, image_size, image_size) if isinstance(image_size, int) else (3, *image_size)
+        if tuple(item.shape) != want:
+            raise ValueError(f"images: tensor {i} has shape {tuple(item.shape)}, want {want}, preprocessed")
+        return item
+    if isinstance(item, str | os.PathLike):
+        item = open_image(Path(item))
+    elif isinstance(item, torch.Tensor | np.ndarray):
+        x = np.asarray(item)
+        if x.dtype != np.uint8 or x.ndim != 3 or x.shape[2] != 3:
+            raise ValueError(f"images: array {i} is {x.dtype} {x.shape}, want uint8 (H, W, 3)")
+        item = Image.fromarray(x)
+    elif not isinstance(item, Image.Image):
+        raise ValueError(f"images: item {i} is a {type(item).__name__}, want an image, a path or an array")
+    try:
+        return preprocess(on_white(item))
+    except (OSError, SyntaxError) as error:  # PIL reads a file when its pixels are first needed
+        path = getattr(item, "filename", "") or f"image {i}"
+        raise ValueError(f"images: cannot read {str(path)!r} ({error}), want a picture") from error
