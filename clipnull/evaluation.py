@@ -15,7 +15,8 @@ import torch.nn.functional as F
 
 from clipnull import _check
 from clipnull._check import ArrayLike, ClassesLike
-from clipnull.erasers import Edit, same_row
+from clipnull.edit import Edit
+from clipnull.erasers import same_row
 from clipnull.measures import Winners
 from clipnull.report import Report, Side
 

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 
 from clipnull import _check, _show
 from clipnull._check import ArrayLike
-from clipnull.erasers import Edit
+from clipnull.edit import Edit
 
 __all__ = ["Mixtures", "certificate", "nearest_mixture"]
 

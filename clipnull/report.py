@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from clipnull import _check, _show
-from clipnull.erasers import Edit
+from clipnull.edit import Edit
 from clipnull.measures import N_WAYS, TIE, n_way_recall, search_auc
 
 if TYPE_CHECKING:

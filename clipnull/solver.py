@@ -9,7 +9,8 @@ import torch
 
 from clipnull import _check
 from clipnull._check import ArrayLike
-from clipnull.erasers import Anchor, Edit, columns, directions, erased, hyperparameters
+from clipnull.edit import Edit
+from clipnull.erasers import Anchor, columns, directions, erased, hyperparameters
 
 __all__ = ["ConsistentSolver"]
 
