@@ -19,7 +19,8 @@ _TABLE = {
     "report": "Report",
     "sweeps": "Sweep sweep sweep_sizes",
     # rooms and modules that are used by their own name
-    "": "auditing datasets erasers evaluation exercises hull lab measures model plots protocol solver subspace sweeps",
+    "": "auditing datasets erasers evaluation exercises hull lab measures model plots protocol solver "
+    "subspace sweeps",
 }
 _MODULE = {name: module for module, names in _TABLE.items() for name in names.split()}
 
