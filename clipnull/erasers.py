@@ -18,7 +18,7 @@ import torch
 from clipnull import _check
 from clipnull._check import ArrayLike
 from clipnull.edit import Edit
-from clipnull.subspace import fix_signs, orthonormal_basis
+from clipnull.subspace import fix_signs, orthonormal_basis, tolerance
 
 __all__ = ["METHODS", "Edit", "Method", "consistent", "nullspace", "random_subspace"]
 
@@ -75,14 +75,14 @@ def nullspace(
     [[0.0, 4.0]]
     """
     strength = _check.number("strength", strength, 0.0, 1.0)
-    T_f = _check.rows("T_f", T_f, nonzero=True).double().T
-    U = erased(T_f, rtol=rtol) if strength == 1 else orthonormal_basis(T_f.T, rtol)
+    T_f = _check.rows("T_f", T_f, nonzero=True)
+    U = erased(T_f.T, rtol) if strength == 1 else orthonormal_basis(T_f, rtol)
     info = {"method": "nullspace" if strength == 1 else "partial", "strength": strength}
     return Edit(U.to(dtype), (strength * U).to(dtype), info)
 
 
-def columns(T_f: ArrayLike, T_r: ArrayLike) -> tuple[torch.Tensor, torch.Tensor]:
-    """Names as the paper writes them: T_f [d, m] and T_r [d, k], checked, in float64."""
+def columns(T_f: ArrayLike, T_r: ArrayLike) -> tuple[torch.Tensor, torch.Tensor, float]:
+    """Names as the paper writes them, T_f [d, m] and T_r [d, k], checked, in float64; and T_f's `tolerance`."""
     forget = _check.rows("T_f", T_f, nonzero=True)
     retain = _check.rows("T_r", T_r, forget.shape[1], nonzero=True).to(forget.device)
     if (twin := same_row(forget, retain)) is not None:
@@ -90,15 +90,16 @@ def columns(T_f: ArrayLike, T_r: ArrayLike) -> tuple[torch.Tensor, torch.Tensor]
             f"T_f: row {twin[0]} equals row {twin[1]} of T_r, and no linear edit can part them; want names "
             "that differ, or the row left out of one of the two"
         )
-    return forget.double().T, retain.double().T
+    return forget.double().T, retain.double().T, tolerance(forget)
 
 
 def same_row(T_f: torch.Tensor, T_r: torch.Tensor) -> tuple[int, int] | None:
     """The first row of T_f [m, d] that equals one of T_r [k, d] up to rounding, and which."""
-    distance, nearest = torch.cdist(
-        T_f.float(), T_r.float(), compute_mode="donot_use_mm_for_euclid_dist"
-    ).min(1)
-    same = (distance <= TWIN * T_f.norm(dim=1)).nonzero()
+    f, r = T_f.double(), T_r.double()
+    size = (f * f).sum(1)
+    # |f - r|^2; in float64 its rounding, 1e-15, is far below TWIN^2
+    distance, nearest = ((r * r).sum(1) - 2 * f @ r.T).min(1)
+    same = (distance + size <= TWIN**2 * size).nonzero()
     return (int(same[0, 0]), int(nearest[same[0, 0]])) if len(same) else None
 
 
@@ -110,9 +111,7 @@ def directions(
     margin: float | None,
 ) -> tuple[torch.Tensor, dict[str, Any]]:
     """D = T_f - A [d, m] of `columns`, and how the `Edit.info` of `consistent` names the anchors A."""
-    if isinstance(anchor, str):
-        _check.one_of("anchor", anchor, ["mean", "hull"])
-    elif scale is not None:
+    if scale is not None and not isinstance(anchor, str):
         raise ValueError(f"scale: got {scale!r}, want it with anchor='mean' or 'hull' alone")
     if margin is not None and not (isinstance(anchor, str) and anchor == "hull"):
         raise ValueError(f"margin: got {margin!r}, want it with anchor='hull' alone")
@@ -147,7 +146,7 @@ def _parted(D: torch.Tensor) -> torch.Tensor:
     return D
 
 
-def erased(D: torch.Tensor, rtol: float | None = None) -> torch.Tensor:
+def erased(D: torch.Tensor, rtol: float | None) -> torch.Tensor:
     """Orthonormal basis U [d, r] of the directions D [d, m]; a ValueError if they leave nothing."""
     U = orthonormal_basis(D.T, rtol)
     if U.shape[1] == len(D):
@@ -229,17 +228,17 @@ def consistent(
     >>> (T @ edit.matrix().T).round(decimals=4).abs().tolist()
     [[0.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     """
-    columns_f, columns_r = columns(T_f, T_r)
-    D, info = directions(columns_f, columns_r, anchor, scale, margin)
-    lam, mu = hyperparameters(info, lam, mu)
+    lam, mu = hyperparameters(anchor, lam, mu)
     if mu == "auto":
         from clipnull.solver import ConsistentSolver
 
         return ConsistentSolver(T_f, T_r).edit(lam, mu, anchor, scale, margin, max_length, dtype)
+    columns_f, columns_r, rtol = columns(T_f, T_r)
+    D, info = directions(columns_f, columns_r, anchor, scale, margin)
     # M_r = C Cᵀ; Y = C⁻¹ D, so that X = C⁻ᵀ Y and DᵀX = YᵀY
     eye = torch.eye(len(D), dtype=D.dtype, device=D.device)
     C = torch.linalg.cholesky(eye + mu * columns_r @ columns_r.T)
-    L = erased(D) if math.isinf(lam) else D
+    L = erased(D, rtol) if math.isinf(lam) else D
     Y = torch.linalg.solve_triangular(C, L, upper=False)
     R = torch.linalg.solve_triangular(C.T, _weighted(Y, lam), upper=True)
     return Edit(L.to(dtype), R.to(dtype), {**info, "lam": lam, "mu": mu})
@@ -255,10 +254,13 @@ def _weighted(Y: torch.Tensor, lam: float) -> torch.Tensor:
 
 
 def hyperparameters(
-    info: dict[str, Any], lam: float | None, mu: float | str | None
+    anchor: Anchor | ArrayLike | None, lam: float | None, mu: float | str | None
 ) -> tuple[float, float | Literal["auto"]]:
-    """lam and mu, checked, with the defaults of the anchor that ``info`` names."""
-    default_lam, default_mu = DEFAULTS[info["anchor"]]
+    """lam and mu, checked, with the defaults of the anchor."""
+    if isinstance(anchor, str):
+        default_lam, default_mu = DEFAULTS[_check.one_of("anchor", anchor, ["mean", "hull"])]
+    else:
+        default_lam, default_mu = DEFAULTS["origin" if anchor is None else "given"]
     lam = _check.number("lam", default_lam if lam is None else lam, 0.0, allow_inf=True)
     mu = default_mu if mu is None else mu
     if isinstance(mu, str):

@@ -6,6 +6,7 @@ import math
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 
 from clipnull import _check
 from clipnull._check import ArrayLike
@@ -38,9 +39,14 @@ class ConsistentSolver:
     """
 
     def __init__(self, T_f: ArrayLike, T_r: ArrayLike) -> None:
-        self.T_f, self.T_r = columns(T_f, T_r)
-        s2, self._V = torch.linalg.eigh(self.T_r @ self.T_r.T)
-        self._s2 = s2.clamp_min(0)[:, None]
+        self.T_f, self.T_r, self._rtol = columns(T_f, T_r)
+        d, k = self.T_r.shape
+        # fewer names than dimensions: M_r is the identity off their span, whose k coordinates are enough
+        Q, C = torch.linalg.qr(self.T_r, mode="complete") if k < d else (None, self.T_r)
+        s2, V = torch.linalg.eigh(C[:k] @ C[:k].T)
+        if Q is not None:
+            s2, V = F.pad(s2, (0, d - k)), torch.cat([Q[:, :k] @ V, Q[:, k:]], dim=1)
+        self._s2, self._V = s2.clamp_min(0)[:, None], V
         self._directions: tuple[Any, tuple[torch.Tensor, dict[str, Any]]] | None = None
 
     def _anchored(self, anchor: Any, scale: Any, margin: Any) -> tuple[torch.Tensor, dict[str, Any]]:
@@ -85,11 +91,15 @@ class ConsistentSolver:
         stand last for every query; the names tell it without pictures.
         """
         VtL = self._V.T @ L
-        names = [(self._V.T @ T, L.T @ T) for T in (self.T_f, self.T_r)]
+        names = [(self._V.T @ T, L.T @ T, (T * T).sum(0)) for T in (self.T_f, self.T_r)]
 
         def passes(mu: float) -> bool:
+            """Whether r(mu) is above the bound; |W^T t|^2 = |t|^2 - 2 (L^T t).(R^T t) + |R L^T t|^2."""
             R = self._rotated_right(VtL, math.inf, mu)
-            forgotten, retained = ((VtT - R @ LtT).norm(dim=0).mean() for VtT, LtT in names)
+            forgotten, retained = (
+                (tt + (LtT * (R.T @ R @ LtT - 2 * R.T @ VtT)).sum(0)).clamp_min(0).sqrt().mean()
+                for VtT, LtT, tt in names
+            )
             return bool(forgotten > (max_length + SPARE) * retained)
 
         if passes(0.0):
@@ -119,9 +129,9 @@ class ConsistentSolver:
         dtype: torch.dtype = torch.float32,
     ) -> Edit:
         """The `Edit` for these hyperparameters; arguments and errors as in `clipnull.erasers.consistent`."""
+        lam, mu = hyperparameters(anchor, lam, mu)
         D, info = self._anchored(anchor, scale, margin)
-        lam, mu = hyperparameters(info, lam, mu)
-        L = erased(D) if math.isinf(lam) else D
+        L = erased(D, self._rtol) if math.isinf(lam) else D
         chosen: dict[str, Any] = {}
         if mu == "auto":
             max_length = _check.number("max_length", max_length, 0.0)
