@@ -30,6 +30,8 @@ __all__ = ["Mixtures", "certificate", "nearest_mixture"]
 FIRST, MORE = 48, 24
 #: optimality tolerance, relative to the names' squared lengths
 OPTIMAL = 1e-12
+#: squared distances, relative to the largest, that float64's factorisation cannot tell from 0
+ROUNDED = 1e-16
 #: a name this near to its anchor stands on it: float32's rounding of the factors
 ON_ANCHOR = 1e-6
 
@@ -90,29 +92,27 @@ def nearest_mixture(T_f: ArrayLike, T_r: ArrayLike) -> Mixtures:
     forget = _check.rows("T_f", T_f).detach().double()
     retain = _check.rows("T_r", T_r, forget.shape[1]).detach().to(forget)
     R = retain.cpu().numpy()
-    weights = np.stack([_mixture(t, R) for t in forget.cpu().numpy()])
+    squares = (R * R).sum(1)
+    weights = np.stack([_mixture(t, R, squares) for t in forget.cpu().numpy()])
     w = torch.from_numpy(weights).to(forget)
     H = w @ retain
     return Mixtures(H, w, (forget - H).norm(dim=1))
 
 
-def _mixture(t: np.ndarray, R: np.ndarray) -> np.ndarray:
-    """Weights [k] of the mixture of the rows of R [k, d] nearest to t [d]."""
+def _mixture(t: np.ndarray, R: np.ndarray, squares: np.ndarray) -> np.ndarray:
+    """Weights [k] of the mixture of the rows of R [k, d], of squared lengths [k], nearest to t [d]."""
     from scipy.optimize import nnls
 
-    A = R - t
-    size = max(float((A * A).sum(1).max()), np.finfo(float).tiny)
-    order = np.argsort((A * A).sum(1), kind="stable")
-    active = list(order[:FIRST])
+    size = max(float(squares.max()), t @ t)
+    active = np.argsort(squares - 2 * R @ t, kind="stable")[:FIRST]
     while True:
+        A = R[active] - t
         # QR leaves as many rows as there are names in the working set
-        system = np.vstack([A[active].T / np.sqrt(size), np.ones(len(active))])
-        Q, upper = np.linalg.qr(system)
+        Q, upper = np.linalg.qr(np.vstack([A.T / np.sqrt(size), np.ones(len(active))]))
         u, _ = nnls(upper, Q[-1], maxiter=50 * len(active))
         w = u / u.sum()
-        used = np.array(active)[w > 0]
-        gap = w[w > 0] @ A[used]
-        slack = A @ gap - gap @ gap
+        gap = w @ A
+        slack = R @ gap - (t + gap) @ gap
         slack[active] = 0.0
         worst = np.argsort(slack, kind="stable")[:MORE]
         worst = worst[slack[worst] < -OPTIMAL * size]
@@ -120,7 +120,8 @@ def _mixture(t: np.ndarray, R: np.ndarray) -> np.ndarray:
             whole = np.zeros(len(R))
             whole[active] = w
             return whole
-        active = [*used, *worst]
+        # none leaves: rounding cannot make two names take turns
+        active = np.concatenate([active, worst])
 
 
 def certificate(
@@ -165,15 +166,16 @@ def certificate(
     _check.one_of("side", side, ["image", "text"])
     forget = _check.rows("T_f", T_f, nonzero=True).detach().double()
     retain = _check.rows("T_r", T_r, forget.shape[1], nonzero=True).detach().to(forget)
-    if edit is None:
-        moved_f, moved_r = forget, retain
-    else:
+    if edit is None and side == "image":
+        return nearest_mixture(forget, retain).distance
+    moved_f, moved_r = forget, retain
+    if edit is not None:
+        if side == "image" and _on_its_anchor(edit, forget, retain):
+            return torch.zeros(len(forget), dtype=torch.float64, device=forget.device)
         exact = edit.to(torch.float64)
         moved_f, moved_r = exact.apply_text(forget), exact.apply_text(retain)
     if side == "text":
         moved_f, moved_r = F.normalize(moved_f, dim=1), F.normalize(moved_r, dim=1)
-    elif edit is not None and _on_its_anchor(edit, forget, retain):
-        return torch.zeros(len(forget), dtype=torch.float64, device=forget.device)
     R = moved_r.cpu().numpy()
     rows = _show.progress(list(moved_f.cpu().numpy()), what="certificates", unit="name", wanted=progress)
     return torch.tensor([_distance(t, R) for t in rows], dtype=torch.float64, device=forget.device)
@@ -216,13 +218,16 @@ def _distance(t: np.ndarray, R: np.ndarray, tol: float = 1e-10, steps: int = 80)
         length = float(np.linalg.norm(h))
         above = min(above, length / w.sum())
         below = max(below, g.min() / length if length else 0.0)
-        if above - below <= tol:
+        if above - below <= tol or w @ s <= ROUNDED:
             break
         inverse = w / s
         small = k <= d  # the smaller of the two systems: AAᵀ + diag(s / w), or I + Aᵀ diag(w / s) A
         scaled = A * np.sqrt(inverse)[:, None]
         M = A @ A.T + np.diag(1 / inverse) if small else scaled.T @ scaled + np.eye(d)
-        factor = cho_factor(M, lower=True, check_finite=False)
+        try:
+            factor = cho_factor(M, lower=True, check_finite=False)
+        except np.linalg.LinAlgError:  # the rest is rounding; the bound from above holds
+            break
 
         def solve(b: np.ndarray, factor=factor, inverse=inverse, small=small) -> np.ndarray:
             if small:
