@@ -11,12 +11,16 @@ __version__ = "0.1.0"
 #: module -> the names that people import from the package itself
 _TABLE = {
     "auditing": "AuditReport audit",
-    "erasers": "METHODS Edit consistent nullspace random_subspace",
-    "evaluation": "Case Report drop_label evaluate",
+    "edit": "Edit",
+    "erasers": "METHODS consistent nullspace random_subspace",
+    "evaluation": "Case drop_label evaluate",
     "model": "Clip fold folded load unfold",
+    "hull": "certificate nearest_mixture",
+    "report": "Report",
     "sweeps": "Sweep sweep sweep_sizes",
     # rooms and modules that are used by their own name
-    "": "auditing datasets erasers evaluation exercises lab model plots protocol solver subspace sweeps",
+    "": "auditing datasets erasers evaluation exercises hull lab measures model plots protocol solver "
+    "subspace sweeps",
 }
 _MODULE = {name: module for module, names in _TABLE.items() for name in names.split()}
 

@@ -16,6 +16,11 @@ def tenths(fraction: float) -> str:
     return "–" if math.isnan(fraction) else f"{100 * fraction:.1f}"
 
 
+def change(before: float, after: float) -> str:
+    """The difference of two fractions in points, with its sign; "–" for NaN."""
+    return "–" if math.isnan(after - before) else f"{100 * (after - before):+.1f}"
+
+
 def percent(fraction: float) -> str:
     """A fraction as a percentage with its sign: 0.5 -> "50.0%"; "–" for NaN."""
     return "–" if math.isnan(fraction) else f"{100 * fraction:.1f}%"

@@ -7,159 +7,33 @@ T_f is our ``T_f.T``.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 
 from clipnull import _check
 from clipnull._check import ArrayLike
-from clipnull.subspace import fix_signs, orthonormal_basis
+from clipnull.edit import Edit
+from clipnull.subspace import fix_signs, orthonormal_basis, tolerance
 
 __all__ = ["METHODS", "Edit", "Method", "consistent", "nullspace", "random_subspace"]
 
-#: default (lam, mu). With about as many names as half the dimensions, smaller ones leave a few
-#: percent of the forgotten images recognised; the ratio sets what the others pay (notebook 04).
-CCUP, ANCHORED = (30.0, 30.0), (1000.0, 300.0)
-
-
-@dataclass(frozen=True)
-class Edit:
-    """A linear edit of the embedding space, W = I - L R^T.
-
-    Attributes
-    ----------
-    left, right : torch.Tensor [d, m]
-        L and R. Empty factors (m = 0) are the identity.
-    info : dict
-        Plain values: method and its parameters, for receipts and titles.
-
-    Notes
-    -----
-    W need not be symmetric. On the text side t maps to W t (rows: T W^T); on the image side f
-    maps to W^T f (rows: Z W), so that t . (W^T f) = (W t) . f.
-    """
-
-    left: torch.Tensor
-    right: torch.Tensor
-    info: dict[str, Any] = field(default_factory=dict, compare=False)
-
-    def __post_init__(self) -> None:
-        if self.left.ndim != 2 or self.left.shape != self.right.shape:
-            raise ValueError(
-                f"left, right: got shapes {tuple(self.left.shape)} and {tuple(self.right.shape)}, "
-                "want the same [d, m]"
-            )
-
-    @property
-    def dim(self) -> int:
-        """d, the dimension of the embedding space."""
-        return self.left.shape[0]
-
-    @property
-    def rank(self) -> int:
-        """Numerical rank of I - W = L R^T, at most m."""
-        if self.left.shape[1] == 0:
-            return 0
-        # QR of both factors leaves an m x m product with the same singular values
-        r_left = torch.linalg.qr(self.left.detach().double(), mode="r").R
-        r_right = torch.linalg.qr(self.right.detach().double(), mode="r").R
-        s = torch.linalg.svdvals(r_left @ r_right.T)
-        dtype, eps = self.left.dtype, torch.finfo(self.left.dtype).eps
-        # Factors are computed in float64, mostly from float32 names, and a large lam amplifies rounding.
-        # Half precision then rounds each entry once, so that its error does not grow with d.
-        noise = 1e-12 if dtype == torch.float64 else torch.finfo(torch.float32).eps
-        largest = float(s[0])
-        return int((s > max(self.dim * noise, 2 * eps) * largest).sum()) if largest > min(eps, noise) else 0
-
-    def matrix(self) -> torch.Tensor:
-        """W [d, d], for looking at; everything else uses the factors."""
-        eye = torch.eye(self.dim, dtype=self.left.dtype, device=self.left.device)
-        return eye - self.left @ self.right.T
-
-    def to(self, *args: Any, **kwargs: Any) -> Edit:
-        """The same edit with factors moved or cast, as `torch.Tensor.to`."""
-        return replace(self, left=self.left.to(*args, **kwargs), right=self.right.to(*args, **kwargs))
-
-    def _apply(
-        self, name: str, X: ArrayLike, a: torch.Tensor, b: torch.Tensor, normalize: bool
-    ) -> torch.Tensor:
-        x = _check.rows(name, X, self.dim)
-        out = x - (x @ a.to(x)) @ b.to(x).T
-        return F.normalize(out, dim=1) if normalize else out
-
-    def apply_image(self, Z: ArrayLike, normalize: bool = False) -> torch.Tensor:
-        """Edited image embeddings Z W = Z - (Z L) R^T.
-
-        Parameters
-        ----------
-        Z : array [n, d]
-        normalize : bool
-            Scale rows to unit length afterwards. Argmax over classes does not depend on it.
-
-        Returns
-        -------
-        torch.Tensor [n, d], dtype of ``Z``
-        """
-        return self._apply("Z", Z, self.left, self.right, normalize)
-
-    def apply_text(self, T: ArrayLike, normalize: bool = False) -> torch.Tensor:
-        """Edited text embeddings T W^T = T - (T R) L^T.
-
-        Parameters
-        ----------
-        T : array [C, d]
-        normalize : bool
-            Scale rows to unit length afterwards. That undoes part of the edit (notebook 03).
-
-        Returns
-        -------
-        torch.Tensor [C, d], dtype of ``T``
-        """
-        return self._apply("T", T, self.right, self.left, normalize)
-
-    def update_scores(self, S: ArrayLike, Z: ArrayLike, T: ArrayLike) -> torch.Tensor:
-        """Scores after the edit from the scores before: S' = S - (Z L)(T R)^T.
-
-        Parameters
-        ----------
-        S : array [n, C]
-            Z T^T, before.
-        Z, T : array [n, d], array [C, d]
-
-        Returns
-        -------
-        torch.Tensor [n, C], dtype of ``S``
-            (Z W) T^T, equal to Z (T W^T)^T, at cost n C m instead of n C d. Not normalised:
-            divide row i by ``image_norms(Z)[i]`` for cosines.
-        """
-        S = _check.rows("S", S)
-        Z, T = _check.rows("Z", Z, self.dim).to(S), _check.rows("T", T, self.dim).to(S)
-        if tuple(S.shape) != (len(Z), len(T)):
-            raise ValueError(
-                f"S: got shape {tuple(S.shape)}, want [{len(Z)}, {len(T)}], a score an image and class"
-            )
-        return torch.addmm(S, Z @ self.left.to(Z), (T @ self.right.to(T)).T, alpha=-1)
-
-    def image_norms(self, Z: ArrayLike) -> torch.Tensor:
-        """Lengths [n] of the edited rows of ``Z [n, d]``, from the factors alone.
-
-        ||z'||^2 = ||z||^2 - 2 (z L).(z R) + (z L)(R^T R)(z L)^T
-        """
-        z = _check.rows("Z", Z, self.dim).double()
-        L, R = self.left.to(z), self.right.to(z)
-        zl, zr = z @ L, z @ R
-        squared = (z * z).sum(1) - 2 * (zl * zr).sum(1) + ((zl @ (R.T @ R)) * zl).sum(1)
-        return (
-            squared.clamp_min(0).sqrt().to(torch.as_tensor(Z).dtype if torch.is_tensor(Z) else torch.float32)
-        )
-
-    def __repr__(self) -> str:
-        what = ", ".join(f"{k}={v}" for k, v in self.info.items())
-        return f"Edit(dim={self.dim}, rank={self.rank}{', ' + what if what else ''})"
+Anchor = Literal["mean", "hull"]
+#: default (lam, mu) by anchor
+DEFAULTS: dict[str, tuple[float, float | Literal["auto"]]] = {
+    "origin": (30.0, 30.0),
+    "mean": (math.inf, "auto"),
+    "hull": (math.inf, 1000.0),
+    "given": (math.inf, 1000.0),
+}
+#: default share of the mean in the anchor of the hull
+MARGIN = 0.05
+#: names nearer than this part of their length are one name: float32's rounding of unit rows
+TWIN = 1e-6
 
 
 def nullspace(
@@ -187,7 +61,8 @@ def nullspace(
     Raises
     ------
     ValueError
-        ``T_f`` empty, non-finite or with a zero row; ``strength`` outside [0, 1].
+        ``T_f`` empty, non-finite, with a zero row, or at strength 1 of rank d; ``strength`` outside
+        [0, 1].
 
     References
     ----------
@@ -200,54 +75,109 @@ def nullspace(
     [[0.0, 4.0]]
     """
     strength = _check.number("strength", strength, 0.0, 1.0)
-    U = orthonormal_basis(_check.rows("T_f", T_f, nonzero=True), rtol)
+    T_f = _check.rows("T_f", T_f, nonzero=True)
+    U = erased(T_f.T, rtol) if strength == 1 else orthonormal_basis(T_f, rtol)
     info = {"method": "nullspace" if strength == 1 else "partial", "strength": strength}
     return Edit(U.to(dtype), (strength * U).to(dtype), info)
 
 
-def columns(T_f: ArrayLike, T_r: ArrayLike) -> tuple[torch.Tensor, torch.Tensor]:
-    """Names as the paper writes them: T_f [d, m] and T_r [d, k], checked, in float64."""
+def columns(T_f: ArrayLike, T_r: ArrayLike) -> tuple[torch.Tensor, torch.Tensor, float]:
+    """Names as the paper writes them, T_f [d, m] and T_r [d, k], checked, in float64; and T_f's `tolerance`."""
     forget = _check.rows("T_f", T_f, nonzero=True)
     retain = _check.rows("T_r", T_r, forget.shape[1], nonzero=True).to(forget.device)
-    return forget.double().T, retain.double().T
+    if (twin := same_row(forget, retain)) is not None:
+        raise ValueError(
+            f"T_f: row {twin[0]} equals row {twin[1]} of T_r, and no linear edit can part them; want names "
+            "that differ, or the row left out of one of the two"
+        )
+    return forget.double().T, retain.double().T, tolerance(forget)
 
 
-def targets(
-    T_f: torch.Tensor, T_r: torch.Tensor, lam: float | None, mu: float | None, anchor: str | ArrayLike | None
+def same_row(T_f: torch.Tensor, T_r: torch.Tensor) -> tuple[int, int] | None:
+    """The first row of T_f [m, d] that equals one of T_r [k, d] up to rounding, and which."""
+    f, r = T_f.double(), T_r.double()
+    size = (f * f).sum(1)
+    # |f - r|^2; in float64 its rounding, 1e-15, is far below TWIN^2
+    distance, nearest = ((r * r).sum(1) - 2 * f @ r.T).min(1)
+    same = (distance + size <= TWIN**2 * size).nonzero()
+    return (int(same[0, 0]), int(nearest[same[0, 0]])) if len(same) else None
+
+
+def directions(
+    T_f: torch.Tensor,
+    T_r: torch.Tensor,
+    anchor: Anchor | ArrayLike | None,
+    scale: float | None,
+    margin: float | None,
 ) -> tuple[torch.Tensor, dict[str, Any]]:
-    """Anchors A [d, m] of `columns`, and the `Edit.info` of `consistent` with lam and mu filled in."""
-    default_lam, default_mu = CCUP if anchor is None else ANCHORED
-    lam = _check.number("lam", default_lam if lam is None else lam, 0.0, allow_inf=True)
-    mu = _check.number("mu", default_mu if mu is None else mu, 0.0)
+    """D = T_f - A [d, m] of `columns`, and how the `Edit.info` of `consistent` names the anchors A."""
+    if scale is not None and not isinstance(anchor, str):
+        raise ValueError(f"scale: got {scale!r}, want it with anchor='mean' or 'hull' alone")
+    if margin is not None and not (isinstance(anchor, str) and anchor == "hull"):
+        raise ValueError(f"margin: got {margin!r}, want it with anchor='hull' alone")
     if anchor is None:
-        A, how = torch.zeros_like(T_f), "origin"
-    elif isinstance(anchor, str):
-        how = _check.one_of("anchor", anchor, ["mean"])
-        A = T_r.mean(1, keepdim=True).expand_as(T_f)
-    else:
-        A, how = _check.rows("anchor", anchor, len(T_f)).to(T_f).T, "given"
+        return T_f, {"method": "ccup", "anchor": "origin"}
+    if not isinstance(anchor, str):
+        A = _check.rows("anchor", anchor, len(T_f)).to(T_f).T
         if A.shape[1] not in (1, T_f.shape[1]):
             raise ValueError(
                 f"anchor: got {A.shape[1]} embeddings, want 1 or one for each of the "
                 f"{T_f.shape[1]} forgotten rows"
             )
-    method = "ccup" if anchor is None else "anchored"
-    return A.expand_as(T_f), {"method": method, "lam": lam, "mu": mu, "anchor": how}
+        return _parted(T_f - A), {"method": "given", "anchor": "given"}
+    scale = _check.number("scale", 1.0 if scale is None else scale, 0.0, 1.0)
+    info: dict[str, Any] = {"method": anchor, "anchor": anchor, "scale": scale}
+    A = T_r.mean(1, keepdim=True)
+    if anchor == "hull":
+        from clipnull.hull import nearest_mixture
+
+        margin = _check.number("margin", MARGIN if margin is None else margin, 0.0, 1.0)
+        A = (1 - margin) * nearest_mixture(T_f.T, T_r.T).H.T + margin * A
+        info["margin"] = margin
+    return _parted(T_f - scale * A), info
+
+
+def _parted(D: torch.Tensor) -> torch.Tensor:
+    """D [d, m], if no column is zero."""
+    if len(same := (D.norm(dim=0) <= TWIN).nonzero()):
+        raise ValueError(
+            f"anchor: row {int(same[0])} of T_f is its own anchor, want one that differs from it"
+        )
+    return D
+
+
+def erased(D: torch.Tensor, rtol: float | None) -> torch.Tensor:
+    """Orthonormal basis U [d, r] of the directions D [d, m]; a ValueError if they leave nothing."""
+    U = orthonormal_basis(D.T, rtol)
+    if U.shape[1] == len(D):
+        raise ValueError(
+            f"T_f: its directions have rank {U.shape[1]}, all of the d = {len(D)} dimensions: erasing them "
+            "leaves W = 0 and nothing to score with; want fewer, or strength < 1 or a finite lam"
+        )
+    return U
 
 
 def consistent(
     T_f: ArrayLike,
     T_r: ArrayLike,
     lam: float | None = None,
-    mu: float | None = None,
-    anchor: str | ArrayLike | None = None,
+    mu: float | Literal["auto"] | None = None,
+    anchor: Anchor | ArrayLike | None = None,
+    scale: float | None = None,
+    margin: float | None = None,
+    max_length: float = 1.0,
     dtype: torch.dtype = torch.float32,
 ) -> Edit:
-    """Forget some names while keeping others in place: CCUP, and its anchored variants.
+    """Erase what parts some names from their anchors, and keep the other names in place.
 
-    W minimises ||W - I||^2 + lam ||W T_f - A||^2 + mu ||W T_r - T_r||^2 (Frobenius; names in
-    columns). With M_r = I + mu T_r T_r^T and X = M_r^{-1} T_f: W = I - L R^T, L = T_f - A,
-    R = X (I / lam + T_f^T X)^{-1}. For many lam and mu on the same names see
+    W minimises ||W - I||^2 + lam ||W D||^2 + mu ||W T_r - T_r||^2 (Frobenius; names in columns), with
+    D = T_f - A. With M_r = I + mu T_r T_r^T and X = M_r^{-1} D:
+
+        W = I - L R^T,  L = D,  R = X (I / lam + D^T X)^{-1}.
+
+    For lam = inf, W D = 0: a forgotten name scores as its anchor on every image. L is then an
+    orthonormal basis U of the span of D, with the rank that `nullspace` finds, and
+    R = M_r^{-1} U (U^T M_r^{-1} U)^{-1}. For many lam and mu on the same names see
     `clipnull.solver.ConsistentSolver`.
 
     Parameters
@@ -255,14 +185,22 @@ def consistent(
     T_f, T_r : array [m, d], array [k, d]
         Text embeddings to forget and to retain, unit rows.
     lam : float >= 0
-        Pull of the forgotten names to their anchors; ``math.inf`` makes it exact. Default 30
-        for CCUP, 1000 with an anchor.
-    mu : float >= 0
-        Pull of the retained names to where they are. Default 30 for CCUP, 300 with an anchor.
-    anchor : None, "mean", array [d] or [m, d]
-        A, what a forgotten name becomes. ``None``: the origin (CCUP). ``"mean"``: the mean of
-        ``T_r``, not re-normalised, where an unknown object would lie. An embedding: what it
-        should be taken for.
+        How much of D must go; ``math.inf``: all. Default 30 for CCUP, infinite with an anchor.
+    mu : float >= 0 or "auto"
+        How firmly the retained names stay. Default 30 for CCUP, "auto" for the mean, 1000 for the
+        hull and given anchors. "auto", for lam = inf: the largest that does not lengthen the
+        forgotten names, taken as images, beyond the retained ones: see `ConsistentSolver.auto_mu`.
+    anchor : None, "mean", "hull", array [d] or [m, d]
+        A, what a forgotten name becomes. ``None``: the origin, it falls silent (CCUP). ``"mean"``:
+        the mean of ``T_r``, it becomes neutral. ``"hull"``: the nearest mixture of ``T_r``
+        (`clipnull.hull.nearest_mixture`), it becomes its relatives. An embedding: taken as it is.
+    scale : float in [0, 1]
+        Length of the mean or mixture, 1 unless given; below 1 the certificate is given up.
+    margin : float in [0, 1]
+        For the hull: the share of the mean in the anchor, 0.05 unless given. A name whose nearest
+        mixture is one kept name would tie with it.
+    max_length : float > 0
+        Bound of ``mu="auto"`` on mean |W^T t_f| / mean |W^T t_r|.
     dtype : torch.dtype
         What the factors are stored in; they are computed in float64.
 
@@ -273,12 +211,14 @@ def consistent(
     Raises
     ------
     ValueError
-        Bad arrays or dimensions, negative ``lam`` or ``mu``, an unknown anchor.
+        Bad arrays or dimensions, a forgotten name that equals a kept one or its anchor, negative
+        ``lam`` or ``mu``, an unknown anchor, ``scale`` or ``margin`` outside [0, 1] or with an
+        anchor that has none, and for lam = inf directions of rank d.
 
     References
     ----------
-    CCUP: arXiv 2512.14137 (A = 0). The closed form with targets: UCE, arXiv 2308.14761. The
-    choice of anchors in CLIP's space is ours. Derived in notebook 04.
+    CCUP: arXiv 2512.14137 (A = 0). The closed form with targets: UCE, arXiv 2308.14761. Anchors in
+    CLIP's space, lam = inf and the rule for mu are ours. Derived in notebook 04.
 
     Examples
     --------
@@ -288,27 +228,46 @@ def consistent(
     >>> (T @ edit.matrix().T).round(decimals=4).abs().tolist()
     [[0.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     """
-    T_f, T_r = columns(T_f, T_r)
-    A, info = targets(T_f, T_r, lam, mu, anchor)
-    lam, mu = info["lam"], info["mu"]
-    (d, m), k = T_f.shape, T_r.shape[1]
-    # X = M_r^{-1} T_f; with fewer names than dimensions by Woodbury, from a k x k system
-    if k < d:
-        factor = torch.linalg.cholesky(_eye(k, T_r) + mu * T_r.T @ T_r)
-        X = T_f - mu * T_r @ torch.cholesky_solve(T_r.T @ T_f, factor)
-    else:
-        X = torch.cholesky_solve(T_f, torch.linalg.cholesky(_eye(d, T_r) + mu * T_r @ T_r.T))
+    lam, mu = hyperparameters(anchor, lam, mu)
+    if mu == "auto":
+        from clipnull.solver import ConsistentSolver
+
+        return ConsistentSolver(T_f, T_r).edit(lam, mu, anchor, scale, margin, max_length, dtype)
+    columns_f, columns_r, rtol = columns(T_f, T_r)
+    D, info = directions(columns_f, columns_r, anchor, scale, margin)
+    # M_r = C Cᵀ; Y = C⁻¹ D, so that X = C⁻ᵀ Y and DᵀX = YᵀY
+    eye = torch.eye(len(D), dtype=D.dtype, device=D.device)
+    C = torch.linalg.cholesky(eye + mu * columns_r @ columns_r.T)
+    L = erased(D, rtol) if math.isinf(lam) else D
+    Y = torch.linalg.solve_triangular(C, L, upper=False)
+    R = torch.linalg.solve_triangular(C.T, _weighted(Y, lam), upper=True)
+    return Edit(L.to(dtype), R.to(dtype), {**info, "lam": lam, "mu": mu})
+
+
+def _weighted(Y: torch.Tensor, lam: float) -> torch.Tensor:
+    """Y (I / lam + YᵀY)⁻¹; for lam = inf by Y = QT, whose answer is Q T⁻ᵀ: no Gram matrix is squared."""
     if math.isinf(lam):
-        # parallel names leave T_f^T X singular; its eigenvalues are squared singular values
-        rtol = (max(d, m) * torch.finfo(torch.float32).eps) ** 2
-        R = X @ torch.linalg.pinv(T_f.T @ X, rtol=rtol, hermitian=True)
-    else:  # times lam, so that lam = 0 is no special case
-        R = lam * torch.linalg.solve(_eye(m, X) + lam * T_f.T @ X, X, left=False)
-    return Edit((T_f - A).to(dtype), R.to(dtype), info)
+        Q, T = torch.linalg.qr(Y)
+        return torch.linalg.solve_triangular(T.T, Q, upper=False, left=False)
+    eye = torch.eye(Y.shape[1], dtype=Y.dtype, device=Y.device)
+    return lam * torch.linalg.solve(eye + lam * Y.T @ Y, Y, left=False)
 
 
-def _eye(n: int, like: torch.Tensor) -> torch.Tensor:
-    return torch.eye(n, dtype=like.dtype, device=like.device)
+def hyperparameters(
+    anchor: Anchor | ArrayLike | None, lam: float | None, mu: float | str | None
+) -> tuple[float, float | Literal["auto"]]:
+    """lam and mu, checked, with the defaults of the anchor."""
+    if isinstance(anchor, str):
+        default_lam, default_mu = DEFAULTS[_check.one_of("anchor", anchor, ["mean", "hull"])]
+    else:
+        default_lam, default_mu = DEFAULTS["origin" if anchor is None else "given"]
+    lam = _check.number("lam", default_lam if lam is None else lam, 0.0, allow_inf=True)
+    mu = default_mu if mu is None else mu
+    if isinstance(mu, str):
+        if mu != "auto" or not math.isinf(lam):
+            raise ValueError(f"mu: got {mu!r} at lam = {lam:g}, want a number, or 'auto' with lam = inf")
+        return lam, "auto"
+    return lam, _check.number("mu", mu, 0.0)
 
 
 def random_subspace(
@@ -345,18 +304,38 @@ class Method:
 
     Attributes
     ----------
-    name, what : str
-        ``what`` is one line: what the method does to the forgotten names.
+    name : str
+    becomes : str
+        What the forgotten name becomes, in a word or two.
     defaults : dict
         Hyperparameters.
+    grid : dict of str to list
+        Values to tune over; every method that has hyperparameters has as many combinations.
     eraser : callable
         ``eraser(T_f, T_r, seed, **hyperparameters)`` -> Edit.
     """
 
     name: str
-    what: str
+    becomes: str
     defaults: dict[str, Any]
+    grid: dict[str, list[Any]]
     eraser: Callable[..., Edit]
+
+    @property
+    def what(self) -> str:
+        """One line: what the forgotten name becomes, and by which defaults."""
+        signs = {"strength": "α", "lam": "λ", "mu": "μ", "margin": "δ"}
+        values = {
+            signs[k]: f"{v:g}" if not isinstance(v, str) else v
+            for k, v in self.defaults.items()
+            if k in signs
+        }
+        return f"{self.becomes}: " + ", ".join(f"{k} = {v.replace('inf', '∞')}" for k, v in values.items())
+
+    @property
+    def combinations(self) -> list[dict[str, Any]]:
+        """The grid, one dict of hyperparameters per point."""
+        return [dict(zip(self.grid, point, strict=True)) for point in itertools.product(*self.grid.values())]
 
     def make(self, T_f: ArrayLike, T_r: ArrayLike, seed: int = 0, **hyperparameters: Any) -> Edit:
         """The edit that forgets ``T_f [m, d]`` and retains ``T_r [k, d]``.
@@ -390,23 +369,43 @@ def _consistent(T_f: ArrayLike, T_r: ArrayLike, seed: int, **hyperparameters: An
 
 def _control(T_f: ArrayLike, T_r: ArrayLike, seed: int, **hyperparameters: Any) -> Edit:
     """As many random dimensions as the names span."""
-    d, rank = orthonormal_basis(T_f).shape
-    return random_subspace(d, rank, seed, **hyperparameters)
+    return random_subspace(*orthonormal_basis(T_f).shape, seed, **hyperparameters)
 
 
+STRENGTHS = [i / 16 for i in range(1, 17)]
 #: name -> `Method`, in the order tables show them; an unknown name is a ValueError
 METHODS = _Methods(
     (m.name, m)
     for m in (
-        Method("nullspace", "project the names' span out, α = 1", {"strength": 1.0}, _project),
-        Method("partial", "the same at α = 0.5", {"strength": 0.5}, _project),
-        Method("ccup", "CCUP, λ = μ = 30", {"lam": CCUP[0], "mu": CCUP[1]}, _consistent),
+        Method("nullspace", "zero, projected out", {"strength": 1.0}, {}, _project),
+        Method("partial", "weaker", {"strength": 0.5}, {"strength": STRENGTHS}, _project),
         Method(
-            "anchored",
-            "anchored at the mean, λ = 1000, μ = 300",
-            {"lam": ANCHORED[0], "mu": ANCHORED[1], "anchor": "mean"},
+            "ccup",
+            "silent",
+            {"lam": 30.0, "mu": 30.0},
+            {"lam": [10.0, 100.0, 1000.0, math.inf], "mu": [10.0, 100.0, 1000.0, 10000.0]},
             _consistent,
         ),
-        Method("random", "control: a random subspace of the same rank", {"strength": 1.0}, _control),
+        Method(
+            "mean",
+            "neutral, the mean of the others",
+            {"lam": math.inf, "mu": "auto", "anchor": "mean"},
+            {"mu": ["auto", 1.0, 10.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0], "scale": [0.9, 1.0]},
+            _consistent,
+        ),
+        Method(
+            "hull",
+            "its relatives, their nearest mixture",
+            {"lam": math.inf, "mu": 1000.0, "anchor": "hull", "margin": MARGIN},
+            {"mu": [10.0, 100.0, 1000.0, 10000.0], "margin": [0.05, 0.1, 0.25, 0.5]},
+            _consistent,
+        ),
+        Method(
+            "random",
+            "control, a random subspace of its rank",
+            {"strength": 1.0},
+            {"strength": STRENGTHS},
+            _control,
+        ),
     )
 )

@@ -7,36 +7,25 @@ forgetting, AF after.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from clipnull import _check, _show
+from clipnull import _check
 from clipnull._check import ArrayLike, ClassesLike
-from clipnull.erasers import Edit
+from clipnull.edit import Edit
+from clipnull.erasers import same_row
+from clipnull.measures import Winners
+from clipnull.report import Report, Side
 
-__all__ = [
-    "Case",
-    "ClassAccuracy",
-    "Report",
-    "Side",
-    "argmax",
-    "drop_label",
-    "evaluate",
-    "score_update",
-    "zero_shot",
-]
+__all__ = ["Case", "drop_label", "evaluate", "score_update"]
 
-Side = Literal["image", "text", "both"]
 SIDES: tuple[Side, ...] = ("image", "text", "both")
+NAMES_ALONE = "this case has names and no images, want image embeddings and labels for this"
 #: rows of Z scored at a time, so that n x C is never stored
 BLOCK = 2048
-#: scores nearer to each other than this are a tie where the best of them is as near to zero
-TIE = 1e-5
 #: scores that a rank-m update changes at a time: 1 MiB in float32, a block that fits a core's cache
 CACHED = 2**18
 
@@ -46,22 +35,27 @@ class Case:
 
     Parameters
     ----------
-    Z : array [n, d]
+    Z : array [n, d] or None
         Image embeddings. A memory-mapped array (``np.load(path, mmap_mode="r")``) is read block by
-        block and never held as a whole.
+        block and never held as a whole; half precision is scored in float32. None: names alone, for
+        certificates and mixtures; what needs images says so.
     T : array [C, d]
         Text embeddings of all the candidate classes, forgotten ones included.
-    labels : array of int [n]
+    labels : array of int [n] or None
     forget : list of int or of str
         Classes to forget; names need ``classes``.
     classes : list of str, optional
         Names of the rows of ``T``; their indices as text where there are none.
+    listed : list of int or of str, optional
+        The kept classes that an eraser is told of (T_r); by default all of them.
+    prompts : array [p, C, d], optional
+        The same names under other prompts or words: T_f then holds the forgotten ones under each.
 
     Attributes
     ----------
     Z, T, labels
         Checked, as tensors; ``Z`` stays a memory-mapped array if it was one.
-    forget, retain : list of int
+    forget, retain, listed : list of int
         Class indices.
     classes : list of str
 
@@ -69,7 +63,8 @@ class Case:
     ------
     ValueError
         Dimensions that do not match, NaN or infinity, labels out of range, an unknown class, an
-        empty or total forget set.
+        empty or total forget set, a forgotten name that equals a kept one, a listed class that is
+        forgotten.
 
     Examples
     --------
@@ -84,33 +79,66 @@ class Case:
 
     def __init__(
         self,
-        Z: ArrayLike,
+        Z: ArrayLike | None,
         T: ArrayLike,
-        labels: ArrayLike,
+        labels: ArrayLike | None,
         forget: ClassesLike,
         classes: Sequence[str] | None = None,
+        listed: ClassesLike | None = None,
+        prompts: ArrayLike | None = None,
     ) -> None:
-        self.Z = _streamed(Z)
-        T = _check.rows("T", T, self.Z.shape[1], nonzero=True).detach()
-        self.T = T.to(self.Z) if isinstance(self.Z, torch.Tensor) else T.float()
-        self.labels = _check.labels("labels", labels, len(self.Z), len(T)).to(self.T.device)
+        if (Z is None) != (labels is None):
+            raise ValueError("labels: want them where Z is given, and None where it is None")
+        self.Z = None if Z is None else _streamed(Z)
+        T = _check.rows("T", T, None if self.Z is None else self.Z.shape[1], nonzero=True).detach()
+        self.T = _full(T.to(self.Z) if isinstance(self.Z, torch.Tensor) else T.float())
+        self._labels = None
+        if labels is not None:
+            self._labels = _check.labels("labels", labels, len(self.images), len(T)).to(self.T.device)
         if classes is not None and len(classes) != len(T):
             raise ValueError(f"classes: got {len(classes)} names, want {len(T)}, one per row of T")
         names = [str(i) for i in range(len(T))] if classes is None else _check.plain(classes)
         self.classes: list[str] = list(names)
-        self.forget = _check.forget_set(forget, len(T), classes)
+        self._listed = None
+        if listed is not None:
+            self._listed = _check.class_indices("listed", listed, len(T), classes)
+        self.prompts = None if prompts is None else self._prompts(prompts)
+        self._forget(forget)
+
+    def _forget(self, forget: ClassesLike) -> None:
+        self.forget = _check.forget_set(forget, len(self.T), self.classes)
+        if both := sorted({*(self._listed or [])} & {*self.forget}):
+            raise ValueError(f"listed: {self.classes[both[0]]!r} is to be forgotten, want kept classes alone")
+        if (twin := same_row(self.T[self.forget], self.T[self.retain])) is not None:
+            own, other = self.classes[self.forget[twin[0]]], self.classes[self.retain[twin[1]]]
+            raise ValueError(
+                f"forget: {own!r} has the embedding of {other!r}, which is kept, and no linear edit can part "
+                "them; want both forgotten, or names or prompts that differ"
+            )
+
+    def _prompts(self, prompts: ArrayLike) -> torch.Tensor:
+        P = torch.as_tensor(prompts)
+        if P.ndim != 3 or P.shape[1:] != self.T.shape or not len(P):
+            raise ValueError(
+                f"prompts: got shape {tuple(P.shape)}, want [p, {len(self.T)}, {self.T.shape[1]}]"
+            )
+        return _check.rows("prompts", P.flatten(0, 1), nonzero=True).to(self.T).reshape(P.shape)
 
     def __repr__(self) -> str:
-        n, d = self.Z.shape
-        return f"Case({n} images, {len(self.T)} classes, d={d}, forget={[*self.forget_names]})"
+        images = "no" if self.Z is None else len(self.Z)
+        return (
+            f"Case({images} images, {len(self.T)} classes, d={self.T.shape[1]}, forget={self.forget_names})"
+        )
 
     def forgetting(self, forget: ClassesLike) -> Case:
         """The same embeddings with another forget set; `scores` are shared."""
         other = object.__new__(Case)
-        own = {"retain", "gone"}
+        own = {"retain", "gone", "predicted"}
         other.__dict__.update({k: v for k, v in self.__dict__.items() if k not in own})
-        other.forget = _check.forget_set(forget, len(self.T), self.classes)
+        other._forget(forget)
         return other
+
+    # --- names ----------------------------------------------------------------------------
 
     @cached_property
     def retain(self) -> list[int]:
@@ -118,14 +146,21 @@ class Case:
         return _check.others(self.forget, len(self.T))
 
     @property
+    def listed(self) -> list[int]:
+        """Indices of the kept classes that T_r holds."""
+        return self.retain if self._listed is None else self._listed
+
+    @property
     def T_f(self) -> torch.Tensor:
-        """Text embeddings [m, d] to forget."""
-        return self.T[self.forget]
+        """Text embeddings [m, d] to forget; with p prompts [(1 + p) m, d], prompt by prompt."""
+        if self.prompts is None:
+            return self.T[self.forget]
+        return torch.cat([self.T[self.forget], *self.prompts[:, self.forget]])
 
     @property
     def T_r(self) -> torch.Tensor:
-        """Text embeddings [k, d] to retain."""
-        return self.T[self.retain]
+        """Text embeddings [k, d] to retain: those of the listed classes."""
+        return self.T[self.listed]
 
     @property
     def forget_names(self) -> list[str]:
@@ -138,22 +173,70 @@ class Case:
         more = f" and {len(self.forget) - 5} more" if len(self.forget) > 5 else ""
         return ", ".join(self.forget_names[:5]) + more
 
+    # --- images ---------------------------------------------------------------------------
+
+    @property
+    def images(self) -> torch.Tensor | np.memmap:
+        """``Z``; a ValueError where there are no images."""
+        if self.Z is None:
+            raise ValueError(
+                "Z: this case has names and no images, want image embeddings and labels for this"
+            )
+        return self.Z
+
+    @property
+    def labels(self) -> torch.Tensor:
+        """True class [n] of each image; a ValueError where there are no images."""
+        if self._labels is None:
+            raise ValueError(
+                "labels: this case has names and no images, want image embeddings and labels for this"
+            )
+        return self._labels
+
+    @property
+    def loaded(self) -> torch.Tensor:
+        """All image embeddings [n, d] in memory."""
+        return torch.as_tensor(self.images).to(self.T)
+
+    def rows(self, index: torch.Tensor) -> torch.Tensor:
+        """Image embeddings [k, d] of some images, by index [k]."""
+        Z = self.images
+        return (
+            Z[index]
+            if isinstance(Z, torch.Tensor)
+            else torch.from_numpy(np.array(Z[index.cpu().numpy()])).to(self.T)
+        )
+
+    def blocks(self) -> Iterator[torch.Tensor]:
+        """Image embeddings block by block; those of a memory-mapped file as float32."""
+        return _blocks(self.images)
+
+    def of(self, classes: Sequence[int]) -> torch.Tensor:
+        """Which images [n] belong to these classes."""
+        return torch.isin(self.labels, torch.tensor(list(classes), device=self.labels.device))
+
     @cached_property
     def gone(self) -> torch.Tensor:
         """Which images [n] are of a forgotten class."""
-        return torch.isin(self.labels, torch.tensor(self.forget, device=self.labels.device))
+        return self.of(self.forget)
 
     @cached_property
     def scores(self) -> torch.Tensor:
         """S = Z Tᵀ [n, C], computed once and kept; an edit then costs n C m instead of n C d."""
-        return torch.as_tensor(self.Z).to(self.T) @ self.T.T
+        return self.loaded @ self.T.T
 
     @cached_property
     def predicted(self) -> torch.Tensor:
         """Classes [n] that the unedited model predicts."""
-        if "scores" in self.__dict__:
-            return argmax(self.scores)
-        return torch.cat([argmax(z @ self.T.T) for z in _blocks(self.Z)])
+        return _updated(self, None, "image") if "scores" in self.__dict__ else self.predict(self.images)
+
+    def predict(self, X: torch.Tensor | np.memmap, T: torch.Tensor | None = None) -> torch.Tensor:
+        """Classes [n] of image embeddings ``X [n, d]`` among this case's names, or ``T [C, d]`` for them."""
+        winners, start = Winners(len(X), self.forget, self.T), 0
+        for x in _blocks(X):
+            winners.add(start, x @ (self.T if T is None else T).T)
+            start += len(x)
+        return winners.predicted()
 
     def recall(self, predicted: torch.Tensor) -> float:
         """Share of the forgotten classes' images that ``predicted [n]`` recognises; NaN without any."""
@@ -176,137 +259,19 @@ class Case:
         return evaluate(self, edit, side)
 
 
-class ClassAccuracy(NamedTuple):
-    """Accuracy of one class: fractions, and the number of images behind them."""
-
-    index: int
-    name: str
-    forgotten: bool
-    images: int
-    before: float
-    after: float
-
-
-@dataclass(frozen=True, eq=False)
-class Report:
-    """What an edit did to zero-shot accuracy. Shows itself as a table in Jupyter and in a terminal.
-
-    Attributes
-    ----------
-    case : Case
-    predicted_before, predicted_after : torch.Tensor [n]
-        Predicted class of each image.
-    title : str
-        What was done.
-    """
-
-    case: Case
-    predicted_before: torch.Tensor
-    predicted_after: torch.Tensor
-    title: str = ""
-
-    @property
-    def forget_before(self) -> float:
-        """Recall on images of the forgotten classes, before (fraction; NaN without such images)."""
-        return self.case.recall(self.predicted_before)
-
-    @property
-    def forget_after(self) -> float:
-        """Recall on images of the forgotten classes, after."""
-        return self.case.recall(self.predicted_after)
-
-    @property
-    def retain_before(self) -> float:
-        """Accuracy on the other images, forgotten classes still among the candidates, before."""
-        return self.case.accuracy(self.predicted_before)
-
-    @property
-    def retain_after(self) -> float:
-        """Accuracy on the other images, forgotten classes still among the candidates, after."""
-        return self.case.accuracy(self.predicted_after)
-
-    @property
-    def retained(self) -> float:
-        """Retain accuracy after as a fraction of before."""
-        return self.retain_after / self.retain_before if self.retain_before else float("nan")
-
-    @property
-    def per_class(self) -> list[ClassAccuracy]:
-        """Accuracy of every class that has images."""
-        labels, classes, forget = self.case.labels, self.case.classes, set(self.case.forget)
-        images = torch.bincount(labels, minlength=len(classes))
-        before, after = (
-            (torch.bincount(labels[p == labels], minlength=len(classes)) / images).tolist()
-            for p in (self.predicted_before, self.predicted_after)
-        )
-        return [
-            ClassAccuracy(c, name, c in forget, count, before[c], after[c])
-            for c, (name, count) in enumerate(zip(classes, images.tolist(), strict=True))
-            if count
-        ]
-
-    def destinations(self, k: int = 5) -> list[tuple[str, int]]:
-        """Where the forgotten images went: the ``k`` classes most often predicted, with counts."""
-        classes = self.case.classes
-        counts = torch.bincount(self.predicted_after[self.case.gone], minlength=len(classes))
-        order = torch.argsort(counts, descending=True, stable=True)[:k]
-        return [(classes[i], int(counts[i])) for i in order.tolist() if counts[i]]
-
-    def table(self) -> _show.Table:
-        """Forget and retain accuracy in percent: before, after, change."""
-        pairs = [
-            ("forget", self.forget_before, self.forget_after),
-            ("retain", self.retain_before, self.retain_after),
-        ]
-        rows = [[n, _show.tenths(b), _show.tenths(a), f"{100 * (a - b):+.1f}"] for n, b, a in pairs]
-        went = ", ".join(f"{name} ({count})" for name, count in self.destinations(3))
-        return _show.Table(
-            ["accuracy, %", "before", "after", "change"],
-            rows,
-            caption=f"{self.title or 'edit'}: forget {self.case.forgotten}",
-            notes=[f"forgotten images became: {went}"],
-        )
-
-    def __str__(self) -> str:
-        return str(self.table())
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
-
-
 # --- scores to predictions -----------------------------------------------------------------
-
-
-def argmax(scores: torch.Tensor) -> torch.Tensor:
-    """Index of the largest entry of each row of ``scores [n, C]``; of several near zero, the first.
-
-    Names that are projected out score zero. Where they win, exact arithmetic would have a tie between
-    them; rounding, which differs between processors, must not decide it.
-    """
-    if scores.device.type == "cpu" and scores.dtype in (torch.float32, torch.float64):
-        s = scores.numpy()
-        best = s.argmax(1)  # several times faster than torch's
-        top = s[np.arange(len(s)), best]
-        if len(zero := np.flatnonzero(np.abs(top) <= TIE)):
-            best[zero] = (s[zero] >= top[zero, None] - TIE).argmax(1)
-        return torch.from_numpy(best)
-    top, best = scores.max(1)
-    tied = (top.abs() <= TIE)[:, None] & (scores >= top[:, None] - TIE)
-    return torch.where(tied.any(1), tied.byte().argmax(1), best)
-
-
-def zero_shot(Z: torch.Tensor, T: torch.Tensor) -> torch.Tensor:
-    """Predicted classes [n] of image embeddings ``Z [n, d]`` among names ``T [C, d]``, block by block."""
-    return torch.cat([argmax(z @ T.T) for z in Z.split(BLOCK)])
 
 
 def _streamed(Z: ArrayLike) -> torch.Tensor | np.memmap:
     """``Z`` checked, except that a memory-mapped file is left on disk: its blocks are checked as read."""
     if isinstance(Z, np.memmap) and Z.ndim == 2 and Z.size and Z.dtype.kind == "f":
         return Z
-    return _check.rows("Z", Z).detach()
+    return _full(_check.rows("Z", Z).detach())
+
+
+def _full(x: torch.Tensor) -> torch.Tensor:
+    """``x`` in float32 at least: half precision is too coarse for scores."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _blocks(Z: torch.Tensor | np.memmap) -> Iterator[torch.Tensor]:
@@ -329,14 +294,14 @@ def _predict(
     All blocks are scored in one buffer: allocated anew for each, they fragment the C library's heap
     until it holds nearly n x C.
     """
-    Z, T = case.Z, case.T
-    before, after = torch.empty(2, len(Z), dtype=torch.long, device=T.device)
+    Z, T = case.images, case.T
+    before, after = (Winners(len(Z), case.forget, T) for _ in range(2))
     buffer, start = T.new_empty(min(BLOCK, len(Z)), len(T)), 0
     for z in _blocks(Z):
-        for predicted, scores in zip((before, after), score(z, buffer[: len(z)]), strict=True):
-            predicted[start : start + len(z)] = argmax(scores)
+        for winners, scores in zip((before, after), score(z, buffer[: len(z)]), strict=True):
+            winners.add(start, scores)
         start += len(z)
-    return before, after
+    return before.predicted(), after.predicted()
 
 
 def score_update(
@@ -359,20 +324,24 @@ def score_update(
     return A, B, scale
 
 
-def _updated(case: Case, edit: Edit, side: Side) -> torch.Tensor:
-    """Predicted classes [n] after the edit, from the scores that the case keeps."""
-    A, B, scale = score_update(edit, torch.as_tensor(case.Z).to(case.T), case.T, side)
-    predicted = torch.empty_like(case.labels)
+def _updated(case: Case, edit: Edit | None, side: Side) -> torch.Tensor:
+    """Predicted classes [n], from the scores that the case keeps, after the edit if there is one."""
+    S, winners = case.scores, Winners(len(case.scores), case.forget, case.T)
     step = max(16, CACHED // len(case.T))
-    buffer = case.scores.new_empty(min(step, len(case.scores)), len(case.T))
-    for start in range(0, len(predicted), step):
+    buffer = S.new_empty(min(step, len(S)), len(case.T))
+    update = None if edit is None else score_update(edit, case.loaded, case.T, side)
+    for start in range(0, len(S), step):
         rows = slice(start, start + step)
-        block = buffer[: len(A[rows])]
-        torch.addmm(case.scores[rows], A[rows], B.T, alpha=-1, out=block)
-        if scale is not None:
-            block.mul_(scale)
-        predicted[rows] = argmax(block)
-    return predicted
+        block = buffer[: len(S[rows])]
+        if update is None:
+            block.copy_(S[rows])
+        else:
+            A, B, scale = update
+            torch.addmm(S[rows], A[rows], B.T, alpha=-1, out=block)
+            if scale is not None:
+                block.mul_(scale)
+        winners.add(start, block)
+    return winners.predicted()
 
 
 # --- public --------------------------------------------------------------------------------
@@ -401,8 +370,8 @@ def evaluate(case: Case, edit: Edit, side: Side = "image") -> Report:
 
     Notes
     -----
-    Of several scores that are zero up to rounding (1e-5) and above all others, the first class wins,
-    as in exact arithmetic. Such are those of names that were projected out.
+    A forgotten name wins where it leads by more than 1e-5 of the largest |score|; within it the kept
+    name does.
 
     References
     ----------
@@ -415,8 +384,7 @@ def evaluate(case: Case, edit: Edit, side: Side = "image") -> Report:
         raise ValueError(f"edit: acts on {edit.dim} dimensions, want {T.shape[1]} like Z")
     title = str(edit.info.get("method", "edit")) + ("" if side == "image" else f", {side} side")
     if "scores" in case.__dict__:
-        after = _updated(case, edit, side)
-        return Report(case, case.predicted, after, title)
+        return Report(case, case.predicted, _updated(case, edit, side), title, edit, side)
     # an edit made of names with gradients has them too
     names = F.normalize(edit.apply_text(T).detach(), dim=1) if side != "image" else T
     # Z W T'ᵀ = Z T'ᵀ - (Z L)(T' R)ᵀ: the rank-m update of the scores
@@ -428,7 +396,7 @@ def evaluate(case: Case, edit: Edit, side: Side = "image") -> Report:
             torch.mm(z, names.T, out=scores)
         yield scores if side == "text" else scores.addmm_(z @ L, TR, alpha=-1)
 
-    return Report(case, *_predict(case, score), title)
+    return Report(case, *_predict(case, score), title, edit, side)
 
 
 def drop_label(case: Case) -> Report:

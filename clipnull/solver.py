@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import math
+from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 
+from clipnull import _check
 from clipnull._check import ArrayLike
-from clipnull.erasers import Edit, columns, targets
+from clipnull.edit import Edit
+from clipnull.erasers import Anchor, columns, directions, erased, hyperparameters
 
 __all__ = ["ConsistentSolver"]
 
+#: mu of "auto": the largest, the grid's steps per factor of ten, the precision of the bisection
+LARGEST, SMALLEST, PER_DECADE, PRECISION = 1e4, 1e-3, 4, 0.01
+#: rounding that a length may pass its bound by
+SPARE = 1e-9
+
 
 class ConsistentSolver:
-    """`clipnull.erasers.consistent` for many lam and mu on the same names.
+    """`clipnull.erasers.consistent` for many hyperparameters on the same names.
 
-    In the paper's columns, T_r T_r^T = V diag(s^2) V^T once; then for each mu
-    X = M_r^{-1} T_f = V diag(1 / (1 + mu s^2)) V^T T_f, and for each lam an m x m solve.
+    In the paper's columns, T_r T_r^T = V diag(s^2) V^T once; M_r = V diag(1 + mu s^2) V^T then costs
+    nothing for any mu, and each lam an m x m solve.
 
     Parameters
     ----------
@@ -26,32 +35,107 @@ class ConsistentSolver:
     Raises
     ------
     ValueError
-        Bad arrays or dimensions.
+        Bad arrays or dimensions, a forgotten name that equals a kept one.
     """
 
     def __init__(self, T_f: ArrayLike, T_r: ArrayLike) -> None:
-        self.T_f, self.T_r = columns(T_f, T_r)
-        s2, self._V = torch.linalg.eigh(self.T_r @ self.T_r.T)
-        self._s2, self._VtT_f = s2.clamp_min(0)[:, None], self._V.T @ self.T_f
+        self.T_f, self.T_r, self._rtol = columns(T_f, T_r)
+        d, k = self.T_r.shape
+        # fewer names than dimensions: M_r is the identity off their span, whose k coordinates are enough
+        Q, C = torch.linalg.qr(self.T_r, mode="complete") if k < d else (None, self.T_r)
+        s2, V = torch.linalg.eigh(C[:k] @ C[:k].T)
+        if Q is not None:
+            s2, V = F.pad(s2, (0, d - k)), torch.cat([Q[:, :k] @ V, Q[:, k:]], dim=1)
+        self._s2, self._V = s2.clamp_min(0)[:, None], V
+        self._directions: tuple[Any, tuple[torch.Tensor, dict[str, Any]]] | None = None
 
-    def right(self, lam: float, mu: float) -> torch.Tensor:
-        """R = X (I / lam + T_f^T X)^{-1} [d, m], float64; ``lam`` may be infinite."""
-        X = self._V @ (self._VtT_f / (1 + mu * self._s2))
-        gram = self.T_f.T @ X
+    def _anchored(self, anchor: Any, scale: Any, margin: Any) -> tuple[torch.Tensor, dict[str, Any]]:
+        """D and its description; the last one is kept, since mixtures take longer than all the rest."""
+        if isinstance(anchor, str):
+            key = anchor, scale, margin
+            if self._directions is None or self._directions[0] != key:
+                self._directions = key, directions(self.T_f, self.T_r, anchor, scale, margin)
+            return self._directions[1]
+        return directions(self.T_f, self.T_r, anchor, scale, margin)
+
+    def right(self, L: torch.Tensor, lam: float, mu: float) -> torch.Tensor:
+        """R [d, r], float64, that goes with L [d, r] (D, or for lam = inf an orthonormal basis of it)."""
+        return self._V @ self._rotated_right(self._V.T @ L, lam, mu)
+
+    def _rotated_right(self, VtL: torch.Tensor, lam: float, mu: float) -> torch.Tensor:
+        """VᵀR from VᵀL: with Y = M_r^(-1/2) L, R = M_r^(-1/2) Y (I / lam + YᵀY)⁻¹."""
+        root = (1 + mu * self._s2).rsqrt()
+        Y = root * VtL
         if math.isinf(lam):
-            # parallel names leave it singular; its eigenvalues are squared singular values
-            rtol = (max(self.T_f.shape) * torch.finfo(torch.float32).eps) ** 2
-            return X @ torch.linalg.pinv(gram, rtol=rtol, hermitian=True)
-        eye = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-        return lam * torch.linalg.solve(eye + lam * gram, X, left=False)
+            Q, T = torch.linalg.qr(Y)
+            return root * torch.linalg.solve_triangular(T.T, Q, upper=False, left=False)
+        eye = torch.eye(Y.shape[1], dtype=Y.dtype, device=Y.device)
+        return root * (lam * torch.linalg.solve(eye + lam * Y.T @ Y, Y, left=False))
+
+    def auto_mu(self, L: torch.Tensor, max_length: float = 1.0) -> float:
+        """The mu up to which forgotten names, taken as images, grow no longer than the retained ones.
+
+        r(mu) = mean |W^T t_f| / mean |W^T t_r| at lam = inf. It is read at 0 and on a grid from 1e-3 to
+        1e4, four steps per factor of ten; the first step at which it passes ``max_length`` is bisected
+        to 1%. Never passed: 1e4. Passed at 0 already: 0.
+
+        Parameters
+        ----------
+        L : torch.Tensor [d, r]
+            Orthonormal basis of the directions erased.
+        max_length : float > 0
+
+        References
+        ----------
+        Ours. A large mu lengthens the forgotten pictures' edited embeddings, and after normalising they
+        stand last for every query; the names tell it without pictures.
+        """
+        VtL = self._V.T @ L
+        names = [(self._V.T @ T, L.T @ T, (T * T).sum(0)) for T in (self.T_f, self.T_r)]
+
+        def passes(mu: float) -> bool:
+            """Whether r(mu) is above the bound; |W^T t|^2 = |t|^2 - 2 (L^T t).(R^T t) + |R L^T t|^2."""
+            R = self._rotated_right(VtL, math.inf, mu)
+            forgotten, retained = (
+                (tt + (LtT * (R.T @ R @ LtT - 2 * R.T @ VtT)).sum(0)).clamp_min(0).sqrt().mean()
+                for VtT, LtT, tt in names
+            )
+            return bool(forgotten > (max_length + SPARE) * retained)
+
+        if passes(0.0):
+            return 0.0
+        steps = round(math.log10(LARGEST / SMALLEST) * PER_DECADE)
+        low = 0.0
+        for i in range(steps + 1):
+            high = SMALLEST * 10 ** (i / PER_DECADE)
+            if passes(high):
+                break
+            low = high
+        else:
+            return LARGEST
+        while high - low > PRECISION * high:
+            middle = math.sqrt(low * high) if low else high / 2
+            low, high = (low, middle) if passes(middle) else (middle, high)
+        return low
 
     def edit(
         self,
         lam: float | None = None,
-        mu: float | None = None,
-        anchor: str | ArrayLike | None = None,
+        mu: float | Literal["auto"] | None = None,
+        anchor: Anchor | ArrayLike | None = None,
+        scale: float | None = None,
+        margin: float | None = None,
+        max_length: float = 1.0,
         dtype: torch.dtype = torch.float32,
     ) -> Edit:
-        """The `Edit` for these dials; arguments as in `clipnull.erasers.consistent`."""
-        A, info = targets(self.T_f, self.T_r, lam, mu, anchor)
-        return Edit((self.T_f - A).to(dtype), self.right(info["lam"], info["mu"]).to(dtype), info)
+        """The `Edit` for these hyperparameters; arguments and errors as in `clipnull.erasers.consistent`."""
+        lam, mu = hyperparameters(anchor, lam, mu)
+        D, info = self._anchored(anchor, scale, margin)
+        L = erased(D, self._rtol) if math.isinf(lam) else D
+        chosen: dict[str, Any] = {}
+        if mu == "auto":
+            max_length = _check.number("max_length", max_length, 0.0)
+            mu = self.auto_mu(L, max_length)
+            chosen = {"mu_rule": "auto" if mu else "auto: the names are longer than allowed at mu = 0"}
+        R = self.right(L, lam, mu)
+        return Edit(L.to(dtype), R.to(dtype), {**info, "lam": lam, "mu": mu, **chosen})

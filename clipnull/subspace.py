@@ -45,7 +45,8 @@ def fix_signs(U: torch.Tensor) -> torch.Tensor:
     return U * torch.where(sign == 0, torch.ones_like(sign), sign)
 
 
-def _tolerance(T: torch.Tensor, rtol: float | None) -> float:
+def tolerance(T: torch.Tensor, rtol: float | None = None) -> float:
+    """Relative rank tolerance of embeddings ``T [m, d]``: ``rtol``, or NumPy's rule for their precision."""
     if rtol is not None:
         return _check.number("rtol", rtol, 0.0, 1.0)
     # float32 embeddings carry float32 noise even though we compute in float64
@@ -91,7 +92,7 @@ def orthonormal_basis(T: ArrayLike, rtol: float | None = None) -> torch.Tensor:
     # rows are scaled to unit length first: a short row is a direction too, not noise
     unit = torch.nn.functional.normalize(x.double(), dim=1)
     U, s, _ = torch.linalg.svd(unit.T, full_matrices=False)
-    return fix_signs(U[:, s > _tolerance(x, rtol) * s[0]])
+    return fix_signs(U[:, s > tolerance(x, rtol) * s[0]])
 
 
 def numerical_rank(T: ArrayLike, rtol: float | None = None) -> int:

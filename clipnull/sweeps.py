@@ -11,8 +11,10 @@ from typing import Any
 import torch
 
 from clipnull import _check, _show
-from clipnull.erasers import METHODS, Edit, consistent, nullspace
-from clipnull.evaluation import Case, Report, Side, drop_label, evaluate
+from clipnull.edit import Edit
+from clipnull.erasers import METHODS, consistent, nullspace
+from clipnull.evaluation import Case, drop_label, evaluate
+from clipnull.report import Report, Side
 from clipnull.solver import ConsistentSolver
 
 __all__ = ["Sweep", "sweep", "sweep_sizes"]

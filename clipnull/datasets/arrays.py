@@ -23,22 +23,22 @@ class Embeddings:
 
     Attributes
     ----------
-    Z : torch.Tensor [n, d]
+    Z : torch.Tensor [n, d] or None
         Images, unit rows, float32.
     T : torch.Tensor [C, d]
         Class names, unit rows, float32.
-    labels : torch.LongTensor [n]
+    labels : torch.LongTensor [n] or None
     classes : list of str [C]
     """
 
-    Z: torch.Tensor
+    Z: torch.Tensor | None
     T: torch.Tensor
-    labels: torch.Tensor
+    labels: torch.Tensor | None
     classes: list[str]
 
     def __repr__(self) -> str:
-        n, d = self.Z.shape
-        return f"Embeddings({n} images, {len(self.T)} classes, {d} dimensions)"
+        images = "no" if self.Z is None else len(self.Z)
+        return f"Embeddings({images} images, {len(self.T)} classes, {self.T.shape[1]} dimensions)"
 
 
 def load_arrays(

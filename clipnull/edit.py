@@ -1,0 +1,163 @@
+"""A linear edit of the embedding space, kept factored: W = I - L R^T. What every eraser answers with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from clipnull import _check
+from clipnull._check import ArrayLike
+
+__all__ = ["Edit"]
+
+
+@dataclass(frozen=True, eq=False)
+class Edit:
+    """A linear edit of the embedding space, W = I - L R^T.
+
+    Attributes
+    ----------
+    left, right : torch.Tensor [d, m]
+        L and R. Empty factors (m = 0) are the identity.
+    info : dict
+        Plain values: method and its parameters, for receipts and titles.
+
+    Notes
+    -----
+    W need not be symmetric. On the text side t maps to W t (rows: T W^T); on the image side f
+    maps to W^T f (rows: Z W), so that t . (W^T f) = (W t) . f.
+    """
+
+    left: torch.Tensor
+    right: torch.Tensor
+    info: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.left.ndim != 2 or self.left.shape != self.right.shape:
+            raise ValueError(
+                f"left, right: got shapes {tuple(self.left.shape)} and {tuple(self.right.shape)}, "
+                "want the same [d, m]"
+            )
+        for name, x in (("left", self.left), ("right", self.right)):
+            if not x.is_floating_point():
+                raise ValueError(f"{name}: got {x.dtype} entries, want a floating-point dtype")
+            if not bool(torch.isfinite(x).all()):
+                raise ValueError(f"{name}: holds NaN or infinity, want finite numbers")
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the factors are equal, number for number."""
+        if not isinstance(other, Edit):
+            return NotImplemented
+        return torch.equal(self.left, other.left) and torch.equal(self.right, other.right)
+
+    __hash__ = object.__hash__
+
+    @property
+    def dim(self) -> int:
+        """d, the dimension of the embedding space."""
+        return self.left.shape[0]
+
+    @property
+    def rank(self) -> int:
+        """Numerical rank of I - W = L R^T, at most m."""
+        if self.left.shape[1] == 0:
+            return 0
+        # QR of both factors leaves an m x m product with the same singular values
+        r_left = torch.linalg.qr(self.left.detach().double(), mode="r").R
+        r_right = torch.linalg.qr(self.right.detach().double(), mode="r").R
+        s = torch.linalg.svdvals(r_left @ r_right.T)
+        dtype, eps = self.left.dtype, torch.finfo(self.left.dtype).eps
+        # Factors are computed in float64, mostly from float32 names, and a large lam amplifies rounding.
+        # Half precision then rounds each entry once, so that its error does not grow with d.
+        noise = 1e-12 if dtype == torch.float64 else torch.finfo(torch.float32).eps
+        largest = float(s[0])
+        return int((s > max(self.dim * noise, 2 * eps) * largest).sum()) if largest > min(eps, noise) else 0
+
+    def matrix(self) -> torch.Tensor:
+        """W [d, d], for looking at; everything else uses the factors."""
+        eye = torch.eye(self.dim, dtype=self.left.dtype, device=self.left.device)
+        return eye - self.left @ self.right.T
+
+    def to(self, *args: Any, **kwargs: Any) -> Edit:
+        """The same edit with factors moved or cast, as `torch.Tensor.to`."""
+        return replace(self, left=self.left.to(*args, **kwargs), right=self.right.to(*args, **kwargs))
+
+    def _apply(
+        self, name: str, X: ArrayLike, a: torch.Tensor, b: torch.Tensor, normalize: bool
+    ) -> torch.Tensor:
+        x = _check.rows(name, X, self.dim)
+        out = x - (x @ a.to(x)) @ b.to(x).T
+        return F.normalize(out, dim=1) if normalize else out
+
+    def apply_image(self, Z: ArrayLike, normalize: bool = False) -> torch.Tensor:
+        """Edited image embeddings Z W = Z - (Z L) R^T.
+
+        Parameters
+        ----------
+        Z : array [n, d]
+        normalize : bool
+            Scale rows to unit length afterwards. Argmax over classes does not depend on it.
+
+        Returns
+        -------
+        torch.Tensor [n, d], dtype of ``Z``
+        """
+        return self._apply("Z", Z, self.left, self.right, normalize)
+
+    def apply_text(self, T: ArrayLike, normalize: bool = False) -> torch.Tensor:
+        """Edited text embeddings T W^T = T - (T R) L^T.
+
+        Parameters
+        ----------
+        T : array [C, d]
+        normalize : bool
+            Scale rows to unit length afterwards. That undoes part of the edit (notebook 03).
+
+        Returns
+        -------
+        torch.Tensor [C, d], dtype of ``T``
+        """
+        return self._apply("T", T, self.right, self.left, normalize)
+
+    def update_scores(self, S: ArrayLike, Z: ArrayLike, T: ArrayLike) -> torch.Tensor:
+        """Scores after the edit from the scores before: S' = S - (Z L)(T R)^T.
+
+        Parameters
+        ----------
+        S : array [n, C]
+            Z T^T, before.
+        Z, T : array [n, d], array [C, d]
+
+        Returns
+        -------
+        torch.Tensor [n, C], dtype of ``S``
+            (Z W) T^T, equal to Z (T W^T)^T, at cost n C m instead of n C d. Not normalised:
+            divide row i by ``image_norms(Z)[i]`` for cosines.
+        """
+        S = _check.rows("S", S)
+        Z, T = _check.rows("Z", Z, self.dim).to(S), _check.rows("T", T, self.dim).to(S)
+        if tuple(S.shape) != (len(Z), len(T)):
+            raise ValueError(
+                f"S: got shape {tuple(S.shape)}, want [{len(Z)}, {len(T)}], a score an image and class"
+            )
+        return torch.addmm(S, Z @ self.left.to(Z), (T @ self.right.to(T)).T, alpha=-1)
+
+    def image_norms(self, Z: ArrayLike) -> torch.Tensor:
+        """Lengths [n] of the edited rows of ``Z [n, d]``, from the factors alone.
+
+        ||z'||^2 = ||z||^2 - 2 (z L).(z R) + (z L)(R^T R)(z L)^T
+        """
+        z = _check.rows("Z", Z, self.dim).double()
+        L, R = self.left.to(z), self.right.to(z)
+        zl, zr = z @ L, z @ R
+        squared = (z * z).sum(1) - 2 * (zl * zr).sum(1) + ((zl @ (R.T @ R)) * zl).sum(1)
+        return (
+            squared.clamp_min(0).sqrt().to(torch.as_tensor(Z).dtype if torch.is_tensor(Z) else torch.float32)
+        )
+
+    def __repr__(self) -> str:
+        what = ", ".join(f"{k}={v}" for k, v in self.info.items())
+        return f"Edit(dim={self.dim}, rank={self.rank}{', ' + what if what else ''})"

@@ -1,0 +1,121 @@
+"""What scores say: who wins, n-way recall, search. Plain functions of score matrices.
+
+A win is a lead of more than `TIE` of the scores' size, the largest |score| over all names and images.
+Within it the kept name wins, so that neither rounding nor a processor decides between scores that are
+equal in exact arithmetic, such as those of names that were projected out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+
+__all__ = ["N_WAYS", "TIE", "Winners", "argmax", "n_way_recall", "search_auc"]
+
+#: a lead of less than this part of the scores' size is a tie
+TIE = 1e-5
+#: the n of n-way recall that tables show; "all" is against every kept name
+N_WAYS: tuple[int | Literal["all"], ...] = (2, 5, 10, 50, "all")
+
+
+def argmax(scores: torch.Tensor) -> torch.Tensor:
+    """Index [n] of the first largest entry of each row of ``scores [n, C]``."""
+    if scores.device.type == "cpu" and scores.dtype in (torch.float32, torch.float64):
+        return torch.from_numpy(scores.numpy().argmax(1))  # several times faster than torch's
+    return scores.argmax(1)
+
+
+class Winners:
+    """Predicted classes from score matrices that come block by block, forgotten names under the tie rule.
+
+    Parameters
+    ----------
+    n : int
+        Images in all.
+    forget : list of int
+        Columns of the forgotten names.
+    like : torch.Tensor
+        Dtype and device of the scores.
+    """
+
+    def __init__(self, n: int, forget: Sequence[int], like: torch.Tensor) -> None:
+        self.forget = torch.tensor(list(forget), device=like.device)
+        self.kept = torch.empty(n, dtype=torch.long, device=like.device)
+        self.best = like.new_empty(n)
+        self.forgotten = like.new_empty(n, len(forget))
+        self.size = 0.0
+
+    def add(self, start: int, scores: torch.Tensor) -> None:
+        """Take in the scores [b, C] of the images from ``start`` on; they are as before afterwards."""
+        rows = slice(start, start + len(scores))
+        low, high = torch.aminmax(scores)
+        self.size = max(self.size, -float(low), float(high))
+        own = self.forgotten[rows] = scores[:, self.forget]
+        scores[:, self.forget] = -torch.inf
+        self.kept[rows] = argmax(scores)
+        self.best[rows] = scores.gather(1, self.kept[rows, None])[:, 0]
+        scores[:, self.forget] = own
+
+    def predicted(self) -> torch.Tensor:
+        """Classes [n]: a forgotten one where it leads; of several that tie, the first."""
+        tie = TIE * self.size
+        top = self.forgotten.amax(1)
+        first = (self.forgotten >= (top - tie)[:, None]).byte().argmax(1)
+        return torch.where(top - self.best > tie, self.forget[first], self.kept)
+
+
+def n_way_recall(rivals: torch.Tensor, kept: int, n: int | Literal["all"]) -> torch.Tensor:
+    """Chance that a picture's own name wins against n - 1 kept names drawn at random, per picture.
+
+    The exact mean over all draws: of the C(kept, n - 1) lists, those without a rival.
+
+    Parameters
+    ----------
+    rivals : torch.Tensor of int [g]
+        How many of the kept names the picture's own name does not beat.
+    kept : int
+        How many kept names there are.
+    n : int or "all"
+        Names in a list, the own one among them; "all" is kept + 1.
+
+    Returns
+    -------
+    torch.Tensor [g], float64
+
+    References
+    ----------
+    n-way identification is the standard measure of decoding work, e.g. arXiv 2308.13234; turned on
+    forgetting, and its mean over all lists, are ours.
+    """
+    drawn = kept if n == "all" else n - 1
+    table = [math.comb(kept - q, drawn) / math.comb(kept, drawn) for q in range(kept + 1)]
+    return torch.tensor(table, dtype=torch.float64)[rivals.cpu()]
+
+
+def search_auc(scores: torch.Tensor, own: torch.Tensor, size: float) -> float:
+    """AUC of a query: the chance that one of its own pictures ranks above another picture.
+
+    Parameters
+    ----------
+    scores : torch.Tensor [n]
+        Of every picture, for this query.
+    own : torch.Tensor of bool [n]
+        Which pictures are the query's.
+    size : float
+        The scores' size; pictures nearer than `TIE` of it tie and count half.
+
+    Returns
+    -------
+    float
+        A fraction; 0.5 is chance. NaN without pictures on one of the sides.
+    """
+    mine, rest = scores[own].double().cpu().numpy(), np.sort(scores[~own].double().cpu().numpy())
+    if not len(mine) or not len(rest):
+        return math.nan
+    tie = TIE * size
+    below, upto = np.searchsorted(rest, mine - tie, "left"), np.searchsorted(rest, mine + tie, "right")
+    return float((below + upto).mean() / (2 * len(rest)))

@@ -1,0 +1,237 @@
+"""What an edit did, in numbers: accuracy, n-way recall and search, before and after."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+
+from clipnull import _check, _show
+from clipnull.edit import Edit
+from clipnull.measures import N_WAYS, TIE, n_way_recall, search_auc
+
+if TYPE_CHECKING:
+    from clipnull.evaluation import Case
+
+__all__ = ["ClassAccuracy", "NWay", "Report", "Search", "Side", "edited_scores"]
+
+Side = Literal["image", "text", "both"]
+#: images scored at a time for a search
+BLOCK = 2048
+
+
+class ClassAccuracy(NamedTuple):
+    """Accuracy of one class: fractions, and the number of images behind them."""
+
+    index: int
+    name: str
+    forgotten: bool
+    images: int
+    before: float
+    after: float
+
+
+class NWay(NamedTuple):
+    """n-way recall of the forgotten classes' images: fractions; ``names`` are those of a list."""
+
+    names: int
+    chance: float
+    before: float
+    after: float
+
+
+class Search(NamedTuple):
+    """AUC of the forgotten names as queries, mean over those with images: fractions; 0.5 is chance."""
+
+    before: float
+    after: float
+
+
+def edited_scores(edit: Edit | None, Z: torch.Tensor, T: torch.Tensor, side: Side = "image") -> torch.Tensor:
+    """Scores [n, C] of images ``Z [n, d]`` against names ``T [C, d]`` after an edit; None is no edit.
+
+    Image side: Z W Tᵀ, not normalised, which changes no ranking of names. Text side: names re-normalised.
+    """
+    if edit is None:
+        return Z @ T.T
+    if side != "text":
+        Z = edit.apply_image(Z)
+    return Z @ (T if side == "image" else F.normalize(edit.apply_text(T).detach(), dim=1)).T
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """What an edit did. Shows itself as a table in Jupyter and in a terminal.
+
+    Attributes
+    ----------
+    case : Case
+    predicted_before, predicted_after : torch.Tensor [n]
+        Predicted class of each image.
+    title : str
+        What was done.
+    edit : Edit or None
+        None where the names were struck off the candidates instead.
+    side : {"image", "text", "both"}
+    """
+
+    case: Case
+    predicted_before: torch.Tensor
+    predicted_after: torch.Tensor
+    title: str = ""
+    edit: Edit | None = None
+    side: Side = "image"
+
+    # --- accuracies -----------------------------------------------------------------------
+
+    @property
+    def forget_before(self) -> float:
+        """Recall on images of the forgotten classes, before (fraction; NaN without such images)."""
+        return self.case.recall(self.predicted_before)
+
+    @property
+    def forget_after(self) -> float:
+        """Recall on images of the forgotten classes, after."""
+        return self.case.recall(self.predicted_after)
+
+    @property
+    def retain_before(self) -> float:
+        """Accuracy on the other images, forgotten classes still among the candidates, before."""
+        return self.case.accuracy(self.predicted_before)
+
+    @property
+    def retain_after(self) -> float:
+        """Accuracy on the other images, forgotten classes still among the candidates, after."""
+        return self.case.accuracy(self.predicted_after)
+
+    @property
+    def retained(self) -> float:
+        """Retain accuracy after as a fraction of before."""
+        return self._kept(~self.case.gone)
+
+    @property
+    def retained_listed(self) -> float:
+        """The same on images of the classes that T_r lists (`Case.listed`)."""
+        return self._kept(self.case.of(self.case.listed))
+
+    @property
+    def retained_unlisted(self) -> float:
+        """The same on images of kept classes that T_r does not list; NaN without any."""
+        return self._kept(
+            self.case.of(_check.others([*self.case.forget, *self.case.listed], len(self.case.T)))
+        )
+
+    def _kept(self, mask: torch.Tensor) -> float:
+        before, after = (
+            _check.share((p == self.case.labels)[mask]) for p in (self.predicted_before, self.predicted_after)
+        )
+        return after / before if before else float("nan")
+
+    @property
+    def per_class(self) -> list[ClassAccuracy]:
+        """Accuracy of every class that has images."""
+        labels, classes, forget = self.case.labels, self.case.classes, set(self.case.forget)
+        images = torch.bincount(labels, minlength=len(classes))
+        before, after = (
+            (torch.bincount(labels[p == labels], minlength=len(classes)) / images).tolist()
+            for p in (self.predicted_before, self.predicted_after)
+        )
+        return [
+            ClassAccuracy(c, name, c in forget, count, before[c], after[c])
+            for c, (name, count) in enumerate(zip(classes, images.tolist(), strict=True))
+            if count
+        ]
+
+    def destinations(self, k: int = 5) -> list[tuple[str, int]]:
+        """Where the forgotten images went: the ``k`` classes most often predicted, with counts."""
+        classes = self.case.classes
+        counts = torch.bincount(self.predicted_after[self.case.gone], minlength=len(classes))
+        order = torch.argsort(counts, descending=True, stable=True)[:k]
+        return [(classes[i], int(counts[i])) for i in order.tolist() if counts[i]]
+
+    # --- n-way recall and search ----------------------------------------------------------
+
+    def _rivals(self, edit: Edit | None) -> torch.Tensor:
+        """How many kept names each forgotten image's own name does not beat [g]."""
+        case = self.case
+        rows = case.gone.nonzero()[:, 0]
+        S = edited_scores(edit, case.rows(rows), case.T, self.side)
+        own = S.gather(1, case.labels[rows, None])
+        return (S[:, case.retain] >= own - TIE * S.abs().amax()).sum(1)
+
+    @cached_property
+    def n_way(self) -> dict[int | Literal["all"], NWay]:
+        """n -> recall of the forgotten classes' images, own name against n - 1 kept names at random.
+
+        Exact means over all draws. Of 2, 5, 10, 50 and "all", an n above the kept names + 1 is left out.
+        Without the name among the candidates its recall is 0.
+        """
+        kept = len(self.case.retain)
+        if not bool(self.case.gone.any()):
+            return {}
+        rivals = self._rivals(None)
+        after = None if self.edit is None else self._rivals(self.edit)
+        table: dict[int | Literal["all"], NWay] = {}
+        for n in N_WAYS:
+            names = kept + 1 if n == "all" else n
+            if names <= kept + 1:
+                before, then = (
+                    0.0 if r is None else float(n_way_recall(r, kept, n).mean()) for r in (rivals, after)
+                )
+                table[n] = NWay(names, 1 / names, before, then)
+        return table
+
+    @cached_property
+    def search(self) -> Search:
+        """AUC of the forgotten names as queries over all images, normalised after the edit."""
+        return Search(self._search(None), float("nan") if self.edit is None else self._search(self.edit))
+
+    def _search(self, edit: Edit | None) -> float:
+        case, size, start = self.case, 0.0, 0
+        found = case.T.new_empty(len(case.labels), len(case.forget))
+        for z in case.blocks():
+            S = edited_scores(edit, z, case.T, self.side)
+            if edit is not None and self.side != "text":
+                S = S / edit.image_norms(z)[:, None].clamp_min(torch.finfo(S.dtype).tiny)
+            size = max(size, float(S.abs().amax()))
+            found[start : start + len(z)] = S[:, case.forget]
+            start += len(z)
+        each = [search_auc(found[:, i], case.labels == f, size) for i, f in enumerate(case.forget)]
+        return float(torch.tensor(each, dtype=torch.float64).nanmean())
+
+    # --- showing --------------------------------------------------------------------------
+
+    def table(self) -> _show.Table:
+        """Accuracies, 2-way recall and search in percent: before, after, change."""
+        gone = int(self.case.gone.sum())
+        pairs = [
+            (f"forget, {gone} images", self.forget_before, self.forget_after),
+            (f"retain, {len(self.case.labels) - gone} images", self.retain_before, self.retain_after),
+        ]
+        if two := self.n_way.get(2):
+            pairs.append(("2-way recall, chance 50", two.before, two.after))
+            pairs.append(("search AUC, chance 50", *self.search))
+        rows = [
+            [n, *map(_show.tenths, (b, a)), "–" if a != a else f"{100 * (a - b):+.1f}"] for n, b, a in pairs
+        ]
+        went = ", ".join(f"{name} ({count})" for name, count in self.destinations(3))
+        notes = [f"forgotten images became: {went}"]
+        if len(self.case.retain) == 1:
+            notes.append("with one kept name a mixture of kept names is that name: at best the two tie")
+        return _show.Table(
+            ["%", "before", "after", "change"],
+            rows,
+            caption=f"{self.title or 'edit'}: forget {self.case.forgotten}",
+            notes=notes,
+        )
+
+    def __str__(self) -> str:
+        return str(self.table())
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
