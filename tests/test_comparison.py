@@ -180,7 +180,7 @@ def test_a_method_without_a_grid_and_the_rows_of_reference(draws, found):
 
 
 def test_the_rule_on_points_of_known_truth():
-    """Of edits that leave 3, 2 and 0% of recall, the one at 2% that keeps most is taken."""
+    """Of edits that leave 3, 2 and 0% of recall, that of 2% is taken, which keeps more than that of 0%."""
     T_f, T_r = names()[:2], names()[2:]
 
     class Known:
@@ -191,9 +191,7 @@ def test_the_rule_on_points_of_known_truth():
 
     def best(*points):
         grid = Method("known", "", {}, {"i": list(range(len(points)))}, lambda T_f, T_r, seed, i: i)
-        fake = type(
-            "", (), {"evaluate": lambda self, i: Known(*points[i]), "T_f": case.T_f, "T_r": case.T_r}
-        )()
+        fake = type("", (), {"evaluate": lambda self, i: Known(*points[i]), "T_f": T_f, "T_r": T_r})()
         return comparison._best(grid, fake, 0.02, 0, _show.progress(what="", wanted=False))["i"]
 
     assert best((0.015, 0.9, 0.5), (0.01, 0.7, 0.5), (0.0, 0.6, 0.5)) == 1
