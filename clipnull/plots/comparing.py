@@ -54,11 +54,15 @@ def n_way(curves: Any, *, other: bool = False, title: str | None = None) -> matp
     right.axvline(50, color=GREY, linestyle="--", label="chance")
     for row, (label, curve) in enumerate(found.items()):
         colour, marker = _look(label, list(found))
-        how = dict(color=colour, marker=marker, markersize=6, markeredgecolor="white", capsize=2)
+        how = dict(
+            color=colour, marker=marker, markersize=7, markeredgecolor="white", markeredgewidth=0.5, capsize=2
+        )
         left.errorbar(names, 100 * curve.recall, _bars(curve.std), label=label, **how)
         right.errorbar(
             [100 * curve.search], [row], xerr=_bars(np.array([curve.search_std])), label=label, **how
         )
+        if np.isnan(curve.search):
+            right.text(2, row, "no query", va="center", fontsize=8, color=GREY)
     ends = ["all" if i == len(names) - 1 else f"{n}" for i, n in enumerate(names)]
     left.set_xscale("log")
     left.set_xticks(names, ends)
