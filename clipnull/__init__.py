@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 #: module -> the names that people import from the package itself
 _TABLE = {
     "auditing": "AuditReport audit",
+    "comparison": "Comparison Trial compare trials",
     "edit": "Edit",
     "erasers": "METHODS consistent nullspace random_subspace",
     "evaluation": "Case drop_label evaluate",
@@ -19,8 +20,8 @@ _TABLE = {
     "report": "Report",
     "sweeps": "Sweep sweep sweep_sizes",
     # rooms and modules that are used by their own name
-    "": "auditing datasets erasers evaluation exercises hull lab measures model plots protocol solver "
-    "subspace sweeps",
+    "": "auditing comparison datasets erasers evaluation exercises hull lab measures model plots protocol "
+    "solver subspace sweeps",
 }
 _MODULE = {name: module for module, names in _TABLE.items() for name in names.split()}
 

@@ -130,11 +130,13 @@ class Case:
             f"Case({images} images, {len(self.T)} classes, d={self.T.shape[1]}, forget={self.forget_names})"
         )
 
-    def forgetting(self, forget: ClassesLike) -> Case:
-        """The same embeddings with another forget set; `scores` are shared."""
+    def forgetting(self, forget: ClassesLike, listed: ClassesLike | None = None) -> Case:
+        """The same embeddings with another forget set, and other ``listed`` ones; `scores` are shared."""
         other = object.__new__(Case)
         own = {"retain", "gone", "predicted"}
         other.__dict__.update({k: v for k, v in self.__dict__.items() if k not in own})
+        if listed is not None:
+            other._listed = _check.class_indices("listed", listed, len(self.T), self.classes)
         other._forget(forget)
         return other
 

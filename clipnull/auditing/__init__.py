@@ -1,5 +1,6 @@
 """Is it really gone? One file per question."""
 
+from clipnull.auditing.attacks import *
 from clipnull.auditing.cases import *
 from clipnull.auditing.confidence import *
 from clipnull.auditing.controls import *

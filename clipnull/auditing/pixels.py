@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,7 @@ def optimise_pixels(
     seed: int = 0,
     *,
     start: Any = None,
+    objective: Callable[[torch.Tensor], torch.Tensor] | None = None,
     rate: float = 0.1,
     jitter: float = 0.15,
     smooth: float = 3.0,
@@ -52,6 +53,8 @@ def optimise_pixels(
         The seed is that of the views; the same gives the same images on the same machine.
     start : image or list of k images, optional
         Arrays or PIL images, RGB, 8 bit, of the model's size. Mid-grey by default.
+    objective : callable, optional
+        What is climbed in place of z . t: takes unit embeddings [k, d], gives [k].
     rate : float > 0
         Adam's learning rate, on the logits of the pixels.
     jitter : float in [0, 1]
@@ -82,9 +85,10 @@ def optimise_pixels(
     optimiser, cosines = torch.optim.Adam(layers, lr=rate, eps=1e-4), []
     for _ in range(steps):
         x = _compose(base, layers)
-        cosine = (_embed(clip, _view(x, jitter, generator)) * t).sum(1)
+        z = _embed(clip, _view(x, jitter, generator))
+        cosine = (z * t).sum(1)
         variation = sum(x.diff(dim=axis).abs().mean((1, 2, 3)).sum() for axis in (2, 3))
-        gain = cosine.sum() - smooth * variation
+        gain = (cosine if objective is None else objective(z)).sum() - smooth * variation
         # gradients of the pixels alone: the model's own are neither computed nor stored
         for layer, gradient in zip(layers, torch.autograd.grad(-gain, layers), strict=True):
             layer.grad = gradient

@@ -1,0 +1,339 @@
+"""The fair comparison: each method tuned on its own grid on some pictures, its figures taken from others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+
+from clipnull import _check, _show
+from clipnull._check import ArrayLike
+from clipnull.erasers import METHODS, Method
+from clipnull.evaluation import Case, drop_label
+from clipnull.report import Report
+
+__all__ = ["Comparison", "Figures", "Row", "Spread", "Trial", "compare", "trials"]
+
+#: a point of a grid has forgotten when full recall is at most this part of that before
+FORGOTTEN = 0.02
+#: the n of n-way recall that the table shows
+SHOWN = (2, 10)
+#: the two rows of reference
+NO_EDIT, MASKING = "no edit", "candidate masking"
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """One forget set: pictures to tune on, others to test on, and these under another prompt.
+
+    Attributes
+    ----------
+    test : Case
+        Its names make the edits.
+    tune : Case or None
+        The same names and forget set, other pictures. None: nothing is tuned.
+    other : Case or None
+        The pictures of ``test`` with the names under a prompt that no edit has seen.
+
+    Raises
+    ------
+    ValueError
+        Cases of different forget sets or listed names, a ``tune`` of other names, a picture of
+        ``test`` among those of ``tune``, no picture of a forgotten or of a kept class.
+    """
+
+    test: Case
+    tune: Case | None = None
+    other: Case | None = None
+
+    def __post_init__(self) -> None:
+        self.test.require(retained=True)
+        for role, case in (("tune", self.tune), ("other", self.other)):
+            if case and (case.forget, case.listed) != (self.test.forget, self.test.listed):
+                raise ValueError(f"{role}: forgets or lists other classes than test, want the same")
+        if self.tune is None:
+            return
+        self.tune.require(retained=True)
+        if not torch.equal(self.tune.T, self.test.T):
+            raise ValueError("tune: its T differs from that of test, want the same names")
+        both = set.intersection(
+            *({row.tobytes() for row in c.loaded.cpu().numpy()} for c in (self.tune, self.test))
+        )
+        if both:
+            raise ValueError(
+                f"tune: {len(both)} of its pictures are among those of test, want other pictures"
+            )
+
+
+def trials(
+    test: Case,
+    size: int,
+    tune: Case | None = None,
+    other: ArrayLike | None = None,
+    draws: int = 5,
+    seed: int = 0,
+    listed: float = 1.0,
+) -> list[Trial]:
+    """Random forget sets on the same pictures.
+
+    Parameters
+    ----------
+    test, tune : Case
+        Their own forget sets play no part.
+    size : int
+        Classes to forget, drawn among those with pictures in both.
+    other : array [C, d], optional
+        The names under another prompt.
+    draws, seed : int
+    listed : float in [0, 1]
+        Share of the kept names, drawn too, that the erasers are told of (`Case.listed`); at least one.
+
+    Raises
+    ------
+    ValueError
+        More classes than have pictures, or what `Trial` refuses.
+    """
+    pictured = test.labels.unique().tolist()
+    if tune is not None:
+        pictured = sorted({*pictured} & {*tune.labels.unique().tolist()})
+    size = _check.whole("size", size, 1, min(len(pictured), len(test.T) - 1))
+    draws, listed = _check.whole("draws", draws, 1), _check.number("listed", listed, 0.0, 1.0)
+    under = None if other is None else Case(test.Z, other, test.labels, test.forget, test.classes)
+    gen, found = torch.Generator().manual_seed(seed), []
+    for case in filter(None, (test, tune, under)):
+        _ = case.scores  # shared by all forget sets
+    for _ in range(draws):
+        forget = sorted(pictured[i] for i in torch.randperm(len(pictured), generator=gen)[:size].tolist())
+        kept = torch.tensor(_check.others(forget, len(test.T)))
+        told = max(1, round(listed * len(kept)))
+        names = sorted(kept[torch.randperm(len(kept), generator=gen)[:told]].tolist())
+        cases = (case and case.forgetting(forget, names) for case in (test, tune, under))
+        found.append(Trial(*cases))
+    return found
+
+
+class Spread(NamedTuple):
+    """Mean and sample standard deviation over draws; the latter NaN for one draw."""
+
+    mean: float
+    std: float
+
+    def __str__(self) -> str:
+        return _show.tenths(self.mean) + ("" if self.std != self.std else f" ± {_show.tenths(self.std)}")
+
+
+class Figures(NamedTuple):
+    """Full recall, n-way recall by n, search AUC, and the share of the accuracy before that is kept on
+    classes that T_r lists and on the other kept ones; NaN where there is nothing to measure."""
+
+    full: Spread
+    n_way: dict[int | Literal["all"], Spread]
+    search: Spread
+    listed: Spread
+    unlisted: Spread
+
+
+class Row(NamedTuple):
+    """One method under the prompt of the edit and under another, with the hyperparameters of each draw."""
+
+    method: str
+    seen: Figures
+    other: Figures | None
+    chosen: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Methods side by side. Shows itself as a table in Jupyter and in a terminal.
+
+    Attributes
+    ----------
+    rows : list of Row
+        No edit, candidate masking, then the methods.
+    forgotten, kept : int
+        Numbers of names.
+    draws : int
+    pictures : list of (int, int, int, int)
+        Per draw: of forgotten classes, of listed and of unlisted kept ones, in all.
+    notes : list of str
+    """
+
+    rows: list[Row]
+    forgotten: int
+    kept: int
+    draws: int
+    pictures: list[tuple[int, int, int, int]]
+    notes: list[str]
+
+    def __getitem__(self, method: str) -> Row:
+        return {row.method: row for row in self.rows}[method]
+
+    @property
+    def chosen(self) -> dict[str, dict[str, Any]]:
+        """Method -> the hyperparameters that won most often; they serve as ``at`` of another comparison."""
+        methods = [row for row in self.rows if row.chosen]
+        return {row.method: max(row.chosen, key=row.chosen.count) for row in methods}
+
+    def table(self) -> _show.Table:
+        """Percent, mean ± standard deviation over draws, with counts of pictures and chance."""
+        gone, listed, unlisted, total = (
+            f"{min(n)}–{max(n)}" if min(n) < max(n) else f"{min(n)}" for n in zip(*self.pictures, strict=True)
+        )
+        ways = [n for n in SHOWN if n in self.rows[0].seen.n_way]
+        head = ["%", f"full ({gone})", *(f"{n}-way ({gone})" for n in ways), f"search ({gone} of {total})"]
+        head += [f"kept ({listed})", f"unlisted ({unlisted})"]
+        chance = [1 / (self.forgotten + self.kept), *(1 / n for n in ways), 0.5]
+        rows = [["chance", *map(_show.tenths, chance), "–", "–"]]
+        for prompt in ("", ", other prompt"):
+            for row in self.rows:
+                if (a := row.other if prompt else row.seen) is not None:
+                    each = [a.full, *(a.n_way[n] for n in ways), a.search, a.listed, a.unlisted]
+                    rows.append([row.method + prompt, *map(str, each)])
+        if unlisted == "0":
+            head, rows = head[:-1], [row[:-1] for row in rows]
+        caption = f"{self.forgotten} of {self.forgotten + self.kept} names forgotten, draws: {self.draws}"
+        caption += "; pictures per draw in brackets"
+        return _show.Table(head, rows, caption, [*self.notes, *self._won()])
+
+    def _won(self) -> list[str]:
+        lines = []
+        for row in self.rows:
+            each = [", ".join(f"{k} = {v}" for k, v in point.items()) for point in row.chosen]
+            counts = [f"{point} ({each.count(point)})" for point in dict.fromkeys(each)]
+            lines += [f"{row.method}: {'; '.join(counts)}"] if each else []
+        return lines
+
+    def __str__(self) -> str:
+        return str(self.table())
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+
+def compare(
+    trials: Sequence[Trial],
+    methods: Sequence[str] = (*METHODS,),
+    *,
+    at: Mapping[str, Mapping[str, Any]] | None = None,
+    forgotten: float = FORGOTTEN,
+    seed: int = 0,
+    progress: bool | None = None,
+) -> Comparison:
+    """Every method at its best, each tuned on a grid of equal size, on pictures it was not tuned on.
+
+    Tuning has one rule for all (ours): of the points of `Method.combinations` whose full recall on the
+    tuning pictures is at most ``forgotten`` of that before, or if there are none, of those with the
+    lowest, take the one with the highest accuracy on the retained pictures. Points that tie: the one
+    whose 2-way recall and search lie nearest to chance, then the first of the grid.
+
+    Parameters
+    ----------
+    trials : sequence of Trial
+        Draws of forget sets of one size, see `trials`.
+    methods : sequence of str
+        Keys of `clipnull.METHODS`.
+    at : dict of method -> hyperparameters, optional
+        Methods that are not tuned, and where: for instance `Comparison.chosen` of other data. Without
+        ``tune`` in the trials, the methods that it leaves out are at their defaults.
+    forgotten : float in [0, 1]
+    seed : int
+        Of erasers that draw; draw i has seed + i.
+    progress : bool, optional
+        A bar on stderr; by default where it takes longer than two seconds.
+
+    Returns
+    -------
+    Comparison
+        "no edit" and "candidate masking" (`drop_label`), then the methods in the order asked for.
+
+    Raises
+    ------
+    ValueError
+        No trials, or of different sizes; an unknown method; grids of different size.
+    """
+    forgotten = _check.number("forgotten", forgotten, 0.0, 1.0)
+    shapes = {(len(t.test.forget), len(t.test.T), t.tune is None, t.other is None) for t in trials}
+    if len(shapes) != 1:
+        raise ValueError(
+            f"trials: got {len(shapes)} kinds, want at least one trial, and in all of them as many names, as "
+            "many of them to forget, and each of tune and other in all or in none"
+        )
+    ((m, C, fixed, _),) = shapes
+    given = {METHODS[name].name: dict(values) for name, values in (at or {}).items()}
+    makers = [METHODS[name] for name in methods]
+    tuned = [x for x in makers if x.grid and x.name not in given and not fixed]
+    if len(sizes := {len(x.combinations) for x in tuned}) > 1:
+        raise ValueError(f"methods: got grids of {sorted(sizes)} points, want grids of equal size")
+    total = len(trials) * (len(makers) + sum(len(x.combinations) for x in tuned))
+    bar = _show.progress(what="comparison", total=total, unit="edit", wanted=progress)
+    tests = [t.test for t in trials]
+    others = [t.other for t in trials if t.other is not None]
+    masked = [[drop_label(case) for case in cases] for cases in (tests, others)]
+    rows = [_row(name, *masked, when=when) for name, when in ((NO_EDIT, "before"), (MASKING, "after"))]
+    for method in makers:
+        chosen, edits = [], []
+        for i, trial in enumerate(trials):
+            point = given.get(method.name, {})
+            if method in tuned and trial.tune is not None:
+                point = _best(method, trial.tune, forgotten, seed + i, bar)
+            edits.append(method.make(trial.test.T_f, trial.test.T_r, seed=seed + i, **point))
+            chosen.append({**method.defaults, **point})
+            bar.update(1)
+        after = [[c.evaluate(e) for c, e in zip(cases, edits, strict=False)] for cases in (tests, others)]
+        rows.append(_row(method.name, *after, chosen=chosen))
+    bar.close()
+    rule = f"of the points with full recall at most {_show.percent(forgotten)} of that before, the one that"
+    notes = [f"tuned on other pictures: {rule} keeps most"] if tuned else ["nothing is tuned on these names"]
+    return Comparison(rows, m, C - m, len(trials), [_pictures(t.test) for t in trials], notes)
+
+
+def _best(method: Method, case: Case, forgotten: float, seed: int, bar: Any) -> dict[str, Any]:
+    """The point of the grid that the rule of `compare` takes."""
+    points = []
+    for point in method.combinations:
+        points.append((point, case.evaluate(method.make(case.T_f, case.T_r, seed=seed, **point))))
+        bar.update(1)
+    lowest = max(forgotten * points[0][1].forget_before, min(r.forget_after for _, r in points))
+    points = [(p, r) for p, r in points if r.forget_after <= lowest]
+    most = max(r.retain_after for _, r in points)
+    return min(((p, r) for p, r in points if r.retain_after == most), key=lambda x: _off_chance(x[1]))[0]
+
+
+def _off_chance(report: Report) -> float:
+    return abs(report.n_way[2].after - 0.5) + abs(report.search.after - 0.5)
+
+
+def _row(
+    name: str,
+    seen: list[Report],
+    other: list[Report],
+    when: Literal["before", "after"] = "after",
+    chosen: Sequence[dict[str, Any]] = (),
+) -> Row:
+    return Row(name, _figures(seen, when), _figures(other, when) if other else None, list(chosen))
+
+
+def _figures(draws: Sequence[Report], when: Literal["before", "after"]) -> Figures:
+    kept = [(r.retained_listed, r.retained_unlisted) for r in draws]
+    if when == "before":
+        kept = [(1.0, 1.0 if u == u else u) for _, u in kept]
+    return Figures(
+        _spread([getattr(r, f"forget_{when}") for r in draws]),
+        {n: _spread([getattr(r.n_way[n], when) for r in draws]) for n in draws[0].n_way},
+        _spread([getattr(r.search, when) for r in draws]),
+        *map(_spread, zip(*kept, strict=True)),
+    )
+
+
+def _spread(values: Sequence[float]) -> Spread:
+    x = torch.tensor(values, dtype=torch.float64)
+    return Spread(float(x.mean()), float(x.std()) if len(x) > 1 else float("nan"))
+
+
+def _pictures(case: Case) -> tuple[int, int, int, int]:
+    gone, listed = int(case.gone.sum()), int(case.of(case.listed).sum())
+    return gone, listed, len(case.labels) - gone - listed, len(case.labels)
