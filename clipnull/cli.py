@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
     from clipnull._show import Table
     from clipnull.datasets.pictures import LabelledImages
-    from clipnull.evaluation import Case, Report
+    from clipnull.evaluation import Case
     from clipnull.model.clip import Clip
+    from clipnull.report import Report
 
 PACKAGE = Path(__file__).resolve().parent
 WEIGHTS = PACKAGE / "pocket" / "open_clip_model.safetensors"
@@ -80,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     one.set_defaults(run=demo)
     what = "what an edit leaves: every measurement of `cn.audit`, one table"
     one = commands.add_parser("audit", parents=[both], help=what)
-    one.add_argument("--method", default="anchored", help="a key of clipnull.METHODS (default: anchored)")
+    one.add_argument("--method", default="mean", help="a key of clipnull.METHODS (default: mean)")
     one.set_defaults(run=audit)
     one = commands.add_parser("protocol", help="forget by the Kravets-Namboodiri protocol, and compare")
     one.add_argument("--full", action="store_true", help="the published one; the default is a miniature")

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import clipnull as cn
-from clipnull.erasers import Edit, columns, targets
+from clipnull.edit import Edit
+from clipnull.erasers import columns, targets
 from clipnull.solver import ConsistentSolver
 
 F64 = torch.float64

@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import nn
 
-from clipnull.erasers import Edit
+from clipnull.edit import Edit
 from clipnull.model import (
     embedding_dim,
     fold,

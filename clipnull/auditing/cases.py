@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from clipnull import _check
 from clipnull._check import ArrayLike
 from clipnull.auditing.report import NotMeasured
-from clipnull.erasers import METHODS, Edit, Method, random_subspace
-from clipnull.evaluation import Case, zero_shot
+from clipnull.edit import Edit
+from clipnull.erasers import METHODS, Method, random_subspace
+from clipnull.evaluation import Case
 
 __all__ = ["edited", "rebuild"]
 
@@ -102,7 +103,7 @@ def images(case: Case) -> torch.Tensor:
 
 def predict(case: Case, edit: Eraser) -> torch.Tensor:
     """Zero-shot predictions [n] after an edit."""
-    return zero_shot(edited(images(case), edit), case.T)
+    return case.predict(edited(images(case), edit))
 
 
 def at_random(case: Case, edit: Eraser, seeds: int, seed: int) -> list[torch.Tensor]:

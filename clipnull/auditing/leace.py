@@ -14,7 +14,7 @@ from clipnull import _check, _show
 from clipnull.auditing.cases import both_kinds, edited, fewest, images
 from clipnull.auditing.probes import knn, linear_probe, survives, yes_or_no
 from clipnull.auditing.report import Measurement, NotMeasured
-from clipnull.evaluation import Case, zero_shot
+from clipnull.evaluation import Case
 
 __all__ = ["Guarded", "guarded", "leace"]
 
@@ -118,7 +118,7 @@ def guarded(case: Case, folds: int = 4, seed: int = 0) -> list[Guarded]:
     for question, probe, chance, others in asked:
         X = edited(Z, leace(case, question), normalize=False)
         b, a, scaled = map(probe, (Z, X, F.normalize(X, dim=1)))
-        retain = case.accuracy(zero_shot(X, case.T))
+        retain = case.accuracy(case.predict(X))
         nearest = case.recall(knn(X, y, min(5, least)))
         said = (
             f"{survives(b, a, chance, n, others)} After scaling to unit length the probe has "

@@ -14,7 +14,8 @@ import torch
 
 from clipnull import _check
 from clipnull._check import ArrayLike
-from clipnull.erasers import Edit, consistent
+from clipnull.edit import Edit
+from clipnull.erasers import consistent
 from clipnull.evaluation import Case
 
 __all__ = ["Selective", "gated", "selective"]

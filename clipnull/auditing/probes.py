@@ -14,8 +14,10 @@ from clipnull import _check, _show
 from clipnull._check import ArrayLike
 from clipnull.auditing.cases import Builder, Eraser, edited, fewest, images
 from clipnull.auditing.report import Measurement, NotMeasured, mean
-from clipnull.erasers import Edit, nullspace
-from clipnull.evaluation import Case, zero_shot
+from clipnull.edit import Edit
+from clipnull.erasers import nullspace
+from clipnull.evaluation import Case
+from clipnull.measures import argmax
 
 __all__ = [
     "SpannedImages",
@@ -202,7 +204,7 @@ def prototypes(X: ArrayLike, labels: ArrayLike, k: int = 1, draws: int = 10, see
         of_class = [order[y[order] == c] for c in present]
         support = [rows[: max(1, min(k, len(rows) - 1))] for rows in of_class]
         P = F.normalize(torch.stack([X[rows].mean(0) for rows in support]), dim=1)
-        predicted[:] = present[zero_shot(X, P)]
+        predicted[:] = present[argmax(X @ P.T)]
         predicted[torch.cat(support)] = -1
     return out
 
@@ -365,7 +367,7 @@ def span_prototypes(
         T_f = torch.cat([case.T_f, Z[spanned]])
         edit = builder(T_f, case.T_r) if builder else nullspace(T_f)
         X = edited(Z, edit)
-        predicted = zero_shot(X, case.T)
+        predicted = case.predict(X)
         named = _check.share((predicted[read] == y)[gone])
         rows.append(SpannedImages(count, edit.rank, named, *found(X), *first, case.accuracy(predicted)))
     return rows

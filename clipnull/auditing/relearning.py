@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from clipnull import _check
 from clipnull._check import ArrayLike
-from clipnull.erasers import Edit
+from clipnull.edit import Edit
 
 __all__ = ["ARMS", "Arm", "Relearned", "Relearning", "relearn", "relearning"]
 

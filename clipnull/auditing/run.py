@@ -21,7 +21,7 @@ from clipnull.auditing.probes import readers, span_prototypes
 from clipnull.auditing.relearning import relearning
 from clipnull.auditing.report import AuditReport, Measurement, NotMeasured
 from clipnull.auditing.words import Words, cured, embed_words, other_words
-from clipnull.erasers import Edit
+from clipnull.edit import Edit
 from clipnull.evaluation import Case
 from clipnull.model import folded, last_layer
 from clipnull.model.towers import find

@@ -13,7 +13,7 @@ from clipnull._check import ArrayLike, ClassesLike
 from clipnull.auditing.cases import Builder, Eraser, control, edited, images, rebuild
 from clipnull.auditing.report import Measurement, mean
 from clipnull.erasers import nullspace
-from clipnull.evaluation import Case, zero_shot
+from clipnull.evaluation import Case
 
 if TYPE_CHECKING:
     from clipnull.datasets.pictures import LabelledImages
@@ -286,7 +286,7 @@ def span_names(
         by = [mean(_recall_by(case, X, W[half], who[half]).tolist()) for half in halves]
         idle = {} if words.made_up is None else _recall_by_any(case, X, words.made_up.to(case.T))
         by.append(mean([float(r.mean()) for r in idle.values()]))
-        predicted = zero_shot(X, case.T)
+        predicted = case.predict(X)
         rows.append(SpannedNames(count, edit.rank, case.recall(predicted), *by, case.accuracy(predicted)))
     return rows
 

@@ -28,9 +28,9 @@ def check_retain_change(case: Inputs, call: Call) -> None:
         r = report(name, method)
         return 100 * (r.retain_after - r.retain_before)
 
-    for method in ("nullspace", "anchored"):
+    for method in ("nullspace", "mean"):
         name = max(clip.names, key=lambda name: abs(change(name, method)))
-        r, want, usual = report(name, method), change(name, method), change(name, "anchored")
+        r, want, usual = report(name, method), change(name, method), change(name, "mean")
         mistakes = {
             "that is a fraction; a point is a hundredth.": want / 100,
             "the sign: after less before.": -want,

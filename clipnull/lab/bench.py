@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from clipnull import _check
 from clipnull.datasets.emoji import class_table
 from clipnull.datasets.registry import load as load_data
-from clipnull.erasers import METHODS, Edit
+from clipnull.edit import Edit
+from clipnull.erasers import METHODS
 from clipnull.evaluation import Case
 from clipnull.lab.result import LabResult, Line
 from clipnull.lab.state import LAMBDAS, STRENGTHS, Preset, checked, defaults, dials, presets_of, texts_of

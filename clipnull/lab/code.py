@@ -60,7 +60,7 @@ def equivalent_python(bench: Bench, state: Mapping[str, Any]) -> str:
         given.append("anchor=word")
     if method == "random":
         given.append(f"seed={state['seed']}")
-    eraser = _literal("anchored" if method == "word" else method)
+    eraser = _literal("mean" if method == "word" else method)
     return f"""import clipnull as cn
 
 {_loads(bench, state["subset"])}

@@ -10,13 +10,15 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 
 from clipnull._show import percent, tenths
-from clipnull.erasers import METHODS, Edit, nullspace
-from clipnull.evaluation import Case, Report, drop_label
+from clipnull.edit import Edit
+from clipnull.erasers import METHODS, nullspace
+from clipnull.evaluation import Case, drop_label
 from clipnull.lab import controls
 from clipnull.lab.base import FigureWidget
 from clipnull.lab.bench import Erasers
 from clipnull.plots.base import alt, describe
 from clipnull.plots.erasing import collateral, forget_retain_plane, scores_before_after
+from clipnull.report import Report
 
 __all__ = ["EraserDials", "ForgetOne"]
 
@@ -37,7 +39,7 @@ class EraserDials(FigureWidget):
     Attributes
     ----------
     method : widgets.Dropdown
-        ``"partial"``, ``"ccup"`` or ``"anchored"``.
+        ``"partial"``, ``"ccup"`` or ``"mean"``.
     strength, lam, mu : widgets
         Only the hyperparameters of the method are shown.
     fixed : dict of name -> Report
@@ -50,7 +52,7 @@ class EraserDials(FigureWidget):
         self.erasers = Erasers(case.T_f, case.T_r)
         self.fixed = {m: case.evaluate(method.make(case.T_f, case.T_r)) for m, method in METHODS.items()}
         self.fixed["drop the label"] = drop_label(case)
-        self.method, self.sliders = controls.methods(["partial", "ccup", "anchored"]), controls.moved()
+        self.method, self.sliders = controls.methods(["partial", "ccup", "mean"]), controls.moved()
         self.strength, self.lam, self.mu = self.sliders.values()
         self.method.value, self.strength.value, self.lam.value, self.mu.value = "ccup", 0.5, 10.0, 10.0
         super().__init__([[self.method, *self.sliders.values()]])

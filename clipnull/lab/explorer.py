@@ -10,7 +10,7 @@ import torch
 from matplotlib.figure import Figure
 
 from clipnull import _check
-from clipnull.erasers import Edit
+from clipnull.edit import Edit
 from clipnull.lab.base import FigureWidget
 from clipnull.plots.embeddings import pca, pca_scatter, pca_scatter_3d
 

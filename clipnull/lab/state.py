@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from clipnull import _check
-from clipnull.erasers import ANCHORED, METHODS
+from clipnull.erasers import DEFAULTS, METHODS
 from clipnull.evaluation import SIDES
 
 if TYPE_CHECKING:
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_STATE", "DIALS", "PRESETS", "VIEWS", "Preset"]
 
-#: the methods of `clipnull.erasers.METHODS`, and "word", which is "anchored" at the embedding of a text
+#: the methods of `clipnull.erasers.METHODS`, and "word", which is "mean" at the embedding of a text
 TITLES = {
     "nullspace": "nullspace projection",
     "partial": "partial projection",
     "ccup": "CCUP",
-    "anchored": "anchored at the mean",
+    "mean": "anchored at the mean",
     "word": "anchored at a word",
     "random": "random subspace (control)",
 }
@@ -38,10 +38,10 @@ DIALS = [m * 10.0**k for k in range(-2, 4) for m in (1, 3)] + [1e4]
 DEFAULT_STATE: dict[str, Any] = {
     "subset": "",  # part of the data, see `Bench.subsets`; empty: the data as they were given
     "forget": ["tiger"],  # class names
-    "method": "anchored",
+    "method": "mean",
     "strength": 1.0,  # α of partial and random
-    "lam": ANCHORED[0],
-    "mu": ANCHORED[1],
+    "lam": DEFAULTS["mean"][0],
+    "mu": DEFAULTS["mean"][1],
     "word": "an animal",  # anchor of word
     "erase_as": "",  # texts to erase instead of the class names, separated by commas
     "templates": True,
@@ -88,7 +88,7 @@ PRESETS: dict[str, Preset] = {
 
 def defaults(method: str) -> dict[str, Any]:
     """The hyperparameters of a method of the lab, from the registry."""
-    return METHODS["anchored" if method == "word" else method].defaults
+    return METHODS["mean" if method == "word" else method].defaults
 
 
 def dials(method: str) -> list[str]:

@@ -14,11 +14,11 @@ from PIL import Image
 from torch import nn
 
 from clipnull import _check, _show
-from clipnull.evaluation import Report
 from clipnull.model import cache as feature_cache
 from clipnull.model import inputs, saving
 from clipnull.model.fold import folded_edits
 from clipnull.model.towers import embedding_dim
+from clipnull.report import Report
 
 __all__ = ["Clip"]
 

@@ -25,10 +25,11 @@ import torch
 from torch import nn
 
 from clipnull import _check
-from clipnull.erasers import Edit
-from clipnull.evaluation import SIDES, Side
+from clipnull.edit import Edit
+from clipnull.evaluation import SIDES
 from clipnull.model import towers
 from clipnull.model.towers import TOWERS, Slot, Tower
+from clipnull.report import Side
 
 __all__ = ["fold", "folded", "folded_edits", "last_layer", "merged_state", "unfold", "unprojected"]
 

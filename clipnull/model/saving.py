@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from clipnull.evaluation import Report
 from clipnull.model.fold import folded_edits, merged_state
+from clipnull.report import Report
 
 if TYPE_CHECKING:
     from clipnull.model.clip import Clip

@@ -18,8 +18,9 @@ import torch.nn.functional as F
 
 from clipnull import _check
 from clipnull._check import ArrayLike
-from clipnull.erasers import Edit
-from clipnull.evaluation import Case, Side
+from clipnull.edit import Edit
+from clipnull.evaluation import Case
+from clipnull.report import Side
 
 __all__ = ["BASELINES", "GRIDS", "Trained", "gradient_forgetting", "lora_forgetting", "tuned"]
 

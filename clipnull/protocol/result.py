@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from clipnull._show import Table, tenths
-from clipnull.evaluation import Side
 from clipnull.protocol.published import figure, pair
 from clipnull.protocol.score import ScoreParts
+from clipnull.report import Side
 
 __all__ = ["BeforeRow", "Change", "ProtocolResult", "ResultRow", "SummaryRow"]
 

@@ -14,8 +14,9 @@ from typing import NamedTuple, TypeVar
 import torch
 
 from clipnull import _check, _show
-from clipnull.erasers import METHODS, Edit
-from clipnull.evaluation import Case, Side, drop_label
+from clipnull.edit import Edit
+from clipnull.erasers import METHODS
+from clipnull.evaluation import Case, drop_label
 from clipnull.model.clip import Clip
 from clipnull.model.loading import load as load_clip
 from clipnull.protocol import baselines
@@ -24,6 +25,7 @@ from clipnull.protocol.find import Found, find_data, open_data
 from clipnull.protocol.published import ALL, DROP, POCKET, Protocol, ProtocolModel
 from clipnull.protocol.result import BeforeRow, Change, ProtocolResult, ResultRow
 from clipnull.protocol.score import ScoreParts, score_parts
+from clipnull.report import Side
 
 __all__ = ["run_protocol"]
 
