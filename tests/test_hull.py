@@ -42,8 +42,12 @@ def slsqp(t: np.ndarray, R: np.ndarray) -> float:
 
 def assert_optimal(T_f: torch.Tensor, T_r: torch.Tensor, mix: hull.Mixtures) -> None:
     """On the simplex, and no kept name lies nearer to t than h does, seen along t - h."""
-    assert bool((mix.weights >= 0).all()) and torch.allclose(mix.weights.sum(1), torch.ones(len(T_f)).double())
-    assert torch.allclose(mix.H, mix.weights @ T_r) and torch.allclose(mix.distance, (T_f - mix.H).norm(dim=1))
+    assert bool((mix.weights >= 0).all()) and torch.allclose(
+        mix.weights.sum(1), torch.ones(len(T_f)).double()
+    )
+    assert torch.allclose(mix.H, mix.weights @ T_r) and torch.allclose(
+        mix.distance, (T_f - mix.H).norm(dim=1)
+    )
     gap = mix.H - T_f
     slack = gap @ T_r.T - (gap * mix.H).sum(1, keepdim=True)
     assert float(slack.min()) > -1e-11
@@ -195,11 +199,15 @@ def test_text_side_is_that_of_the_normalised_names():
     edit = cn.METHODS["ccup"].make(T[:2], T[2:], dtype=F64)
     moved = unit(T @ edit.matrix().T, dim=1)
     found = cn.certificate(edit, T[:2], T[2:], side="text")
-    assert found.tolist() == pytest.approx(cn.nearest_mixture(moved[:2], moved[2:]).distance.tolist(), abs=1e-8)
+    assert found.tolist() == pytest.approx(
+        cn.nearest_mixture(moved[:2], moved[2:]).distance.tolist(), abs=1e-8
+    )
     assert float((found - cn.certificate(edit, T[:2], T[2:])).abs().min()) > 1e-3, "the sides differ"
     scaled = 3 * T
     assert torch.allclose(
-        cn.certificate(None, scaled[:2], scaled[2:], side="text"), cn.certificate(None, T[:2], T[2:]), atol=1e-8
+        cn.certificate(None, scaled[:2], scaled[2:], side="text"),
+        cn.certificate(None, T[:2], T[2:]),
+        atol=1e-8,
     )
     with pytest.raises(ValueError, match="side: got 'both', want one of image, text"):
         cn.certificate(edit, T[:2], T[2:], side="both")
