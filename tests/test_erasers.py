@@ -290,7 +290,7 @@ def test_auto_mu_by_its_definition(world, anchor, bound):
     assert r(mu) <= bound * (1 + 2e-9) and r(mu / 0.985) > bound
     fixed = cn.consistent(T_f, T_r, math.inf, mu, anchor, dtype=F64)
     assert torch.allclose(edit.matrix(), fixed.matrix(), atol=1e-10)
-    if world[0] == 24 or anchor == "mean" and bound == 1.0:
+    if world[0] == 24 or (anchor == "mean" and bound == 1.0):
         steps = [r(1e-3 * 10 ** (i / 4)) for i in range(29)]
         assert any(b < a - 1e-4 for a, b in itertools.pairwise(steps)), "r is not monotone here"
         assert bound == 1.0 or r(1e4) < bound, "a search from the far end would not stop"
