@@ -62,7 +62,7 @@ class Winners:
         scores[:, self.forget] = own
 
     def predicted(self, size: float) -> torch.Tensor:
-        """Classes [n] for scores of that size: a forgotten one where it leads; of several that tie, the first."""
+        """Classes [n], for scores of that size: a forgotten one where it leads; of several, the first."""
         tie = TIE * size
         top = self.forgotten.amax(1)
         first = (self.forgotten >= (top - tie)[:, None]).byte().argmax(1)
