@@ -82,7 +82,7 @@ def nullspace(
 
 
 def columns(T_f: ArrayLike, T_r: ArrayLike) -> tuple[torch.Tensor, torch.Tensor, float]:
-    """Names as the paper writes them, T_f [d, m] and T_r [d, k], checked, in float64; and T_f's `tolerance`."""
+    """Names as the paper writes them, T_f [d, m] and T_r [d, k], in float64, and the `tolerance` of T_f."""
     forget = _check.rows("T_f", T_f, nonzero=True)
     retain = _check.rows("T_r", T_r, forget.shape[1], nonzero=True).to(forget.device)
     if (twin := same_row(forget, retain)) is not None:
@@ -369,7 +369,8 @@ def _consistent(T_f: ArrayLike, T_r: ArrayLike, seed: int, **hyperparameters: An
 
 def _control(T_f: ArrayLike, T_r: ArrayLike, seed: int, **hyperparameters: Any) -> Edit:
     """As many random dimensions as the names span."""
-    return random_subspace(*orthonormal_basis(T_f).shape, seed, **hyperparameters)
+    d, rank = orthonormal_basis(T_f).shape
+    return random_subspace(d, rank, seed, **hyperparameters)
 
 
 STRENGTHS = [i / 16 for i in range(1, 17)]
