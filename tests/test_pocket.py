@@ -115,7 +115,7 @@ def test_width_by_hand():
 
 
 def test_nearest_of_a_kind_by_hand():
-    T = torch.nn.functional.normalize(torch.tensor([[1, 0.1], [1, 0.0], [0.1, 1], [0.6, 0.6]]), dim=1)
+    T = torch.nn.functional.normalize(torch.tensor([[1, 0.1], [1, 0.0], [0.1, 1], [0.5, 0.6]]), dim=1)
     assert measure.nearest_of_a_kind(T, ["a", "a", "b", "a"]) == 0.5  # 0 and 1; 2 and 3 find each other
 
 

@@ -106,9 +106,9 @@ def true_of(text: str, scene: Scene, classes: Sequence[Mapping[str, Any]]) -> bo
         text = match[1]
         if match[2] != scene.background:
             return False
-    for place, words in PLACES.items():
-        if text.endswith(f" {words}"):
-            text = text.removesuffix(f" {words}")
+    for place, where in PLACES.items():
+        if text.endswith(f" {where}"):
+            text = text.removesuffix(f" {where}")
             if scene.place != place or scene.beside is not None:
                 return False
     if text.endswith(" upside down"):

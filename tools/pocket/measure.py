@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 import clipnull as cn
+from clipnull.datasets import LabelledImages
 
 CARD = Path(cn.__file__).parent / "pocket" / "README.md"
 START, END = "<!-- measured: start -->", "<!-- measured: end -->"
@@ -81,7 +82,7 @@ def two_prompts(clip: cn.Clip, classes: Sequence[str], templates: Sequence[str])
 
 
 def shape(
-    clip: cn.Clip, Z: torch.Tensor, T: torch.Tensor, labels: torch.Tensor, data: cn.datasets.LabelledImages
+    clip: cn.Clip, Z: torch.Tensor, T: torch.Tensor, labels: torch.Tensor, data: LabelledImages
 ) -> dict[str, float]:
     """`geometry`, `width` of the names, participation ratio of the pictures, prompts and neighbours."""
     return {

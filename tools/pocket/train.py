@@ -206,7 +206,7 @@ class Run:
         width = (math.log(self.settings.ratio) - ratios.log()).clamp_min(0).sum()
         seen = dict(loss=contrast, right=(logits.argmax(1) == target).float().mean())
         seen |= dict(PR_images=ratios[0], PR_names=ratios[1])
-        return contrast + self.settings.weight * width, {k: float(v) for k, v in seen.items()}
+        return contrast + self.settings.weight * width, {k: v.item() for k, v in seen.items()}
 
     def advance(self) -> dict[str, float]:
         """One step; returns the contrastive loss, the share of pictures given their own caption, both PR."""
