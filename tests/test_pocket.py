@@ -233,6 +233,7 @@ def test_quick_mode_ends_in_a_measured_folder_that_open_clip_loads(packs, no_net
 
 def test_prepared_art_is_not_drawn_again(packs, no_network, monkeypatch):
     first, drawn = recipe.prepare(packs)
+    shutil.rmtree(packs / "packs")
     monkeypatch.setattr(art, "rasterise", lambda svg: pytest.fail("drawn again"))
     again, stored = recipe.prepare(packs)
     assert first == again and torch.equal(drawn.rgba, stored.rgba) and drawn.row == stored.row
@@ -268,13 +269,12 @@ def test_a_run_is_seeded(packs):
     assert not torch.allclose(weights[0], weights[2])
 
 
-def test_the_width_term_widens(packs):
-    """Of two equal runs, the one with the term has the larger gradient towards unlike names."""
+def test_the_width_term_is_what_the_docstring_says(packs):
     narrow, wide = run_of(packs, steps=9, weight=0.0), run_of(packs, steps=9, weight=1.0)
     (plain, seen), (more, same) = narrow._loss(), wide._loss()
-    assert seen == same  # what is shown is measured before the term
+    assert seen == same  # the contrastive loss is shown without the term
     expected = sum(torch.tensor(55 / seen[k]).log().clamp_min(0) for k in ("PR_images", "PR_names"))
-    assert float(more - plain) == pytest.approx(float(expected), rel=1e-4)
+    assert (more - plain).item() == pytest.approx(float(expected), rel=1e-4)
 
 
 def test_minutes_become_steps_once(packs, monkeypatch, tmp_path):
@@ -310,7 +310,7 @@ recipe.main(sys.argv[1:])
 def test_a_killed_run_goes_on_to_the_same_end(packs, monkeypatch, capsys):
     monkeypatch.setattr(train, "has_bfloat16", lambda device: False)
     monkeypatch.setattr(recipe.measure, "measure", lambda *args, **kwargs: {})
-    options = "--steps 6 --save-every 0 --threads 1".split()
+    options = "--steps 5 --save-every 0 --threads 1".split()
     for name, value in TINY.items():
         options += [f"--{name.replace('_', '-')}", str(value)]
     whole = packs.with_name("whole")
@@ -327,8 +327,8 @@ def test_a_killed_run_goes_on_to_the_same_end(packs, monkeypatch, capsys):
         recipe.main(["--work", str(packs), *options])
     finally:
         torch.set_num_threads(threads)
-    assert "goes on from step 2 of 6" in capsys.readouterr().out
+    assert "goes on from step 2 of 5" in capsys.readouterr().out
     ends = [torch.load(work / "state.pt", weights_only=True) for work in (packs, whole)]
     for name in ("model", "average", "optimiser"):
         torch.testing.assert_close(ends[0][name], ends[1][name], rtol=1e-5, atol=1e-6)
-    assert ends[0]["step"] == ends[1]["step"] == 6
+    assert ends[0]["step"] == ends[1]["step"] == 5

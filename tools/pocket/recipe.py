@@ -29,7 +29,7 @@ from tools.pocket.train import Run, Settings
 def prepare(
     work: Path, look_up: bool = False, limit: int | None = None
 ) -> tuple[list[dict[str, Any]], Sprites]:
-    """Class table, kinds included, and sprites; drawn the first time, read from ``work`` after that.
+    """Class table, kinds included, and sprites; fetched and drawn once, read from ``work`` after that.
 
     Parameters
     ----------
@@ -39,11 +39,11 @@ def prepare(
     limit : int, optional
         About so many emoji, not stored.
     """
-    art.fetch(work / "packs")
     stored, table = work / "sprites.npz", work / "classes.json"
     if limit is None and stored.is_file() and table.is_file():
         classes, arrays = json.loads(table.read_text(encoding="utf-8")), art.load_sprites(stored)
     else:
+        art.fetch(work / "packs")
         classes, arrays = art.build(work / "packs", limit)
         if limit is None:
             art.write_classes(classes, table)
@@ -66,7 +66,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--device", default="cpu", help="cpu, or cuda for a GPU")
     for field in fields(Settings):
         kind = float if isinstance(field.default, float) else int
-        parser.add_argument(f"--{field.name.replace('_', '-')}", type=kind, default=field.default)
+        name = f"--{field.name.replace('_', '-')}"
+        parser.add_argument(name, type=kind, default=field.default, help="as Settings in train.py says")
     args = parser.parse_args(argv)
     if args.threads:
         torch.set_num_threads(args.threads)
