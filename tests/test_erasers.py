@@ -336,7 +336,7 @@ def test_methods_are_the_erasers_with_their_defaults():
         "partial": cn.nullspace(T_f, 0.5),
         "ccup": cn.consistent(T_f, T_r, 30, 30),
         "mean": cn.consistent(T_f, T_r, math.inf, "auto", "mean"),
-        "hull": cn.consistent(T_f, T_r, math.inf, 1000, "hull", margin=0.05),
+        "hull": cn.consistent(T_f, T_r, math.inf, 10000, "hull", margin=0.05),
         "random": cn.random_subspace(16, 3, seed=7),
     }
     assert list(cn.METHODS) == list(want)
@@ -353,7 +353,7 @@ def test_what_a_method_says_is_computed_from_its_defaults():
         "partial": "weaker: α = 0.5",
         "ccup": "silent: λ = 30, μ = 30",
         "mean": "neutral, the mean of the others: λ = ∞, μ = auto",
-        "hull": "its relatives, their nearest mixture: λ = ∞, μ = 1000, δ = 0.05",
+        "hull": "its relatives, their nearest mixture: λ = ∞, μ = 10000, δ = 0.05",
         "random": "control, a random subspace of its rank: α = 1",
     }
     other = dataclasses.replace(cn.METHODS["ccup"], defaults={"lam": 2.5, "mu": 1e4})
