@@ -33,10 +33,10 @@ def main() -> list[tuple[int, float, list[float]]]:
     print(f"{len(data)} pictures, {len(T)} classes")
     print("forgotten       mu   forget    kept   2-way  search")
     for m in (1, 10, 50):
-        drawn = [case.forgetting(torch.randperm(len(T), generator=g)[:m].tolist()) for _ in range(DRAWS)]
+        cases = [case.forgetting(torch.randperm(len(T), generator=g)[:m].tolist()) for _ in range(DRAWS)]
         for mu in MUS:
             rows = []
-            for one in drawn:
+            for one in cases:
                 r = one.evaluate(cn.METHODS["hull"].make(one.T_f, one.T_r, mu=mu))
                 rows.append([r.forget_after, r.retained, r.n_way[2].after, r.search.after])
             means = torch.tensor(rows, dtype=torch.float64).nanmean(0).tolist()
