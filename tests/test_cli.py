@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import math
 import re
 import subprocess
 import sys
@@ -18,18 +17,16 @@ import clipnull as cn
 from clipnull import cli
 
 
-def report(fb: float, fa: float, rb: float, ra: float, pictures: int = 4) -> SimpleNamespace:
-    case = SimpleNamespace(gone=torch.ones(pictures), forget_names=["tiger"])
-    return SimpleNamespace(forget_before=fb, forget_after=fa, retain_before=rb, retain_after=ra, case=case)
-
-
-REPORTS = {
-    "nullspace": report(0.75, 0.0, 0.8, 0.6),
-    "anchored": report(0.75, 0.0, 0.8, 0.796),
-    "ccup": report(0.75, 0.25, 0.8, 0.8),
-    "random": report(0.75, 0.75, 0.8, 0.8),
-    cli.BASELINE: report(0.75, 0.0, 0.8, 0.8),
-}
+def small_case(forget, recognised=True) -> cn.Case:
+    """Six names with four pictures each, all recognised, or the first name never."""
+    T = torch.nn.functional.normalize(
+        torch.randn(6, 12, generator=torch.Generator().manual_seed(3)) + 0.5, dim=1
+    )
+    labels = torch.arange(6).repeat_interleave(4)
+    Z = T[labels].clone()
+    if not recognised:
+        Z[:4] = T[1]
+    return cn.Case(Z, T, labels, forget, ["tiger", "lion", "wolf", "bear", "fish", "rose"])
 
 
 @pytest.fixture(autouse=True)
@@ -42,41 +39,36 @@ def quiet(monkeypatch):
 # --- demo ------------------------------------------------------------------------------------
 
 
-def test_demo_prints_every_method_and_saves_a_picture(tmp_path, capsys):
+def test_demo_shows_both_models_and_saves_a_picture(tmp_path, capsys):
     out = tmp_path / "demo.png"
-    assert cli.main(["demo", "--scenes", "2", "--out", str(out)]) == 0
+    assert cli.main(["demo", "--forget", "tiger", "penguin", "--scenes", "2", "--out", str(out)]) == 0
     said = capsys.readouterr().out
-    rows = {line.split("  ")[0]: line for line in said.splitlines()}
-    assert {*cn.METHODS, cli.BASELINE} <= set(rows)
-    assert "tiger" in said and "notebooks/00_tour.ipynb" in said and "This took" in said
+    pocket, real, meaning = said.split("\n\n")[:3]
+    for text in (pocket, real):
+        names = [line.split("  ")[0] for line in text.splitlines()[2:]]
+        assert names == ["no edit", *cn.METHODS, cli.MASKING]
+    assert pocket.startswith(
+        "PocketCLIP, Twemoji: 2 of 97 names forgotten: tiger, penguin. Pictures: 4 of these, 190"
+    )
+    assert re.match(r"ViT-B/16, COCO: 10 of 80 names forgotten: .*Pictures: \d+ of these, \d+ of", real)
+    assert " ".join(meaning.split()).startswith(cli.KEY) and "ViT-B/16, COCO: after 'mean' 0.0%" in " ".join(
+        meaning.split()
+    )
+    assert "notebooks/00_tour.ipynb" in said and "This took" in said
     with Image.open(out) as picture:
         assert picture.width > 600 and picture.height > 400
 
 
-def test_demo_with_one_method_and_two_classes(tmp_path, capsys):
-    arguments = [
-        "--forget",
-        "tiger",
-        "lion",
-        "--method",
-        "ccup",
-        "--subset",
-        "animals-nature",
-        "--scenes",
-        "1",
-    ]
-    assert cli.main(["demo", *arguments, "--out", str(tmp_path / "x.jpg")]) == 0
-    said = capsys.readouterr().out
-    rows = {line.split("  ")[0] for line in said.splitlines()}
-    assert {"ccup", "random", cli.BASELINE} <= rows and "nullspace" not in rows
-    assert "To forget: tiger, lion." in said
+def test_the_real_case_is_of_ten_names_with_pictures():
+    case, other = cli.photographs(0), cli.photographs(1)
+    assert len(case.forget) == 10 and case.forget == sorted(case.forget) != other.forget
+    assert all((case.labels == c).any() for c in case.forget) and len(case.labels) == 160
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (["--forget", "tigre"], "unknown class 'tigre'; the closest are 'tiger'"),
-        (["--method", "magic"], "method: got 'magic', want one of all, nullspace"),
         (["--subset", "zoo"], "subset: got 'zoo'"),
         (["--scenes", "0"], "scenes: got 0"),
         (["--out", "demo.txt"], "out: got 'demo.txt', want a file name ending in"),
@@ -112,30 +104,53 @@ def test_help_loads_neither_torch_nor_a_model():
 
 
 def test_the_table_holds_the_numbers():
-    lines = str(cli.table(REPORTS, dict.fromkeys(REPORTS, "does"))).splitlines()
-    assert lines[1].split() == "method what it does forget: before after retain: before after".split()
-    rows = {line.split("  ")[0]: line.split()[-4:] for line in lines[2:]}
-    assert rows["anchored"] == ["75.0", "0.0", "80.0", "79.6"] and rows["ccup"][1] == "25.0"
-    assert list(rows) == list(REPORTS)
+    case = small_case(["tiger", "wolf"])
+    reports = cli.forget(case, 0)
+    assert list(reports) == [*cn.METHODS, cli.MASKING]
+    title, head, *lines = str(cli.table("Here", reports)).splitlines()
+    assert title == "Here: 2 of 6 names forgotten: tiger, wolf. Pictures: 8 of these, 16 of others."
+    assert head.split("  ")[-1].strip() == "certificate" and head.index("full, %") < head.index("2-way, %")
+    rows = {line.split("  ")[0]: line.split()[-5:] for line in lines}
+    first = reports["nullspace"]
+    before = [first.forget_before, first.n_way[2].before, first.search.before, 1.0]
+    certificates = cn.certificate(None, case.T_f, case.T_r)
+    assert rows["no edit"] == [*(f"{100 * x:.1f}" for x in before), f"{certificates.max():.2f}"]
+    for name, method in cn.METHODS.items():
+        edit = method.make(case.T_f, case.T_r)
+        r = case.evaluate(edit)
+        figures = [r.forget_after, r.n_way[2].after, r.search.after, r.retained]
+        largest = cn.certificate(edit, case.T_f, case.T_r).max()
+        assert rows[name] == [*(f"{100 * x:.1f}" for x in figures), f"{largest:.2f}"], name
+        assert method.what in next(line for line in lines if line.startswith(name + " "))
+    assert rows[cli.MASKING][:3] == ["0.0", "0.0", "–"] and rows[cli.MASKING][4] == "–"
+
+
+def edited(full: float, two: float, search: float, **more: object) -> SimpleNamespace:
+    of = {"forget_before": 0.75, "forget_after": full, "retained": 0.96, "edit": True, **more}
+    return SimpleNamespace(n_way={2: SimpleNamespace(after=two)}, search=SimpleNamespace(after=search), **of)
 
 
 def test_meaning_follows_the_numbers():
-    said = cli.meaning(REPORTS)
-    assert "3 of 4 pictures recognised before, 0 after 'anchored'" in said
-    assert "goes from 80.0% to 79.6% (80.0% if" in said
-    assert "leaves 3 of 4, so it is the direction" in said
-    assert said.count(". ") == 0  # one sentence
+    reports = {
+        "ccup": edited(0.0, 0.01, 0.99), "partial": edited(0.5, 0.98, 1.0), "mean": edited(0.02, 0.51, 0.49),
+        "hull": edited(0.0, 0.86, 0.7), "random": edited(0.74, 0.99, 1.0), cli.MASKING: edited(0.0, 1, 1, edit=None),
+    }  # fmt: skip
+    said = cli.meaning("Here", reports)
+    assert said.startswith(
+        "Here: after 'mean' 2.0% of the pictures are recognised (75.0% before), 51.0% against"
+    )
+    assert "search is at 49.0% and 96.0% of the accuracy is kept" in said and "rank leaves 74.0%." in said
+    assert (
+        "'hull' still wins 86.0%" in said
+        and "'ccup' still finds its pictures when searched for (AUC 99.0%)" in said
+    )
+    honest = {k: r for k, r in reports.items() if k in ("mean", "random")}
+    assert "Silent" not in cli.meaning("Here", honest)
 
 
-def test_meaning_when_there_is_nothing_to_say():
-    unknown = {name: report(0.0, 0.0, 0.8, 0.8) for name in REPORTS}
-    assert "nothing to forget" in cli.meaning(unknown)
-    none = {name: report(math.nan, math.nan, 0.8, 0.8, 0) for name in REPORTS}
-    assert "nothing to forget" in cli.meaning(none)
-    useless = {**REPORTS, **{n: report(0.75, 0.75, 0.8, 0.8) for n in ("nullspace", "anchored", "ccup")}}
-    assert "no more than the random control" in cli.meaning(useless)
-    control = {name: REPORTS[name] for name in ("random", cli.BASELINE)}
-    assert "random control leaves 3 of 4" in cli.meaning(control)
+def test_meaning_when_there_is_nothing_to_forget():
+    reports = cli.forget(small_case(["tiger"], recognised=False), 0)
+    assert cli.meaning("Here", reports).endswith("there was nothing to forget.")
 
 
 # --- audit -----------------------------------------------------------------------------------

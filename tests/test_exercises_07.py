@@ -25,7 +25,7 @@ CHECKS = {ex.check_protocol_score: score, ex.check_fewest_pictures: fewest}
 
 
 def test_package_passes_its_own_check():
-    assert ex.check_protocol_score(lambda f, r, others: cn.protocol.protocol_score(*f, *r, others))
+    assert ex.check_protocol_score(cn.protocol.protocol_score)
 
 
 def terms(f, r, others, gains=False, left=None):

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from clipnull import plots
-from clipnull.plots.base import BLACK, BLUE, FORGET, ORANGE, RETAIN, SERIES
+from clipnull.plots.base import BLUE, FORGET, ORANGE, RETAIN
 from clipnull.protocol.published import Protocol, ProtocolData
-from clipnull.protocol.result import Change, ResultRow, SummaryRow
-from clipnull.protocol.score import ScoreParts
+from clipnull.protocol.result import ResultRow, SummaryRow
+from clipnull.protocol.score import Change, ScoreParts
 
 
 def test_published_recall():
@@ -43,11 +43,13 @@ def test_published_recall():
 
 
 SUMMARY = [
-    SummaryRow("m", joint, method, 3, 0.8, 0.1, 0.9, 0.95, sum(parts), ScoreParts(*parts), seconds)
+    SummaryRow(
+        "m", joint, method, 3, *[Change(0.8, 0.1)] * 3, 0.9, 0.95, 0.1, ScoreParts(*parts), sum(parts), seconds
+    )
     for joint, method, parts, seconds in [
         (False, "CCUP", [0.05, 0.03, 0.011], 0.002), (True, "CCUP", [0.07, 0.04, 0.013], 0.006),
         (False, "finetune", [0.02, 0.09, 0.06], 30.0), (True, "finetune", [0.01, 0.08, 0.1], 50.0),
-        (False, "drop the label", [0.0, 0.001, 0.002], 0.0), (True, "drop the label", [0.0, 0.003, 0.004], 0.0),
+        (False, "candidate masking", [0.0, 0.001, 0.002], 0.0), (True, "candidate masking", [0.0, 0.003, 0.004], 0.0),
     ]
 ]  # fmt: skip
 
@@ -73,21 +75,12 @@ def test_score_parts():
     assert [t for t, *_ in drawn.texts(plots.score_parts(lost).axes[0])] == ["–"]
 
 
-def test_score_against_time():
-    fig = plots.score_against_time(SUMMARY, trained=["finetune"])
-    (ax,) = fig.axes  # means over both kinds; what takes no time is left out
-    drawn.same(drawn.lines(ax), {"CCUP": [(0.004, 0.107)], "finetune": [(40, 0.18)]})
-    looks = drawn.legend(fig)
-    assert looks["CCUP"][0] == SERIES[0].lower() and looks["finetune"][:2] == ("#ffffff", BLACK)
-    assert ax.get_xscale() == "log" and ax.get_ylim()[0] == 0
-    assert drawn.labels(ax) == ("seconds for one forget set, tuning included", "score (low is good)")
-
-
 def kept(method, data, retain, **others):
     changes = {name: Change(*pair) for name, pair in others.items()}
     parts = ScoreParts(0.0, 0.0, 0.0)
+    full = Change(1.0, 0.0)
     return ResultRow(
-        "m", data, ["x"], False, method, "image", 1.0, 0.0, *retain, changes, 0.0, parts, 0.1, 0.1
+        "m", data, ["x"], method, "image", full, {"2": full}, full, Change(*retain), changes, 0.0, parts, 0.1
     )
 
 

@@ -97,7 +97,6 @@ clipnull/datasets/folders.py || labels=data.labels[good] || labels=data.labels[:
 # figures: swapped axes, one series in another's place, a wrong sign
 clipnull/plots/protocol.py || ax.barh(range(len(methods)), parts[:, k], left=left || ax.barh(range(len(methods)), parts[:, 0], left=left || tests/test_plots_protocol.py
 clipnull/plots/protocol.py || ax.imshow(cells, cmap="PuOr" || ax.imshow(cells.T, cmap="PuOr" || tests/test_plots_protocol.py
-clipnull/plots/protocol.py || ax.plot(seconds, score, MARKERS || ax.plot(score, seconds, MARKERS || tests/test_plots_protocol.py
 clipnull/lab/draw.py || left.plot([at, at], _hundred([r.forget_after, r.retain_after]), **ring) || left.plot([at, at], _hundred([r.retain_after, r.forget_after]), **ring) || tests/test_lab_views.py
 clipnull/lab/draw.py || right.plot([100 * r.forget_after], [100 * r.retain_after], **ring) || right.plot([100 * r.retain_after], [100 * r.forget_after], **ring) || tests/test_lab_views.py
 clipnull/lab/draw.py || for i in losers(rows)[:NAMED]} || for i in losers(rows)[-NAMED:]} || tests/test_lab_views.py::test_neighbours

@@ -11,14 +11,12 @@ import numpy as np
 
 from clipnull._show import tenths
 from clipnull.plots.base import (
-    BLACK,
     BLUE,
     FORGET,
     GREY,
     MARKERS,
     ORANGE,
     RETAIN,
-    SERIES,
     Figure,
     describe,
     short,
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
     from clipnull.protocol.published import Protocol
     from clipnull.protocol.result import ResultRow, SummaryRow
 
-__all__ = ["kept_elsewhere", "published_recall", "score_against_time", "score_parts"]
+__all__ = ["kept_elsewhere", "published_recall", "score_parts"]
 
 PARTS = [("not forgotten", FORGET, ""), ("lost on the other classes", RETAIN, "///"),
          ("lost on other data sets", ORANGE, "...")]  # fmt: skip
@@ -39,7 +37,7 @@ def _score(score: float) -> str:
     return "–" if math.isnan(score) else f"{score:.3f}"
 
 
-def published_recall(protocol: Protocol, *, title: str | None = None) -> matplotlib.figure.Figure:
+def published_recall(protocol: Protocol) -> matplotlib.figure.Figure:
     """Published recall of each forget class before forgetting, beside the accuracy on all classes.
 
     Parameters
@@ -73,16 +71,13 @@ def published_recall(protocol: Protocol, *, title: str | None = None) -> matplot
     ax.set_xlim(0, 100)
     ax.plot([], [], color=GREY, linewidth=2, label="all classes")
     fig.legend(loc="outside lower center", ncols=3, fontsize=9, frameon=False)
-    if title is None:
-        values = [v[0] for d in sets for c in d.forget.values() for v in c.values()]
-        title = (
-            f"Before forgetting, recall of a single class runs from {min(values):.0f} to {max(values):.0f}%"
-        )
+    values = [v[0] for d in sets for c in d.forget.values() for v in c.values()]
+    title = f"Before forgetting, recall of a single class runs from {min(values):.0f} to {max(values):.0f}%"
     style(ax, title, x="accuracy before forgetting, %", grid="x")
     return describe(fig, f"{title}. Published accuracy in percent. {'. '.join(said)}.")
 
 
-def score_parts(summary: Sequence[SummaryRow], *, title: str | None = None) -> matplotlib.figure.Figure:
+def score_parts(summary: Sequence[SummaryRow]) -> matplotlib.figure.Figure:
     """The score of each method as a stack of its three parts, classes one at a time and jointly.
 
     Parameters
@@ -90,7 +85,7 @@ def score_parts(summary: Sequence[SummaryRow], *, title: str | None = None) -> m
     summary : list of SummaryRow
         `ProtocolResult.summary` of one model.
     """
-    title = "What each method pays for; doing nothing scores 0.2 (dotted)" if title is None else title
+    title = "What each method pays for; doing nothing scores 0.2 (dotted)"
     kinds = sorted({r.joint for r in summary})
     methods = list(dict.fromkeys(r.method for r in summary))
     fig = Figure(figsize=(4.0 * len(kinds) + 1.2, 0.33 * len(methods) + 1.5), layout="constrained")
@@ -123,9 +118,7 @@ def score_parts(summary: Sequence[SummaryRow], *, title: str | None = None) -> m
     return describe(fig, f"Scores and their parts (not forgotten, other classes, other data). {text}.")
 
 
-def kept_elsewhere(
-    rows: Sequence[ResultRow], methods: Sequence[str], *, title: str | None = None
-) -> matplotlib.figure.Figure:
+def kept_elsewhere(rows: Sequence[ResultRow], methods: Sequence[str]) -> matplotlib.figure.Figure:
     """Who pays: accuracy kept on each data set (columns) when a class of another (rows) is forgotten.
 
     Parameters
@@ -136,7 +129,7 @@ def kept_elsewhere(
         One panel for each. A cell is the mean over forget sets of after / before; on the diagonal it is
         the retained classes of the data set itself.
     """
-    title = "Accuracy kept, % of before" if title is None else title
+    title = "Accuracy kept, % of before"
     names = list(dict.fromkeys(r.data for r in rows))
     fig = Figure(figsize=(2.3 * len(methods) + 1.6, 0.42 * len(names) + 1.75), layout="constrained")
     axes = fig.subplots(1, len(methods), sharex=True, sharey=True, squeeze=False)[0]
@@ -154,9 +147,9 @@ def kept_elsewhere(
             cell = "–" if np.isnan(cells[i, j]) else f"{100 * cells[i, j]:.0f}"
             ax.text(j, i, cell, ha="center", va="center", fontsize=9,
                     color="white" if abs(cells[i, j] - 1) > 0.45 else "black")  # fmt: skip
-        short = [short(n, 14) for n in names]
-        ax.set_xticks(range(len(names)), short, rotation=45, ha="right", rotation_mode="anchor", fontsize=8)
-        ax.set_yticks(range(len(names)), short, fontsize=8)
+        labels = [short(n, 14) for n in names]
+        ax.set_xticks(range(len(names)), labels, rotation=45, ha="right", rotation_mode="anchor", fontsize=8)
+        ax.set_yticks(range(len(names)), labels, fontsize=8)
         ax.tick_params(length=0)
         style(ax, title)
         ax.spines[:].set_visible(False)
@@ -167,39 +160,3 @@ def kept_elsewhere(
     axes[0].set_ylabel("forgotten in", fontsize=9)
     fig.supxlabel("measured on; the diagonal: its other classes", fontsize=9)
     return describe(fig, f"{title}. {'. '.join(said)}.")
-
-
-def score_against_time(
-    summary: Sequence[SummaryRow], *, trained: Sequence[str] = (), title: str | None = None
-) -> matplotlib.figure.Figure:
-    """Score against the time that one forget set takes, tuning included.
-
-    Parameters
-    ----------
-    summary : list of SummaryRow
-        `ProtocolResult.summary` of one model. Means over both kinds of forget sets are drawn; what
-        takes no time at all is left out.
-    trained : sequence of str
-        Methods drawn hollow.
-    """
-    methods = list(dict.fromkeys(r.method for r in summary))
-    fig = Figure(figsize=(6.6, 3.6), layout="constrained")
-    ax = fig.subplots()
-    said = []
-    for i, m in enumerate(methods):
-        mine = [r for r in summary if r.method == m]
-        seconds = float(np.mean([r.seconds for r in mine]))
-        score = float(np.mean([r.score for r in mine]))
-        if not seconds > 0:
-            continue
-        colour = BLACK if m in trained else SERIES[i % len(SERIES)]
-        ax.plot(seconds, score, MARKERS[i % len(MARKERS)], markersize=9, markeredgewidth=1.5, label=m,
-                color="white" if m in trained else colour, markeredgecolor=colour, clip_on=False)  # fmt: skip
-        unit = f"{1000 * seconds:.1f} ms" if seconds < 1 else f"{seconds:.1f} s"
-        said.append(f"{m}: {unit}, {_score(score)}")
-    ax.set_xscale("log")
-    ax.set_ylim(bottom=0)
-    ax.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    title = "Hollow: trained. Low and to the left is better" if title is None else title
-    style(ax, title, "seconds for one forget set, tuning included", "score (low is good)", "both")
-    return describe(fig, f"{title}. Time and score: {'; '.join(said)}.")

@@ -183,8 +183,9 @@ class _Run:
         """A trained baseline, tuned over `GRIDS`."""
         assert self.clip is not None
         if method == "lora":
-            empty = self.clip.embed_text([""])
-            train = partial(baselines.lora_forgetting, case.T_f, case.T_r, empty, seed=self.seed)
+            train = partial(
+                baselines.lora_forgetting, case.T_f, case.T_r, _empty_prompt(self.clip), seed=self.seed
+            )
         else:
             name = one.found.spec.name
             if name not in self.training:
@@ -220,6 +221,12 @@ def training_case(clip: Clip, one: Embedded) -> Case:
     picked = torch.cat([(usable & (data.labels == c)).nonzero()[:SHOTS, 0] for c in range(len(data.classes))])
     Z = clip.embed_images(data.images[picked])
     return Case(Z, one.case.T, data.labels[picked], one.case.forget, data.classes)
+
+
+def _empty_prompt(clip: Clip) -> torch.Tensor:
+    """Embedding [1, d] of the empty prompt "", unit length."""
+    with torch.inference_mode():
+        return clip.model.encode_text(clip.tokenizer([""]).to(clip.device), normalize=True).float().cpu()
 
 
 def _before(model: ProtocolModel, one: Embedded) -> list[BeforeRow]:
