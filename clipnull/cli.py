@@ -37,7 +37,15 @@ EXTRAS = {
     "styles": "lesson 09",
     "hf": "Hugging Face models",
 }
-BASELINE = "drop the label"
+RECOMMENDED, MASKING = "mean", "candidate masking"
+#: fractions: full recall up to which a name is silent; what stands clearly above chance
+SILENT, ABOVE = 0.05, 0.55
+KEY = (
+    "Full: recall of the forgotten names' pictures, all names being candidates. 2-way: the same against one "
+    "other name at random, chance 50. Search: how well the name, as a query, ranks its own pictures first "
+    "(AUC), chance 50. Kept: accuracy on the other pictures, in percent of that before. Certificate: the "
+    "largest lead that any image there is can give a forgotten name over all kept ones; at 0 it cannot win."
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -76,20 +84,21 @@ def _parser() -> argparse.ArgumentParser:
     both.add_argument("--seed", type=int, default=0, help="for the scenes and every random choice")
     what = "make a CLIP forget a class, and measure it"
     one = commands.add_parser("demo", parents=[both], help=what)
-    one.add_argument("--method", default="all", help="all, or one of the table's first column")
     one.add_argument("--out", default="demo.png", help="where the picture goes (default: demo.png)")
     one.set_defaults(run=demo)
     what = "what an edit leaves: every measurement of `cn.audit`, one table"
     one = commands.add_parser("audit", parents=[both], help=what)
-    one.add_argument("--method", default="mean", help="a key of clipnull.METHODS (default: mean)")
+    one.add_argument("--method", default=RECOMMENDED, help="a key of clipnull.METHODS (default: mean)")
     one.set_defaults(run=audit)
     one = commands.add_parser("protocol", help="forget by the Kravets-Namboodiri protocol, and compare")
-    one.add_argument("--full", action="store_true", help="the published one; the default is a miniature")
+    which = one.add_mutually_exclusive_group()
+    which.add_argument("--full", action="store_true", help="the published one; the default is a miniature")
+    which.add_argument("--real", action="store_true", help="on embeddings of a real CLIP that are here")
     one.add_argument("--root", metavar="FOLDER", help="where the data sets are, for --full")
     one.add_argument("--models", nargs="+", metavar="MODEL", help="only these, such as ViT-B/16")
     one.add_argument("--data", nargs="+", metavar="SET", help="only these data sets")
     one.add_argument("--methods", nargs="+", metavar="METHOD", help="by default all that need no training")
-    one.add_argument("--out", metavar="FILE", help="save the result too, as .json or .csv")
+    one.add_argument("--out", metavar="FILE", help="save the result too, as .json")
     one.set_defaults(run=protocol)
     one = commands.add_parser("doctor", help="versions, device, weights, and what is missing")
     one.set_defaults(run=doctor)
@@ -116,39 +125,53 @@ def _load(args: argparse.Namespace) -> tuple[Clip, LabelledImages, list[int], Te
 
 
 def demo(args: argparse.Namespace) -> int:
-    """Forget classes by every method, print what each took and left, and save a picture."""
+    """Forget by every method, with PocketCLIP and with a real CLIP, print what is left, save a picture."""
     start = time.perf_counter()
     target = _writable(args.out, (".jpg", ".png"))
     import clipnull as cn
-    from clipnull import _check, plots
+    from clipnull import plots
 
-    _check.one_of("method", args.method, ["all", *cn.METHODS])
     clip, data, index, T = _load(args)
     case = cn.Case(clip.embed_images(data.images), T, data.labels, index, data.classes)
-    names = cn.METHODS if args.method == "all" else dict.fromkeys([args.method, "random"])
-    edits = {name: cn.METHODS[name].make(case.T_f, case.T_r, seed=args.seed) for name in names}
-    reports = {name: case.evaluate(edit) for name, edit in edits.items()}
-    reports[BASELINE] = cn.drop_label(case)
+    label = f"{'PocketCLIP' if clip.name == 'pocket' else clip.name}, Twemoji"
+    tables = {label: forget(case, args.seed), "ViT-B/16, COCO": forget(photographs(args.seed), args.seed)}
+    for label, reports in tables.items():
+        print(f"{table(label, reports)}\n")
+    said = [KEY, *(meaning(label, reports) for label, reports in tables.items())]
+    print(textwrap.fill(" ".join(said), 100) + "\n")
 
-    print(f"{len(data)} Twemoji pictures, {len(T)} classes, embeddings of {T.shape[1]} dimensions.")
-    print(f"To forget: {', '.join(case.forget_names)}.\n")
-    print(table(reports, {name: cn.METHODS[name].what for name in names}))
-    print("\n" + textwrap.fill(meaning(reports), 100) + "\n")
-
-    shown = _least_cost(reports)
-    i = _example(case, reports[shown])
-    z = edits[shown].apply_image(case.Z[i : i + 1], normalize=True)
+    mine, real = tables.values()
+    i = _example(case, mine[RECOMMENDED])
+    z = mine[RECOMMENDED].edit.apply_image(case.Z[i : i + 1], normalize=True)
     before, after = ((clip.logit_scale * x @ T.T).softmax(1)[0] for x in (case.Z[i : i + 1], z))
     name = case.forget_names[0]
-    title = f"A {name}, before and after '{shown}'"
+    title = f"A {name}, before and after '{RECOMMENDED}'"
     bars = plots.zero_shot_bars(data.images[i], data.classes, before, after, highlight=name, title=title)
-    _picture(target, bars, plots.forget_retain_bars(reports))
-    print(f"Picture: {target}")
-    folder = _notebooks()
-    tour = f"{folder.name}/{FIRST_NOTEBOOK}"
-    print(f"Next: {tour} (`clipnull lab` opens it)." if folder.is_dir() else f"Next: {tour}, in a checkout.")
+    title = "Ten names forgotten by a real CLIP (ViT-B/16, COCO): in lists of n names, and in a search"
+    _picture(target, bars, plots.n_way(real, title=title))
+    print(f"Picture: {target}\nNext: `clipnull lab` opens notebooks/{FIRST_NOTEBOOK}.")
     print(f"This took {time.perf_counter() - start:.1f} s.")
     return 0
+
+
+def photographs(seed: int) -> Case:
+    """Ten names of COCO that have pictures, to be forgotten by a real CLIP; embeddings alone."""
+    import torch
+
+    import clipnull as cn
+
+    E = cn.datasets.embeddings("coco")
+    pictured = E.labels.unique()
+    drawn = torch.randperm(len(pictured), generator=torch.Generator().manual_seed(seed))[:10]
+    return cn.Case(E.Z, E.T, E.labels, pictured[drawn].sort().values, E.classes)
+
+
+def forget(case: Case, seed: int) -> dict[str, Report]:
+    """What each method does at its defaults; names merely masked for reference."""
+    import clipnull as cn
+
+    edits = {name: method.make(case.T_f, case.T_r, seed=seed) for name, method in cn.METHODS.items()}
+    return {name: case.evaluate(edit) for name, edit in edits.items()} | {MASKING: cn.drop_label(case)}
 
 
 def _example(case: Case, report: Report) -> int:
@@ -158,51 +181,52 @@ def _example(case: Case, report: Report) -> int:
     return int((right if len(right) else own)[0])
 
 
-def table(reports: Mapping[str, Report], what: Mapping[str, str]) -> Table:
-    """Forget and retain accuracies (percent) before and after, one line per method."""
+def table(label: str, reports: Mapping[str, Report]) -> Table:
+    """Full and 2-way recall, search, kept accuracy and certificate, one line per method."""
+    import clipnull as cn
     from clipnull._show import Table, tenths
 
-    strike = {BASELINE: "strike the name off the candidates; edits nothing"}
-    rows = []
+    first = next(iter(reports.values()))
+    case, gone = first.case, int(first.case.gone.sum())
+    before = [first.forget_before, first.n_way[2].before, first.search.before, 1.0]
+    largest = cn.certificate(None, case.T_f, case.T_r).max()
+    rows = [["no edit", "itself", *map(tenths, before), f"{largest:.2f}"]]
     for name, r in reports.items():
-        figures = (r.forget_before, r.forget_after, r.retain_before, r.retain_after)
-        rows.append([name, {**what, **strike}[name], *map(tenths, figures)])
-    head = ["method", "what it does", "forget: before", "after", "retain: before", "after"]
-    return Table(head, rows, "Accuracy, %", left=2)
-
-
-def meaning(reports: Mapping[str, Report]) -> str:
-    """One sentence, from the numbers: which edit forgot at the least cost, and against what."""
-    control, baseline = reports["random"], reports[BASELINE]
-    edits = {n: r for n, r in reports.items() if n not in ("random", BASELINE)}
-    names = ", ".join(baseline.case.forget_names)
-    if not baseline.forget_before > 0:
-        return f"The model recognised no picture of {names} to begin with, so there was nothing to forget."
-    pictures = int(baseline.case.gone.sum())
-    if not edits:
-        kept = round(control.forget_after * pictures)
-        return f"The random control leaves {kept} of {pictures} pictures of {names} recognised."
-    best = _least_cost(reports)
-    r, drawn = edits[best], round(control.forget_after * pictures)
-    before, after = (round(x * pictures) for x in (r.forget_before, r.forget_after))
-    verdict = (
-        "it is the direction that carries the class, not the size of the edit."
-        if drawn > after
-        else "here the edit does no more than the random control."
+        becomes = cn.METHODS[name].what if r.edit else "no candidate, nothing is edited"
+        after = [r.forget_after, r.n_way[2].after, r.search.after, r.retained]
+        certificate = f"{cn.certificate(r.edit, case.T_f, case.T_r).max():.2f}" if r.edit else "–"
+        rows.append([name, becomes, *map(tenths, after), certificate])
+    head = "method; a forgotten name becomes; full, %; 2-way, %; search, %; kept, %; certificate"
+    caption = (
+        f"{label}: {len(case.forget)} of {len(case.T)} names forgotten: {', '.join(case.forget_names)}. "
+        f"Pictures: {gone} of these, {len(case.labels) - gone} of others."
     )
-    return (
-        f"{names}: {before} of {pictures} pictures recognised before, {after} after '{best}', while "
-        f"accuracy on the other classes goes from {100 * r.retain_before:.1f}% to "
-        f"{100 * r.retain_after:.1f}% ({100 * baseline.retain_after:.1f}% if the name is merely dropped); "
-        f"a random subspace of the same rank leaves {drawn} of {pictures}, so {verdict}"
+    return Table(head.split("; "), rows, caption, left=2)
+
+
+def meaning(label: str, reports: Mapping[str, Report]) -> str:
+    """From the numbers: what the recommended edit did, and which others only seem to have forgotten."""
+    from clipnull._show import percent
+
+    r, control = reports[RECOMMENDED], reports["random"]
+    if not r.forget_before > 0:
+        return f"{label}: no picture was recognised to begin with, so there was nothing to forget."
+    said = (
+        f"{label}: after '{RECOMMENDED}' {percent(r.forget_after)} of the pictures are recognised "
+        f"({percent(r.forget_before)} before), {percent(r.n_way[2].after)} against one other name; search "
+        f"is at {percent(r.search.after)} and {percent(r.retained)} of the accuracy is kept. "
+        f"A random subspace of the same rank leaves {percent(control.forget_after)}."
     )
-
-
-def _least_cost(reports: Mapping[str, Report]) -> str:
-    """The edit that forgets most and, among equals, takes least from the others."""
-    edits = {n: r for n, r in reports.items() if n not in ("random", BASELINE)}
-    edits = edits or {"random": reports["random"]}
-    return min(edits, key=lambda n: (edits[n].forget_after, -edits[n].retain_after))
+    silent = {k: e for k, e in reports.items() if e.edit and e.forget_after <= SILENT}
+    two, most = max(((e.n_way[2].after, k) for k, e in silent.items()), default=(0.0, ""))
+    if two > ABOVE:
+        said += (
+            f" Silent among all names, '{most}' still wins {percent(two)} of the choices against one other."
+        )
+    found, most = max(((e.search.after, k) for k, e in silent.items()), default=(0.0, ""))
+    if found > ABOVE:
+        said += f" Silent too, '{most}' still finds its pictures when searched for (AUC {percent(found)})."
+    return said
 
 
 def _writable(out: str, kinds: Sequence[str]) -> Path:
@@ -253,10 +277,10 @@ def audit(args: argparse.Namespace) -> int:
 
 def protocol(args: argparse.Namespace) -> int:
     """Run the protocol, print its tables, save them if asked to."""
-    target = None if args.out is None else _writable(args.out, (".csv", ".json"))
+    target = None if args.out is None else _writable(args.out, (".json",))
     from clipnull import protocol as room
 
-    which = room.KRAVETS if args.full else room.POCKET
+    which = room.KRAVETS if args.full else room.COCO if args.real else room.POCKET
     only = {"models": args.models, "data": args.data, "methods": args.methods}
     result = room.run_protocol(which, root=args.root, **only)
     print(result)

@@ -109,8 +109,8 @@ def trials(
         kept = torch.tensor(_check.others(forget, len(test.T)))
         told = max(1, round(listed * len(kept)))
         names = sorted(kept[torch.randperm(len(kept), generator=gen)[:told]].tolist())
-        cases = (case and case.forgetting(forget, names) for case in (test, tune, under))
-        found.append(Trial(*cases))
+        rest = (case and case.forgetting(forget, names) for case in (tune, under))
+        found.append(Trial(test.forgetting(forget, names), *rest))
     return found
 
 
@@ -272,8 +272,8 @@ def compare(
     bar = _show.progress(what="comparison", total=total, unit="edit", wanted=progress)
     tests = [t.test for t in trials]
     others = [t.other for t in trials if t.other is not None]
-    masked = [[drop_label(case) for case in cases] for cases in (tests, others)]
-    rows = [_row(name, *masked, when=when) for name, when in ((NO_EDIT, "before"), (MASKING, "after"))]
+    seen, unseen = ([drop_label(case) for case in cases] for cases in (tests, others))
+    rows = [_row(NO_EDIT, seen, unseen, "before"), _row(MASKING, seen, unseen)]
     for method in makers:
         chosen, edits = [], []
         for i, trial in enumerate(trials):
@@ -283,8 +283,10 @@ def compare(
             edits.append(method.make(trial.test.T_f, trial.test.T_r, seed=seed + i, **point))
             chosen.append({**method.defaults, **point})
             bar.update(1)
-        after = [[c.evaluate(e) for c, e in zip(cases, edits, strict=False)] for cases in (tests, others)]
-        rows.append(_row(method.name, *after, chosen=chosen))
+        seen, unseen = (
+            [c.evaluate(e) for c, e in zip(cases, edits, strict=False)] for cases in (tests, others)
+        )
+        rows.append(_row(method.name, seen, unseen, chosen=chosen))
     bar.close()
     rule = f"of the points with full recall at most {_show.percent(forgotten)} of that before, the one that"
     notes = [f"tuned on other pictures: {rule} keeps most"] if tuned else ["nothing is tuned on these names"]

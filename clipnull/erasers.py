@@ -23,11 +23,12 @@ from clipnull.subspace import fix_signs, orthonormal_basis, tolerance
 __all__ = ["METHODS", "Edit", "Method", "consistent", "nullspace", "random_subspace"]
 
 Anchor = Literal["mean", "hull"]
-#: default (lam, mu) by anchor
+#: default (lam, mu) by anchor; the hull's mu was chosen by benchmarks/choose_mu.py, on pictures that no
+#: lesson reports
 DEFAULTS: dict[str, tuple[float, float | Literal["auto"]]] = {
     "origin": (30.0, 30.0),
     "mean": (math.inf, "auto"),
-    "hull": (math.inf, 1000.0),
+    "hull": (math.inf, 10000.0),
     "given": (math.inf, 1000.0),
 }
 #: default share of the mean in the anchor of the hull
@@ -82,7 +83,7 @@ def nullspace(
 
 
 def columns(T_f: ArrayLike, T_r: ArrayLike) -> tuple[torch.Tensor, torch.Tensor, float]:
-    """Names as the paper writes them, T_f [d, m] and T_r [d, k], checked, in float64; and T_f's `tolerance`."""
+    """Names as the paper writes them, T_f [d, m] and T_r [d, k], in float64, and the `tolerance` of T_f."""
     forget = _check.rows("T_f", T_f, nonzero=True)
     retain = _check.rows("T_r", T_r, forget.shape[1], nonzero=True).to(forget.device)
     if (twin := same_row(forget, retain)) is not None:
@@ -187,7 +188,7 @@ def consistent(
     lam : float >= 0
         How much of D must go; ``math.inf``: all. Default 30 for CCUP, infinite with an anchor.
     mu : float >= 0 or "auto"
-        How firmly the retained names stay. Default 30 for CCUP, "auto" for the mean, 1000 for the
+        How firmly the retained names stay. Default 30 for CCUP, "auto" for the mean, 10000 for the
         hull and given anchors. "auto", for lam = inf: the largest that does not lengthen the
         forgotten names, taken as images, beyond the retained ones: see `ConsistentSolver.auto_mu`.
     anchor : None, "mean", "hull", array [d] or [m, d]
@@ -369,7 +370,8 @@ def _consistent(T_f: ArrayLike, T_r: ArrayLike, seed: int, **hyperparameters: An
 
 def _control(T_f: ArrayLike, T_r: ArrayLike, seed: int, **hyperparameters: Any) -> Edit:
     """As many random dimensions as the names span."""
-    return random_subspace(*orthonormal_basis(T_f).shape, seed, **hyperparameters)
+    d, rank = orthonormal_basis(T_f).shape
+    return random_subspace(d, rank, seed, **hyperparameters)
 
 
 STRENGTHS = [i / 16 for i in range(1, 17)]
@@ -396,7 +398,7 @@ METHODS = _Methods(
         Method(
             "hull",
             "its relatives, their nearest mixture",
-            {"lam": math.inf, "mu": 1000.0, "anchor": "hull", "margin": MARGIN},
+            {"lam": math.inf, "mu": 10000.0, "anchor": "hull", "margin": MARGIN},
             {"mu": [10.0, 100.0, 1000.0, 10000.0], "margin": [0.05, 0.1, 0.25, 0.5]},
             _consistent,
         ),

@@ -181,18 +181,14 @@ class Case:
     def images(self) -> torch.Tensor | np.memmap:
         """``Z``; a ValueError where there are no images."""
         if self.Z is None:
-            raise ValueError(
-                "Z: this case has names and no images, want image embeddings and labels for this"
-            )
+            raise ValueError(f"Z: {NAMES_ALONE}")
         return self.Z
 
     @property
     def labels(self) -> torch.Tensor:
         """True class [n] of each image; a ValueError where there are no images."""
         if self._labels is None:
-            raise ValueError(
-                "labels: this case has names and no images, want image embeddings and labels for this"
-            )
+            raise ValueError(f"labels: {NAMES_ALONE}")
         return self._labels
 
     @property
@@ -228,6 +224,13 @@ class Case:
         return self.loaded @ self.T.T
 
     @cached_property
+    def size(self) -> float:
+        """The scores' size, to which ties are relative: the largest |score| of the unedited model."""
+        kept = self.__dict__.get("scores")
+        blocks = [kept] if kept is not None else (z @ self.T.T for z in self.blocks())
+        return max(float(torch.stack(torch.aminmax(S)).abs().amax()) for S in blocks)
+
+    @cached_property
     def predicted(self) -> torch.Tensor:
         """Classes [n] that the unedited model predicts."""
         return _updated(self, None, "image") if "scores" in self.__dict__ else self.predict(self.images)
@@ -238,7 +241,7 @@ class Case:
         for x in _blocks(X):
             winners.add(start, x @ (self.T if T is None else T).T)
             start += len(x)
-        return winners.predicted()
+        return winners.predicted(winners.size)
 
     def recall(self, predicted: torch.Tensor) -> float:
         """Share of the forgotten classes' images that ``predicted [n]`` recognises; NaN without any."""
@@ -303,7 +306,8 @@ def _predict(
         for winners, scores in zip((before, after), score(z, buffer[: len(z)]), strict=True):
             winners.add(start, scores)
         start += len(z)
-    return before.predicted(), after.predicted()
+    case.size = before.size
+    return before.predicted(case.size), after.predicted(case.size)
 
 
 def score_update(
@@ -343,7 +347,7 @@ def _updated(case: Case, edit: Edit | None, side: Side) -> torch.Tensor:
             if scale is not None:
                 block.mul_(scale)
         winners.add(start, block)
-    return winners.predicted()
+    return winners.predicted(case.size)
 
 
 # --- public --------------------------------------------------------------------------------
@@ -372,8 +376,8 @@ def evaluate(case: Case, edit: Edit, side: Side = "image") -> Report:
 
     Notes
     -----
-    A forgotten name wins where it leads by more than 1e-5 of the largest |score|; within it the kept
-    name does.
+    A forgotten name wins where it leads by more than 1e-5 of the largest |score| before the edit; within
+    it the kept name does.
 
     References
     ----------

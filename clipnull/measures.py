@@ -1,6 +1,7 @@
 """What scores say: who wins, n-way recall, search. Plain functions of score matrices.
 
-A win is a lead of more than `TIE` of the scores' size, the largest |score| over all names and images.
+A win is a lead of more than `TIE` of the scores' size, the largest |score| over all names and images
+before any edit: after one that projects every name out, what is left is rounding.
 Within it the kept name wins, so that neither rounding nor a processor decides between scores that are
 equal in exact arithmetic, such as those of names that were projected out.
 """
@@ -60,9 +61,9 @@ class Winners:
         self.best[rows] = scores.gather(1, self.kept[rows, None])[:, 0]
         scores[:, self.forget] = own
 
-    def predicted(self) -> torch.Tensor:
-        """Classes [n]: a forgotten one where it leads; of several that tie, the first."""
-        tie = TIE * self.size
+    def predicted(self, size: float) -> torch.Tensor:
+        """Classes [n], for scores of that size: a forgotten one where it leads; of several, the first."""
+        tie = TIE * size
         top = self.forgotten.amax(1)
         first = (self.forgotten >= (top - tie)[:, None]).byte().argmax(1)
         return torch.where(top - self.best > tie, self.forget[first], self.kept)
@@ -106,7 +107,7 @@ def search_auc(scores: torch.Tensor, own: torch.Tensor, size: float) -> float:
     own : torch.Tensor of bool [n]
         Which pictures are the query's.
     size : float
-        The scores' size; pictures nearer than `TIE` of it tie and count half.
+        Largest |score| of all names and pictures; pictures nearer than `TIE` of it tie and count half.
 
     Returns
     -------

@@ -160,7 +160,7 @@ class Report:
         rows = case.gone.nonzero()[:, 0]
         S = edited_scores(edit, case.rows(rows), case.T, self.side)
         own = S.gather(1, case.labels[rows, None])
-        return (S[:, case.retain] >= own - TIE * S.abs().amax()).sum(1)
+        return (S[:, case.retain] >= own - TIE * case.size).sum(1)
 
     @cached_property
     def n_way(self) -> dict[int | Literal["all"], NWay]:
@@ -187,20 +187,22 @@ class Report:
     @cached_property
     def search(self) -> Search:
         """AUC of the forgotten names as queries over all images, normalised after the edit."""
-        return Search(self._search(None), float("nan") if self.edit is None else self._search(self.edit))
+        before, size = self._search(None)
+        return Search(before, float("nan") if self.edit is None else self._search(self.edit, size)[0])
 
-    def _search(self, edit: Edit | None) -> float:
-        case, size, start = self.case, 0.0, 0
+    def _search(self, edit: Edit | None, size: float = 0.0) -> tuple[float, float]:
+        """Mean AUC, and the cosines' size, ``size`` at least."""
+        case, start = self.case, 0
         found = case.T.new_empty(len(case.labels), len(case.forget))
         for z in case.blocks():
             S = edited_scores(edit, z, case.T, self.side)
-            if edit is not None and self.side != "text":
-                S = S / edit.image_norms(z)[:, None].clamp_min(torch.finfo(S.dtype).tiny)
+            lengths = z.norm(dim=1) if edit is None or self.side == "text" else edit.image_norms(z)
+            S = S / lengths[:, None].clamp_min(torch.finfo(S.dtype).tiny)
             size = max(size, float(S.abs().amax()))
             found[start : start + len(z)] = S[:, case.forget]
             start += len(z)
         each = [search_auc(found[:, i], case.labels == f, size) for i, f in enumerate(case.forget)]
-        return float(torch.tensor(each, dtype=torch.float64).nanmean())
+        return float(torch.tensor(each, dtype=torch.float64).nanmean()), size
 
     # --- showing --------------------------------------------------------------------------
 

@@ -7,8 +7,10 @@ import re
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import clipnull as cn
 
@@ -117,6 +119,91 @@ def test_startup(script, capsys, monkeypatch):
 def test_lab_latency(script, capsys):
     evaluation, redraw = run(script("lab_latency"), capsys, "--size", "500", "40", "64", "--ranks", "1")
     assert evaluation[1][0] == "1" and len(redraw) > 3
+
+
+def test_hull(script, capsys):
+    (table,) = run(script("hull"), capsys, *"--names 30 60 --forget 4 --dim 24".split())
+    assert [row[:3] for row in table[1:]] == [["30", "2", "24"], ["60", "4", "24"]]
+    assert table[0][3:] == ["m nearest mixtures, ms"] + [
+        f"certificate, {k}, ms" for k in ("no edit", "nullspace", "ccup", "mean")
+    ]
+
+
+def test_solvers_that_disagree_are_found_out(script, monkeypatch):
+    hull, T = script("hull"), script("_timing").names(30, 24)
+    hull.agree(T[:2], T[2:])
+    monkeypatch.setattr(cn, "certificate", lambda *a, **k: torch.zeros(2))
+    with pytest.raises(AssertionError):
+        hull.agree(T[:2], T[2:])
+
+
+def real_files(folder: Path, script, turn: bool) -> list[str]:
+    """Arguments for arrays on disk in three formats, [d, n] if ``turn``."""
+    timing = script("_timing")
+    T = timing.names(12, 24)
+    Z, y = timing.pictures(T, 90)
+    other = torch.nn.functional.normalize(T + 0.02 * timing.pictures(T, 12)[0], dim=1)
+    T, Z, other = ((x.T if turn else x).contiguous() for x in (T, Z, other))
+    torch.save(T, folder / "T.pt")
+    np.save(folder / "Z.npy", Z.numpy())
+    np.save(folder / "y.npy", y.numpy())
+    save_file({"T": other}, folder / "other.safetensors")
+    options = {"text": "T.pt", "images": "Z.npy", "labels": "y.npy", "other-prompt": "other.safetensors"}
+    return [x for k, name in options.items() for x in (f"--{k}", str(folder / name))]
+
+
+def test_real_clip_on_arrays_from_disk(script, capsys, tmp_path):
+    sizes = "--forget 2 3 50 --draws 2 --certified 2".split()
+    real_clip = script("real_clip")
+    real_clip.main([*SHORT, *real_files(tmp_path, script, False), *sizes])
+    plain = capsys.readouterr().out
+    real_clip.main([*SHORT, *real_files(tmp_path, script, True), *sizes])
+    turned = capsys.readouterr().out
+    for name, shape in (("images", "[24, 90]"), ("text", "[24, 12]"), ("other prompt", "[24, 12]")):
+        assert f"{name} is {shape}: turned" in turned
+    assert "turned" not in plain and "Left out: 50 forgotten" in plain
+    # columns turned say what rows say, times apart
+    assert [[r[:-1] for r in t] for t in tables(plain)] == [[r[:-1] for r in t] for t in tables(turned)]
+    geometry, methods = tables(plain)
+    assert geometry[1][:3] == ["the file", "12", "24"] and len(geometry) == 2
+    wanted = ["no edit", "candidate masking", *cn.METHODS]
+    assert [r[:3] for r in methods[1:]] == [
+        [m, listed, name] for m in ("2", "3") for listed in ("100%", "30%") for name in wanted
+    ]
+    head = methods[0]
+    for row in methods[1:]:
+        cells = dict(zip(head, row, strict=True))
+        assert (cells["kept, unlisted"] == "–") == (cells["listed"] == "100%")
+        assert (cells["certificate"] == "–") == (cells["method"] == "candidate masking")
+        if cells["method"] in ("mean", "hull"):
+            assert cells["certificate"] == "0.00" and cells["full"] == "0.0"
+    # the first row of the mean is what the comparison says
+    T = script("_timing").names(12, 24)
+    Z, y = script("_timing").pictures(T, 90)
+    found = cn.compare(cn.trials(cn.Case(Z, T, y, [0]), 2, draws=2), ["mean"])["mean"].seen
+    (row,) = (r for r in methods if r[:3] == ["2", "100%", "mean"])
+    assert float(row[4]) == pytest.approx(100 * found.n_way[2].mean, abs=0.051)
+    assert float(row[head.index("kept")]) == pytest.approx(100 * found.listed.mean, abs=0.051)
+
+
+def test_real_clip_on_what_ships(script, capsys):
+    geometry, methods, alone = run(
+        script("real_clip"), capsys, *"--forget 1 40 --draws 1 --certified 1".split()
+    )
+    assert [row[:3] for row in geometry[1:]] == [
+        ["COCO, ViT-B/16", "80", "512"],
+        ["LVIS, ViT-B/32", "1,203", "512"],
+    ]
+    assert geometry[2][-3:] == ["44", "197", "381"] and geometry[2][3] == "0.74"
+    assert {row[0] for row in methods[1:]} == {"1"}
+    assert [row[0] for row in alone[1:]] == ["1", "40"]
+    assert alone[1][alone[0].index("mean")] == "0.00" < alone[1][alone[0].index("ccup")]
+
+
+def test_real_clip_wants_all_three_files(script, capsys):
+    with pytest.raises(SystemExit):
+        script("real_clip").main([*SHORT, "--text", "T.pt"])
+    assert "--images, --labels: want --text, --images and --labels together" in capsys.readouterr().err
 
 
 # --- what they share -------------------------------------------------------------------------

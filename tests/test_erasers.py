@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from functools import partial
@@ -13,8 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import clipnull as cn
-from clipnull.edit import Edit
-from clipnull.erasers import columns, targets
+from clipnull.erasers import Edit
 from clipnull.solver import ConsistentSolver
 
 F64 = torch.float64
@@ -29,7 +29,7 @@ def cone(n: int, d: int, seed: int, spread: float = 1.0, dtype: torch.dtype = F6
 
 
 def minimiser(T_f: torch.Tensor, T_r: torch.Tensor, A: torch.Tensor, lam: float, mu: float) -> torch.Tensor:
-    """argmin_W of the objective by L-BFGS on W itself: knows no closed form."""
+    """argmin_W of ||W-I||^2 + lam ||W D||^2 + mu ||W T_r - T_r||^2 by L-BFGS on W: knows no closed form."""
     d = T_f.shape[1]
     W = torch.eye(d, dtype=F64, requires_grad=True)
     eye = torch.eye(d, dtype=F64)
@@ -41,7 +41,7 @@ def minimiser(T_f: torch.Tensor, T_r: torch.Tensor, A: torch.Tensor, lam: float,
         optimiser.zero_grad()
         value = (
             ((W - eye) ** 2).sum()
-            + lam * ((W @ T_f.T - A) ** 2).sum()
+            + lam * ((W @ (T_f - A).T) ** 2).sum()
             + mu * ((W @ T_r.T - T_r.T) ** 2).sum()
         )
         value.backward()
@@ -98,37 +98,52 @@ def test_zero_strength_is_the_identity():
 # --- consistent -----------------------------------------------------------------------------
 
 ANCHORS = {
-    "ccup": None,
-    "mean": "mean",
-    "given": cone(1, 10, 99)[0],
-    "given each": cone(3, 10, 98),
+    "ccup": {},
+    "mean": {"anchor": "mean"},
+    "mean scaled": {"anchor": "mean", "scale": 0.7},
+    "hull": {"anchor": "hull"},
+    "hull, no margin": {"anchor": "hull", "margin": 0.0},
+    "hull scaled": {"anchor": "hull", "scale": 0.5, "margin": 0.3},
+    "given": {"anchor": cone(1, 10, 99)[0]},
+    "given each": {"anchor": cone(3, 10, 98)},
 }
 
 
-@pytest.mark.parametrize("how", ANCHORS, ids=list(ANCHORS))
+def anchors(T_f, T_r, anchor=None, scale=1.0, margin=0.05):
+    """A [m, d] as DESIGN has it: s ((1 - margin) h + margin t), and what is given as it is."""
+    if anchor is None:
+        return torch.zeros_like(T_f)
+    if anchor == "mean":
+        return scale * T_r.mean(0).expand_as(T_f)
+    if anchor == "hull":
+        return scale * ((1 - margin) * cn.nearest_mixture(T_f, T_r).H + margin * T_r.mean(0))
+    return anchor.expand_as(T_f)
+
+
+@pytest.mark.parametrize("how", ANCHORS.values(), ids=list(ANCHORS))
 @pytest.mark.parametrize(("lam", "mu", "k"), [(10.0, 10.0, 6), (100.0, 30.0, 25), (3.0, 0.0, 4)])
 def test_closed_form_is_the_minimiser(how, lam, mu, k):
     T_f, T_r = cone(3, 10, 1), cone(k, 10, 1 + k)
-    A, _ = targets(*columns(T_f, T_r), lam, mu, ANCHORS[how])
-    W = cn.consistent(T_f, T_r, lam, mu, ANCHORS[how], dtype=F64).matrix()
-    assert torch.allclose(W, minimiser(T_f, T_r, A, lam, mu), atol=2e-6)
+    W = cn.consistent(T_f, T_r, lam, mu, **how, dtype=F64).matrix()
+    assert torch.allclose(W, minimiser(T_f, T_r, anchors(T_f, T_r, **how), lam, mu), atol=2e-6)
 
 
-def test_targets_are_what_the_docstring_says():
-    T_f, T_r = cone(3, 12, 1), cone(9, 12, 2)
+@pytest.mark.parametrize("how", ANCHORS.values(), ids=list(ANCHORS))
+def test_infinite_lam_is_the_limit_and_takes_names_where_it_takes_their_anchors(how):
+    T_f, T_r = cone(3, 10, 1), cone(8, 10, 2)
+    W = cn.consistent(T_f, T_r, math.inf, 20.0, **how, dtype=F64).matrix()
+    assert torch.allclose(W @ T_f.T, W @ anchors(T_f, T_r, **how).T, atol=1e-12)
+    near = [cn.consistent(T_f, T_r, lam, 20.0, **how, dtype=F64).matrix() for lam in (1e5, 1e6)]
+    errors = [float((w - W).norm()) for w in near]
+    assert errors[1] < 1e-3 and 8 < errors[0] / errors[1] < 12, "as one over lam"
+    assert (W @ T_f.T).abs().max() > 0.05 or not how, "it is not silenced by the way"
 
-    def left(anchor):
-        return cn.consistent(T_f, T_r, anchor=anchor, dtype=F64).left
 
-    assert torch.equal(left(None), T_f.T)
-    assert torch.allclose(left("mean"), (T_f - T_r.mean(0)).T)
-    assert torch.allclose(left(T_r[4]), (T_f - T_r[4]).T)
-    assert torch.allclose(left(T_r[:3]), (T_f - T_r[:3]).T)
-
-
-def test_ccup_matches_both_printed_forms_of_the_paper():
-    d, lam, mu = 14, 7.0, 3.0
-    T_f, T_r, I = cone(3, d, 4), cone(8, d, 5), torch.eye(d, dtype=F64)
+@pytest.mark.parametrize(("lam", "mu"), [(7.0, 3.0), (30.0, 30.0), (1000.0, 0.0), (1e3, 1e3)])
+@pytest.mark.parametrize("k", [8, 40])
+def test_ccup_matches_both_printed_forms_of_the_paper(k, lam, mu):
+    d = 14
+    T_f, T_r, I = cone(3, d, 4), cone(k, d, 5), torch.eye(d, dtype=F64)
     keep, gone = I + mu * T_r.T @ T_r, lam * T_f.T @ T_f
     W = cn.consistent(T_f, T_r, lam, mu, dtype=F64).matrix()
     assert torch.allclose(W, keep @ torch.linalg.inv(keep + gone), atol=1e-10)
@@ -143,35 +158,67 @@ def test_infinite_lam_without_mu_is_the_nullspace_projector_and_is_approached_as
     assert errors[0] > 0 and 8 < errors[0] / errors[1] < 12
 
 
-def test_infinite_lam_hits_the_anchor_exactly_even_for_duplicate_names():
-    T_f, T_r = cone(3, 20, 6), cone(10, 20, 7)
-    doubled = torch.cat([T_f, T_f[:1]])
-    edit = cn.consistent(doubled, T_r, math.inf, 30.0, anchor="mean", dtype=F64)
-    assert torch.allclose(edit.apply_text(doubled), T_r.mean(0).expand(4, -1), atol=1e-6)
+def templates(n: int, d: int) -> torch.Tensor:
+    """One name under n templates, 0.9997 alike."""
+    return torch.nn.functional.normalize(cone(1, d, 3) + 0.025 * cone(n, d, 4), dim=1)
 
 
-@pytest.mark.parametrize("mu", [0.0, 300.0])
-@pytest.mark.parametrize("angle", [1.0, 1e-2, 1e-3])
-def test_infinite_lam_takes_near_names_apart_as_nullspace_does(angle, mu):
-    """Two names at a small angle have a small singular value, which is squared in their Gram matrix."""
-    base, T_r = cone(3, 20, 6), cone(10, 20, 7)
-    T_f = torch.cat([base, torch.nn.functional.normalize(base + angle * cone(3, 20, 8), dim=1)])
-    edit = cn.consistent(T_f, T_r, math.inf, mu, anchor="mean", dtype=F64)
-    assert edit.rank == cn.nullspace(T_f).rank == 6
-    assert torch.allclose(edit.apply_text(T_f), T_r.mean(0).expand(6, -1), atol=1e-6)
-    # what float32 rounds is one name
-    rounded = torch.cat([base, torch.nn.functional.normalize(base + 1e-8 * cone(3, 20, 8), dim=1)])
-    assert (
-        cn.consistent(rounded, T_r, math.inf, mu, dtype=F64).rank == cn.nullspace(rounded.float()).rank == 3
-    )
+AWKWARD = {
+    "duplicates": (torch.cat([cone(3, 20, 6), cone(3, 20, 6)[:1]]), 3),
+    "parallel": (torch.cat([cone(3, 20, 6), -2 * cone(3, 20, 6)[:1]]), 3),
+    "six templates": (templates(6, 20), 6),
+    "a short row": (torch.cat([cone(3, 20, 6), 1e-3 * cone(1, 20, 9)]), 4),
+    "near-parallel": (torch.cat([cone(3, 20, 6), cone(3, 20, 6) + 1e-3 * cone(3, 20, 8)]), 6),
+    "what float32 rounds": (torch.cat([cone(3, 20, 6), cone(3, 20, 6) + 1e-8 * cone(3, 20, 8)]), 3),
+}
+
+
+@pytest.mark.parametrize("mu", [0.0, 300.0, 1e6])
+@pytest.mark.parametrize(("T_f", "rank"), AWKWARD.values(), ids=list(AWKWARD))
+def test_infinite_lam_has_the_rank_of_nullspace(T_f, rank, mu):
+    """A small singular value is squared in a Gram matrix: no formula with one finds these ranks."""
+    T_f, T_r = T_f.float(), cone(10, 20, 7).float()
+    ccup = cn.consistent(T_f, T_r, math.inf, mu, dtype=F64)
+    assert ccup.rank == cn.nullspace(T_f).rank == cn.nullspace(T_f, strength=0.5).rank == rank
+    assert torch.equal(ccup.left, cn.nullspace(T_f, dtype=F64).left)
+    assert ConsistentSolver(T_f, T_r).edit(math.inf, mu).rank == rank
+    names = torch.nn.functional.normalize(T_f.double(), dim=1)
+    assert float(ccup.apply_text(names).abs().max()) < (1e-6 if mu < 1e5 else 1e-4)
+    mean = cn.consistent(T_f, T_r, math.inf, min(mu, 300.0), anchor="mean", dtype=F64)
+    A = T_r.double().mean(0, keepdim=True)
+    assert torch.allclose(mean.apply_text(T_f.double()), mean.apply_text(A).expand(len(T_f), -1), atol=1e-6)
+
+
+@pytest.mark.parametrize("call", [cn.nullspace, lambda T: cn.consistent(T, cone(9, 6, 5), math.inf)])
+def test_directions_of_rank_d_are_refused(call):
+    assert call(cone(5, 6, 0)).rank == 5
+    for m in (6, 9):
+        with pytest.raises(ValueError, match="T_f: its directions have rank 6, all of the d = 6 dimensions"):
+            call(cone(m, 6, 0))
+    assert cn.nullspace(cone(9, 6, 0), strength=0.5).rank == 6, "weaker is welcome"
+    assert cn.consistent(cone(9, 6, 0), cone(9, 6, 5), 30.0, dtype=F64).rank == 6
 
 
 def test_defaults_are_those_of_the_docstring():
     T_f, T_r = cone(2, 12, 8), cone(9, 12, 9)
-    for anchor, lam, mu in ((None, 30.0, 30.0), ("mean", 1000.0, 300.0), (T_r[0], 1000.0, 300.0)):
+    inf = math.inf
+    for anchor, lam, mu in (
+        (None, 30.0, 30.0),
+        ("mean", inf, "auto"),
+        ("hull", inf, 1e3),
+        (T_r[0], inf, 1e3),
+    ):
         default, written = (cn.consistent(T_f, T_r, *dials, anchor=anchor) for dials in ((), (lam, mu)))
         assert torch.equal(default.right, written.right) and torch.equal(default.left, written.left)
-        assert default.info == written.info
+        assert default.info == written.info and default.info["lam"] == lam
+        assert mu == "auto" or default.info["mu"] == mu
+    hull, mean = (cn.consistent(T_f, T_r, anchor=anchor) for anchor in ("hull", "mean"))
+    assert hull.info["margin"] == 0.05 and hull.info["scale"] == mean.info["scale"] == 1.0
+    assert hull == cn.consistent(T_f, T_r, anchor="hull", margin=0.05, scale=1.0)
+    assert mean == cn.consistent(T_f, T_r, anchor="mean", max_length=1.0, scale=1.0)
+    assert cn.nullspace(T_f) == cn.nullspace(T_f, strength=1.0) and cn.nullspace(T_f).info["strength"] == 1.0
+    assert cn.random_subspace(12).info == {"method": "random", "strength": 1.0, "seed": 0}
+    assert {e.left.dtype for e in (hull, cn.nullspace(T_f), cn.random_subspace(12))} == {torch.float32}
 
 
 def test_mu_keeps_the_retained_names_in_place():
@@ -191,19 +238,74 @@ def test_consistent_is_not_symmetric_once_mu_is_positive():
     assert torch.allclose(W0, W0.T, atol=1e-12)
 
 
-@pytest.mark.parametrize("anchor", [None, "mean"])
-@pytest.mark.parametrize("k", [5, 16, 40], ids=["fewer names than dimensions", "as many", "more"])
-def test_the_solver_and_the_plain_formula_are_one(k, anchor):
-    T_f, T_r = cone(3, 16, 12), cone(k, 16, 13)
+@pytest.mark.parametrize("how", ANCHORS.values(), ids=list(ANCHORS))
+@pytest.mark.parametrize("k", [5, 10, 40], ids=["fewer names than dimensions", "as many", "more"])
+def test_the_solver_and_the_plain_formula_are_one(k, how):
+    T_f, T_r = cone(3, 10, 12), cone(k, 10, 13)
     solver = ConsistentSolver(T_f, T_r)
-    for lam, mu in itertools.product((0.0, 1e-3, 2.0, 1e3, math.inf), (0.0, 0.1, 5.0, 1e3)):
+    sizes = (0.0, 1e-3, 2.0, 1e3, 1e4, 1e6)
+    for lam, mu in itertools.product((*sizes, math.inf), sizes):
         plain, fast = (
-            f(lam=lam, mu=mu, anchor=anchor, dtype=F64)
-            for f in (partial(cn.consistent, T_f, T_r), solver.edit)
+            f(lam=lam, mu=mu, **how, dtype=F64) for f in (partial(cn.consistent, T_f, T_r), solver.edit)
         )
         assert torch.equal(plain.left, fast.left) and plain.info == fast.info
-        assert (plain.right - fast.right).norm() <= 1e-10 * plain.right.norm(), (lam, mu)
-    assert solver.edit(anchor=anchor).info == cn.consistent(T_f, T_r, anchor=anchor).info
+        tol = 1e-10 if max(lam if lam < math.inf else 0.0, mu) <= 1e4 else 1e-8
+        assert (plain.right - fast.right).norm() <= tol * plain.right.norm(), (lam, mu)
+    assert solver.edit(**how).info == cn.consistent(T_f, T_r, **how).info
+
+
+def grid_scan(r, bound: float) -> tuple[float, float]:
+    """(low, high): the first step of 0, 1e-3, ..., 1e4, four per factor of ten, at which r passes."""
+    grid = [0.0] + [1e-3 * 10 ** (i / 4) for i in range(29)]
+    for low, high in itertools.pairwise(grid):
+        if r(high) > bound:
+            return low, high
+    raise AssertionError("never passed")
+
+
+AUTO = {
+    "grows": ((1, 9, 16, 3, 1.0), "hull", 1.0),
+    "falls, then grows": ((1, 9, 16, 3, 1.0), "mean", 1.0),
+    "falls back below the bound": ((24, 30, 10, 3, 0.6), "mean", 0.920),
+    "from the origin": ((1, 9, 16, 3, 1.0), None, 0.9),
+    "longer allowed": ((1, 9, 16, 3, 1.0), "mean", 1.2),
+    "soon": ((3, 9, 16, 3, 1.0), "hull", 0.6215),
+}
+
+
+@pytest.mark.parametrize(("world", "anchor", "bound"), AUTO.values(), ids=list(AUTO))
+def test_auto_mu_by_its_definition(world, anchor, bound):
+    seed, k, d, m, spread = world
+    T = cone(m + k, d, seed, spread)
+    T_f, T_r = T[:m], T[m:]
+
+    def r(mu):
+        W = cn.consistent(T_f, T_r, math.inf, mu, anchor, dtype=F64).matrix()
+        return float((T_f @ W).norm(dim=1).mean() / (T_r @ W).norm(dim=1).mean())
+
+    edit = cn.consistent(T_f, T_r, math.inf, "auto", anchor, max_length=bound, dtype=F64)
+    mu = edit.info["mu"]
+    low, high = grid_scan(r, bound)
+    assert low <= mu < high and mu > 0 and edit.info["mu_rule"] == "auto"
+    assert r(mu) <= bound * (1 + 2e-9) and r(mu / 0.985) > bound
+    fixed = cn.consistent(T_f, T_r, math.inf, mu, anchor, dtype=F64)
+    assert torch.allclose(edit.matrix(), fixed.matrix(), atol=1e-10)
+    if world[0] == 24 or (anchor == "mean" and bound == 1.0):
+        steps = [r(1e-3 * 10 ** (i / 4)) for i in range(29)]
+        assert any(b < a - 1e-4 for a, b in itertools.pairwise(steps)), "r is not monotone here"
+        assert bound == 1.0 or r(1e4) < bound, "a search from the far end would not stop"
+
+
+def test_auto_mu_never_passed_and_passed_at_zero():
+    T = cone(12, 16, 0)
+    never = cn.consistent(T[:3], T[3:], anchor="mean").info
+    assert (never["mu"], never["mu_rule"]) == (1e4, "auto")
+    # r(0) = 0.842 and falls first
+    at_zero = cn.consistent(T[:3], T[3:], anchor="mean", max_length=0.835)
+    assert at_zero.info["mu"] == 0.0 and "longer than allowed at mu = 0" in at_zero.info["mu_rule"]
+    assert torch.allclose(at_zero.right, cn.consistent(T[:3], T[3:], mu=0.0, anchor="mean").right)
+    # the projector leaves the silenced names no length, whatever the bound
+    assert cn.consistent(T[:3], T[3:], math.inf, "auto", max_length=1e-3).info["mu"] > 0
 
 
 @pytest.mark.parametrize("k", [5, 30], ids=["fewer names than dimensions", "more"])
@@ -233,23 +335,48 @@ def test_methods_are_the_erasers_with_their_defaults():
         "nullspace": cn.nullspace(T_f),
         "partial": cn.nullspace(T_f, 0.5),
         "ccup": cn.consistent(T_f, T_r, 30, 30),
-        "anchored": cn.consistent(T_f, T_r, 1000, 300, "mean"),
+        "mean": cn.consistent(T_f, T_r, math.inf, "auto", "mean"),
+        "hull": cn.consistent(T_f, T_r, math.inf, 10000, "hull", margin=0.05),
         "random": cn.random_subspace(16, 3, seed=7),
     }
     assert list(cn.METHODS) == list(want)
     for name, method in cn.METHODS.items():
         edit = method.make(T_f, T_r, seed=7)
-        assert method.name == name == edit.info["method"] and method.what
+        assert method.name == name == edit.info["method"]
         assert torch.equal(edit.matrix(), want[name].matrix()) and edit.info == want[name].info
-        assert all(edit.info[k] == v for k, v in method.defaults.items())
+        assert all(edit.info[k] == v for k, v in method.defaults.items() if v != "auto")
+
+
+def test_what_a_method_says_is_computed_from_its_defaults():
+    assert {name: method.what for name, method in cn.METHODS.items()} == {
+        "nullspace": "zero, projected out: α = 1",
+        "partial": "weaker: α = 0.5",
+        "ccup": "silent: λ = 30, μ = 30",
+        "mean": "neutral, the mean of the others: λ = ∞, μ = auto",
+        "hull": "its relatives, their nearest mixture: λ = ∞, μ = 10000, δ = 0.05",
+        "random": "control, a random subspace of its rank: α = 1",
+    }
+    other = dataclasses.replace(cn.METHODS["ccup"], defaults={"lam": 2.5, "mu": 1e4})
+    assert other.what == "silent: λ = 2.5, μ = 10000"
+
+
+def test_grids_are_of_equal_size_and_every_point_makes_an_edit():
+    T_f, T_r = cone(3, 16, 12), cone(9, 16, 13)
+    for name, method in cn.METHODS.items():
+        points = method.combinations
+        assert len(points) == (1 if name == "nullspace" else 16) == len({str(p) for p in points})
+        for point in points:
+            info = method.make(T_f, T_r, **point).info
+            assert all(info[k] == v for k, v in point.items() if v != "auto")
+    assert cn.METHODS["nullspace"].combinations == [{}]
 
 
 def test_methods_take_other_hyperparameters():
     T_f, T_r = cone(3, 16, 12), cone(9, 16, 13)
-    edit = cn.METHODS["anchored"].make(T_f, T_r, lam=7.0, dtype=F64)
-    assert torch.equal(edit.right, cn.consistent(T_f, T_r, 7.0, 300.0, "mean", dtype=F64).right)
+    edit = cn.METHODS["mean"].make(T_f, T_r, lam=7.0, mu=3.0, dtype=F64)
+    assert torch.equal(edit.right, cn.consistent(T_f, T_r, 7.0, 3.0, "mean", dtype=F64).right)
     assert cn.METHODS["partial"].make(T_f, T_r, strength=0.2).info["strength"] == 0.2
-    assert cn.METHODS["anchored"].defaults["lam"] == 1000.0, "the registry is as it was"
+    assert cn.METHODS["mean"].defaults["lam"] == math.inf, "the registry is as it was"
 
 
 # --- sides, scores, norms -------------------------------------------------------------------
@@ -308,7 +435,8 @@ def test_rank_in_every_number_format(m, d, dtype):
     for names in (T_f, more):
         edits = [cn.nullspace(names, strength, dtype=dtype) for strength in (1.0, 0.1)]
         edits += [cn.consistent(names, T_r, anchor=anchor, dtype=dtype) for anchor in (None, "mean")]
-        assert [e.rank for e in edits] == [m] * len(edits)
+        # a sum of names less the anchor is a direction of its own
+        assert [e.rank for e in edits] == [m, m, m, m + (names is more)]
     assert cn.nullspace(T_f, strength=0, dtype=dtype).rank == 0
 
 
@@ -350,7 +478,7 @@ def test_control_has_the_rank_of_what_it_controls_for():
     assert cn.METHODS["random"].make(torch.cat([T[:2], T[:2]]), T[2:]).rank == 2
 
 
-T8 = cone(4, 8, 0)
+T8, R8 = cone(4, 8, 0), cone(3, 8, 50)
 
 
 @pytest.mark.parametrize(
@@ -362,16 +490,45 @@ T8 = cone(4, 8, 0)
         (lambda: cn.nullspace(torch.zeros(1, 8)), r"T_f: row 0 is all zeros"),
         (lambda: cn.nullspace(torch.full((1, 8), math.inf)), r"T_f: 1 of 1 rows hold NaN or infinity"),
         (lambda: cn.consistent(T8, torch.ones(2, 9)), r"T_r: rows have 9 entries, want 8"),
-        (lambda: cn.consistent(T8, T8, lam=-1), r"lam: got -1, want a number at least 0"),
-        (lambda: cn.consistent(T8, T8, mu=-1), r"mu: got -1, want a finite number at least 0"),
-        (lambda: cn.consistent(T8, T8, mu=math.inf), r"mu: got inf, want a finite number"),
-        (lambda: cn.consistent(T8, T8, anchor="median"), r"anchor: got 'median', want one of mean"),
+        (lambda: cn.consistent(T8, R8, lam=-1), r"lam: got -1, want a number at least 0"),
+        (lambda: cn.consistent(T8, R8, mu=-1), r"mu: got -1, want a finite number at least 0"),
+        (lambda: cn.consistent(T8, R8, mu=math.inf), r"mu: got inf, want a finite number"),
+        (lambda: cn.consistent(T8, R8, mu="car"), r"mu: got 'car' at lam = 30, want a number, or 'auto'"),
+        (lambda: cn.consistent(T8, R8, 9, "auto"), r"mu: got 'auto' at lam = 9, .* 'auto' with lam = inf"),
+        (lambda: cn.consistent(T8, R8, anchor="mean", max_length=-1), r"max_length: got -1"),
+        (lambda: cn.consistent(T8, R8, anchor="median"), r"anchor: got 'median', want one of mean, hull"),
         (
-            lambda: cn.consistent(T8, T8, anchor=torch.ones(3, 8)),
+            lambda: cn.consistent(T8, R8, anchor=torch.ones(3, 8)),
             r"anchor: got 3 embeddings, want 1 or one for each",
         ),
+        (
+            lambda: cn.consistent(T8, R8, anchor=T8.roll(1, 0)[[1, 1, 1, 1]]),
+            r"row 0 of T_f is its own anchor",
+        ),
+        (lambda: cn.consistent(T8, R8, anchor="mean", scale=1.1), r"scale: got 1.1, .* number in \[0, 1\]"),
+        (lambda: cn.consistent(T8, R8, anchor="mean", scale=-0.1), r"scale: got -0.1"),
+        (lambda: cn.consistent(T8, R8, anchor="hull", margin=2), r"margin: got 2, .* number in \[0, 1\]"),
+        (
+            lambda: cn.consistent(T8, R8, anchor="mean", margin=0.1),
+            r"margin: got 0.1, want it with anchor='hull'",
+        ),
+        (lambda: cn.consistent(T8, R8, margin=0.1), r"margin: got 0.1, want it with anchor='hull'"),
+        (lambda: cn.consistent(T8, R8, scale=0.5), r"scale: got 0.5, want it with anchor='mean' or 'hull'"),
+        (lambda: cn.consistent(T8, R8, anchor=R8[0], scale=0.5), r"scale: got 0.5, want it with"),
+        (
+            lambda: cn.consistent(T8, torch.cat([R8, T8[2:3].float().double()])),
+            r"T_f: row 2 equals row 3 of T_r, and no linear edit can part them",
+        ),
+        (lambda: ConsistentSolver(T8, T8[1:]), r"T_f: row 1 equals row 0 of T_r"),
+        (lambda: cn.consistent(T8, torch.zeros(2, 8)), r"T_r: row 0 is all zeros"),
+        (lambda: cn.consistent(T8, torch.ones(0, 8)), r"T_r: got shape \(0, 8\)"),
+        (lambda: cn.consistent(torch.ones(0, 8), R8), r"T_f: got shape \(0, 8\)"),
+        (lambda: cn.nullspace(T8, dtype=torch.int64), r"left: got torch.int64 entries, want a floating"),
+        (lambda: Edit(torch.ones(3, 1), torch.full((3, 1), math.nan)), r"right: holds NaN or infinity"),
+        (lambda: Edit(torch.full((3, 1), math.inf), torch.ones(3, 1)), r"left: holds NaN or infinity"),
+        (lambda: Edit(torch.full((3, 1), 1e5), torch.ones(3, 1)).to(torch.float16), r"left: holds NaN"),
         (lambda: cn.random_subspace(8, 9), r"rank: got 9, want 1 to d = 8"),
-        (lambda: cn.METHODS["ankored"], r"method: unknown method 'ankored'; the closest are anchored"),
+        (lambda: cn.METHODS["meen"], r"method: unknown method 'meen'; the closest are mean"),
         (lambda: cn.nullspace(T8).apply_image(torch.ones(2, 9)), r"Z: rows have 9 entries, want 8"),
         (lambda: cn.nullspace(T8).apply_text(torch.ones(2, 9)), r"T: rows have 9 entries, want 8"),
         (

@@ -1,6 +1,10 @@
 """PocketCLIP: its class table, that plain open_clip loads it, how good it is, and its recipe."""
 
 import json
+import shutil
+import signal
+import subprocess
+import sys
 
 import open_clip
 import pytest
@@ -8,7 +12,9 @@ import torch
 from PIL import Image
 
 import clipnull as cn
-from tools.pocket import measure, recipe
+from tools.pocket import art, measure, recipe, train
+from tools.pocket.captions import Vocabulary
+from tools.pocket.scenes import Sprites
 
 FOLDER = measure.CARD.parent
 
@@ -42,10 +48,10 @@ def test_class_table():
     labels, codes = [c["label"] for c in table], [c["code"] for c in table]
     assert 800 <= len(table) <= 900
     assert len(set(labels)) == len(set(codes)) == len(table)
-    assert set(recipe.GROUPS.values()) == {c["category"] for c in table}
+    assert set(art.GROUPS.values()) == {c["category"] for c in table}
     for c in table:
-        assert list(c) == ["code", "label", "category", "subcategory", "keywords", "version"]
-        assert c["label"] == recipe.clean_label(c["label"]) and "fe0f" not in c["code"]
+        assert list(c) == ["code", "label", "category", "subcategory", "keywords", "version", "kinds"]
+        assert c["label"] == art.clean_label(c["label"]) and "fe0f" not in c["code"]
 
 
 def test_it_is_small():
@@ -97,12 +103,41 @@ def test_accuracy_and_geometry_by_hand():
     assert g["unmatched"] == pytest.approx((0.6 + 0.8 + 1) / 9)
 
 
+def test_width_by_hand():
+    X = torch.cat([torch.eye(3), -torch.eye(3)]) * torch.tensor([2.0, 1.0, 1.0]) + torch.tensor([5.0, 0, 0])
+    w = measure.width(X)  # centred, the variances are as 4 : 1 : 1
+    assert w["participation_ratio"] == pytest.approx(36 / 18)
+    assert [w[f"components_{k}"] for k in (50, 90, 99)] == [1, 3, 3]
+    assert float(train.participation_ratio(X)) == pytest.approx(2)
+    assert float(train.participation_ratio(X[:2])) == pytest.approx(1)  # fewer rows than dimensions
+    wide = torch.randn(50, 9, generator=torch.Generator().manual_seed(0))
+    assert float(train.participation_ratio(wide)) == pytest.approx(measure.width(wide)["participation_ratio"])
+
+
+def test_nearest_of_a_kind_by_hand():
+    T = torch.nn.functional.normalize(torch.tensor([[1, 0.1], [1, 0.0], [0.1, 1], [0.5, 0.6]]), dim=1)
+    assert measure.nearest_of_a_kind(T, ["a", "a", "b", "a"]) == 0.5  # 0 and 1; 2 and 3 find each other
+
+
+def test_two_prompts_are_compared_name_by_name():
+    class Clip:
+        def embed_text(self, names, templates):
+            return torch.tensor(
+                [{"{}": [1.0, 0], "a {}": [0.6, 0.8], "the {}": [0, 1.0]}[templates[0]]] * len(names)
+            )
+
+    assert measure.two_prompts(Clip(), ["x", "y"], ["{}", "a {}"]) == pytest.approx(0.6)
+    assert measure.two_prompts(Clip(), ["x"], ["{}", "a {}", "the {}"]) == pytest.approx((0.6 + 0.8 + 0) / 3)
+
+
 def test_writing_fills_the_marked_block(tmp_path):
     pair = {"top1": 0.5, "top5": 0.75}
     part = {"classes": 3, "clean": pair, "scenes": pair}
-    geometry = dict.fromkeys(
-        ["text_text", "norm_of_mean_text", "norm_of_mean_image", "matched", "unmatched"], 0.25
+    columns = (
+        "text_text norm_of_mean_text norm_of_mean_image matched unmatched two_prompts nearest_of_a_kind "
     )
+    columns += "participation_ratio participation_ratio_images components_50 components_90 components_99"
+    geometry = dict.fromkeys(columns.split(), 0.25) | {"participation_ratio": 51.96, "components_90": 53.0}
     result = dict(
         parameters=9, without_token_table=5, token_rows_used=2, all={**part, "no_margin": pair}, classroom=part,
         categories={"objects": part}, geometry_all=geometry, geometry_classroom=geometry,
@@ -115,6 +150,7 @@ def test_writing_fills_the_marked_block(tmp_path):
     text = path.read_text()
     assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
     assert "| objects | 3 | 50.0 | 75.0 | 50.0 | 75.0 |" in text
+    assert "| participation ratio of the names | 52.0 | 52.0 |" in text and "| … 90% | 53 | 53 |" in text
     assert "| nullspace | 70.0 | 0.0 | 70.0 | 60.0 | 85.7 |" in text and text.count(measure.START) == 1
     path.write_text("no block")
     with pytest.raises(ValueError, match="has no block"):
@@ -129,7 +165,7 @@ def test_the_model_card_is_measured():
 
 
 def test_the_recipe_pins_its_artwork():
-    assert set(recipe.VERSIONS) == {*(f"@iconify-json/{style}" for style in recipe.STYLES), "emojibase-data"}
+    assert set(art.VERSIONS) == {*(f"@iconify-json/{style}" for style in art.STYLES), "emojibase-data"}
 
 
 def emoji(order, code, label, subgroup, group, tags):
@@ -152,7 +188,7 @@ def packs(tmp_path):
     (names / "data.json").write_text(json.dumps(table))
     subgroups = [dict(order=0, key="animal-mammal"), dict(order=1, key="food-prepared")]
     (names / "messages.json").write_text(json.dumps(dict(subgroups=subgroups)))
-    for i, style in enumerate(recipe.STYLES):
+    for i, style in enumerate(art.STYLES):
         package = work / "packs" / style / "package"
         package.mkdir(parents=True)
         icons = {
@@ -166,16 +202,25 @@ def packs(tmp_path):
     return work
 
 
-def test_quick_mode_ends_in_a_folder_that_open_clip_loads(packs, monkeypatch):
-    def no_network(*args, **kwargs):
+@pytest.fixture
+def no_network(monkeypatch):
+    def fetch(*args, **kwargs):
         raise AssertionError("the packages are there: nothing is to be fetched")
 
-    monkeypatch.setattr(recipe.subprocess, "run", no_network)
+    monkeypatch.setattr(art.subprocess, "run", fetch)
+
+
+def test_quick_mode_ends_in_a_measured_folder_that_open_clip_loads(packs, no_network, capsys):
     recipe.main(["--work", str(packs), "--quick"])
-    out = packs / "model"
+    out = packs / "quick"
     classes = json.loads((out / "classes.json").read_text())
     assert [c["label"] for c in classes] == ["tiger", "wolf", "pizza"]
     assert [c["category"] for c in classes] == ["animals-nature", "animals-nature", "food-drink"]
+    assert classes[0]["kinds"][0] == "big cat"  # from the table that ships
+    printed = capsys.readouterr().out
+    result = json.loads(printed[printed.index("{") : printed.rindex("}") + 1])
+    assert result["all"]["classes"] == 3 and result["geometry_all"]["participation_ratio"] > 0
+    assert (out / "open_clip_model.safetensors").stat().st_size < 36e6
     model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{out}")
     tokenizer = open_clip.get_tokenizer(f"local-dir:{out}")
     with torch.inference_mode():
@@ -186,21 +231,104 @@ def test_quick_mode_ends_in_a_folder_that_open_clip_loads(packs, monkeypatch):
     assert not bool(used[tokenizer.encode("zebra")[0]]) and bool(used[tokenizer.encode("tiger")[0]])
 
 
+def test_prepared_art_is_not_drawn_again(packs, no_network, monkeypatch):
+    first, drawn = recipe.prepare(packs)
+    shutil.rmtree(packs / "packs")
+    monkeypatch.setattr(art, "rasterise", lambda svg: pytest.fail("drawn again"))
+    again, stored = recipe.prepare(packs)
+    assert first == again and torch.equal(drawn.rgba, stored.rgba) and drawn.row == stored.row
+
+
+TINY = dict(batch=3, embed=16, vision_width=8, text_width=16, text_layers=1)
+
+
 def test_the_short_text_forward_is_open_clips(packs):
     """Training cuts sequences to the longest of the batch; the features must not depend on it."""
-    classes, _ = recipe.build(packs / "packs")
-    captions = recipe.Captions(classes, recipe.np.random.default_rng(0))
-    model = recipe.new_model(len(captions.vocabulary)).eval()
+    vocabulary = Vocabulary(art.build(packs / "packs")[0])
+    model = train.new_model(train.Settings(**TINY), len(vocabulary.rows)).eval()
     texts = ["a tiger.", "an emoji of a pizza."]
-    full = torch.searchsorted(captions.vocabulary, captions.tokenizer(texts))
+    full = torch.searchsorted(vocabulary.rows, vocabulary.tokenizer(texts))
     with torch.inference_mode():
         expected = model.encode_text(full, normalize=True)
-        got = recipe.encode_text(model, captions.tokens(texts))
+        got = train.encode_text(model, vocabulary(texts))
     torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_quick_recipe_is_seeded(packs):
-    classes, sprites = recipe.build(packs / "packs")
-    one, two = (recipe.train(classes, sprites, steps=1, seed=3)[0].state_dict() for _ in range(2))
-    for name in one:
-        torch.testing.assert_close(one[name], two[name])
+def run_of(packs, **settings):
+    classes, sprites = art.build(packs / "packs")
+    return train.Run(classes, Sprites(sprites), train.Settings(**{**TINY, **settings}))
+
+
+def test_a_run_is_seeded(packs):
+    weights = []
+    for seed in (3, 3, 4):
+        run = run_of(packs, steps=1, seed=seed)
+        run.advance()
+        weights.append(run.model.text_projection.detach())
+    torch.testing.assert_close(weights[0], weights[1])
+    assert not torch.allclose(weights[0], weights[2])
+
+
+def test_the_width_term_is_what_the_docstring_says(packs):
+    narrow, wide = run_of(packs, steps=9, weight=0.0), run_of(packs, steps=9, weight=1.0)
+    (plain, seen), (more, same) = narrow._loss(), wide._loss()
+    assert seen == same  # the contrastive loss is shown without the term
+    expected = sum(torch.tensor(55 / seen[k]).log().clamp_min(0) for k in ("PR_images", "PR_names"))
+    assert (more - plain).item() == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_minutes_become_steps_once(packs, monkeypatch, tmp_path):
+    run = run_of(packs, minutes=1.0)
+    ticks = iter(range(0, 10**6, 2))
+    monkeypatch.setattr(train, "TIMED", 4)
+    monkeypatch.setattr(train, "UNTIMED", 1)
+    monkeypatch.setattr(train.time, "perf_counter", lambda: next(ticks))  # two seconds per step
+
+    def advance():
+        run.step += 1
+        return {}
+
+    monkeypatch.setattr(run, "advance", advance)
+    run.train(tmp_path, save_every=1e9)
+    assert run.step == run.steps == 30
+
+
+#: dies in the middle of its third save, between writing and renaming
+KILLED = """
+import os, signal, sys
+from tools.pocket import recipe, train
+replace, saves = os.replace, []
+def rename(source, target):
+    saves.append(target) if str(target).endswith("state.pt") else None
+    os.kill(os.getpid(), signal.SIGKILL) if len(saves) == 3 else replace(source, target)
+os.replace = rename
+train.has_bfloat16 = lambda device: False
+recipe.main(sys.argv[1:])
+"""
+
+
+def test_a_killed_run_goes_on_to_the_same_end(packs, monkeypatch, capsys):
+    monkeypatch.setattr(train, "has_bfloat16", lambda device: False)
+    monkeypatch.setattr(recipe.measure, "measure", lambda *args, **kwargs: {})
+    options = "--steps 5 --save-every 0 --threads 1".split()
+    for name, value in TINY.items():
+        options += [f"--{name.replace('_', '-')}", str(value)]
+    whole = packs.with_name("whole")
+    shutil.copytree(packs, whole)
+    threads = torch.get_num_threads()
+    try:
+        recipe.main(["--work", str(whole), *options])
+        command = [sys.executable, "-c", KILLED, "--work", str(packs), *options]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=FOLDER.parent.parent)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        assert torch.load(packs / "state.pt", weights_only=True)["step"] == 2
+        with pytest.raises(ValueError, match="began with another lr;"):
+            recipe.main(["--work", str(packs), *options, "--lr", "0.5"])
+        recipe.main(["--work", str(packs), *options])
+    finally:
+        torch.set_num_threads(threads)
+    assert "goes on from step 2 of 5" in capsys.readouterr().out
+    ends = [torch.load(work / "state.pt", weights_only=True) for work in (packs, whole)]
+    for name in ("model", "average", "optimiser"):
+        torch.testing.assert_close(ends[0][name], ends[1][name], rtol=1e-5, atol=1e-6)
+    assert ends[0]["step"] == ends[1]["step"] == 5

@@ -38,7 +38,7 @@ class EmbeddingAttack:
     Z : torch.Tensor [s, m, d], float64
         Unit image embeddings, before the edit.
     size : float
-        The largest |score| over these embeddings and all names.
+        The largest |score| over these embeddings and all names, before the edit.
     """
 
     leads: torch.Tensor
@@ -97,6 +97,7 @@ def attack_embeddings(
     gen = torch.Generator().manual_seed(seed)
     random = torch.randn(starts - 1, *forget.shape, generator=gen, dtype=torch.float64).to(forget)
     z = F.normalize(torch.cat([forget[None], random]), dim=2)
+    names = torch.cat([forget, retain])
     if edit is not None:
         exact = edit.to(forget)
         forget, retain = exact.apply_text(forget), exact.apply_text(retain)
@@ -113,8 +114,7 @@ def attack_embeddings(
         ahead = ahead / ahead.norm(dim=2, keepdim=True).clamp_min(1)
         following = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
         y, z, momentum = ahead + (momentum - 1) / following * (ahead - z), ahead, following
-    size = float((best @ torch.cat([forget, retain]).T).abs().max())
-    return EmbeddingAttack(leads, best, size)
+    return EmbeddingAttack(leads, best, float((best @ names.T).abs().max()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +127,7 @@ class PixelAttack:
     leads : torch.Tensor [m]
         Score of the forgotten name less that of the best kept one (the cosine's unit).
     size : float
-        The largest |score| over these pictures and all names.
+        The largest |score| over these pictures and all names, before the edit.
     """
 
     images: list[Image.Image]
@@ -184,6 +184,5 @@ def attack_pixels(
 
     images = optimise_pixels(clip, names[gone], steps, seed, objective=lead).images
     Z = clip.embed_images(images).to(names)
-    scores = Z @ edited.T
     leads = (Z * own).sum(1) - (Z @ kept.T).amax(1)
-    return PixelAttack(images, leads.cpu(), float(scores.abs().max()))
+    return PixelAttack(images, leads.cpu(), float((Z @ names.T).abs().max()))

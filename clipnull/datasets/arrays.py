@@ -14,7 +14,7 @@ import torch
 
 from clipnull import _check
 
-__all__ = ["Embeddings", "load_arrays"]
+__all__ = ["Embeddings", "load_arrays", "read_array"]
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,11 @@ def load_arrays(
     if len(names) != len(text) or not all(isinstance(n, str) for n in names):
         raise ValueError(f"classes: got {len(names)} entries, want {len(text)} names, one per row of T")
     return Embeddings(image, text, _check.labels("labels", found["labels"], len(image), len(text)), names)
+
+
+def read_array(path: str | Path, name: str = "array") -> Any:
+    """The array in a file as it is: the only one, or the one called ``name``. Errors as in `load_arrays`."""
+    return _array(name, str(path), {})
 
 
 def _read_arrays(path: str | Path, role: str) -> dict[str, Any]:

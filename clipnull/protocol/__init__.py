@@ -2,7 +2,6 @@
 
 from clipnull.protocol.baselines import *
 from clipnull.protocol.find import *
-from clipnull.protocol.match import *
 from clipnull.protocol.published import *
 from clipnull.protocol.result import *
 from clipnull.protocol.run import *

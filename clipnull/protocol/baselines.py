@@ -42,8 +42,8 @@ class Trained:
     """What a baseline learnt.
 
     ``edit`` acts on ``side``. Settings are compared by ``objective``, higher is better, computed from
-    training data alone; ``losses`` has one per step. ``seconds`` is the time of this training,
-    ``tuning_seconds`` that of all the ``tried`` ones that it was chosen from.
+    training data alone; ``losses`` has one per step. ``seconds`` is the time of all the ``tried``
+    trainings that it was chosen from.
     """
 
     edit: Edit
@@ -51,7 +51,6 @@ class Trained:
     objective: float
     losses: list[float] = field(repr=False)
     seconds: float
-    tuning_seconds: float
     tried: int = 1
 
 
@@ -93,24 +92,19 @@ def gradient_forgetting(
     case.require(forgotten=True, retained=True)
     lr, weight = _check.number("lr", lr, 0.0), _check.number("weight", weight, 0.0)
     scale, steps = _check.number("scale", scale, 0.0), _check.whole("steps", steps, 1)
-    Z, T, y, gone = torch.as_tensor(case.Z).float(), case.T.float(), case.labels, case.gone
-    start = time.perf_counter()
+    Z, T, y, gone = case.loaded.float(), case.T.float(), case.labels, case.gone
     eye = torch.eye(Z.shape[1], device=Z.device)
-    W = eye.clone().requires_grad_()
-    best, kept = -math.inf, eye
-    adam, losses = torch.optim.Adam([W], lr=lr), []
-    for step in range(steps + 1):
+    W = eye.clone()
+
+    def measure() -> tuple[torch.Tensor, float]:
         logits = scale * F.normalize(Z @ W, dim=1) @ T.T
         predicted = logits.argmax(1)
-        gap = case.accuracy(predicted) - case.recall(predicted)
-        if gap > best:
-            best, kept = gap, W.detach().clone()
-        if step < steps:
-            loss = weight * F.cross_entropy(logits[~gone], y[~gone]) - F.cross_entropy(logits[gone], y[gone])
-            losses.append(_descend(adam, loss))
+        loss = weight * F.cross_entropy(logits[~gone], y[~gone]) - F.cross_entropy(logits[gone], y[gone])
+        return loss, case.accuracy(predicted) - case.recall(predicted)
+
+    gap, (kept,), losses, seconds = _train([W], measure, steps, lr)
     info = {"method": "gradient", "lr": lr, "weight": weight, "steps": steps}
-    seconds = time.perf_counter() - start
-    return Trained(Edit(eye - kept, eye, info), "image", best, losses, seconds, seconds)
+    return Trained(Edit(eye - kept, eye, info), "image", gap, losses, seconds)
 
 
 def lora_forgetting(
@@ -145,7 +139,8 @@ def lora_forgetting(
     Returns
     -------
     Trained
-        ``edit`` is for the text side: L = -B^T, R = A; ``objective`` is minus the last loss.
+        ``edit`` is for the text side: L = -B^T, R = A; ``objective`` is minus the smallest loss, whose
+        A and B are kept.
 
     Raises
     ------
@@ -171,24 +166,45 @@ def lora_forgetting(
         raise ValueError(f"empty: got {len(goal)} rows, want the one embedding of the empty prompt")
     rank, steps = _check.whole("rank", rank, 1, d), _check.whole("steps", steps, 1)
     lr = _check.number("lr", lr, 0.0)
-    start = time.perf_counter()
     noise = torch.randn(d, rank, generator=torch.Generator().manual_seed(seed))
-    A = (noise / d**0.5).to(T_f).requires_grad_()
-    B = torch.zeros(rank, d, device=T_f.device, requires_grad=True)
+    A, B = (noise / d**0.5).to(T_f), T_f.new_zeros(rank, d)
 
     def distance(T: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         return (F.normalize(T + (T @ A) @ B, dim=1) - target).square().sum(1).mean()
 
-    adam, losses = torch.optim.Adam([A, B], lr=lr), []
-    for step in range(steps):
-        adam.param_groups[0]["lr"] = lr * (1 - step / steps)
-        losses.append(_descend(adam, distance(T_f, goal) + distance(T_r, T_r)))
-    with torch.no_grad():
-        final = float(distance(T_f, goal) + distance(T_r, T_r))
+    def measure() -> tuple[torch.Tensor, float]:
+        loss = distance(T_f, goal) + distance(T_r, T_r)
+        return loss, -float(loss.detach())
+
+    objective, (A, B), losses, seconds = _train([A, B], measure, steps, lr, falling=True)
     info = {"method": "lora", "rank": rank, "lr": lr, "steps": steps, "seed": seed}
-    seconds = time.perf_counter() - start
-    edit = Edit(-B.detach().T.contiguous(), A.detach(), info)
-    return Trained(edit, "text", -final, losses, seconds, seconds)
+    return Trained(Edit(-B.T.contiguous(), A, info), "text", objective, losses, seconds)
+
+
+def _train(
+    parameters: Sequence[torch.Tensor],
+    measure: Callable[[], tuple[torch.Tensor, float]],
+    steps: int,
+    lr: float,
+    falling: bool = False,
+) -> tuple[float, list[torch.Tensor], list[float], float]:
+    """Adam on the loss that ``measure`` gives; the best objective, its parameters, losses and seconds."""
+    start = time.perf_counter()
+    for p in parameters:
+        p.requires_grad_()
+    best, kept, losses = -math.inf, list(parameters), []
+    adam = torch.optim.Adam(parameters, lr=lr)
+    for step in range(steps + 1):
+        loss, objective = measure()
+        if objective > best:
+            best, kept = objective, [p.detach().clone() for p in parameters]
+        if step < steps:
+            losses.append(float(loss.detach()))
+            adam.param_groups[0]["lr"] = lr * (1 - falling * step / steps)
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+    return best, kept, losses, time.perf_counter() - start
 
 
 def tuned(train: Callable[..., Trained], grid: Mapping[str, Sequence[float]]) -> Trained:
@@ -205,7 +221,7 @@ def tuned(train: Callable[..., Trained], grid: Mapping[str, Sequence[float]]) ->
     Returns
     -------
     Trained
-        With the time of all runs in ``tuning_seconds``. Among equals the first.
+        With the time of all runs. Among equals the first.
 
     Raises
     ------
@@ -216,11 +232,4 @@ def tuned(train: Callable[..., Trained], grid: Mapping[str, Sequence[float]]) ->
     if not runs:
         raise ValueError(f"grid: got {dict(grid)!r}, want at least one value for each setting")
     best = max(runs, key=lambda run: run.objective)
-    return replace(best, tuning_seconds=sum(run.seconds for run in runs), tried=len(runs))
-
-
-def _descend(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> float:
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    return float(loss.detach())
+    return replace(best, seconds=sum(run.seconds for run in runs), tried=len(runs))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from clipnull import _check
+from clipnull.datasets.arrays import Embeddings, load_arrays
 from clipnull.datasets.literature import ROOT
 from clipnull.datasets.pictures import LabelledImages
+from clipnull.datasets.real_clip import embeddings
 from clipnull.datasets.registry import load as load_data
 from clipnull.model.loading import check_here
-from clipnull.protocol.match import match_class
 from clipnull.protocol.published import KRAVETS, POCKET, Protocol, ProtocolData
 
 __all__ = ["chosen"]
@@ -34,7 +37,7 @@ def chosen() -> tuple[Protocol, str]:
         return POCKET, "This is the miniature: CLIPNULL_PROTOCOL=full asks for the published one."
     protocol = replace(KRAVETS, root=root or None)
     try:
-        find_data(protocol, protocol.scored)
+        find_data(protocol)
         for model in protocol.models:
             check_here(str(model.name), model.pretrained)
     except ValueError as problem:
@@ -44,13 +47,18 @@ def chosen() -> tuple[Protocol, str]:
 
 @dataclass(frozen=True)
 class Found:
-    """A data set of the protocol that is there: its pictures, where they come from, its forget classes."""
+    """A data set of the protocol that is there: what it holds, where that is from, its forget classes."""
 
     spec: ProtocolData
-    data: LabelledImages
+    data: LabelledImages | Embeddings
     source: str
-    own_split: bool
     forget: list[int]
+
+    @property
+    def renamed(self) -> list[tuple[str, str]]:
+        """Forget classes that the data spell another way, as (the protocol's, the data's)."""
+        own = [self.data.classes[c] for c in self.forget]
+        return [(c, other) for c, other in zip(self.spec.forget, own, strict=True) if c != other]
 
     @property
     def drawn(self) -> bool:
@@ -58,33 +66,26 @@ class Found:
         return self.source in ("twemoji", "openmoji")
 
 
-def find_data(protocol: Protocol, needed: Collection[str]) -> tuple[list[Found], list[str]]:
-    """The data sets, and a note on each one that is not there; a ValueError names all that are needed."""
+def find_data(protocol: Protocol) -> list[Found]:
+    """The data sets; one ValueError names all that are missing."""
     root = str(Path(protocol.root or ROOT).expanduser())
-    found, missing, notes = [], [], []
-    for spec in protocol.data:
-        one = _first(spec, root)
-        if isinstance(one, Found):
-            found.append(one)
-        elif spec.name in needed:
-            missing.append(one)
-        else:
-            notes.append(f"Left out is {one}.")
-    if missing:
+    found = [_first(spec, root) for spec in protocol.data]
+    if missing := [one for one in found if isinstance(one, str)]:
         raise ValueError(f"data: not found are {'; '.join(missing)}; root= (--root) names another folder")
-    return found, notes
+    return [one for one in found if isinstance(one, Found)]
 
 
 def _first(spec: ProtocolData, root: str) -> Found | str:
     """The first source of a data set that can be used, or what is the matter with the best of them."""
     problems = []
-    for i, named in enumerate(spec.sources):
+    for named in spec.sources:
         source = _one_file(named.format(root=root))
         try:
             data = open_data(spec, source)
-            forget = [match_class(c, data.classes) for c in spec.forget]
-            return Found(spec, data, source, i == 0, forget)
+            return Found(spec, data, source, [_class(c, spec, data.classes) for c in spec.forget])
         except ValueError as error:
+            if source.startswith("embeddings:"):
+                return f"{spec.name}: {error}"
             problems.append((source.partition(":")[2], str(error)))
     # what is there and cannot be used says more than what is not there
     path, said = next((p for p in problems if p[0] != root and Path(p[0]).exists()), problems[0])
@@ -98,6 +99,26 @@ def _one_file(source: str) -> str:
     return f"{kind}{colon}{found[0]}" if found else source
 
 
-def open_data(spec: ProtocolData, source: str, **options: Any) -> LabelledImages:
-    """The pictures of a source as the protocol wants them; ``options`` go before its own."""
-    return load_data(source, **{**spec.options, **options})
+def _class(name: str, spec: ProtocolData, classes: Sequence[str]) -> int:
+    """Index of a forget class, without regard to case, underscores and a WordNet id."""
+    plain = [_plain(c) for c in classes]
+    for known in (name, spec.spelled.get(name, name)):
+        if _plain(known) in plain:
+            return plain.index(_plain(known))
+    near = ", ".join(map(repr, _check.closest(name, classes)))
+    raise ValueError(f"no class is {name!r}; the closest are {near}")
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"^n\d{8}[-_ ]", "", name).replace("_", " ").lower()
+
+
+def open_data(spec: ProtocolData, source: str, **options: Any) -> LabelledImages | Embeddings:
+    """What a source holds, as the protocol wants it; ``options`` go before its own."""
+    kind, _, path = source.partition(":")
+    if kind not in ("embeddings", "arrays"):
+        return load_data(source, **{**spec.options, **options})
+    data = load_arrays(path) if kind == "arrays" else embeddings(path)  # type: ignore[arg-type]
+    if data.labels is None:
+        raise ValueError(f"{source} has names and no images, want both")
+    return data

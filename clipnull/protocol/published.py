@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from clipnull._show import Table
-from clipnull.datasets.pictures import FLOWER, PHOTO
+from clipnull.comparison import MASKING
 from clipnull.erasers import METHODS
 
-__all__ = ["KRAVETS", "POCKET", "Protocol", "ProtocolData", "ProtocolModel"]
+__all__ = ["COCO", "KRAVETS", "POCKET", "Protocol", "ProtocolData", "ProtocolModel"]
 
-DROP, ALL = "drop the label", "all classes"
+#: points from a published figure that need a word
+TOLERANCE = 1.0
+ALL = "all classes"
 
 
 def figure(percent: float | None) -> str:
@@ -44,81 +46,59 @@ class ProtocolData:
     name : str
     sources : tuple of str
         Names for `clipnull.datasets.load`, ``{root}`` standing for the folder of the data; the first one
-        found is used. The first of all is the protocol's own split.
+        found is used. The first of all is the protocol's own split. ``"embeddings:coco"``
+        (`clipnull.datasets.embeddings`) and ``"arrays:FILE"`` (`clipnull.datasets.load_arrays`) need
+        neither pictures nor a model.
     forget : dict of str to dict
         Forget class -> model label -> published (forget, retain) before forgetting, in percent.
     full : dict of str to float
         Model label -> published accuracy on all classes, in percent.
-    templates : tuple of str
-        Prompts; empty: those that come with the data.
     n_classes : int or None
         How many classes the protocol has.
     options, train : dict
         For `clipnull.datasets.load`: always, and for the training images of a baseline.
-    extra : bool
-        Looked at where it is there, left out where not, and not among the others in a score.
+    spelled : dict of str to str
+        Forget class -> how another copy of the data spells it.
     """
 
     name: str
     sources: tuple[str, ...]
     forget: Mapping[str, Mapping[str, tuple[float, float]]]
     full: Mapping[str, float] = field(default_factory=dict)
-    templates: tuple[str, ...] = ()
     n_classes: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     train: Mapping[str, Any] = field(default_factory=dict)
-    extra: bool = False
+    spelled: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """What `run_protocol` runs.
+    """What `run_protocol` runs: classes are forgotten one at a time, and those of a data set jointly.
 
     Attributes
     ----------
     name : str
     models, data : tuple
     methods : tuple of str
-        Keys of `clipnull.METHODS` or `clipnull.protocol.BASELINES`, or ``"drop the label"``.
-    joint : bool
-        Forget the classes of a data set also all at once.
-    retain : {"same", "all"}
-        Which names an edit is told to keep: the other ones of the data set, or those of the
-        other data sets too.
-    tolerance : float
-        Points between published and measured accuracy before forgetting that need a word.
-    weights : str
-        Tag of the weights that the published figures belong to.
+        Keys of `clipnull.METHODS` or `clipnull.protocol.BASELINES`, or ``"candidate masking"``.
     root : str or None
-        Folder of the data; `clipnull.datasets.ROOT` when None.
+        Folder of the data; by default where `clipnull.datasets.load` looks.
     """
 
     name: str
     models: tuple[ProtocolModel, ...]
     data: tuple[ProtocolData, ...]
-    methods: tuple[str, ...] = (*METHODS, DROP)
-    joint: bool = True
-    retain: Literal["same", "all"] = "same"
-    tolerance: float = 1.0
-    weights: str = "openai"
+    methods: tuple[str, ...] = (*METHODS, MASKING)
     root: str | None = None
-
-    @property
-    def scored(self) -> list[str]:
-        """Names of the data sets that a score is made of."""
-        return [data.name for data in self.data if not data.extra]
 
     def published(self) -> Table:
         """The published figures before forgetting, forget / retain in percent, a row per class."""
         labels = list(dict.fromkeys(m for d in self.data for m in d.full))
         rows = []
         for data in self.data:
-            rows += [
-                [data.name, name, *(pair(figures.get(m)) for m in labels)]
-                for name, figures in data.forget.items()
-                if figures
-            ]
             if data.full:
+                for name, figures in data.forget.items():
+                    rows.append([data.name, name, *(pair(figures.get(m)) for m in labels)])
                 rows.append([data.name, ALL, *(figure(data.full.get(m)) for m in labels)])
         caption = f"{self.name}: published accuracy before forgetting, forget / retain, %"
         return Table(["data set", "class", *labels], rows, caption, left=2)
@@ -130,17 +110,16 @@ def _kravets(
     n_classes: int,
     full: Sequence[float],
     forget: Mapping[str, Sequence[float]],
-    templates: Sequence[str] = PHOTO,
+    spelled: Mapping[str, str] | None = None,
 ) -> ProtocolData:
     """A data set with its published figures: full (RN50, ViT-B/16); forget, retain of each in turn."""
     both = ("RN50", "ViT-B/16")
     figures = {c: dict(zip(both, [(v[0], v[1]), (v[2], v[3])], strict=True)) for c, v in forget.items()}
-    full_of = dict(zip(both, full, strict=True))
-    train = {"split": "train"}
-    return ProtocolData(name, tuple(sources), figures, full_of, tuple(templates), n_classes, train=train)
+    full_of, train = dict(zip(both, full, strict=True)), {"split": "train"}
+    return ProtocolData(name, tuple(sources), figures, full_of, n_classes, {}, train, spelled or {})
 
 
-#: the published protocol (figures: arXiv 2407.07485); Tiny-ImageNet and its classes are ours
+#: the published protocol (figures: arXiv 2407.07485)
 KRAVETS = Protocol(
     "Kravets-Namboodiri protocol",
     (
@@ -159,6 +138,10 @@ KRAVETS = Protocol(
             "2009 Spyker C8 Coupe": (26.19, 55.92, 42.86, 65.65),
             "2010 Dodge Ram Pickup 3500 Crew Cab": (40.48, 55.84, 54.76, 65.58),
             "2011 Ford Ranger SuperCab": (52.38, 55.78, 80.95, 65.45),
+        }, {
+            "2009 Spyker C8 Coupe": "Spyker C8 Coupe 2009",
+            "2010 Dodge Ram Pickup 3500 Crew Cab": "Dodge Ram Pickup 3500 Crew Cab 2010",
+            "2011 Ford Ranger SuperCab": "Ford Ranger SuperCab 2011",
         }),
         _kravets("Caltech101", ["coop:{root}/caltech-101/split_zhou_Caltech101.json", "caltech101:{root}"],
                  100, (85.72, 93.31), {
@@ -171,10 +154,7 @@ KRAVETS = Protocol(
             "gazania": (95.65, 65.78, 100.0, 70.49),
             "tree mallow": (100.0, 65.82, 76.47, 70.73),
             "trumpet creeper": (58.82, 66.11, 58.82, 70.85),
-        }, FLOWER),
-        ProtocolData("Tiny-ImageNet", ("tiny-imagenet:{root}",),
-                     {"goldfish": {}, "school bus": {}, "pizza": {}}, templates=tuple(PHOTO),
-                     n_classes=200, train={"split": "train"}, extra=True),
+        }),
     ),
 )  # fmt: skip
 
@@ -194,4 +174,11 @@ POCKET = Protocol(
         _pocket("travel-places", "airplane", "rainbow", "house"),
         _pocket("activities", "trophy", "balloon", "basketball"),
     ),
+)
+
+#: one data set, and a real CLIP: the names with the most pictures among COCO's 160
+COCO = Protocol(
+    "The protocol on a real CLIP's embeddings",
+    (ProtocolModel("ViT-B/16"),),
+    (ProtocolData("COCO", ("embeddings:coco",), {"airplane": {}, "toilet": {}, "motorcycle": {}}),),
 )

@@ -1,36 +1,21 @@
-"""What a run of the protocol gives: tables, averages, files."""
+"""What a run of the protocol gives: tables, averages, a file."""
 
 from __future__ import annotations
 
-import csv
-import html
-import io
 import json
 import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from clipnull._show import Table, tenths
-from clipnull.protocol.published import figure, pair
-from clipnull.protocol.score import ScoreParts
+from clipnull.protocol.published import TOLERANCE, figure, pair
+from clipnull.protocol.score import Change, ScoreParts
 from clipnull.report import Side
 
-__all__ = ["BeforeRow", "Change", "ProtocolResult", "ResultRow", "SummaryRow"]
-
-
-class Change(NamedTuple):
-    """An accuracy before forgetting and after (fractions)."""
-
-    before: float
-    after: float
-
-    @property
-    def kept(self) -> float:
-        """After as a fraction of before; NaN where there was nothing before."""
-        return self.after / self.before if self.before else math.nan
+__all__ = ["BeforeRow", "ProtocolResult", "ResultRow", "SummaryRow"]
 
 
 @dataclass(frozen=True)
@@ -38,8 +23,7 @@ class BeforeRow:
     """Accuracy before forgetting, of one forget class or of all classes (``name``).
 
     ``forget`` and ``retain`` are recall of the class (None for all) and accuracy on the others
-    (fractions), the published ones percent; ``apart`` is the larger gap in points, and ``why`` what may
-    explain it where it is more than the protocol's tolerance.
+    (fractions), the published ones percent.
     """
 
     model: str
@@ -50,60 +34,71 @@ class BeforeRow:
     retain: float
     published_forget: float | None = None
     published_retain: float | None = None
-    apart: float | None = None
-    why: str = ""
+
+    @property
+    def apart(self) -> float | None:
+        """The larger gap between measured and published, in points; None where nothing was published."""
+        both = ((self.forget, self.published_forget), (self.retain, self.published_retain))
+        return max((abs(100 * x - p) for x, p in both if x is not None and p is not None), default=None)
 
 
 @dataclass(frozen=True)
 class ResultRow:
-    """One forget set (``joint``: several classes) and one method; accuracies are fractions.
+    """One forget set and one method; fractions.
 
-    ``others`` has the accuracy on all classes of each other data set. ``parts`` add up to ``score``, NaN
-    where nothing was recognised before. ``seconds`` is the time of the edit, ``tuning_seconds`` that of
-    all the ``tried`` ones that it was chosen from.
+    ``n_way`` has the recall of the forgotten classes' images by the length of the list ("2" to "all"),
+    ``full`` that among all names; ``search`` is an AUC, ``retain`` the accuracy on the other classes of the
+    data set, ``others`` that on all classes of each other data set. ``certificate`` is the largest of the
+    forgotten names, NaN where nothing is edited. ``parts`` add up to the score, NaN where nothing was
+    recognised before. ``seconds`` is the time of all the ``tried`` edits that this one was chosen from.
     """
 
     model: str
     data: str
     forget: list[str]
-    joint: bool
     method: str
     side: Side
-    forget_before: float
-    forget_after: float
-    retain_before: float
-    retain_after: float
+    full: Change
+    n_way: dict[str, Change]
+    search: Change
+    retain: Change
     others: dict[str, Change]
-    score: float
+    certificate: float
     parts: ScoreParts
     seconds: float
-    tuning_seconds: float
     tried: int = 1
 
     @property
-    def retain(self) -> Change:
-        """Accuracy on the other classes of its own data set."""
-        return Change(self.retain_before, self.retain_after)
+    def joint(self) -> bool:
+        """Whether several classes are forgotten at once."""
+        return len(self.forget) > 1
+
+    @property
+    def score(self) -> float:
+        """`clipnull.protocol.protocol_score`."""
+        return sum(self.parts)
 
 
 @dataclass(frozen=True)
 class SummaryRow:
     """Means over ``sets`` forget sets of one kind, NaN skipped, for one model and method.
 
-    ``forget_before`` and ``forget_after`` are fractions; ``retained`` and ``others`` are accuracy after as
-    a fraction of before, on other classes and on other data sets; ``seconds`` include tuning.
+    ``full``, ``two`` (2-way recall) and ``search`` are fractions; ``retained`` and ``others`` are accuracy
+    after as a fraction of before, on other classes and on other data sets.
     """
 
     model: str
     joint: bool
     method: str
     sets: int
-    forget_before: float
-    forget_after: float
+    full: Change
+    two: Change
+    search: Change
     retained: float
     others: float
-    score: float
+    certificate: float
     parts: ScoreParts
+    score: float
     seconds: float
 
 
@@ -112,8 +107,8 @@ class ProtocolResult:
     """What `run_protocol` measured. Shows itself as two tables; accuracies are fractions inside.
 
     ``before`` has a row per model, data set and forget class, and one for all classes; ``rows`` one per
-    model, data set, forget set and method. ``notes`` say what was left out, ``about`` (plain values)
-    methods, models, sources of the data, versions.
+    model, data set, forget set and method. ``notes`` say how the data differ from the published ones,
+    ``about`` (plain values) methods, models, sources of the data, versions.
     """
 
     name: str
@@ -140,95 +135,92 @@ class ProtocolResult:
         return Table(head, rows, f"{self.name}: before forgetting, forget / retain, %", left=3)
 
     def remarks(self) -> list[str]:
-        """A sentence for each figure that is further from the published one than the tolerance."""
-        return [
-            f"{r.model}, {r.data}, {r.name}: {figure(r.apart)} points from the published "
-            f"figure; why that may be: {r.why}."
+        """A sentence for each figure that is more than a point from the published one, then ``notes``."""
+        far = [  # NaN, a class without pictures, is far from any figure; rounding to two decimals is not
+            f"{r.model}, {r.data}, {r.name}: {figure(r.apart)} points from the published figure; "
+            f"one of its {r.images} pictures is {100 / max(r.images, 1):.1f} points"
             for r in self.before
-            if r.why
+            if r.apart is not None and not r.apart <= TOLERANCE + 0.005
         ]
+        return far + (self.notes if far else [])
 
     def summary(self) -> list[SummaryRow]:
         """Means over forget sets, a row per model, kind of forget set and method."""
         out = []
         for model, joint, method in dict.fromkeys((r.model, r.joint, r.method) for r in self.rows):
             rows = self.where(model=model, joint=joint, method=method)
-            forget, retain, others = (_mean(part) for part in zip(*(r.parts for r in rows), strict=True))
+            full, two, search, parts = (
+                [_mean(values) for values in zip(*changes, strict=True)]
+                for changes in zip(*((r.full, r.n_way["2"], r.search, r.parts) for r in rows), strict=True)
+            )
             row = SummaryRow(
                 model,
                 joint,
                 method,
-                sets=len(rows),
-                forget_before=_mean(r.forget_before for r in rows),
-                forget_after=_mean(r.forget_after for r in rows),
+                len(rows),
+                Change(*full),
+                Change(*two),
+                Change(*search),
                 retained=_mean(r.retain.kept for r in rows),
                 others=_mean(change.kept for r in rows for change in r.others.values()),
+                certificate=_mean(r.certificate for r in rows),
+                parts=ScoreParts(*parts),
                 score=_mean(r.score for r in rows),
-                parts=ScoreParts(forget, retain, others),
-                seconds=_mean(r.tuning_seconds for r in rows),
+                seconds=_mean(r.seconds for r in rows),
             )
             out.append(row)
         return sorted(out, key=lambda r: (r.model, r.joint))
 
     def table(self) -> Table:
         """`summary` as a table."""
-        rows = []
-        for r in self.summary():
-            percents = map(tenths, (r.forget_before, r.forget_after, r.retained, r.others))
-            score = "–" if math.isnan(r.score) else f"{r.score:.3f}"
+        rows, summary = [], self.summary()
+        for r in summary:
+            after = (r.full.after, r.two.after, r.search.after, r.retained, r.others)
             seconds = f"{1000 * r.seconds:.1f} ms" if r.seconds < 1 else f"{r.seconds:.1f} s"
+            numbers = ["–" if math.isnan(x) else f"{x:.{n}f}" for x, n in ((r.certificate, 2), (r.score, 3))]
             kind = "jointly" if r.joint else "one at a time"
-            rows.append([r.model, kind, r.method, *percents, score, seconds])
-        head = "model,classes,method,forget BF,forget AF,retain AF/BF,others AF/BF,score,time".split(",")
-        return Table(head, rows, f"{self.name}: means over forget sets, %; a low score is good", left=3)
+            rows.append([r.model, kind, r.method, *map(tenths, after), *numbers, seconds])
+        head = ["model", "classes", "method", "full, %", "2-way, %", "search, %", "kept, %", "others kept, %"]
+        notes = [
+            f"before, {model}, {'jointly' if joint else 'one at a time'}: full {tenths(r.full.before)}%, "
+            f"2-way {tenths(r.two.before)}% (chance 50), search {tenths(r.search.before)}% (chance 50)"
+            for (model, joint), r in {(r.model, r.joint): r for r in reversed(summary)}.items()
+        ]
+        return Table(
+            [*head, "certificate", "score", "time"],
+            rows,
+            f"{self.name}: means over forget sets; a low score is good",
+            notes[::-1],
+            left=3,
+        )
 
     def save(self, path: str | Path) -> Path:
-        """Write everything as JSON (``.json``; NaN is null), or the rows as CSV (``.csv``).
+        """Write everything as JSON; NaN is null.
 
         Raises
         ------
         ValueError
-            Another ending, or a folder that is not there.
+            A name that does not end in .json, or a folder that is not there.
         """
         target = Path(path).expanduser()
-        if target.suffix.lower() not in (".json", ".csv"):
-            raise ValueError(f"path: got {str(path)!r}, want a file name ending in .json or .csv")
+        if target.suffix.lower() != ".json":
+            raise ValueError(f"path: got {str(path)!r}, want a file name ending in .json")
         if not target.parent.is_dir():
             raise ValueError(f"path: there is no folder {str(target.parent)!r}")
-        if target.suffix.lower() == ".json":
-            text = json.dumps(_plain(asdict(self)), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        else:
-            text = self._csv()
+        rows = [{**asdict(r), "score": r.score} for r in self.rows]
+        stored = _plain({**asdict(self), "rows": rows})
         half = target.with_name(f".{target.name}.{os.getpid()}")
         try:
-            half.write_text(text, encoding="utf-8", newline="")
+            half.write_text(json.dumps(stored, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
             half.replace(target)
         finally:
             half.unlink(missing_ok=True)
         return target
 
-    def _csv(self) -> str:
-        flat = []
-        for r in self.rows:
-            row = {**asdict(r), "forget": "; ".join(r.forget)}
-            del row["others"], row["parts"]
-            row |= {f"score, {part}": x for part, x in r.parts._asdict().items()}
-            for name, change in r.others.items():
-                row |= {f"{name} {when}": x for when, x in change._asdict().items()}
-            flat.append(row)
-        writer = csv.DictWriter(text := io.StringIO(), list(dict.fromkeys(k for row in flat for k in row)))
-        writer.writeheader()
-        writer.writerows(flat)
-        return text.getvalue()
-
     def __str__(self) -> str:
-        return "\n\n".join([str(self.comparison()), str(self.table()), *self.remarks(), *self.notes])
+        return "\n\n".join([str(self.comparison()), str(self.table()), *self.remarks()])
 
     __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        said = "".join(f"<p>{html.escape(text)}</p>" for text in [*self.remarks(), *self.notes])
-        return self.comparison()._repr_html_() + self.table()._repr_html_() + said
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from clipnull import _check
 
-__all__ = ["ScoreParts", "protocol_score", "score_parts"]
+__all__ = ["Change", "ScoreParts", "protocol_score", "score_parts"]
+
+
+class Change(NamedTuple):
+    """A measurement before forgetting and after (fractions)."""
+
+    before: float
+    after: float
+
+    @property
+    def kept(self) -> float:
+        """After as a fraction of before; NaN where there was nothing before."""
+        return self.after / self.before if self.before else math.nan
 
 
 class ScoreParts(NamedTuple):
@@ -21,7 +34,7 @@ class ScoreParts(NamedTuple):
 def score_parts(
     forget: tuple[float, float], retain: tuple[float, float], others: Sequence[tuple[float, float]]
 ) -> ScoreParts:
-    """The parts of `protocol_score`, which refuses the same, from pairs (before, after)."""
+    """The parts of `protocol_score`, which takes and refuses the same."""
     named = {"forget": forget, "retain": retain, **{f"others[{i}]": o for i, o in enumerate(others)}}
     for name, (before, after) in named.items():
         _check.number(f"{name} after", after, 0.0)
@@ -32,11 +45,7 @@ def score_parts(
 
 
 def protocol_score(
-    forget_before: float,
-    forget_after: float,
-    retain_before: float,
-    retain_after: float,
-    others: Sequence[tuple[float, float]] = (),
+    forget: tuple[float, float], retain: tuple[float, float], others: Sequence[tuple[float, float]] = ()
 ) -> float:
     """The one-number score of the Kravets-Namboodiri protocol; lower is better, 0 is perfect.
 
@@ -45,10 +54,10 @@ def protocol_score(
 
     Parameters
     ----------
-    forget_before, forget_after, retain_before, retain_after : float
-        Accuracies, all as fractions or all in percent.
+    forget, retain : (before, after)
+        Recall of the forgotten classes, accuracy on the others; all as fractions or all in percent.
     others : sequence of (before, after)
-        Full accuracy on other data sets; three in the protocol.
+        Accuracy on all classes of other data sets; three in the protocol.
 
     Raises
     ------
@@ -61,7 +70,7 @@ def protocol_score(
 
     Examples
     --------
-    >>> round(protocol_score(0.8, 0.0, 0.6, 0.57, [(0.5, 0.5), (0.7, 0.72), (0.9, 0.9)]), 4)
+    >>> round(protocol_score((0.8, 0.0), (0.6, 0.57), [(0.5, 0.5), (0.7, 0.72), (0.9, 0.9)]), 4)
     0.01
     """
-    return sum(score_parts((forget_before, forget_after), (retain_before, retain_after), others))
+    return sum(score_parts(forget, retain, others))

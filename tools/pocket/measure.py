@@ -15,12 +15,14 @@ import json
 import re
 import statistics
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import clipnull as cn
+from clipnull.datasets import LabelledImages
 
 CARD = Path(cn.__file__).parent / "pocket" / "README.md"
 START, END = "<!-- measured: start -->", "<!-- measured: end -->"
@@ -53,6 +55,45 @@ def geometry(Z: torch.Tensor, T: torch.Tensor, labels: torch.Tensor) -> dict[str
     }
 
 
+def width(X: torch.Tensor) -> dict[str, float]:
+    """In how many dimensions some embeddings [n, d] lie, about their mean; of any model.
+
+    participation_ratio is (Σσ²)² / Σσ⁴ over the singular values σ of the centred rows, at most
+    min(n − 1, d); components_k is how many principal components have k percent of the variance.
+    """
+    variance = torch.linalg.svdvals(X.double() - X.double().mean(0)).square()
+    share = variance.cumsum(0) / variance.sum()
+    ratio = variance.sum().square() / variance.square().sum()
+    count = {f"components_{k}": float((share < k / 100 - 1e-9).sum() + 1) for k in (50, 90, 99)}
+    return {"participation_ratio": float(ratio), **count}
+
+
+def nearest_of_a_kind(T: torch.Tensor, groups: Sequence[str]) -> float:
+    """Share of the names [C, d], unit rows, whose nearest other name is of the same group."""
+    near = (T @ T.T).fill_diagonal_(-2).argmax(1)
+    return statistics.fmean(groups[i] == groups[j] for i, j in enumerate(near.tolist()))
+
+
+def two_prompts(clip: cn.Clip, classes: Sequence[str], templates: Sequence[str]) -> float:
+    """Mean cosine of two prompts of one name: over the names and all pairs of different templates."""
+    X = torch.stack([clip.embed_text(classes, templates=[t]) for t in templates], 1)
+    pairs = torch.triu_indices(len(templates), len(templates), 1)
+    return float((X @ X.mT)[:, pairs[0], pairs[1]].mean())
+
+
+def shape(
+    clip: cn.Clip, Z: torch.Tensor, T: torch.Tensor, labels: torch.Tensor, data: LabelledImages
+) -> dict[str, float]:
+    """`geometry`, `width` of the names, participation ratio of the pictures, prompts and neighbours."""
+    return {
+        **geometry(Z, T, labels),
+        **width(T),
+        "participation_ratio_images": width(Z)["participation_ratio"],
+        "two_prompts": two_prompts(clip, data.classes, data.templates),
+        "nearest_of_a_kind": nearest_of_a_kind(T, data.subcategories),
+    }
+
+
 def parameters(clip: cn.Clip) -> dict[str, int]:
     """How many parameters, with and without the token table, and how many of its rows are used."""
     table = clip.model.token_embedding.weight
@@ -64,13 +105,16 @@ def parameters(clip: cn.Clip) -> dict[str, int]:
     }
 
 
-def zero_shot(clip: cn.Clip) -> dict[str, Any]:
-    """Accuracy over all classes, over classroom and by category, clean and with scenes; geometry."""
-    data = cn.datasets.load("twemoji", subset="all", scenes=SCENES, size=clip.image_size)
+def zero_shot(clip: cn.Clip, subset: str | list[str] = "all") -> dict[str, Any]:
+    """Accuracy over all classes, over classroom and by category, clean and with scenes; geometry.
+
+    Of a part of the classes (``subset``, as `datasets.load` takes it) without the classroom.
+    """
+    data = cn.datasets.load("twemoji", subset=subset, scenes=SCENES, size=clip.image_size)
     T = clip.embed_text(data.classes, templates=data.templates)
     Z, labels = clip.embed_images(data.images), data.labels
     clean = data.scene == 0
-    bleed = cn.datasets.load("twemoji", subset="all", scenes=1, size=clip.image_size, margin=0.0)
+    bleed = cn.datasets.load("twemoji", subset=subset, scenes=1, size=clip.image_size, margin=0.0)
     result: dict[str, Any] = {
         "all": {
             "classes": len(T),
@@ -79,7 +123,7 @@ def zero_shot(clip: cn.Clip) -> dict[str, Any]:
             "no_margin": accuracy(clip.embed_images(bleed.images), T, bleed.labels),
         },
         "categories": {},
-        "geometry_all": geometry(Z[clean], T, labels[clean]),
+        "geometry_all": shape(clip, Z[clean], T, labels[clean], data),
     }
     category = [data.categories[c] for c in labels.tolist()]
     for name in dict.fromkeys(data.categories):
@@ -89,6 +133,8 @@ def zero_shot(clip: cn.Clip) -> dict[str, Any]:
             "clean": accuracy(Z[rows & clean], T, labels[rows & clean]),
             "scenes": accuracy(Z[rows & ~clean], T, labels[rows & ~clean]),
         }
+    if subset != "all":
+        return result
     # classroom is a part of the same images: nothing is embedded twice
     picked = cn.datasets.classroom()
     rows = torch.isin(labels, torch.tensor(picked))
@@ -98,7 +144,8 @@ def zero_shot(clip: cn.Clip) -> dict[str, Any]:
         "clean": accuracy(Z[rows & clean], T[picked], room[rows & clean]),
         "scenes": accuracy(Z[rows & ~clean], T[picked], room[rows & ~clean]),
     }
-    result["geometry_classroom"] = geometry(Z[rows & clean], T[picked], room[rows & clean])
+    part = data.subset(picked)
+    result["geometry_classroom"] = shape(clip, Z[rows & clean], T[picked], room[rows & clean], part)
     return result
 
 
@@ -130,7 +177,9 @@ def one_at_a_time(clip: cn.Clip, seed: int = 0) -> dict[str, dict[str, float]]:
     }
 
 
-def measure(folder: Path | None = None, forget: bool = False) -> dict[str, Any]:
+def measure(
+    folder: Path | None = None, forget: bool = False, subset: str | list[str] = "all"
+) -> dict[str, Any]:
     """Everything the model card states about an open_clip folder (default: the shipped one).
 
     Parameters
@@ -138,9 +187,11 @@ def measure(folder: Path | None = None, forget: bool = False) -> dict[str, Any]:
     folder : Path, optional
     forget : bool
         Also `one_at_a_time`.
+    subset : str or list of str
+        As in `zero_shot`.
     """
     clip = cn.load(f"local-dir:{folder or CARD.parent}", device="cpu")
-    result = {**parameters(clip), **zero_shot(clip)}
+    result = {**parameters(clip), **zero_shot(clip, subset)}
     if forget:
         result["one_at_a_time"] = one_at_a_time(clip)
     return result
@@ -183,10 +234,18 @@ def card(result: dict[str, Any]) -> str:
         "norm_of_mean_image": "norm of the mean image embedding",
         "matched": "mean cosine, image with its own name",
         "unmatched": "mean cosine, image with other names",
+        "two_prompts": "mean cosine between two prompts of one name",
+        "nearest_of_a_kind": "share of names whose nearest name is of their Unicode subcategory",
+        "participation_ratio": "participation ratio of the names",
+        "participation_ratio_images": "participation ratio of the images",
+        "components_50": "components for 50% of the names' variance",
+        "components_90": "… 90%",
+        "components_99": "… 99%",
     }
     lines += ["", "Geometry, clean images:", "", _row("", "all", "classroom"), _row("---", "---:", "---:")]
     for key, what in names.items():
-        values = [f"{result[g][key]:.2f}" for g in ("geometry_all", "geometry_classroom")]
+        digits = 0 if "components" in key else 1 if "ratio" in key else 4 if key == "two_prompts" else 2
+        values = [f"{result[g][key]:.{digits}f}" for g in ("geometry_all", "geometry_classroom")]
         lines.append(_row(what, *values))
     if "one_at_a_time" in result:
         lines += [
