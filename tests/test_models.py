@@ -396,9 +396,9 @@ def test_saving_unedited_gives_the_same_weights(clip, folder, tmp_path):
 
 
 def test_receipt(clip, tmp_path):
-    T, Z = clip.embed_text(NAMES), clip.embed_images(pictures(3))
+    T = clip.embed_text(NAMES)
     edit = cn.consistent(T[:1], T[1:], lam=float("inf"), mu=10.0)
-    report = cn.Case(Z, T, [0, 1, 2], ["tiger"], NAMES).evaluate(edit)
+    report = cn.Case(T, T, range(len(T)), ["tiger"], NAMES).evaluate(edit)  # each name its own picture
     fold(clip, edit)
     saved = clip.save(tmp_path / "unlearned", report=report)
     receipt = json.loads((saved / saving.RECEIPT).read_text())
@@ -415,7 +415,8 @@ def test_receipt(clip, tmp_path):
         "search_before": search.before, "search_after": search.after,
         "certificate": {"tiger": float(cn.certificate(edit, T[:1], T[1:]))},
     }  # fmt: skip
-    assert receipt["report"]["certificate"]["tiger"] > 0 and two.before != two.after
+    assert receipt["report"]["certificate"]["tiger"] > 0
+    assert two.before > two.after and search.before > search.after
     assert {"clipnull", "torch", "open_clip_torch"} <= receipt["versions"].keys()
     assert receipt["date"][:2] == "20" and len(receipt["weights_sha256"]) == 64
     # edited again, the earlier receipt goes along

@@ -57,7 +57,7 @@ def load_arrays(
         One file with arrays called Z, T, labels and classes. A safetensors file has the class names as
         the metadata "classes" (JSON); without any they are "class 0", "class 1", …
     Z, T, labels, classes : array, str or Path, optional
-        In their place: the array itself, or a file that holds this one alone.
+        In their place: the array itself, or a file of its own, class names also as ``.txt``.
 
     Returns
     -------
@@ -84,10 +84,7 @@ def load_arrays(
     found = {} if path is None else _read_arrays(path, "path")
     for role, value in {"Z": Z, "T": T, "labels": labels, "classes": classes}.items():
         if isinstance(value, str | os.PathLike):
-            own = _read_arrays(value, role)
-            if len(own) != 1:
-                raise ValueError(f"{role}: {str(value)!r} has {', '.join(own)}, want one array")
-            (value,) = own.values()
+            value = read_array(value, role)
         if value is not None:
             found[role] = value
         elif role not in found and role != "classes":
@@ -104,7 +101,10 @@ def load_arrays(
 
 def read_array(path: str | Path, name: str = "array") -> Any:
     """The array in a file as it is: the only one, or the one called ``name``. Errors as in `load_arrays`."""
-    return _array(name, str(path), {})
+    own = _read_arrays(path, name)
+    if len(own) > 1 and name not in own:
+        raise ValueError(f"{name}: {str(path)!r} has {', '.join(own)}, want one array, or one called {name}")
+    return own[name] if name in own else next(iter(own.values()), None)
 
 
 def _read_arrays(path: str | Path, role: str) -> dict[str, Any]:
@@ -112,11 +112,13 @@ def _read_arrays(path: str | Path, role: str) -> dict[str, Any]:
     file = Path(path).expanduser()
     made: Any
     try:
-        if file.suffix == ".npy":  # mapped, and copied only where it is written to: it costs no memory
-            return {"": np.load(file, mmap_mode="c", allow_pickle=False)}
-        if file.suffix == ".npz":
-            with np.load(file, allow_pickle=False) as made:
-                return dict(made)
+        if file.suffix in (".npy", ".npz"):
+            # an array is mapped, and copied only where it is written to: a large file costs no memory
+            made = np.load(file, mmap_mode="c", allow_pickle=False)
+            if isinstance(made, np.ndarray):
+                return {"": made}
+            with made:
+                return {name: x for name, x in made.items() if isinstance(x, np.ndarray)}
         if file.suffix in (".pt", ".pth", ".bin"):
             made = torch.load(file, map_location="cpu", weights_only=True)
             return dict(made) if isinstance(made, Mapping) else {"": made}
