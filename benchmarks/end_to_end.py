@@ -22,7 +22,7 @@ from _timing import arguments, begin, ratio, spread, table
 import clipnull as cn
 from clipnull.protocol.baselines import gradient_forgetting, lora_forgetting
 
-CLOSED = ("nullspace", "ccup", "anchored")
+CLOSED = ("nullspace", "ccup", "mean", "hull")
 METHODS = (*CLOSED, "lora", "gradient")
 
 
@@ -114,17 +114,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(
         f"Forget {', '.join(options.forget)} among {len(T)} names × {len(train.templates)} templates; "
         f"{len(train)} pictures to train on, {len(Z)} others to test on. Before: forget "
-        f"{100 * before.forget_before:.1f}%, retain {100 * before.retain_before:.1f}%\n"
+        f"{100 * before.forget_before:.1f}%, 2-way {100 * before.n_way[2].before:.1f}%, search "
+        f"{100 * before.search.before:.1f}%, retain {100 * before.retain_before:.1f}%\n"
     )
-    closed = ways[CLOSED.index("anchored")]
+    closed = ways[CLOSED.index("mean")]
     rows = [
         (way.method, *map(spread, way.times.values()))
         + (ratio(way.times["fit"], closed.times["fit"]), ratio(way.times["total"], closed.times["total"]))
-        + tuple(f"{100 * x:.1f}" for x in (report.forget_after, report.retain_after))
+        + tuple(
+            f"{100 * x:.1f}"
+            for x in (report.forget_after, report.n_way[2].after, report.search.after, report.retained)
+        )
         for way, report in zip(ways, reports.values(), strict=True)
     ]
-    head = ["method", *(f"{stage}, ms" for stage in closed.times), "fit / anchored's", "total / anchored's"]
-    table([*head, "forget after, %", "retain after, %"], rows)
+    head = ["method", *(f"{stage}, ms" for stage in closed.times), "fit / mean's", "total / mean's"]
+    table([*head, "full, %", "2-way, %", "search, %", "kept, %"], rows)
 
 
 if __name__ == "__main__":

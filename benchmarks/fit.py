@@ -10,6 +10,7 @@ what a fit on features costs once the features are there.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -19,26 +20,32 @@ import torch.nn.functional as F
 from _timing import arguments, begin, milliseconds, names, pictures, ratio, spread, table
 
 import clipnull as cn
-from clipnull.erasers import ANCHORED, CCUP
+from clipnull.hull import nearest_mixture
 
-ERASERS = ("nullspace", "ccup", "anchored")
+ERASERS = ("nullspace", "ccup", "mean", "hull")
 Fit = Callable[[], Any]
 
 
-def dense(method: str, T_f: torch.Tensor, T_r: torch.Tensor) -> torch.Tensor:
+def dense(method: str, T_f: torch.Tensor, T_r: torch.Tensor, mu: float = 0.0) -> torch.Tensor:
     """W [d, d] as the formula has it, in float64, from one d × d solve.
 
-    nullspace: I − T_f T_f⁺. The others: (I + μ T_r T_rᵀ + λ A T_fᵀ)(I + λ T_f T_fᵀ + μ T_r T_rᵀ)⁻¹, with
-    A zero for ccup and the mean of T_r for anchored.
+    nullspace: I − T_f T_f⁺. The others, with D = T_f − A and M = I + μ T_r T_rᵀ: M (M + λ D Dᵀ)⁻¹, which
+    for λ = ∞ is I − D (Dᵀ M⁻¹ D)⁻¹ Dᵀ M⁻¹. A is zero for ccup, the mean of T_r for mean, the nearest
+    mixture, a twentieth of the way to the mean, for hull. μ is given: the one that "auto" found for mean.
     """
     f, r = T_f.double().T, T_r.double().T
     I = torch.eye(len(f), dtype=f.dtype)
     if method == "nullspace":
         return I - f @ torch.linalg.pinv(f)
-    lam, mu = CCUP if method == "ccup" else ANCHORED
-    A = torch.zeros_like(f) if method == "ccup" else r.mean(1, keepdim=True).expand_as(f)
-    kept = I + mu * r @ r.T
-    return torch.linalg.solve(kept + lam * f @ f.T, kept + lam * A @ f.T, left=False)
+    how = cn.METHODS[method].defaults
+    A = r.mean(1, keepdim=True) if method != "ccup" else 0 * f
+    if method == "hull":
+        A = (1 - how["margin"]) * nearest_mixture(T_f, T_r).H.double().T + how["margin"] * A
+    D, M = f - A, I + mu * r @ r.T
+    if math.isfinite(how["lam"]):
+        return torch.linalg.solve(M + how["lam"] * D @ D.T, M, left=False)
+    X = torch.linalg.solve(M, D)
+    return I - D @ torch.linalg.solve(D.T @ X, X.T)
 
 
 def sides(C: int, m: int, d: int) -> tuple[list[Fit], list[Fit]]:
@@ -46,7 +53,8 @@ def sides(C: int, m: int, d: int) -> tuple[list[Fit], list[Fit]]:
     T = names(C, d)
     T_f, T_r = T[:m], T[m:]
     ours: list[Fit] = [partial(cn.METHODS[name].make, T_f, T_r) for name in ERASERS]
-    theirs: list[Fit] = [partial(dense, name, T_f, T_r) for name in ERASERS]
+    chosen = [closed().info.get("mu", 0.0) for closed in ours]
+    theirs: list[Fit] = [partial(dense, name, T_f, T_r, mu) for name, mu in zip(ERASERS, chosen, strict=True)]
     for name, closed, solved in zip(ERASERS, ours, theirs, strict=True):
         difference = float((closed().matrix().double() - solved()).abs().max())
         assert difference < 1e-4, (name, difference)

@@ -55,10 +55,11 @@ def test_the_dense_formula_is_the_minimiser(script, C):
     fit = script("fit")
     T = script("_timing").names(C, 48)
     for method in fit.ERASERS:
-        W = fit.dense(method, T[:3], T[3:])
-        assert torch.allclose(cn.METHODS[method].make(T[:3], T[3:]).matrix().double(), W, atol=2e-5), method
-    lam, mu = cn.erasers.CCUP
-    W = fit.dense("ccup", T[:3], T[3:]).requires_grad_()
+        edit = cn.METHODS[method].make(T[:3], T[3:])
+        W = fit.dense(method, T[:3], T[3:], edit.info.get("mu", 0.0))
+        assert torch.allclose(edit.matrix().double(), W, atol=2e-5), method
+    lam, mu = (cn.METHODS["ccup"].defaults[k] for k in ("lam", "mu"))
+    W = fit.dense("ccup", T[:3], T[3:], mu).requires_grad_()
     f, r, I = T[:3].double().T, T[3:].double().T, torch.eye(48, dtype=torch.float64)
     loss = (W - I).square().sum() + lam * (W @ f).square().sum() + mu * (W @ r - r).square().sum()
     assert torch.autograd.grad(loss, W)[0].abs().max() < 1e-8
@@ -66,11 +67,11 @@ def test_the_dense_formula_is_the_minimiser(script, C):
 
 def test_fit(script, capsys):
     pytest.importorskip("concept_erasure")
-    sizes = "--names 60 --forget 1 3 9 --dims 24 32 --features 200 --most 100".split()
+    sizes = "--names 40 --forget 1 3 9 --dims 24 32 --features 200 --most 100".split()
     against, growth = run(script("fit"), capsys, *sizes)
-    assert [row[:3] for row in against[1:4]] == [["24", "1", e] for e in script("fit").ERASERS]
-    assert len(against) == 1 + 2 * 3 * 3
-    assert {"6", "60", "100"} <= {row[0] for row in growth} and {"12", "32"} <= {row[2] for row in growth}
+    assert [row[:3] for row in against[1:5]] == [["24", "1", e] for e in script("fit").ERASERS]
+    assert len(against) == 1 + 2 * 3 * 4
+    assert {"4", "40", "100"} <= {row[0] for row in growth} and {"12", "32"} <= {row[2] for row in growth}
 
 
 def test_a_wrong_formula_is_found_out(script, monkeypatch):
@@ -85,11 +86,13 @@ def test_end_to_end(script, capsys):
     (table,) = run(script("end_to_end"), capsys, *"--scenes 1 --forget tiger --subset".split(), *NAMES)
     assert [row[0] for row in table[1:]] == list(script("end_to_end").METHODS)
     head = table[0]
-    pictures, anchored = head.index("pictures, ms"), head.index("fit / anchored's")
+    pictures, mean = head.index("pictures, ms"), head.index("fit / mean's")
     for row in table[1:]:
         assert (row[pictures] == "–") == (row[0] != "gradient")
-        assert row[0] != "anchored" or row[anchored] == "1.0"
-        assert 0 <= float(row[-2]) <= 100 and 0 <= float(row[-1]) <= 100
+        assert row[0] != "mean" or row[mean] == "1.0"
+        assert all(0 <= float(cell) <= 100 for cell in row[-4:-1]) and float(row[-1]) > 0
+        assert row[0] not in ("mean", "hull") or float(row[-4]) == 0
+    assert head[-4:] == ["full, %", "2-way, %", "search, %", "kept, %"]
 
 
 def test_throughput(script, capsys):

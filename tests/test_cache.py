@@ -452,25 +452,6 @@ def test_two_processes_at_once(folder, tmp_path, place):
 # --- room, and the command -----------------------------------------------------------------
 
 
-def test_the_least_recently_used_entry_makes_room(place, monkeypatch):
-    names = [c * 64 for c in "abc"]
-    for age, name in zip((30, 20, 10), names, strict=True):
-        cache.write(name, torch.ones(100, 8))
-        path = place / f"{name}.safetensors"
-        os.utime(path, (path.stat().st_atime - age, path.stat().st_mtime - age))
-    assert cache.read(names[0]) is not None  # used just now
-    monkeypatch.setattr(cache, "LIMIT", int(2.5 * entry_size(place)))
-    cache.write("d" * 64, torch.ones(100, 8))
-    assert {e.stem[0] for e in cache.entries()} == {"a", "d"}
-    monkeypatch.setattr(cache, "LIMIT", 10)
-    cache.write("e" * 64, torch.ones(100, 8))
-    assert [e.stem[0] for e in cache.entries()] == ["e"]
-
-
-def entry_size(place: Path) -> int:
-    return max(path.stat().st_size for path in place.iterdir())
-
-
 def test_command_shows_and_clears_and_spares_what_is_not_its_own(clip, folder, place, capsys, monkeypatch):
     clip.embed_images(files_of(folder), cache=True)
     (place / "notes.safetensors").write_text("mine")

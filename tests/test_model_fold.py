@@ -771,7 +771,7 @@ def test_bad_input_leaves_the_model_alone():
         fold(model, random_edit(15))
     with pytest.raises(ValueError, match="edit: got Tensor, want an Edit"):
         fold(model, torch.eye(D))
-    with pytest.raises(ValueError, match="edit: its factors hold NaN"):
+    with pytest.raises(ValueError, match="left: holds NaN"):
         fold(model, Edit(edit.left * torch.nan, edit.right))
     with pytest.raises(ValueError, match="side: got 'left', want one of image, text, both"):
         fold(model, edit, "left")

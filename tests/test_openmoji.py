@@ -48,11 +48,7 @@ def test_same_scene_other_artist():
         assert sum(np.abs(a[c] - b[c]).max() <= 1 for c in corners) >= 2
 
 
-def test_margin_and_size():
-    whole = datasets.load("openmoji", subset=NAMES, scenes="clean")
-    small = datasets.load("openmoji", subset=NAMES, scenes="clean", margin=0.5)
-    drawn = [(np.abs(pixels(d) - 255).max(2) > 20).sum() for d in (whole, small)]
-    assert drawn[1] < 0.5 * drawn[0]
+def test_size():
     assert datasets.load("openmoji", subset=NAMES, size=32).images[0].size == (32, 32)
 
 

@@ -1,6 +1,7 @@
 """PocketCLIP: its class table, that plain open_clip loads it, how good it is, and its recipe."""
 
 import json
+import math
 import shutil
 import signal
 import subprocess
@@ -139,9 +140,12 @@ def test_writing_fills_the_marked_block(tmp_path):
     columns += "participation_ratio participation_ratio_images components_50 components_90 components_99"
     geometry = dict.fromkeys(columns.split(), 0.25) | {"participation_ratio": 51.96, "components_90": 53.0}
     result = dict(
-        parameters=9, without_token_table=5, token_rows_used=2, all={**part, "no_margin": pair}, classroom=part,
+        parameters=9, without_token_table=5, token_rows_used=2, all=part, classroom=part,
         categories={"objects": part}, geometry_all=geometry, geometry_classroom=geometry,
-        one_at_a_time={"nullspace": dict(a=0.7, b=0.0, c=0.7, d=0.6, e=0.857)},
+        one_at_a_time={
+            "nullspace": dict(a=0.7, b=0.0, c=0.5, d=0.6, e=0.857, certificate=0.104),
+            "candidate masking": dict(a=0.7, b=0.0, c=0.0, d=math.nan, e=1.0, certificate=math.nan),
+        },
     )  # fmt: skip
     path = tmp_path / "README.md"
     path.write_text(f"before\n{measure.START}\nold\n{measure.END}\nafter\n")
@@ -151,7 +155,11 @@ def test_writing_fills_the_marked_block(tmp_path):
     assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
     assert "| objects | 3 | 50.0 | 75.0 | 50.0 | 75.0 |" in text
     assert "| participation ratio of the names | 52.0 | 52.0 |" in text and "| … 90% | 53 | 53 |" in text
-    assert "| nullspace | 70.0 | 0.0 | 70.0 | 60.0 | 85.7 |" in text and text.count(measure.START) == 1
+    assert "| nullspace | 70.0 | 0.0 | 50.0 | 60.0 | 85.7 | 0.10 |\n" in text
+    assert (
+        "| candidate masking | 70.0 | 0.0 | 0.0 | – | 100.0 | – |\n" in text
+        and text.count(measure.START) == 1
+    )
     path.write_text("no block")
     with pytest.raises(ValueError, match="has no block"):
         measure.write(result, path)

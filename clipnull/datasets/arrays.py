@@ -54,24 +54,21 @@ def load_arrays(
     Parameters
     ----------
     path : str or Path, optional
-        One file with several arrays, by default called Z, T, labels and classes.
-    Z, T, labels, classes : str, Path or array, optional
-        What each is called in ``path``, or a file of its own, or the array itself. Class names may
-        also be a ``.txt`` (one per line) or a ``.json``, and the metadata "classes" (JSON) of a
-        safetensors file; without any they are "class 0", "class 1", …
+        One file with arrays called Z, T, labels and classes. A safetensors file has the class names as
+        the metadata "classes" (JSON); without any they are "class 0", "class 1", …
+    Z, T, labels, classes : array, str or Path, optional
+        In their place: the array itself, or a file of its own, class names also as ``.txt``.
 
     Returns
     -------
     Embeddings
-        Rows of Z and T are scaled to unit length. Z of a ``.npy`` file in float32 whose rows have it
-        stays on the disk until it is used.
+        Rows of Z and T are scaled to unit length. Unit rows of a float32 ``.npy`` stay on the disk.
 
     Raises
     ------
     ValueError
-        A file that is not there, of another kind, or that would have to be unpickled; no array of
-        that name (with those there are); shapes that do not match, NaN, infinity, rows of zeros,
-        labels out of range.
+        A file that is not there, of another kind, or that would have to be unpickled; an array that is
+        missing; shapes that do not match, NaN, infinity, rows of zeros, labels out of range.
 
     Examples
     --------
@@ -84,16 +81,18 @@ def load_arrays(
     >>> report.forget_before, report.forget_after
     (1.0, 0.0)
     """
-    whole = {} if path is None else _read_arrays(path, "path")
-    asked = {"Z": Z, "T": T, "labels": labels, "classes": classes}
-    found = {role: _array(role, value, whole) for role, value in asked.items()}
-    for role in ("Z", "T", "labels"):
-        if found[role] is None:
-            have = "got none" if path is None else f"{str(path)!r} has {', '.join(whole) or 'none'}"
-            raise ValueError(f"{role}: {have}, want an array of that name, or {role}= with its name or file")
+    found = {} if path is None else _read_arrays(path, "path")
+    for role, value in {"Z": Z, "T": T, "labels": labels, "classes": classes}.items():
+        if isinstance(value, str | os.PathLike):
+            value = read_array(value, role)
+        if value is not None:
+            found[role] = value
+        elif role not in found and role != "classes":
+            have = "got none" if path is None else f"{str(path)!r} has {', '.join(found) or 'none'}"
+            raise ValueError(f"{role}: {have}, want an array of that name, or {role}= with it or its file")
     text = _unit_rows("T", found["T"], None)
     image = _unit_rows("Z", found["Z"], text.shape[1])
-    names = [f"class {i}" for i in range(len(text))] if found["classes"] is None else found["classes"]
+    names = found.get("classes", [f"class {i}" for i in range(len(text))])
     names = [n.decode() if isinstance(n, bytes) else n for n in np.asarray(names).reshape(-1).tolist()]
     if len(names) != len(text) or not all(isinstance(n, str) for n in names):
         raise ValueError(f"classes: got {len(names)} entries, want {len(text)} names, one per row of T")
@@ -102,7 +101,10 @@ def load_arrays(
 
 def read_array(path: str | Path, name: str = "array") -> Any:
     """The array in a file as it is: the only one, or the one called ``name``. Errors as in `load_arrays`."""
-    return _array(name, str(path), {})
+    own = _read_arrays(path, name)
+    if len(own) > 1 and name not in own:
+        raise ValueError(f"{name}: {str(path)!r} has {', '.join(own)}, want one array, or one called {name}")
+    return own[name] if name in own else next(iter(own.values()), None)
 
 
 def _read_arrays(path: str | Path, role: str) -> dict[str, Any]:
@@ -127,30 +129,12 @@ def _read_arrays(path: str | Path, role: str) -> dict[str, Any]:
                 made = {key: tensors.get_tensor(key) for key in tensors.keys()}
                 listed = (tensors.metadata() or {}).get("classes")
             return made if listed is None else {**made, "classes": json.loads(listed)}
-        if file.suffix == ".json":
-            return {"": json.loads(file.read_text(encoding="utf-8"))}
         if file.suffix == ".txt":
             return {"": file.read_text(encoding="utf-8").splitlines()}
     except Exception as error:  # each of the formats has errors of its own
         line = " ".join(str(error).split())[:200]
         raise ValueError(f"{role}: cannot read {str(path)!r} without unpickling ({line})") from error
     raise ValueError(f"{role}: got {str(path)!r}, want a .npy, .npz, .pt or .safetensors file")
-
-
-def _array(role: str, asked: Any, whole: Mapping[str, Any]) -> Any:
-    """The array for one role: by name in ``whole``, from a file of its own, or ``asked`` itself."""
-    if asked is None:
-        return whole.get(role)
-    if not isinstance(asked, str | os.PathLike):
-        return asked
-    if str(asked) in whole:
-        return whole[str(asked)]
-    if whole and not Path(asked).expanduser().is_file():
-        raise ValueError(f"{role}: no array {str(asked)!r}, want one of {', '.join(whole)}, or a file")
-    own = _read_arrays(Path(asked), role)
-    if len(own) > 1 and role not in own:
-        raise ValueError(f"{role}: {str(asked)!r} has {', '.join(own)}, want one array, or one called {role}")
-    return own[role] if role in own else next(iter(own.values()), None)
 
 
 def _unit_rows(role: str, value: Any, dim: int | None) -> torch.Tensor:

@@ -20,11 +20,9 @@ from clipnull.datasets.pictures import TEMPLATES, Images, LabelledImages
 __all__ = ["class_table", "classroom"]
 
 CLASSROOM_PER_CATEGORY = 20
-#: Twemoji touches the edges of its box; the clean scene leaves this share of the width free,
-#: about as much as the training artists leave. The model card has the figures without it.
-MARGIN = 0.1
-#: OpenMoji's box already leaves a fifth of its width free, as it did in training
-OPENMOJI_MARGIN = 0.0
+#: Twemoji touches the edges of its box; the clean scene leaves this share of the width free, as the
+#: training artists do; OpenMoji's box already leaves a fifth
+MARGIN = {"twemoji": 0.1, "openmoji": 0.0}
 
 
 @cache
@@ -33,16 +31,15 @@ def class_table() -> list[dict[str, Any]]:
     return json.loads((Path(__file__).parent.parent / "pocket" / "classes.json").read_text(encoding="utf-8"))
 
 
-def classroom(table: Sequence[dict[str, Any]] | None = None) -> list[int]:
+def classroom() -> list[int]:
     """Indices of about 100 everyday classes, chosen without looking at any model.
 
     The rule: labels of one alphabetic word (so near-twins such as "tiger face" are out), emoji
     version at most 1 (the everyday ones, drawn by every artist), and of these at most 20 per
     category: entries floor(i n / 20), i = 0 … 19, of the category's n in Unicode order.
     """
-    table = class_table() if table is None else table
     rows: dict[str, list[int]] = {}
-    for i, c in enumerate(table):
+    for i, c in enumerate(class_table()):
         if c["label"].isalpha() and c["version"] <= 1:
             rows.setdefault(c["category"], []).append(i)
     picked = []
@@ -77,13 +74,13 @@ def _art(artist: str, code: str) -> str:
     return text[text.index("<svg") :]
 
 
-def _scene_svg(artist: str, code: str, scene: int, seed: int, margin: float) -> str:
+def _scene_svg(artist: str, code: str, scene: int, seed: int) -> str:
     """One emoji in one scene: neither the other classes nor the number of scenes decide how it looks.
 
     Scene 0 is upright, centred, on white. Scenes 1, 2, … are turned by up to 20 degrees, scaled to
     0.7 … 1, shifted, on white, a plain colour or a gradient, and dimmed by up to 20%.
     """
-    pose, colours, end, dim = _pose(18, 18, 0, 1 - margin), ("#fff", "#fff"), "", 0.0
+    pose, colours, end, dim = _pose(18, 18, 0, 1 - MARGIN[artist]), ("#fff", "#fff"), "", 0.0
     if scene:
         rng = random.Random(f"{seed}/{code}/{scene}")  # Python guarantees this stream across versions
         angle, scale, dim = rng.uniform(-20, 20), rng.uniform(0.7, 1.0), rng.uniform(0, 0.2)
@@ -115,17 +112,17 @@ def _pale(rng: random.Random) -> str:
 
 
 @lru_cache(maxsize=8192)
-def _png(artist: str, code: str, scene: int, seed: int, size: int, margin: float) -> bytes:
+def _png(artist: str, code: str, scene: int, seed: int, size: int) -> bytes:
     """Rasterised scene as PNG: a few kilobytes each, so that thousands can be kept."""
     import resvg_py
 
-    svg = _scene_svg(artist, code, scene, seed, margin)
+    svg = _scene_svg(artist, code, scene, seed)
     # there is no text in the art; looking for the system's fonts would cost more than drawing
     return bytes(resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size, skip_system_fonts=True))
 
 
-def _draw(item: tuple[str, int], artist: str, seed: int, size: int, margin: float) -> Image.Image:
-    return Image.open(io.BytesIO(_png(artist, *item, seed, size, margin))).convert("RGB")
+def _draw(item: tuple[str, int], artist: str, seed: int, size: int) -> Image.Image:
+    return Image.open(io.BytesIO(_png(artist, *item, seed, size))).convert("RGB")
 
 
 def emoji(
@@ -134,7 +131,6 @@ def emoji(
     scenes: int | str = 4,
     seed: int = 0,
     size: int | Sequence[int] = 64,
-    margin: float | None = None,
 ) -> LabelledImages:
     """Emoji of ``artist``, "twemoji" or "openmoji"; the options are those of `clipnull.datasets.load`."""
     table = class_table()
@@ -142,13 +138,11 @@ def emoji(
     if isinstance(size, tuple | list) and len(size) == 2:
         size = max(size)  # open_clip's towers give (height, width); the art is square
     width = _check.whole("size", size, 8, 4096)
-    default = MARGIN if artist == "twemoji" else OPENMOJI_MARGIN
-    margin = default if margin is None else _check.number("margin", margin, 0.0, 0.9)
     _files(artist)  # a missing package is said now, not at the first picture
     rows = [table[i] for i in _chosen(table, "classroom" if subset is None else subset)]
     return LabelledImages(
         images=Images(
-            partial(_draw, artist=artist, seed=seed, size=width, margin=margin),
+            partial(_draw, artist=artist, seed=seed, size=width),
             [(c["code"], s) for c in rows for s in range(k)],
         ),
         labels=torch.arange(len(rows)).repeat_interleave(k),
@@ -175,4 +169,4 @@ def _chosen(table: Sequence[dict[str, Any]], subset: str | Iterable[str | int]) 
             f"subset: got {subset!r}, want 'classroom', 'all', a list of class names, or a category: "
             + ", ".join(categories)
         )
-    return classroom(table) if subset == "classroom" else list(range(len(table)))
+    return classroom() if subset == "classroom" else list(range(len(table)))

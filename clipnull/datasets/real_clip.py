@@ -48,14 +48,11 @@ def embeddings(name: Literal["coco", "lvis"], prompt: Literal["single", "multi"]
     from safetensors import safe_open
 
     _check.one_of("name", name, FILES)
-    _check.one_of("prompt", prompt, ["single", "multi"])
-    if name == "lvis" and prompt != "single":
-        raise ValueError(f"prompt: got {prompt!r}, want 'single': LVIS's names have one prompt")
+    _check.one_of("prompt", prompt, ["single", "multi"] if name == "coco" else ["single"])
     with safe_open(FOLDER / FILES[name], "pt") as file:
         classes = json.loads(file.metadata()["names"])
         T = F.normalize(file.get_tensor("name" if name == "lvis" else f"name_{prompt}").float(), dim=1)
         if name == "lvis":
             return Embeddings(None, T, None, classes)
-        return Embeddings(
-            F.normalize(file.get_tensor("image").float(), dim=1), T, file.get_tensor("label").long(), classes
-        )
+        Z = F.normalize(file.get_tensor("image").float(), dim=1)
+        return Embeddings(Z, T, file.get_tensor("label").long(), classes)

@@ -76,10 +76,9 @@ def load(
     scenes, seed : int or "clean", int
         Emoji: images per class, default 4, and which. The first is clean (upright on white, scene
         0), the others differ in pose, background and light; 1 and ``"clean"`` give the clean one.
-    margin, size : float, int or (int, int)
-        Emoji: share of the width that the clean image leaves free (0.1 for Twemoji, 0 for OpenMoji,
-        whose own box leaves a fifth); width in pixels, default 64 (PocketCLIP's). Pictures are
-        square: of two numbers, as `Clip.image_size` has them for some models, the larger counts.
+    size : int or (int, int)
+        Emoji: width in pixels, default 64 (PocketCLIP's); of two numbers, as `Clip.image_size` has them
+        for some models, the larger counts.
     root, split, download
         Sets of the literature and CoOp files: the images' folder; ``"test"`` by default (``"val"``
         for ImageNet and Tiny-ImageNet); whether torchvision may fetch them (no, by default).
@@ -97,9 +96,7 @@ def load(
     -----
     Prompts are those of the protocol (arXiv 2407.07485): "a photo of a {}, a type of flower." for
     Flowers102, "a photo of a {}." for the others; ImageNet has OpenAI's 80 templates (arXiv
-    2103.00020). Class names are CoOp's for Caltech101 (without BACKGROUND_Google and Faces_easy) and
-    the cars, and open_clip's for ImageNet and Tiny-ImageNet. Two of ImageNet's occur twice, "missile"
-    and "sunglasses": the second one is meant by its index.
+    2103.00020). Class names are CoOp's for Caltech101 and the cars, and open_clip's for ImageNet.
 
     Examples
     --------

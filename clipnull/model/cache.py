@@ -1,22 +1,19 @@
-"""Image features on disk, found again by what they were computed from.
+"""Image features on disk, found again by what they were computed from; `Clip.embed_images` uses it.
 
-`Clip.embed_images` uses it; nothing has to be called here. An entry is one safetensors file named by a
-hash of the image tower, the transform, the precision and the pictures, and it is read only when its
-checksum is right. ``CLIPNULL_CACHE`` names another folder; ``off`` means no cache.
+``CLIPNULL_CACHE`` names another folder; ``off`` means no cache. Nothing is unpickled.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import itertools
 import os
 import pickle
 import re
 import sys
 import uuid
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,12 +23,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-__all__ = ["LIMIT", "clear", "entries", "folder", "key", "read", "write"]
+__all__ = ["clear", "entries", "folder", "key", "read", "write"]
 
-#: bytes kept; beyond it the entries that were not used for longest go
-LIMIT = 5 * 2**30
-#: kinds of dtype that hold pixels; an array of text holds paths
-PIXELS = "uifb"
 #: the libraries that turn a picture into numbers
 LIBRARIES = ("PIL", "clipnull", "numpy", "open_clip", "timm", "torch", "torchvision", "transformers")
 _TRUSTED = {*LIBRARIES, *sys.stdlib_module_names}
@@ -54,8 +47,7 @@ class _Hash(pickle.Pickler):
             return str(x.dtype), tuple(x.shape), hashlib.sha256(raw).digest()
         if isinstance(x, set):
             return sorted(map(repr, x))
-        module = x.__module__.split(".")[0] if hasattr(x, "__qualname__") else "builtins"
-        if module not in _TRUSTED:
+        if hasattr(x, "__qualname__") and x.__module__.split(".")[0] not in _TRUSTED:
             raise pickle.PicklingError(f"{x} may change without changing its name")
         return None
 
@@ -68,17 +60,10 @@ def _sha256(*things: Any) -> str:
     return digest.hexdigest()
 
 
-def key(
-    model: nn.Module,
-    preprocess: Callable[[Image.Image], torch.Tensor],
-    settings: Mapping[str, str],
-    pictures: Iterable[Any],
-) -> str | None:
-    """The name under which these features are kept, or None when they cannot be told from others.
+def key(model: nn.Module, preprocess: Any, settings: dict[str, str], pictures: Iterable[Any]) -> str | None:
+    """The name under which these features are kept; None when they cannot be told from others.
 
-    Hashed are the image tower of ``model``, ``preprocess``, ``settings`` (precision, device) and, in
-    order, the pixels of ``pictures``, or the name, size and times of a file. None for a tower in training
-    mode or with hooks, for functions and classes that are not of `LIBRARIES`, for what cannot be read.
+    That is so for a tower in training mode or with hooks, and for code that is not of `LIBRARIES`.
     """
     tower = getattr(model, "visual", model)
     if any(m.training or m._forward_hooks or m._forward_pre_hooks for m in tower.modules()):
@@ -90,28 +75,18 @@ def key(
         return None
 
 
-def _picture(item: Any) -> tuple[Any, ...]:
-    """What tells a picture from others."""
+def _picture(item: Any) -> Any:
+    """What tells a picture from others: pixels, or the name, size and times of a file."""
     if isinstance(item, str | os.PathLike):
-        path = os.path.abspath(item)
-        stat = os.stat(path)
-        # ctime notices what keeps the modification time, such as a copy that preserves it
-        return os.fsencode(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+        stat = os.stat(item)  # ctime notices what keeps the modification time, such as a copy
+        return os.path.abspath(item), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
     if isinstance(item, Image.Image):
         return item.mode, item.size, item.getpalette(), str(item.info), _sha256(item.tobytes())
     if isinstance(item, torch.Tensor):
-        return "tensor", _sha256(item)
-    if isinstance(item, np.ndarray) and item.dtype.kind in PIXELS:
+        return "tensor", item
+    if isinstance(item, np.ndarray) and item.dtype.kind in "uifb":  # an array of text holds paths
         return str(item.dtype), item.shape, _sha256(item.tobytes())
     raise TypeError(f"got a {type(item).__name__}, want a picture")
-
-
-# --- entries ---------------------------------------------------------------------------------
-
-
-def _checksum(name: str, Z: torch.Tensor) -> torch.Tensor:
-    """SHA-256 [32] of the features and the name that they belong to."""
-    return torch.frombuffer(bytearray.fromhex(_sha256(name, Z)), dtype=torch.uint8)
 
 
 def read(name: str) -> torch.Tensor | None:
@@ -119,51 +94,39 @@ def read(name: str) -> torch.Tensor | None:
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    if (place := folder()) is None:
-        return None
-    path = place / f"{name}.safetensors"
-    try:
-        # in one read: what opens the file twice, or maps it, could meet the entry that replaces this one
-        found = load(path.read_bytes())
-        right = torch.equal(found["sha256"], _checksum(name, found["Z"]))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, SafetensorError, KeyError):
-        right = False
-    with contextlib.suppress(OSError):
-        os.utime(path) if right else path.unlink()  # used now: `LIMIT` spares it
-    if right:
-        return found["Z"]
+    path = (folder() or Path(os.devnull)) / f"{name}.safetensors"
+    with contextlib.suppress(SafetensorError, ValueError):
+        try:  # in one read: what opens the file twice, or maps it, could meet the entry that replaces it
+            [(checksum, Z)] = load(path.read_bytes()).items()
+        except OSError:
+            return None
+        if checksum == _sha256(name, Z):
+            return Z
+    path.unlink(missing_ok=True)
     warnings.warn(f"cache: {path.name} is damaged; its features are computed again", stacklevel=3)
     return None
 
 
 def write(name: str, Z: torch.Tensor) -> None:
     """Keep features ``Z`` [n, d] under ``name``; a disk that refuses is reported by a warning."""
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     if (place := folder()) is None:
         return
     partial = place / f".{uuid.uuid4().hex}.partial"
     try:
         place.mkdir(parents=True, exist_ok=True)
-        save_file({"Z": Z.contiguous(), "sha256": _checksum(name, Z)}, partial)
+        partial.write_bytes(save({_sha256(name, Z): Z.contiguous()}))
         os.replace(partial, place / f"{name}.safetensors")
-        sizes = itertools.accumulate(path.stat().st_size for path in entries())
-        for path, size in list(zip(entries(), sizes, strict=True))[1:]:  # the newest always stays
-            if size > LIMIT:
-                path.unlink(missing_ok=True)
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         warnings.warn(f"cache: features were not kept in {str(place)!r} ({error})", stacklevel=3)
-    finally:
         with contextlib.suppress(OSError):
             partial.unlink()
 
 
 def entries() -> list[Path]:
-    """The files in the cache, most recently used first."""
-    found = [] if (place := folder()) is None else place.glob("*.safetensors")
+    """The files in the cache, newest first."""
+    found = place.glob("*.safetensors") if (place := folder()) else ()
     mine = [path for path in found if re.fullmatch(r"[0-9a-f]{64}", path.stem)]
     return sorted(mine, key=lambda path: path.stat().st_mtime_ns, reverse=True)
 
@@ -171,6 +134,6 @@ def entries() -> list[Path]:
 def clear() -> int:
     """Delete every entry, and what an interrupted write left; the number of entries deleted."""
     found = entries()
-    for path in [*found, *(((place := folder()) and place.glob(".*.partial")) or [])]:
+    for path in [*found, *(place.glob(".*.partial") if (place := folder()) else ())]:
         path.unlink(missing_ok=True)
     return len(found)

@@ -22,8 +22,7 @@ from clipnull.report import Report
 
 __all__ = ["Clip"]
 
-#: images from which on the cache is asked unless the caller says otherwise: on a CPU hashing a tower
-#: costs as much as embedding a few images, with a GPU it is more
+#: images from which on the cache is asked by default: hashing a tower costs as much as embedding a few
 WORTH_CACHING = 256
 
 
@@ -95,10 +94,7 @@ class Clip:
         )
 
     def embed_text(
-        self,
-        names: str | Sequence[str],
-        templates: inputs.Templates | None = None,
-        batch_size: int = 256,
+        self, names: str | Sequence[str], templates: inputs.Templates | None = None, batch_size: int = 256
     ) -> torch.Tensor:
         """Embeddings of class names: the normalised mean over prompt templates.
 
@@ -134,24 +130,15 @@ class Clip:
         from open_clip import build_zero_shot_classifier
 
         wanted, prompts = inputs.class_names(names), inputs.prompts(templates)
-        batch_size = _check.whole("batch_size", batch_size, 1)
+        at_once = max(1, _check.whole("batch_size", batch_size, 1) // len(prompts))
         with torch.inference_mode():
             classifier = build_zero_shot_classifier(
-                self.model,
-                self.tokenizer,
-                wanted,
-                prompts,
-                num_classes_per_batch=max(1, batch_size // len(prompts)),
-                device=self.device,
+                self.model, self.tokenizer, wanted, prompts, at_once, self.device
             )
         return F.normalize(classifier.T.float(), dim=1).cpu().contiguous()
 
     def embed_images(
-        self,
-        images: Any,
-        batch_size: int = 256,
-        progress: bool | None = None,
-        cache: bool | None = None,
+        self, images: Any, batch_size: int = 256, progress: bool | None = None, cache: bool | None = None
     ) -> torch.Tensor:
         """Embeddings of images.
 
@@ -159,8 +146,7 @@ class Clip:
         ----------
         images : iterable
             PIL images, paths, uint8 arrays [H, W, 3], float tensors [3, H, W] that went through
-            ``preprocess``, or a mix; also one of these alone, a torch Dataset (the first entry of
-            each item) or a DataLoader of preprocessed batches.
+            ``preprocess``; also one of these alone, or a torch Dataset (the first entry of each item).
         batch_size : int
             Images encoded at a time; the rows do not depend on it, beyond rounding.
         progress : bool, optional
@@ -169,8 +155,7 @@ class Clip:
         cache : bool, optional
             Whether to look for the features on disk, and keep them there (`clipnull.model.cache`).
             By default for 256 and more images that are files or in memory, while nothing is folded
-            in: there hashing costs less than embedding. True asks for it in any case; images that
-            have to be drawn or decoded for it are then read twice.
+            in. Images that have to be drawn or decoded for it are read twice.
 
         Returns
         -------
@@ -198,10 +183,8 @@ class Clip:
         pictures: Iterable[Any] | None = inputs.known(images)
         if wanted and pictures is None:
             if inputs.count(images) is None:
-                raise ValueError(
-                    f"cache: got True, but a {type(images).__name__} can be read only once; want a list, "
-                    "paths or a Dataset"
-                )
+                once = f"a {type(images).__name__} can be read only once"
+                raise ValueError(f"cache: got True, but {once}; want a list, paths or a Dataset")
             pictures = inputs.items(images)
         few = (inputs.count(images) or 0) < WORTH_CACHING
         if pictures is None or (not wanted and (few or folded_edits(self))):
@@ -214,7 +197,7 @@ class Clip:
 
         dtype = get_input_dtype(self.precision) or torch.float32
         bar = _show.progress(what="images", total=inputs.count(images), unit="image", wanted=progress)
-        chunks = []
+        chunks: list[torch.Tensor] = []
         with torch.inference_mode(), bar:
             for pixels in self._batches(images, batch_size):
                 z = self.model.encode_image(pixels.to(self.device, dtype), normalize=False).float()
@@ -240,11 +223,7 @@ class Clip:
         while batch := list(islice(tensors, batch_size)):
             yield torch.stack(batch)
 
-    def save(
-        self,
-        path: str | Path,
-        report: Report | Mapping[str, Any] | None = None,
-    ) -> Path:
+    def save(self, path: str | Path, report: Report | Mapping[str, Any] | None = None) -> Path:
         """Write an open_clip folder with the folded edits baked in, and a receipt beside it.
 
         Plain ``open_clip.create_model_and_transforms("local-dir:PATH")`` loads what has forgotten,
@@ -256,7 +235,7 @@ class Clip:
         path : str or Path
             A new or empty folder, or one that `save` wrote, which is replaced.
         report : Report or dict, optional
-            Before/after figures (fractions) and names of the forgotten classes, for the receipt.
+            Before/after figures (fractions), the certificate and the forgotten names, for the receipt.
 
         Returns
         -------

@@ -1,14 +1,9 @@
 """Fold an `Edit` into the last layer of a tower, and take it out again.
 
-A tower ends in a linear projection, so an edit of its features is an edit of that one layer:
-features ``h @ P [n, d]`` become ``h @ (P W)`` on the image side and ``h @ (P W^T)`` on the text
-side. Nothing else of the network changes, and normalisation, which comes later, sees the edited
-features.
-
-A folded model is an ordinary module with other weights. Its parameters are the objects of before
-and hold edited data. The data of before are kept here, outside the module: no copy, pickle or saved
-file of the model carries what it forgot. In it is left a mark, one word of text, by which a copy
-is known to have been edited.
+Features ``h @ P [n, d]`` become ``h @ (P W)`` on the image side and ``h @ (P W^T)`` on the text side,
+before normalisation. A folded model is an ordinary module: its parameters are the objects of before
+and hold edited data. The data of before are kept here, outside the module, so that no copy, pickle or
+saved file of it carries what it forgot; a mark, one word of text, tells a copy that was edited.
 """
 
 from __future__ import annotations
@@ -285,8 +280,6 @@ def _edit_steps(clip: Any, edit: Edit, side: Side) -> list[tuple[Slot, _Step]]:
             raise ValueError(
                 f"edit: acts on {edit.dim} dimensions, want {slot.dim} like this model's {s} embeddings"
             )
-    if not (torch.isfinite(edit.left).all() and torch.isfinite(edit.right).all()):
-        raise ValueError("edit: its factors hold NaN or infinity, want finite numbers")
     return [(slot, _Step(s, edit)) for slot, s in slots]
 
 
@@ -296,10 +289,8 @@ def _edit_steps(clip: Any, edit: Edit, side: Side) -> list[tuple[Slot, _Step]]:
 def fold(clip: M, edit: Edit, side: Side = "image", permanent: bool = False) -> M:
     """Put an edit into the last layer of a tower, in place, until `unfold`.
 
-    Image side: features z [n, d], before normalisation, become z W = z - (z L) R^T, what
-    ``edit.apply_image`` does to them. Text side: t becomes t W^T = t - (t R) L^T, as
-    ``edit.apply_text``. Folding W where W^T belongs is the classic mistake; they differ once
-    mu > 0. A second edit composes with the first: z W1 W2.
+    Image side: features z [n, d], before normalisation, become z W = z - (z L) R^T. Text side: t becomes
+    t W^T = t - (t R) L^T. A second edit composes with the first: z W1 W2.
 
     Parameters
     ----------
@@ -319,14 +310,13 @@ def fold(clip: M, edit: Edit, side: Side = "image", permanent: bool = False) -> 
     ------
     ValueError
         Not a model, a tower that clipnull does not know, an unknown side, a dimension that does
-        not match, NaN or infinity; the layer was trained or loaded over since the last `fold`;
-        another thread is inside `folded`. The model is then as it was.
+        not match; the layer was trained or loaded over since the last `fold`; another thread is
+        inside `folded`. The model is then as it was.
 
     Notes
     -----
-    The weights are computed in float64 and rounded once. Parameters stay the same objects, so an
-    optimiser made before goes on with them. Their data of before stay in this process, outside the
-    model. A tower without a projection (SigLIP's) gets an identity one, which `unfold` removes.
+    The weights are computed in float64 and rounded once. A tower without a projection (SigLIP's) gets
+    an identity one, which `unfold` removes.
 
     References
     ----------
@@ -367,9 +357,8 @@ def unfold(clip: M, side: Side = "both") -> M:
                 changes.append(_with_steps(slot, slot.layer, _record(slot, s), left))
             elif MARK in vars(holder):
                 raise ValueError(
-                    f"clip: the edit of its {s} tower cannot be taken out, since the weights of before "
-                    "are not here: this is a copy of a folded model, or fold had permanent=True; want the "
-                    "model that fold was called on, or load the original again"
+                    f"clip: the edit of its {s} tower cannot be taken out: this is a copy of a folded model, "
+                    "or fold had permanent=True; want the model that fold was called on, or the original"
                 )
         _commit(changes)
     return clip
@@ -378,9 +367,8 @@ def unfold(clip: M, side: Side = "both") -> M:
 def folded(clip: M, edit: Edit, side: Side = "image") -> AbstractContextManager[M]:
     """``with folded(clip, edit): ...`` - the model has forgotten inside, and not outside.
 
-    Yields the same ``clip``. Leaving removes this edit alone, also after an exception or an interrupt.
-    Until then other threads cannot fold into this model. Parameters and errors as in `fold`; leaving
-    raises what `unfold` raises.
+    Leaving removes this edit alone, also after an exception or an interrupt. Until then other threads
+    cannot fold into this model. Parameters and errors as in `fold`; leaving raises what `unfold` raises.
     """
     return _inside(clip, _edit_steps(clip, edit, side))
 
@@ -418,8 +406,8 @@ def last_layer(clip: Any, side: Tower = "image") -> torch.Tensor:
 def unprojected(clip: M, side: Tower = "image") -> AbstractContextManager[M]:
     """``with unprojected(clip): ...`` - the tower ends before its last layer.
 
-    Yields the same ``clip``. Inside, features are h [n, w], what the last layer gets; afterwards all
-    is as before. Parameters and errors as in `last_layer`; for other threads as `folded`.
+    Inside, features are h [n, w], what the last layer gets. Parameters and errors as in `last_layer`; for
+    other threads as `folded`.
     """
     slot = towers.slot(clip, side)
     return _inside(clip, [] if slot.is_empty else [(slot, _Step(side, None))])

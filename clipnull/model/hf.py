@@ -1,12 +1,7 @@
-"""Let a Hugging Face ``CLIPModel`` stand where open_clip's models do (extra ``hf``).
-
-Nothing is copied: the wrapper holds the very layers of the model, so an edit folded into one is
-folded into the other.
-"""
+"""Let a Hugging Face ``CLIPModel`` stand where open_clip's models do (extra ``hf``), sharing its layers."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +13,6 @@ from torch import nn
 from clipnull.model.clip import Clip
 
 __all__ = ["from_transformers"]
-
-CONFIG = "config.json"
 
 
 def from_transformers(model: Any, processor: Any, name: str = "transformers") -> Clip:
@@ -38,7 +31,7 @@ def from_transformers(model: Any, processor: Any, name: str = "transformers") ->
     Returns
     -------
     Clip
-        What its ``save`` writes, ``CLIPModel.from_pretrained`` reads, and ``load("local-dir:PATH")``.
+        What its ``save`` writes, ``CLIPModel.from_pretrained`` reads.
 
     Raises
     ------
@@ -49,10 +42,8 @@ def from_transformers(model: Any, processor: Any, name: str = "transformers") ->
     if not isinstance(model, nn.Module) or not all(hasattr(model, part) for part in parts):
         raise ValueError(f"model: got a {type(model).__name__}, want a transformers CLIPModel")
     if not all(hasattr(processor, part) for part in ("image_processor", "tokenizer")):
-        raise ValueError(
-            f"processor: got a {type(processor).__name__}, want a CLIPProcessor with image_processor and "
-            "tokenizer"
-        )
+        want = "want a CLIPProcessor with image_processor and tokenizer"
+        raise ValueError(f"processor: got a {type(processor).__name__}, {want}")
     config: Any = model.config
     halves = {torch.float16: "pure_fp16", torch.bfloat16: "pure_bf16"}
     precision = halves.get(next(model.parameters()).dtype, "fp32")
@@ -110,9 +101,6 @@ class ImageTransform:
     def __call__(self, image: Image.Image) -> torch.Tensor:
         return self.processor(images=image.convert("RGB"), return_tensors="pt")["pixel_values"][0]
 
-    def __repr__(self) -> str:
-        return f"ImageTransform({self.processor!r})"
-
 
 class TextTokenizer:
     """A transformers tokenizer as list of str -> token tensor [n, context length]."""
@@ -121,46 +109,19 @@ class TextTokenizer:
         self.tokenizer, self.context_length = tokenizer, context_length
 
     def __call__(self, texts: str | list[str]) -> torch.Tensor:
-        made = self.tokenizer(
-            [texts] if isinstance(texts, str) else list(texts),
-            padding="max_length",
-            truncation=True,
-            max_length=self.context_length,
-            return_tensors="pt",
-        )
-        return made["input_ids"]
-
-
-def is_clip(path: str | Path) -> bool:
-    """Whether a ``config.json`` is one of a transformers CLIPModel."""
-    try:
-        config = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(config, dict) and config.get("model_type") == "clip" and "text_config" in config
+        texts = [texts] if isinstance(texts, str) else list(texts)
+        how = {"padding": "max_length", "truncation": True, "max_length": self.context_length}
+        return self.tokenizer(texts, return_tensors="pt", **how)["input_ids"]
 
 
 def wrap(model: Any, processor: Any) -> tuple[TransformersCLIP, ImageTransform, TextTokenizer]:
     """What `clipnull.model.Clip` is made of: model, image transform, tokenizer."""
     length = model.config.text_config.max_position_embeddings
-    wrapped = TransformersCLIP(model.eval()).eval()
-    images = processor.image_processor
+    wrapped, images = TransformersCLIP(model.eval()).eval(), processor.image_processor
     scaled = getattr(images, "do_normalize", True)
     mean, std = (images.image_mean, images.image_std) if scaled else ([0.0] * 3, [1.0] * 3)
     wrapped.visual.preprocess_cfg = {"mean": list(mean), "std": list(std)}
     return wrapped, ImageTransform(images), TextTokenizer(processor.tokenizer, length)
-
-
-def read(place: str, cache_dir: str | None = None) -> tuple[Any, Any]:
-    """CLIPModel and processor of a folder; a ValueError for missing weights, which would be made up."""
-    from transformers import AutoProcessor, CLIPModel
-
-    made: Any = CLIPModel.from_pretrained(place, cache_dir=cache_dir, output_loading_info=True)
-    processor = AutoProcessor.from_pretrained(place, cache_dir=cache_dir, trust_remote_code=False)
-    model, found = made
-    if missing := sorted(found["missing_keys"]):
-        raise ValueError(f"it has no {', '.join(missing[:3])}")
-    return model, processor
 
 
 def write(clip: Any, folder: Path) -> list[Path]:

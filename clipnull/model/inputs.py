@@ -12,7 +12,6 @@ import torch
 from PIL import Image
 
 from clipnull.datasets.pictures import Images, on_white, open_image
-from clipnull.model.cache import PIXELS
 
 __all__ = []
 
@@ -40,10 +39,8 @@ def prompts(templates: Templates | None) -> list[Callable[[str], str]]:
         "openai": open_clip.OPENAI_IMAGENET_TEMPLATES,
         "simple": open_clip.SIMPLE_IMAGENET_TEMPLATES,
     }
-    if templates is None:
-        templates = ["{}"]
-    elif isinstance(templates, str):
-        templates = named.get(templates, [templates])
+    if templates is None or isinstance(templates, str):
+        templates = named.get(templates or "", [templates or "{}"])
     made = [t.format if isinstance(t, str) else t for t in templates]
     if not made:
         raise ValueError("templates: got none, want at least one such as 'a photo of a {}.'")
@@ -53,9 +50,8 @@ def prompts(templates: Templates | None) -> list[Callable[[str], str]]:
         except (TypeError, IndexError, KeyError, ValueError):
             fits = False
         if not fits:
-            raise ValueError(
-                f"templates: {given!r} has no place for the name, want '{{}}' in it, or 'openai' or 'simple'"
-            )
+            want = "want '{}' in it, or 'openai' or 'simple'"
+            raise ValueError(f"templates: {given!r} has no place for the name, {want}")
     return made
 
 
@@ -79,53 +75,41 @@ def known(images: Any) -> Sequence[Any] | None:
     """Paths or pixels that tell these images from others, where nothing has to be decoded for them."""
     if isinstance(images, Images):
         return images.items if images.read in (open_image, Image.fromarray) else None
-    if isinstance(images, np.ndarray) and images.dtype.kind not in PIXELS:
-        return images.tolist() if images.ndim == 1 else None
+    if isinstance(images, np.ndarray) and images.ndim == 1:
+        return images.tolist()
     if _is_one(images) or isinstance(images, torch.Tensor | np.ndarray):
         return [images]
     return images if isinstance(images, list | tuple) else None
 
 
 def items(images: Any) -> Iterator[Any]:
-    """Images one by one, whatever they came in."""
-    if _is_one(images):
-        yield images
-        return
-    if isinstance(images, Mapping) or not (isinstance(images, Iterable) or hasattr(images, "__getitem__")):
+    """Images one by one, without their labels, whatever they came in."""
+    images = [images] if _is_one(images) else images
+    indexed = count(images) is not None and not hasattr(images, "__iter__")
+    if isinstance(images, Mapping) or not (indexed or isinstance(images, Iterable)):
         raise ValueError(f"images: got a {type(images).__name__}, want images, paths, arrays or a Dataset")
-    for item in _each(images):
-        if isinstance(item, tuple | list):
-            item = item[0] if item else None
-        if isinstance(item, torch.Tensor) and item.ndim == 4:
-            yield from item
-        else:
-            yield item
-
-
-def _each(images: Any) -> Iterator[Any]:
-    """The items in order; an index, which may be a label, is used only where there is no other way."""
-    n, i = count(images), 0
-    indexed = getattr(type(images), "__iter__", None) in (None, Sequence.__iter__)
-    # many Datasets never raise the IndexError that plain iteration waits for
-    source = iter(images) if n is None or not indexed else (images[i] for i in range(n))
+    i = -1
     try:
-        for item in source:
-            yield item
-            i += 1
+        # a Dataset need not raise the IndexError that plain iteration waits for
+        each = (images[i] for i in range(len(images))) if indexed else images
+        for i, item in enumerate(each):  # noqa: B007
+            if isinstance(item, tuple | list):
+                item = item[0] if item else None
+            if isinstance(item, torch.Tensor) and item.ndim == 4:  # a batch
+                yield from item
+            else:
+                yield item
     except OSError as error:
-        path = getattr(error, "filename", None) or f"item {i}"
+        path = getattr(error, "filename", None) or f"item {i + 1}"
         raise ValueError(f"images: cannot read {str(path)!r} ({error}), want a picture") from error
 
 
 def pixels(
-    i: int,
-    item: Any,
-    preprocess: Callable[[Image.Image], torch.Tensor],
-    image_size: int | tuple[int, int],
+    i: int, item: Any, preprocess: Callable[[Image.Image], torch.Tensor], size: int | tuple[int, int]
 ) -> torch.Tensor:
     """Image ``i`` as the model wants it: float [3, H, W]."""
     if isinstance(item, torch.Tensor) and item.is_floating_point():
-        want = (3, image_size, image_size) if isinstance(image_size, int) else (3, *image_size)
+        want = (3, size, size) if isinstance(size, int) else (3, *size)
         if tuple(item.shape) != want:
             raise ValueError(f"images: tensor {i} has shape {tuple(item.shape)}, want {want}, preprocessed")
         return item

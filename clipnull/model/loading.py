@@ -15,7 +15,6 @@ import torch
 from torch import nn
 
 from clipnull import _check
-from clipnull.model import hf
 from clipnull.model.clip import Clip
 from clipnull.model.saving import CONFIG, RECEIPT, WEIGHTS
 
@@ -28,12 +27,11 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 POCKET = Path(__file__).parent.parent / "pocket"
 #: how files with weights end
 CHECKPOINTS = (".safetensors", ".bin", ".pth")
-#: weights that a repository may hold, open_clip's first
-HUB_WEIGHTS = (WEIGHTS, "open_clip_pytorch_model.bin", "model.safetensors", "pytorch_model.bin")
+#: weights that a repository may hold
+HUB_WEIGHTS = (WEIGHTS, "open_clip_pytorch_model.bin")
 #: keys of a config with which transformers runs a model's own code
 REMOTE_CODE = ("trust_remote_code", "auto_map")
 NO_CODE = "clipnull runs no code of a model, want one without"
-INSTALL_HF = "want pip install 'clipnull[hf]'"
 #: seconds in which the Hugging Face hub has to answer; its client's own retries take half a minute
 PATIENCE = 5.0
 #: one model is built at a time: torch's random state, from which its weights start, is shared
@@ -50,12 +48,11 @@ class _Source:
     preprocess: dict[str, Any] = field(default_factory=dict)
     has_weights: bool = True
     receipt: dict[str, Any] | None = None
-    transformers: bool = False
     hub: str | None = None
 
-    @property
-    def what(self) -> str:
-        return f"the checkpoint {self.checkpoint}" if self.checkpoint else f"the checkpoint in {self.name}"
+    def unfit(self, error: Exception) -> ValueError:
+        what = f"the checkpoint {self.checkpoint or f'in {self.name}'} does not fit its config"
+        return ValueError(f"pretrained: {what}, or cannot be read without unpickling ({_line(error)})")
 
 
 def load(
@@ -72,17 +69,15 @@ def load(
     ----------
     name : str, optional
         ``"pocket"``: PocketCLIP, which ships with the package. An open_clip name, such as
-        ``"ViT-B-32-quickgelu"``. ``"local-dir:PATH"``: a folder that `Clip.save` or open_clip wrote,
-        or one of a transformers CLIPModel with its processor (extra ``hf``). ``"hf-hub:ORG/REPO"``:
-        the same from the Hugging Face hub. By default what ``CLIPNULL_MODEL`` in the environment
-        says (``NAME:TAG`` for open_clip's own), else ``"pocket"``.
+        ``"ViT-B-32-quickgelu"``. ``"local-dir:PATH"``: a folder that `Clip.save` or open_clip wrote.
+        ``"hf-hub:ORG/REPO"``: the same from the Hugging Face hub. By default what ``CLIPNULL_MODEL`` in
+        the environment says (``NAME:TAG`` for open_clip's own), else ``"pocket"``.
     pretrained : str, optional
         For an open_clip name: the tag or the file of a checkpoint; None gives random weights.
     device : str or torch.device, optional
         By default the GPU if there is one.
     precision : {"fp32", "fp16", "bf16", "pure_fp16", "pure_bf16"}
-        As open_clip means them; fp32 is the protocol's (arXiv 2407.07485). Half precision moves
-        cosines by about 1e-4 (fp16) or 1e-3 (bf16). Embeddings come back as float32 whatever it is.
+        As open_clip means them; fp32 is the protocol's (arXiv 2407.07485). Embeddings are float32.
     cache_dir : str or Path, optional
         Where downloads are kept; by default where open_clip and Hugging Face keep theirs.
     seed : int
@@ -101,8 +96,8 @@ def load(
 
     Notes
     -----
-    Weights are read from safetensors or with torch's weights-only loader; nothing is unpickled. What
-    is in the cache folder is taken as it is, and the network is not asked.
+    Weights are read from safetensors or with torch's weights-only loader. What is in the cache folder
+    is taken as it is, and the network is not asked.
 
     Examples
     --------
@@ -116,12 +111,8 @@ def load(
     cache = None if cache_dir is None else str(cache_dir)
     source = _source(name, pretrained, cache)
     _no_remote_code(source)
-    build = _build_transformers if source.transformers else _build
-    model, preprocess, tokenizer = build(source, where, precision, cache, seed)
-    clip = Clip(
-        model, preprocess, tokenizer, name,
-        pretrained=pretrained, precision=precision, config=source.config, receipt=source.receipt,
-    )  # fmt: skip
+    parts, kept = _build(source, where, precision, cache, seed), (source.config, source.receipt)
+    clip = Clip(*parts, name, pretrained=pretrained, precision=precision, config=kept[0], receipt=kept[1])
     clip.loaded_with = {
         "name": name, "pretrained": pretrained, "device": device, "precision": precision,
         "cache_dir": cache_dir, "seed": seed,
@@ -167,14 +158,11 @@ def _no_remote_code(source: _Source) -> None:
     """Refuse a config that asks for code of its own: open_clip hands its keys on to transformers."""
 
     def asked(value: Any, path: str) -> Iterator[str]:
-        if isinstance(value, Mapping):
-            for key, inner in value.items():
-                if key in REMOTE_CODE and inner:
-                    yield f"{path}{key}"
-                yield from asked(inner, f"{path}{key}.")
-        elif isinstance(value, list):
-            for i, inner in enumerate(value):
-                yield from asked(inner, f"{path}{i}.")
+        pairs = enumerate(value) if isinstance(value, list) else getattr(value, "items", tuple)()
+        for key, inner in pairs:
+            if key in REMOTE_CODE and inner:
+                yield f"{path}{key}"
+            yield from asked(inner, f"{path}{key}.")
 
     if found := next(asked(source.config, ""), None):
         asks = f"{source.hub or source.name} asks to run code that comes with it ({found})"
@@ -186,10 +174,6 @@ def _no_remote_code(source: _Source) -> None:
 
 def _source(name: str, pretrained: str | None, cache_dir: str | None, fetch: bool = True) -> _Source:
     if name == "pocket":
-        if not (POCKET / WEIGHTS).is_file():
-            raise ValueError(
-                f"name: PocketCLIP's {WEIGHTS} is not in {POCKET}; want clipnull installed with it"
-            )
         return _folder(POCKET)
     if name.startswith("local-dir:"):
         return _folder(Path(name.removeprefix("local-dir:")).expanduser())
@@ -199,22 +183,19 @@ def _source(name: str, pretrained: str | None, cache_dir: str | None, fetch: boo
 
 
 def _folder(path: Path) -> _Source:
-    transformers = not (path / CONFIG).is_file() and hf.is_clip(path / hf.CONFIG)
-    place = path / (hf.CONFIG if transformers else CONFIG)
-    if not place.is_file():
-        raise ValueError(
-            f"name: no {CONFIG} in {str(path)!r}, want a folder that Clip.save or open_clip wrote, or one of "
-            "a transformers CLIPModel"
-        )
+    if not (path / CONFIG).is_file():
+        theirs = "; a transformers model is read by clipnull.model.from_transformers"
+        hint = theirs if (path / "config.json").is_file() else ""
+        want = f"want a folder that Clip.save or open_clip wrote{hint}"
+        raise ValueError(f"name: no {CONFIG} in {str(path)!r}, {want}")
     if not any(p.suffix in CHECKPOINTS for p in path.iterdir()):
-        raise ValueError(f"name: no weights in {str(path)!r}, want {WEIGHTS} beside {place.name}")
+        raise ValueError(f"name: no weights in {str(path)!r}, want {WEIGHTS} beside {CONFIG}")
     try:
-        config = json.loads(place.read_text(encoding="utf-8"))
-        config = config if transformers else config["model_cfg"]
+        config = json.loads((path / CONFIG).read_text(encoding="utf-8"))["model_cfg"]
         receipt = json.loads((path / RECEIPT).read_text("utf-8")) if (path / RECEIPT).is_file() else None
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"name: {str(path)!r} holds a file that cannot be read ({_line(error)})") from error
-    return _Source(f"local-dir:{path}", config, receipt=receipt, transformers=transformers)
+    return _Source(f"local-dir:{path}", config, receipt=receipt)
 
 
 def _hub(name: str, cache_dir: str | None, fetch: bool) -> _Source:
@@ -224,9 +205,7 @@ def _hub(name: str, cache_dir: str | None, fetch: bool) -> _Source:
     repository = name.removeprefix("hf-hub:")
     with contextlib.suppress(LocalEntryNotFoundError, ValueError):
         place = Path(snapshot_download(repository, cache_dir=cache_dir, local_files_only=True))
-        source = _folder(place)
-        if not source.transformers or any(place.glob("*processor_config.json")):
-            return replace(source, hub=name)
+        return replace(_folder(place), hub=name)
     with _fetching(name, cache_dir):
         if not fetch:
             raise LocalEntryNotFoundError("this was not asked for")
@@ -308,19 +287,18 @@ def _fetching(what: str, cache_dir: str | None) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise ValueError(f"name: {what} takes transformers; {INSTALL_HF}") from error
+        raise ValueError(f"name: {what} takes transformers; want pip install 'clipnull[hf]'") from error
     except Exception as error:
         if "trust_remote_code" in str(error):
             raise ValueError(f"name: {what} asks to run code that comes with it; {NO_CODE}") from error
         # open_clip, transformers, huggingface_hub and urllib each have errors of their own for this
         from huggingface_hub import constants
 
-        why = f"it could not be fetched ({_line(error)})"
-        why = "HF_HUB_OFFLINE forbids to fetch it" if constants.HF_HUB_OFFLINE else why
-        place = cache_dir or constants.HF_HUB_CACHE
+        offline, place = constants.HF_HUB_OFFLINE, cache_dir or constants.HF_HUB_CACHE
+        why = "HF_HUB_OFFLINE is set" if offline else f"it could not be fetched ({_line(error)})"
         raise ValueError(
-            f"pretrained: {what} is not in the cache folder {place}, and {why}; "
-            "want the same call made once with a network, here or where that folder is then copied from"
+            f"pretrained: {what} is not in the cache folder {place}, and {why}; want the same call made "
+            "once with a network"
         ) from error
 
 
@@ -334,8 +312,7 @@ def _build(
     import open_clip
     from open_clip.transform import PreprocessCfg, image_transform_v2
 
-    text = source.config.get("text_cfg", {}).get("hf_model_name")
-    if text:
+    if text := source.config.get("text_cfg", {}).get("hf_model_name"):
         from transformers import AutoConfig
 
         with _fetching(f"the config of {text}", None):
@@ -345,25 +322,16 @@ def _build(
         with _BUILDING, torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
             model = open_clip.create_model(
-                source.name,
-                pretrained=source.checkpoint,
-                precision=precision,
-                device=device,
-                cache_dir=cache,
-                pretrained_text=False,
+                source.name, source.checkpoint, precision, device, cache_dir=cache, pretrained_text=False,
                 force_quick_gelu=source.config.get("quick_gelu", False),
-                force_preprocess_cfg=source.preprocess,
-                require_pretrained=source.has_weights,
-            )
+                force_preprocess_cfg=source.preprocess, require_pretrained=source.has_weights,
+            )  # fmt: skip
     except torch.cuda.OutOfMemoryError:
         raise
     except Exception as error:
         if not source.has_weights:
             raise
-        raise ValueError(
-            f"pretrained: {source.what} does not fit its config, or cannot be read without unpickling "
-            f"({_line(error)})"
-        ) from error
+        raise source.unfit(error) from error
     transform = image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
     return model, transform, _tokenizer(source, cache)
 
@@ -382,26 +350,7 @@ def _tokenizer(source: _Source, cache_dir: str | None) -> Any:
             return open_clip.get_tokenizer(source.hub or source.name, **safe)
 
 
-def _build_transformers(
-    source: _Source, device: torch.device, precision: str, cache: str | None, seed: int
-) -> tuple[nn.Module, hf.ImageTransform, hf.TextTokenizer]:
-    """The same of a transformers CLIPModel; its weights are all in the checkpoint."""
-    from open_clip import get_input_dtype
-
-    try:
-        model, processor = hf.read(source.name.removeprefix("local-dir:"), cache)
-    except ImportError as error:
-        raise ValueError(f"name: {source.name} takes transformers; {INSTALL_HF}") from error
-    except Exception as error:
-        raise ValueError(
-            f"pretrained: {source.what} does not fit its config, lacks a part of its processor, or cannot be "
-            f"read without unpickling ({_line(error)})"
-        ) from error
-    wrapped, transform, tokenizer = hf.wrap(model, processor)
-    return wrapped.to(device, get_input_dtype(precision) or torch.float32), transform, tokenizer
-
-
 def _line(error: BaseException) -> str:
-    """The first two lines of an error, shortened: enough to say what went wrong."""
+    """The first two lines of an error, shortened."""
     text = " ".join(line.strip() for line in str(error).strip().splitlines()[:2])
     return text[:200] or type(error).__name__

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from clipnull.hull import certificate
 from clipnull.model.fold import folded_edits, merged_state
 from clipnull.report import Report
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = []
 
 CONFIG, WEIGHTS, RECEIPT = "open_clip_config.json", "open_clip_model.safetensors", "receipt.json"
+#: most names that a receipt certifies: each may take some tenths of a second
+CERTIFIED = 20
 
 
 def save(clip: Clip, path: str | Path, report: Report | Mapping[str, Any] | None = None) -> Path:
@@ -48,7 +51,7 @@ def _write(clip: Clip, folder: Path) -> list[Path]:
     from open_clip import get_model_preprocess_cfg
     from safetensors.torch import save_file
 
-    from clipnull.model import hf
+    from clipnull.model import hf  # a Clip too: it imports this file
 
     if isinstance(clip.model, hf.TransformersCLIP):
         return hf.write(clip, folder)
@@ -73,8 +76,7 @@ def _check_config(folder: Path, state: Mapping[str, torch.Tensor]) -> None:
         model = open_clip.create_model(
             f"local-dir:{folder}", load_weights=False, device="meta", pretrained_text=False
         )
-    built = {k: tuple(v.shape) for k, v in model.state_dict().items()}
-    if built != {k: tuple(v.shape) for k, v in state.items()}:
+    if {k: v.shape for k, v in model.state_dict().items()} != {k: v.shape for k, v in state.items()}:
         raise ValueError(
             "save: open_clip's config cannot describe this tower with a projection added, want a model "
             "with a projection, or keep the edit out of it (Edit.apply_image)"
@@ -96,14 +98,11 @@ def _storable(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def _replaceable(target: Path) -> None:
-    if not target.exists():
-        return
-    if not target.is_dir():
+    if target.exists() and not target.is_dir():
         raise ValueError(f"path: {str(target)!r} is a file, want a folder")
-    if any(target.iterdir()) and not (target / RECEIPT).is_file():
-        raise ValueError(
-            f"path: {str(target)!r} holds something that Clip.save did not write, want a new folder"
-        )
+    if target.exists() and any(target.iterdir()) and not (target / RECEIPT).is_file():
+        what = "something that Clip.save did not write"
+        raise ValueError(f"path: {str(target)!r} holds {what}, want a new folder")
 
 
 @contextlib.contextmanager
@@ -131,17 +130,11 @@ def _whole(target: Path) -> Iterator[Path]:
 
 
 def _receipt(clip: Clip, report: Report | Mapping[str, Any] | None, digest: str) -> dict[str, Any]:
-    edits: list[dict[str, Any]] = [
-        {
-            "side": side,
-            "method": edit.info.get("method"),
-            "parameters": {k: v for k, v in edit.info.items() if k not in ("method", "classes")},
-            "classes": edit.info.get("classes"),
-            "dim": edit.dim,
-            "rank": edit.rank,
-        }
-        for side, edit in folded_edits(clip.model)
-    ]
+    edits: list[dict[str, Any]] = []
+    for side, edit in folded_edits(clip.model):
+        known = {k: edit.info.get(k) for k in ("method", "classes")}
+        parameters = {k: v for k, v in edit.info.items() if k not in known}
+        edits.append({"side": side, **known, "parameters": parameters, "dim": edit.dim, "rank": edit.rank})
     named = dict.fromkeys(name for edit in edits for name in edit["classes"] or [])
     kind, _, place = clip.name.partition(":")
     return {
@@ -159,14 +152,22 @@ def _receipt(clip: Clip, report: Report | Mapping[str, Any] | None, digest: str)
 
 
 def _figures(report: Report | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """What the receipt says of a report: fractions; the certificates are leads, as cosines."""
     if report is None or isinstance(report, Mapping):
         return report
     if not isinstance(report, Report):
-        raise ValueError(
-            f"report: got a {type(report).__name__}, want what clipnull.evaluate returns, or a dict"
-        )
+        want = "what clipnull.evaluate returns, or a dict"
+        raise ValueError(f"report: got a {type(report).__name__}, want {want}")
     figures = ("forget_before", "forget_after", "retain_before", "retain_after")
-    return {"title": report.title, **{k: getattr(report, k) for k in figures}, "unit": "fraction"}
+    found = {k: getattr(report, k) for k in figures}
+    case, two = report.case, report.n_way.get(2)
+    if two is not None:
+        found |= {"two_way_before": two.before, "two_way_after": two.after}
+        found |= {"search_before": report.search.before, "search_after": report.search.after}
+    if report.edit is not None and report.side == "image" and len(case.forget) <= CERTIFIED:
+        leads = certificate(report.edit, case.T_f, case.T_r)
+        found["certificate"] = dict(zip(case.forget_names, leads.tolist(), strict=True))
+    return {"title": report.title, **found, "unit": "fraction"}
 
 
 def _versions() -> dict[str, str]:

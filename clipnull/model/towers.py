@@ -1,8 +1,6 @@
 """Where each kind of tower ends: the last linear layer, or the place where one would be.
 
-open_clip's models and those of ``transformers`` that end in ``visual_projection`` and
-``text_projection`` (CLIPModel) are known. For another kind of tower, write a function that returns
-its `Slot` and add it to `IMAGE_TOWERS` or `TEXT_TOWERS`.
+Another kind of tower takes a function that returns its `Slot`, in `IMAGE_TOWERS` or `TEXT_TOWERS`.
 """
 
 from __future__ import annotations
@@ -91,10 +89,9 @@ def parts(layer: Any) -> list[tuple[Any, int]]:
     else:
         found = [(layer, -1)] if isinstance(layer, torch.Tensor) else []
     if not all(isinstance(p, nn.Parameter) for p, _ in found):
-        raise ValueError(
-            "clip: its last layer is computed from other parameters (a parametrization such as weight_norm), "
-            "want a plain one; torch.nn.utils.parametrize.remove_parametrizations makes it so"
-        )
+        why = "computed from other parameters (a parametrization such as weight_norm)"
+        way = "torch.nn.utils.parametrize.remove_parametrizations makes it so"
+        raise ValueError(f"clip: its last layer is {why}, want a plain one; {way}")
     return found
 
 
@@ -133,8 +130,8 @@ def _timm(model: Any) -> Slot | None:
     dim = getattr(classifier, "out_features", None) or getattr(trunk, "head_hidden_size", trunk.num_features)
     path = next(path for path, module in trunk.named_modules() if module is classifier)
     parent, _, name = path.rpartition(".")
-    # SigLIP and its kin have an empty head and no classifier. timm_proj = None asks for the same
-    # trunk with a classifier; "linear" would build some trunks with their norm elsewhere.
+    # SigLIP has no classifier. timm_proj = None asks for the same trunk with one; "linear" would build
+    # some trunks with their norm elsewhere.
     config = {"vision_cfg": {"timm_proj": None}}
     return Slot(trunk.get_submodule(parent), name, dim, "linear with bias", config)
 
@@ -151,11 +148,9 @@ def _hf_text(model: Any) -> Slot | None:
 
 def _transformers_image(model: Any) -> Slot | None:
     """``visual_projection`` of a transformers model, bare or wrapped by `clipnull.model.hf`."""
-    holders: list[Any] = [model, getattr(model, "visual", None)]
-    for holder in holders:
-        if isinstance(linear := getattr(holder, "visual_projection", None), nn.Linear):
-            return Slot(holder, "visual_projection", linear.out_features)
-    return None
+    holder: Any = model if hasattr(model, "visual_projection") else getattr(model, "visual", None)
+    linear = getattr(holder, "visual_projection", None)
+    return Slot(holder, "visual_projection", linear.out_features) if isinstance(linear, nn.Linear) else None
 
 
 def _text(model: Any) -> Slot | None:
@@ -184,10 +179,8 @@ def network(clip: Any) -> Any:
     """The nn.Module of a Clip, or the module itself; a ValueError for anything else."""
     model = clip if isinstance(clip, nn.Module) else getattr(clip, "model", None)
     if not isinstance(model, nn.Module) or isinstance(model, torch.jit.ScriptModule):
-        raise ValueError(
-            f"clip: got {type(clip).__name__}, want what clipnull.load returns, or a model of open_clip or "
-            "transformers"
-        )
+        want = "what clipnull.load returns, or a model of open_clip or transformers"
+        raise ValueError(f"clip: got {type(clip).__name__}, want {want}")
     return model
 
 
