@@ -182,7 +182,7 @@ def attack_pixels(
     def lead(z: torch.Tensor) -> torch.Tensor:
         return (z * own).sum(1) - PIXELS * torch.logsumexp(z @ kept.T / PIXELS, 1)
 
-    images = optimise_pixels(clip, names[gone], steps, seed, objective=lead).images
+    images = optimise_pixels(clip, names[gone], steps, seed, lead).images
     Z = clip.embed_images(images).to(names)
     scores = Z @ edited.T
     leads = (Z * own).sum(1) - (Z @ kept.T).amax(1)
