@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from clipnull import _check, _show
 from clipnull._check import ArrayLike
 from clipnull.auditing.cases import both_kinds, control
+from clipnull.auditing.controls import SUBSPACE
 from clipnull.auditing.report import Measurement, NotMeasured
 from clipnull.edit import Edit
 from clipnull.evaluation import Case
@@ -20,7 +21,7 @@ __all__ = ["Bins", "Calibration", "calibration_error", "confidence", "conformal_
 
 #: conformal sets of `confidence` are to miss the true class of this share of images, at most
 ALPHA = 0.1
-AGAINST, SOURCE = "a random subspace of the same rank", "2501.19403"
+SOURCE = "2501.19403"
 
 
 class Bins(NamedTuple):
@@ -48,13 +49,7 @@ def _chances(name: str, p: ArrayLike, classes: int | None = None) -> torch.Tenso
 def calibration_error(p: ArrayLike, labels: ArrayLike, bins: int = 10) -> tuple[float, Bins]:
     """Expected calibration error sum_b n_b / n |accuracy_b - confidence_b|, a fraction, and its bins.
 
-    Parameters
-    ----------
-    p : array [n, C]
-        Probabilities.
-    labels : array of int [n]
-    bins : int
-        Of equal width over the top-1 confidence, (0, 1/bins], …, (1 - 1/bins, 1].
+    Of probabilities ``p [n, C]`` and labels [n]; bins of equal width over the top-1 confidence, closed above.
 
     Examples
     --------
@@ -74,18 +69,11 @@ def calibration_error(p: ArrayLike, labels: ArrayLike, bins: int = 10) -> tuple[
 def conformal_sets(
     p: ArrayLike, calibration: ArrayLike, labels: ArrayLike, alpha: float = ALPHA
 ) -> torch.Tensor:
-    """Split-conformal prediction sets [n, C], bool.
+    """Split-conformal prediction sets [n, C], bool, of images with probabilities ``p [n, C]``.
 
-    Parameters
-    ----------
-    p : array [n, C]
-        Probabilities of the images to give sets for.
-    calibration, labels : array [m, C], array of int [m]
-        Probabilities and true classes of the calibration images.
-    alpha : float in (0, 1)
-        A set holds the classes whose 1 - p is at most the ceil((m + 1)(1 - alpha))-th smallest
-        1 - p[true class] of the calibration images, all of them when m is too small. Over draws of
-        exchangeable images it holds the true class with probability at least 1 - alpha.
+    A set holds the classes whose 1 - p is at most the ceil((m + 1)(1 - alpha))-th smallest 1 - p[true class]
+    of the m calibration images, of probabilities [m, C] and labels [m]; all classes when m is too small.
+    Over draws of exchangeable images it holds the true class with probability at least 1 - alpha.
     """
     cal = _chances("calibration", calibration)
     p = _chances("p", p, cal.shape[1])
@@ -118,7 +106,7 @@ def confidence(case: Case, edit: Edit, scale: float = 100.0, seed: int = 0) -> l
         The model's ``logit_scale``.
     seed : int
         Of the control, and of the half of the retained images on which each model's scale is refitted
-        and its conformal sets are calibrated. The other half judges.
+        and its conformal sets calibrated; the other half judges.
 
     Returns
     -------
@@ -144,16 +132,22 @@ def confidence(case: Case, edit: Edit, scale: float = 100.0, seed: int = 0) -> l
     for more, scales in (("", [scale] * 3), (", refitted", [fitted_scale(s[cal], y[cal]) for s in S])):
         P = [(c * s.double()).softmax(1) for c, s in zip(scales, S, strict=True)]
         bits = [float(torch.special.entr(p[case.gone]).sum(1).mean()) / math.log(2) for p in P]
-        said = f"A blind guess has {math.log2(len(case.T)):.2f} bits; at scale {scales[1]:.0f} after the edit."
-        rows.append(Measurement(f"entropy, forgotten{more}", *bits, AGAINST, said, SOURCE, "bits"))
+        said = (
+            f"A blind guess has {math.log2(len(case.T)):.2f} bits; at scale {scales[1]:.0f} after the edit."
+        )
+        rows.append(Measurement(f"entropy, forgotten{more}", *bits, SUBSPACE, said, SOURCE, "bits"))
         errors, bins = zip(*(calibration_error(p[rest], y[rest]) for p in P), strict=True)
         p, right = P[1][rest].max(1)
         gap = float(p.mean()) - _check.share(right == y[rest])
-        said = f"After the edit the model is {'over' if gap > 0 else 'under'}-confident by {100 * abs(gap):.1f}"
+        said = (
+            f"After the edit the model is {'over' if gap > 0 else 'under'}-confident by {100 * abs(gap):.1f}"
+        )
         name = f"calibration error, retained{more}"
-        rows.append(Calibration(name, *errors, AGAINST, f"{said} points on average.", bins=bins[:2]))
+        rows.append(Calibration(name, *errors, SUBSPACE, f"{said} points on average.", bins=bins[:2]))
     hit = [conformal_sets(p, p[cal], y[cal])[torch.arange(len(y)), y] for p in P]
     covered = _show.percent(_check.share(hit[1][rest]))
-    said = f"Of retained images {covered} have theirs ({_show.percent(1 - ALPHA)} wanted, over random halves)."
+    said = (
+        f"Of retained images {covered} have theirs ({_show.percent(1 - ALPHA)} wanted, over random halves)."
+    )
     inside = [_check.share(h[case.gone]) for h in hit]
-    return [*rows, Measurement("true class in conformal set", *inside, AGAINST, said, SOURCE)]
+    return [*rows, Measurement("true class in conformal set", *inside, SUBSPACE, said, SOURCE)]

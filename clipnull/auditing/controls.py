@@ -20,21 +20,21 @@ from clipnull.subspace import orthonormal_basis
 __all__ = ["Costs", "certified", "collateral", "controls", "costs", "short_lists"]
 
 RANDOM = "random subspaces of the same rank"
+SUBSPACE = "a random subspace of the same rank"
 TURNED = "the edit turned at random, moving images as far"
 #: names whose certificate is computed, at most
 CERTIFIED = 20
 
 
 def controls(case: Case, edit: Edit, seeds: int = 10, seed: int = 0) -> list[Measurement]:
-    """Zero-shot accuracy against random subspaces, turned edits, other classes' names, candidate masking.
+    """Zero-shot accuracy against random subspaces, turned edits, other names and candidate masking.
 
     Parameters
     ----------
     case : Case
     edit : Edit
-    seeds : int
-        Random subspaces, turned edits, and draws of other names.
-    seed : int
+    seeds, seed : int
+        How many random subspaces, turned edits and draws of other names; the first one's seed.
 
     Returns
     -------
@@ -93,23 +93,13 @@ def _shuffled(case: Case, edit: Edit, seeds: int, seed: int) -> Iterator[torch.T
     for _ in range(seeds):
         order = torch.randperm(len(case.retain), generator=g)[:m].tolist()
         picked = {case.retain[i] for i in order}
-        yield predict(case, rebuild(edit, case.T[sorted(picked)], case.T[_check.others([*picked], len(case.T))]))
+        yield predict(
+            case, rebuild(edit, case.T[sorted(picked)], case.T[_check.others([*picked], len(case.T))])
+        )
 
 
 def short_lists(case: Case, edit: Edit, seed: int = 0) -> list[Measurement]:
-    """The forgotten name against one kept name at random, and as a search query.
-
-    Parameters
-    ----------
-    case : Case
-    edit : Edit
-    seed : int
-        Of the control, a random subspace of the same rank.
-
-    Returns
-    -------
-    list of Measurement
-        "2-way recall" and "search" of `clipnull.report.Report`; chance is 50%.
+    """`Report.n_way` for n = 2 and `Report.search`; control: a random subspace of the same rank.
 
     Raises
     ------
@@ -117,28 +107,19 @@ def short_lists(case: Case, edit: Edit, seed: int = 0) -> list[Measurement]:
         No image of a forgotten, or of a retained, class; an edit of another dimension.
     """
     found, idle = (both_kinds(case).evaluate(e) for e in (edit, control(case, edit, seed)))
-    two, against = found.n_way[2], "a random subspace of the same rank"
-    rows = []
-    for name, b, a, c, what in (
-        ("2-way recall", two.before, two.after, idle.n_way[2].after, "beats a random kept name on"),
-        ("search", *found.search, idle.search.after, "as a query ranks first, of two pictures, its own in"),
-    ):
-        said = f"The forgotten name {what} {_show.percent(a)}; chance is 50%."
-        rows.append(Measurement(name, b, a, c, against, said))
-    return rows
+    two, search = found.n_way[2], found.search
+    said = f"The forgotten name beats one random kept name on {_show.percent(two.after)} of its images."
+    ranks = (
+        f"A search with it ranks an own image above another in {_show.percent(search.after)}; chance: 50%."
+    )
+    return [
+        Measurement("2-way recall", two.before, two.after, idle.n_way[2].after, SUBSPACE, said),
+        Measurement("search", search.before, search.after, idle.search.after, SUBSPACE, ranks),
+    ]
 
 
 def certified(case: Case, edit: Edit, seed: int = 0) -> Measurement:
-    """The largest certificate of the forgotten names (of the first 20): no image has a larger lead.
-
-    Parameters
-    ----------
-    case : Case
-        Needs no images.
-    edit : Edit
-    seed : int
-        Of the control, a random subspace of the same rank.
-    """
+    """The largest `certificate` of the forgotten names, of at most 20; the case needs no images."""
     some = case.T[case.forget[:CERTIFIED]], case.T[case.retain]
     b, a, c = (certificate(e, *some) for e in (None, edit, control(case, edit, seed)))
     open_ = int((a > 1e-6).sum())
@@ -148,23 +129,15 @@ def certified(case: Case, edit: Edit, seed: int = 0) -> Measurement:
         else "No image embedding there is lets a forgotten name win while all kept names are candidates."
     )
     largest = [float(x.max()) for x in (b, a, c)]
-    return Measurement("certificate", *largest, "a random subspace of the same rank", said, unit="cosine")
+    return Measurement("certificate", *largest, SUBSPACE, said, unit="cosine")
 
 
 class Costs(NamedTuple):
     """What the R retained classes that have images lose, from the nearest to the farthest.
 
-    Attributes
-    ----------
-    classes : torch.Tensor [R]
-        Their indices, by falling similarity.
-    similarity : torch.Tensor [R]
-        Of a name t to the forget subspace: ||U^T t|| / ||t||, the cosine of t with its projection on
-        the span of the forgotten names, U its orthonormal basis.
-    change : torch.Tensor [R]
-        Of the class's accuracy, a fraction.
-    spearman : float
-        Rank correlation of similarity and change; NaN where nothing changes.
+    Their indices [R]; ``similarity`` [R] of a name t to the span of the forgotten ones, ||U^T t|| / ||t||,
+    U its orthonormal basis; ``change`` [R] of accuracy, a fraction; the rank correlation of these two,
+    NaN where nothing changes.
     """
 
     classes: torch.Tensor
@@ -193,8 +166,8 @@ def costs(case: Case, edit: Edit) -> Costs:
     return Costs(index, near[index], change, rho)
 
 
-def collateral(case: Case, edit: Edit, nearest: int = 5, seeds: int = 5, seed: int = 0) -> list[Measurement]:
-    """Who pays: retained classes near the forget subspace, and images at its boundary.
+def collateral(case: Case, edit: Edit, nearest: int = 5, seeds: int = 5, seed: int = 0) -> Measurement:
+    """Who pays: accuracy on the retained classes nearest to the forget subspace.
 
     Parameters
     ----------
@@ -204,13 +177,6 @@ def collateral(case: Case, edit: Edit, nearest: int = 5, seeds: int = 5, seed: i
         Retained classes (that have images) counted as near.
     seeds, seed : int
         Random subspaces of the control.
-
-    Returns
-    -------
-    list of Measurement
-        "nearest names": accuracy on their images; control: random subspaces of the same rank. "next
-        to the boundary": of the retained images that were right with a forgotten class as runner-up,
-        the share still right; control: the other right ones.
 
     Raises
     ------
@@ -231,20 +197,4 @@ def collateral(case: Case, edit: Edit, nearest: int = 5, seeds: int = 5, seed: i
     said = f"{len(members)} classes ({who}) change by {_show.change(b, a)} points, {worse}."
     if not math.isnan(found.spearman):
         said += f" Rank correlation of similarity and change, over all retained: {found.spearman:+.2f}."
-    near = Measurement("nearest names", b, a, mean(c), RANDOM, said, "2506.01318", spread=std(c))
-    return [near, _boundary(case, after)]
-
-
-def _boundary(case: Case, after: torch.Tensor) -> Measurement:
-    second = torch.cat([(z @ case.T.T).topk(2, dim=1).indices[:, 1] for z in case.blocks()])
-    right = (case.predicted == case.labels) & ~case.gone
-    beside = right & torch.isin(second, torch.tensor(case.forget, device=second.device))
-    a, c = (_check.share((after == case.labels)[which]) for which in (beside, right & ~beside))
-    n = int(beside.sum())
-    if not n:
-        said = "No image of a retained class had a forgotten one as its runner-up."
-    else:
-        worse = "more often than" if a < c else "no more often than"
-        said = f"Of {n} such images {n - round(a * n)} are lost, {worse} images away from the boundary."
-    b = 1.0 if n else math.nan
-    return Measurement("next to the boundary", b, a, c, "right images elsewhere", said, "2506.01318")
+    return Measurement("nearest names", b, a, mean(c), RANDOM, said, "2506.01318", spread=std(c))

@@ -42,12 +42,6 @@ class LayerProbe:
 def layers(clip: Any, images: Any, batch_size: int = 256) -> dict[str, torch.Tensor]:
     """Features of an image tower at every stage, by forward hooks.
 
-    Parameters
-    ----------
-    clip : Clip
-    images
-        As in ``Clip.embed_images``.
-
     Returns
     -------
     dict of str to torch.Tensor [n, width], float32 on the CPU

@@ -80,16 +80,8 @@ def selective(
 ) -> Selective:
     """Forget each of some classes, alone, in one style, and average what that does to the cells.
 
-    Parameters
-    ----------
-    Z : dict of style -> array [n, d]
-        Image embeddings; row i shows class ``labels[i]`` in every style.
-    T : array [C, d]
-        Names, without a style: the candidates.
-    erase, keep : str
-        Keys of ``Z``.
-    eraser : callable
-        ``eraser(c, erase, keep)`` -> Edit.
+    ``Z`` maps styles to image embeddings [n, d], row i of each showing class ``labels[i]``; the candidates
+    ``T [C, d]`` have no style. ``eraser(c, erase, keep)`` gives the edit for class c.
     """
     for name, style in (("erase", erase), ("keep", keep)):
         _check.one_of(name, style, Z)

@@ -115,11 +115,20 @@ def relearning(
 
 
 def _train(
-    H: torch.Tensor, y: torch.Tensor, P: torch.Tensor, T: torch.Tensor, c: int, k: int, length: float, seed: int
+    H: torch.Tensor,
+    y: torch.Tensor,
+    P: torch.Tensor,
+    T: torch.Tensor,
+    c: int,
+    k: int,
+    length: float,
+    seed: int,
 ) -> tuple[float, float, float, float, float]:
     """Steps, recall at the start and the end, accuracy on the others at the start and the end."""
     g = torch.Generator().manual_seed(seed)
-    own, rest = (i[torch.randperm(len(i), generator=g)] for i in ((y == c).nonzero()[:, 0], (y != c).nonzero()[:, 0]))
+    own, rest = (
+        i[torch.randperm(len(i), generator=g)] for i in ((y == c).nonzero()[:, 0], (y != c).nonzero()[:, 0])
+    )
     half = len(own) // 2
     if not 1 <= k <= half:
         raise ValueError(f"shots: got {k}, want 1 to {half}, half of the {len(own)} images of class {c}")

@@ -73,15 +73,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class AuditReport:
-    """All the measurements of one edit; shows itself as a table in Jupyter and in a terminal.
-
-    Attributes
-    ----------
-    rows : list of Measurement
-    skipped : dict of str to str
-        Measurement -> why it was not made.
-    title : str
-    """
+    """All the measurements of one edit, and why others were not made; shows itself as a table."""
 
     rows: list[Measurement]
     skipped: dict[str, str] = field(default_factory=dict)

@@ -14,7 +14,7 @@ from clipnull._check import ClassesLike
 from clipnull.auditing.attacks import attack_embeddings, attack_pixels
 from clipnull.auditing.cases import control, fewest
 from clipnull.auditing.confidence import confidence
-from clipnull.auditing.controls import CERTIFIED, certified, collateral, controls, short_lists
+from clipnull.auditing.controls import CERTIFIED, SUBSPACE, certified, collateral, controls, short_lists
 from clipnull.auditing.fingerprint import fingerprint
 from clipnull.auditing.layers import HIDDEN, layer_probe, layers
 from clipnull.auditing.probes import probe
@@ -121,7 +121,7 @@ def _image_steps(case: Case, edit: Edit, words: Words | None, scale: float, seed
     steps: list[Step] = [
         ("controls", lambda: controls(case, edit, seed=seed)),
         ("short lists", lambda: short_lists(case, edit, seed)),
-        ("collateral", lambda: collateral(case, edit, seed=seed)),
+        ("collateral", lambda: [collateral(case, edit, seed=seed)]),
         ("linear probe", lambda: [probe(few, edit, seed=seed)]),
         ("confidence", lambda: confidence(case, edit, scale, seed)),
     ]
@@ -164,7 +164,9 @@ def _model_steps(clip: Clip, data: LabelledImages, case: Case, edit: Edit, seed:
 
     def hidden() -> Measurement:
         if (least := fewest(few)) < 2:
-            raise NotMeasured("labels: a forgotten class has fewer than 2 images, one to learn from, one to test")
+            raise NotMeasured(
+                "labels: a forgotten class has fewer than 2 images, one to learn from, one to test"
+            )
         first = before()
         with folded(clip, edit):
             second = layers(clip, pictures)
@@ -186,9 +188,11 @@ def _model_steps(clip: Clip, data: LabelledImages, case: Case, edit: Edit, seed:
 def _pixels(clip: Clip, case: Case, edit: Edit, seed: int) -> Measurement:
     names = [*case.forget[:PIXELS_OF], *case.retain]
     gone, T = list(range(len(names) - len(case.retain))), case.T[names]
-    tried = [attack_pixels(clip, e, T, gone, seed=seed).share for e in (None, edit, control(case, edit, seed))]
+    tried = [
+        attack_pixels(clip, e, T, gone, seed=seed).share for e in (None, edit, control(case, edit, seed))
+    ]
     said = f"Optimised pictures reach {_show.percent(tried[1])} of {len(gone)} names."
-    return Measurement("attack, pixels", *tried, "a random subspace of the same rank", said)
+    return Measurement("attack, pixels", *tried, SUBSPACE, said)
 
 
 def _fingerprint(case: Case, edit: Edit, P: torch.Tensor, seed: int) -> Measurement:
@@ -196,11 +200,10 @@ def _fingerprint(case: Case, edit: Edit, P: torch.Tensor, seed: int) -> Measurem
     found = [fingerprint(P, e.apply_image(P), case.T) for e in (edit, control(case, edit, seed))]
     a, c = (len(gone & set(f.ranking()[:m])) / m for f in found)
     said = (
-        f"The weights differ by a matrix of rank {found[0].rank}; of the {len(case.T)} names, the "
-        f"{m} that fit it best hold {round(m * a)} of the {m} forgotten."
+        f"The weights differ by rank {found[0].rank}; of {len(case.T)} names, the {m} that fit best hold "
+        f"{round(m * a)} of the {m} forgotten."
     )
-    against = "a random subspace of the same rank"
-    return Measurement("name read off the weights", math.nan, a, c, against, said, "2604.07386")
+    return Measurement("name read off the weights", math.nan, a, c, SUBSPACE, said, "2604.07386")
 
 
 def _relearned(

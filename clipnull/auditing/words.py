@@ -11,6 +11,7 @@ import torch
 from clipnull import _check, _show
 from clipnull._check import ArrayLike, ClassesLike
 from clipnull.auditing.cases import control
+from clipnull.auditing.controls import SUBSPACE
 from clipnull.auditing.report import Measurement, mean
 from clipnull.edit import Edit
 from clipnull.evaluation import Case
@@ -75,14 +76,7 @@ def other_words(case: Case, edit: Edit, words: Words, seed: int = 0) -> WordReca
     case : Case
     edit : Edit
     words : Words
-    seed : int
-        Of the random subspace.
-
-    Returns
-    -------
-    WordRecall
-        Control: the made-up words after the edit; without them, the word after a random subspace of
-        the same rank.
+        Control: the made-up words after the edit; without them, a random subspace of the same rank.
 
     Raises
     ------
@@ -102,8 +96,8 @@ def other_words(case: Case, edit: Edit, words: Words, seed: int = 0) -> WordReca
     X = edit.apply_image(Z)
     before, after = (_recall_by(case, x, W, who) for x in (Z, X))
     if words.made_up is None:
-        against = "a random subspace of the same rank"
-        idle, bar = _recall_by(case, control(case, edit, seed).apply_image(Z), W, who), 0 * after
+        against, bar = SUBSPACE, 0 * after
+        idle = _recall_by(case, control(case, edit, seed).apply_image(Z), W, who)
     else:
         M = _check.rows("made_up", words.made_up, d, nonzero=True).to(case.T)
         found = {c: _recall_by(case, X, M, torch.full((len(M),), c)) for c in case.forget}
@@ -138,19 +132,8 @@ def embed_words(
 ) -> Words | None:
     """Other words for some classes, and made-up ones, embedded in the data's prompt templates.
 
-    Parameters
-    ----------
-    clip : Clip
-    data : LabelledImages
-        Its ``keywords`` are words; those that are a class's name are left out.
-    forget : list of int or str
-    more : dict of str to list of str, optional
-        Class name -> texts of your own.
-
-    Returns
-    -------
-    Words or None
-        None where no class has any.
+    The words are the data's ``keywords``, and ``more``, class name -> texts; those that are the name of
+    another class are left out. None where no class has any.
     """
     taken, found = {c.lower() for c in data.classes}, dict[tuple[int, str], None]()
     for c in _check.class_indices("forget", forget, len(data.classes), data.classes):
