@@ -42,6 +42,8 @@ def rebuild(edit: Edit, T_f: ArrayLike, T_r: ArrayLike) -> Edit:
     if method is None or not method.defaults.keys() <= edit.info.keys():
         raise NotMeasured(f"edit: cannot be made again from its info {edit.info}")
     own = {k: edit.info[k] for k in (*method.defaults, *method.grid) if k in edit.info}
+    if "mu_rule" in edit.info:
+        own["mu"] = edit.info["mu_rule"]
     return method.make(T_f, T_r, edit.info.get("seed", 0), **own)
 
 

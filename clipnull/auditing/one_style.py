@@ -21,7 +21,13 @@ __all__ = ["Selective", "gated", "selective"]
 
 
 def gated(
-    P_f: ArrayLike, P_r: ArrayLike, T_f: ArrayLike, T_r: ArrayLike, strength: float = 0.2, mu: float = 1000.0
+    P_f: ArrayLike,
+    P_r: ArrayLike,
+    T_f: ArrayLike,
+    T_r: ArrayLike,
+    strength: float = 0.2,
+    mu: float = 1000.0,
+    dtype: torch.dtype = torch.float32,
 ) -> Edit:
     """Lower the score of a name on the pictures that look like one prototype and unlike others.
 
@@ -47,7 +53,9 @@ def gated(
     P, T = _check.rows("P_f", P_f), _check.rows("T_f", T_f)
     if len(P) != 1 or len(T) != 1:
         raise ValueError(f"P_f, T_f: got {len(P)} and {len(T)} rows, want one prototype and its name")
-    reader, writer = (consistent(*names, math.inf, mu).right for names in ((P, P_r), (T, T_r)))
+    reader, writer = (consistent(*rows, math.inf, mu, dtype=dtype).right for rows in ((P, P_r), (T, T_r)))
+    # R of a span's unit basis: scaled so that the prototype and the name themselves read 1
+    reader, writer = reader / (P.to(reader) @ reader), writer / (T.to(writer) @ writer)
     return Edit(strength * reader, writer, {"method": "gated", "strength": strength, "mu": mu})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -36,7 +37,7 @@ __all__ = ["audit"]
 
 #: at most: images that probes look at, images whose features are taken at every layer, classes whose other
 #: words are tried, classes that are relearned, names whose pixels are attacked
-AT_MOST, LAYERS_AT_MOST, WORDS_OF, RELEARN_OF, PIXELS_OF = 4000, 1000, 10, 5, 4
+AT_MOST, LAYERS_AT_MOST, WORDS_OF, RELEARN_OF, PIXELS_OF = 4000, 1000, 10, 5, 3
 
 Step = tuple[str, Callable[[], Sequence[Measurement]]]
 
@@ -94,6 +95,8 @@ def audit(
         T, Z = data.T, data.Z
     if edit.dim != T.shape[1]:
         raise ValueError(f"edit: acts on {edit.dim} dimensions, want {T.shape[1]} like the embeddings")
+    # an edit made of names with gradients has them too
+    edit = replace(edit, left=edit.left.detach(), right=edit.right.detach())
     if isinstance(data, Case):
         case = data if forget is None else data.forgetting(forget)
     else:
@@ -178,10 +181,10 @@ def _model_steps(clip: Clip, data: LabelledImages, case: Case, edit: Edit, seed:
         return Measurement(name, p.before, p.after, p.control, against, said, "2405.17878")
 
     return [
-        ("attack, pixels", lambda: [_pixels(clip, case, edit, seed)]),
         ("fingerprint", lambda: [_fingerprint(case, edit, weight(), seed)]),
         ("relearning", lambda: [_relearned(few, edit, weight(), before, seed)]),
         ("before the last layer", lambda: [hidden()]),
+        ("attack, pixels", lambda: [_pixels(clip, case, edit, seed)]),
     ]
 
 
