@@ -400,8 +400,6 @@ def test_audit_of_pocketclip(small):
     assert not report.skipped and not cn.model.folded_edits(clip)
     assert {"other words", "attack, pixels", "name read off the weights", "relearned"} <= set(report.names)
     assert all(a in report.title for a in forget) and "90 images, 30 classes" in report.title
-    hidden = report["probe before the last layer"]
-    assert hidden.before == hidden.after > hidden.control and "bit by bit" in hidden.means
     plain = cn.Case(clip.embed_images(data.images), T, data.labels, [0, 5]).evaluate(edit)
     assert report["forgotten, zero-shot"].after == pytest.approx(plain.forget_after)
     assert report["retained, zero-shot"].after == pytest.approx(plain.retain_after)
@@ -504,9 +502,7 @@ def test_a_fault_inside_a_measurement_comes_out(cone, monkeypatch, file, name, f
         cn.audit(None, case, cn.nullspace(case.T_f), words=Words(cone["T"][:1], [0], ["a"]))
 
 
-@pytest.mark.parametrize(
-    "step", ["fingerprint", "relearning", "layer_probe", "layers", "last_layer", "attack_pixels"]
-)
+@pytest.mark.parametrize("step", ["fingerprint", "relearning", "layers", "last_layer", "attack_pixels"])
 def test_a_fault_inside_an_attack_comes_out(small, monkeypatch, step):
     def bug(*args, **kwargs):
         raise ValueError("planted")
@@ -540,5 +536,5 @@ def test_a_tower_that_clipnull_does_not_know_is_said(small, monkeypatch):
     monkeypatch.setattr(run, "_name_steps", lambda *args: [])
     monkeypatch.setattr(run, "find", lambda clip, side: None)
     report = cn.audit(clip, data, cn.nullspace(T[[0]]), [0])
-    assert set(report.skipped) == {"fingerprint", "relearning", "before the last layer"}
+    assert set(report.skipped) == {"fingerprint", "relearning"}
     assert report.names == ["attack, pixels"]

@@ -18,13 +18,6 @@ __all__ = ["rebuild", "turned"]
 def rebuild(edit: Edit, T_f: ArrayLike, T_r: ArrayLike) -> Edit:
     """The same kind of edit, with the hyperparameters in its ``info``, for other names.
 
-    Parameters
-    ----------
-    edit : Edit
-        From a method of `clipnull.METHODS`, whatever its hyperparameters.
-    T_f, T_r : array [m, d], array [k, d]
-        Text embeddings to forget and to retain.
-
     Raises
     ------
     NotMeasured
@@ -59,13 +52,7 @@ def control(case: Case, edit: Edit, seed: int) -> Edit:
 def turned(case: Case, edit: Edit, seed: int = 0) -> Edit:
     """The edit in a randomly rotated space, I - s Q L (Q R)^T: a control that moves images as far.
 
-    Parameters
-    ----------
-    case : Case
-        Its images tell the scale s: their mean displacement |z' - z| is that of the edit.
-    edit : Edit
-    seed : int
-        Of the rotation Q, uniformly distributed.
+    s is such that the mean displacement |z' - z| of the case's images is that of the edit; Q is uniform.
     """
     gaussian = torch.randn(edit.dim, edit.dim, generator=torch.Generator().manual_seed(seed))
     Q = torch.linalg.qr(gaussian.double()).Q.to(edit.left)

@@ -98,15 +98,8 @@ def fitted_scale(cosines: ArrayLike, labels: ArrayLike) -> float:
 def confidence(case: Case, edit: Edit, scale: float = 100.0, seed: int = 0) -> list[Measurement]:
     """What the model says on forgotten images, and whether its confidence on the others still fits.
 
-    Parameters
-    ----------
-    case : Case
-    edit : Edit
-    scale : float
-        The model's ``logit_scale``.
-    seed : int
-        Of the control, and of the half of the retained images on which each model's scale is refitted
-        and its conformal sets calibrated; the other half judges.
+    ``scale`` is the model's ``logit_scale``. On a random half of the retained images each model's scale is
+    refitted and its conformal sets are calibrated; the other half judges. Control: a random subspace.
 
     Returns
     -------

@@ -169,14 +169,7 @@ def costs(case: Case, edit: Edit) -> Costs:
 def collateral(case: Case, edit: Edit, nearest: int = 5, seeds: int = 5, seed: int = 0) -> Measurement:
     """Who pays: accuracy on the retained classes nearest to the forget subspace.
 
-    Parameters
-    ----------
-    case : Case
-    edit : Edit
-    nearest : int
-        Retained classes (that have images) counted as near.
-    seeds, seed : int
-        Random subspaces of the control.
+    As many of them as ``nearest`` says, of those that have images; control: random subspaces, one per seed.
 
     Raises
     ------

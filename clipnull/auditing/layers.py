@@ -112,19 +112,8 @@ def layer_probe(
 ) -> list[LayerProbe]:
     """Train a linear probe (`ridge_probe`) on every layer's features and see where the forgotten classes are.
 
-    Parameters
-    ----------
-    case : Case
-        Whose labels the images have, and whose recall is reported.
-    before, after : mapping of str to array [n, width]
-        Layer -> features, of the un-edited and of the edited model (`layers`).
-    folds, seed : int
-        Of the cross-validation; the seed also shuffles the labels of the control.
-
-    Returns
-    -------
-    list of LayerProbe
-        One per layer.
+    ``before`` and ``after`` map layers to features [n, width] of the case's images, in the un-edited and
+    in the edited model (`layers`). The seed is that of the folds and of the control's labels.
 
     Raises
     ------

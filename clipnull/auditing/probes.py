@@ -95,18 +95,7 @@ def yes_or_no(case: Case, X: ArrayLike, folds: int = 4, seed: int = 0) -> float:
 def probe(case: Case, edit: Edit, folds: int = 4, seed: int = 0) -> Measurement:
     """Does a linear probe, trained before and after the edit, tell forgotten images from the others?
 
-    Parameters
-    ----------
-    case : Case
-        Its names play no part.
-    edit : Edit
-    folds, seed : int
-        Of the cross-validation.
-
-    Returns
-    -------
-    Measurement
-        `yes_or_no` on unit embeddings; control: 50%, chance.
+    `yes_or_no` on unit embeddings; control: 50%, chance. Names play no part.
 
     Raises
     ------

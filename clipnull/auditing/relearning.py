@@ -57,20 +57,16 @@ def relearning(
 
     Parameters
     ----------
-    H : array [n, w]
+    H, labels : array [n, w], array of int [n]
         Features before the projection.
-    labels : array of int [n]
-    weight : array [w, d]
-        The un-edited layer, z = h P.
-    T : array [C, d]
-        Text embeddings of the names.
+    weight, T : array [w, d], array [C, d]
+        The un-edited layer, z = h P, and text embeddings of the names.
     edits : mapping of int to Edit
         Class to bring back -> the image-side edit that forgot it.
     shots : int
         k, taken from one half of the images of a class; recall is measured on the other half.
     made_up : array [q, d], optional
-        Embeddings of made-up words, cycled through. Default: random directions at the angle to the
-        mean name that names have.
+        Made-up words, cycled through. Default: random directions at names' angle to their mean.
     step : float
         Length of a step, as a share of the norm of ``weight`` in every arm: an oblique edit enlarges
         the layer, and would take longer steps.

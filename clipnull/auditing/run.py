@@ -17,7 +17,7 @@ from clipnull.auditing.cases import control, fewest
 from clipnull.auditing.confidence import confidence
 from clipnull.auditing.controls import CERTIFIED, SUBSPACE, certified, collateral, controls, short_lists
 from clipnull.auditing.fingerprint import fingerprint
-from clipnull.auditing.layers import HIDDEN, layer_probe, layers
+from clipnull.auditing.layers import HIDDEN, layers
 from clipnull.auditing.probes import probe
 from clipnull.auditing.relearning import relearning
 from clipnull.auditing.report import AuditReport, Measurement, NotMeasured
@@ -25,7 +25,7 @@ from clipnull.auditing.words import Words, embed_words, other_words
 from clipnull.edit import Edit
 from clipnull.evaluation import Case
 from clipnull.hull import certificate
-from clipnull.model import folded, last_layer
+from clipnull.model import last_layer
 from clipnull.model.towers import find
 
 if TYPE_CHECKING:
@@ -160,30 +160,13 @@ def _model_steps(clip: Clip, data: LabelledImages, case: Case, edit: Edit, seed:
             raise NotMeasured("clip: clipnull does not know where the last layer of this image tower is")
         return last_layer(clip)
 
-    @functools.cache
-    def before() -> dict[str, torch.Tensor]:
+    def features() -> torch.Tensor:
         weight()  # known to clipnull
-        return layers(clip, pictures)
-
-    def hidden() -> Measurement:
-        if (least := fewest(few)) < 2:
-            raise NotMeasured(
-                "labels: a forgotten class has fewer than 2 images, one to learn from, one to test"
-            )
-        first = before()
-        with folded(clip, edit):
-            second = layers(clip, pictures)
-        pair = {HIDDEN: first[HIDDEN]}, {HIDDEN: second[HIDDEN]}
-        (p,) = layer_probe(few, *pair, folds=min(4, least), seed=seed)
-        same = "untouched, bit by bit" if p.identical else "not the same as before"
-        said = f"The features in front of the last layer are {same}: whoever holds the model can read them."
-        name, against = "probe before the last layer", "shuffled labels"
-        return Measurement(name, p.before, p.after, p.control, against, said, "2405.17878")
+        return layers(clip, pictures)[HIDDEN]
 
     return [
         ("fingerprint", lambda: [_fingerprint(case, edit, weight(), seed)]),
-        ("relearning", lambda: [_relearned(few, edit, weight(), before, seed)]),
-        ("before the last layer", lambda: [hidden()]),
+        ("relearning", lambda: [_relearned(few, edit, weight(), features, seed)]),
         ("attack, pixels", lambda: [_pixels(clip, case, edit, seed)]),
     ]
 
@@ -210,14 +193,14 @@ def _fingerprint(case: Case, edit: Edit, P: torch.Tensor, seed: int) -> Measurem
 
 
 def _relearned(
-    case: Case, edit: Edit, P: torch.Tensor, features: Callable[[], dict[str, torch.Tensor]], seed: int
+    case: Case, edit: Edit, P: torch.Tensor, features: Callable[[], torch.Tensor], seed: int
 ) -> Measurement:
     targets = case.forget[:RELEARN_OF]
     k = min(4, fewest(case.forgetting(targets)) // 2)
     if k < 1 or len(case.labels.unique()) < 2:
         raise NotMeasured("labels: want two images of each forgotten class, and images of other classes")
     edits = dict.fromkeys(targets, edit)
-    edited, plain, new = relearning(features()[HIDDEN], case.labels, P, case.T, edits, k, seed=seed)
+    edited, plain, new = relearning(features(), case.labels, P, case.T, edits, k, seed=seed)
     said = (
         f"With {k} labelled images per class, recall goes from {_show.percent(edited.recall_start)} to "
         f"{_show.percent(edited.recall_end)}, and {_show.percent(edited.back)} of the classes come back."

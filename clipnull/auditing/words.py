@@ -71,12 +71,7 @@ class WordRecall(Measurement):
 def other_words(case: Case, edit: Edit, words: Words, seed: int = 0) -> WordRecall:
     """Does another name bring the class back?
 
-    Parameters
-    ----------
-    case : Case
-    edit : Edit
-    words : Words
-        Control: the made-up words after the edit; without them, a random subspace of the same rank.
+    Control: the made-up words after the edit; without any, a random subspace of the same rank.
 
     Raises
     ------
