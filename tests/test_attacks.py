@@ -13,7 +13,7 @@ import clipnull as cn
 from clipnull import auditing as attacks
 from clipnull import plots
 from clipnull.auditing.layers import EMBEDDING, HIDDEN, PIXELS
-from clipnull.auditing.relearning import _made_up, _no_class
+from clipnull.auditing.relearning import _made_up, _train
 from clipnull.model import hf
 from clipnull.subspace import orthonormal_basis, principal_angles
 
@@ -78,15 +78,15 @@ def test_left_span_is_only_known_inside_the_row_space_of_a_narrow_layer():
 
 
 def test_which_side_is_the_name_differs_by_method():
-    """L is the name (CCUP) or the name less the mean (anchored); R is lam M^-1 t, and is neither."""
+    """L is the name (CCUP) or the name less the mean; R is along M_r^-1 L, and is neither."""
     rest = [i for i in range(C) if i != 4]
     mean = T[rest].mean(0)
     for anchor, direction in ((None, T[4]), ("mean", T[4] - mean)):
         edit = cn.consistent(T[4], T[rest], anchor=anchor, dtype=torch.float64)
         found = attacks.fingerprint(P, edit.apply_image(P), T)
         assert close(found.left, F.normalize(direction, dim=0)[:, None])
-        M = torch.eye(D) + edit.info["lam"] * torch.outer(T[4], T[4]) + edit.info["mu"] * T[rest].T @ T[rest]
-        assert close(found.right, F.normalize(torch.linalg.solve(M, T[4]), dim=0)[:, None])
+        M = torch.eye(D) + edit.info["mu"] * T[rest].T @ T[rest]
+        assert close(found.right, F.normalize(torch.linalg.solve(M, direction), dim=0)[:, None])
         assert found.place("4") == 1
         assert not close(found.right, T[4][:, None])
 
@@ -94,10 +94,18 @@ def test_which_side_is_the_name_differs_by_method():
 def test_equal_layers_have_no_fingerprint():
     found = attacks.fingerprint(P, P, T, NAMES)
     assert found.rank == 0 and found.ranking() == [] and found.place("name 3") == C
-    # nor has rounding through half precision, once the format is named
-    rounded = P.float().half().float()
-    assert attacks.fingerprint(P.float(), rounded, T, precision=torch.float16).rank == 0
-    assert attacks.fingerprint(P.float(), rounded, T).rank > 0
+    # nor has rounding to half precision, in a layer that says so
+    rounded = P.float().half()
+    assert attacks.fingerprint(P.float(), rounded, T).rank == 0
+    assert attacks.fingerprint(P.float(), rounded.float(), T).rank > 0
+
+
+def test_both_layers_are_rounded():
+    """A small layer after a large one: by its own length alone, the first one's rounding is a direction."""
+    Q = torch.linalg.qr(normal(D, D, seed=9)).Q
+    large = P @ (Q * torch.tensor([100.0] * (D - 1) + [0.001], dtype=torch.float64)) @ Q.T
+    after = cn.nullspace(Q[:, : D - 1].T, dtype=torch.float64).apply_image(large)
+    assert attacks.fingerprint(large.half(), after.half(), T).rank == D - 1
 
 
 def test_random_subspace_names_nothing():
@@ -111,22 +119,8 @@ def test_random_subspace_names_nothing():
     assert 8 < sum(places) / len(places) < 23
 
 
-def test_a_projector_shows_without_the_original():
-    projected = cn.nullspace(T[[3, 8]], dtype=torch.float64).apply_image(P)
-    score = attacks.weakest_directions(projected, T, rank=2)
-    assert torch.allclose(score[[3, 8]], torch.ones(2, dtype=torch.float64))
-    others = [i for i in range(C) if i not in (3, 8)]
-    assert float(score[others].max()) < 0.999
-    # the un-edited layer points at neither, and half a projection leaves no zero
-    assert float(attacks.weakest_directions(P, T, rank=2)[[3, 8]].max()) < 0.9
-    partly = cn.nullspace(T[[3, 8]], strength=0.5, dtype=torch.float64).apply_image(P)
-    assert float(attacks.weakest_directions(partly, T, rank=2)[[3, 8]].min()) < 0.99
-    with pytest.raises(ValueError, match="rank: got 25, want a whole number from 1 to 24"):
-        attacks.weakest_directions(P, T, rank=25)
-
-
 @pytest.mark.parametrize(("method", "reader"), {"nullspace": "left", "partial": "left", "ccup": "left",
-                                                "anchored": "left, centred"}.items())  # fmt: skip
+                                                "mean": "left, centred"}.items())  # fmt: skip
 def test_every_class_is_named_by_its_methods_reader(method, reader):
     for c in range(0, 20, 4):
         edit = cn.METHODS[method].make(T[c], T[[i for i in range(20) if i != c]])
@@ -162,47 +156,83 @@ def scene(n=12, noise=0.3, seed=0):
 H, Y, LAYER = scene()
 
 
-def edit_of(c, method="anchored"):
+def edit_of(c, method="mean"):
     return cn.METHODS[method].make(T[c], T[[i for i in range(C) if i != c]])
 
 
-def test_a_class_that_is_there_comes_back_and_one_that_is_not_does_not():
-    cut = edit_of(4).apply_image(LAYER)
-    options = dict(shots=4, max_steps=80, step=0.01, goal=0.8)
-    present = attacks.relearn(H, Y, cut, T, 4, **options)
-    assert present.recall[0] == 0 and present.recall[-1] >= 0.8
-    assert present.steps == len(present.recall) - 1 > 0
-    X, y = _no_class(H, Y, 4, seed=0)
-    absent = attacks.relearn(X, y, cut, T, 4, **options)
-    assert absent.steps is None or absent.steps > present.steps
-    assert absent.retain[-1] < present.retain[-1]
+def by_arm(H, y, layer, edits, shots, **options):
+    rows = attacks.relearning(H, y, layer, T, edits, shots, **options)
+    assert [r.arm for r in rows] == ["edited", "original", "new name"]
+    return rows
 
 
-def test_what_was_not_edited_needs_no_step():
-    result = attacks.relearn(H, Y, LAYER, T, 4, shots=1)
-    assert result.steps == 0 and len(result.recall) == len(result.retain) == 1
+def test_an_edited_class_comes_back_and_what_was_not_edited_needs_no_step():
+    edits = {c: edit_of(c) for c in (4, 9, 17)}
+    edited, original, new = by_arm(H, Y, LAYER, edits, 4, step=0.01)
+    assert original.steps == 0 and original.recall_start == original.recall_end == original.back == 1
+    assert edited.recall_start == 0 and edited.back == 1 and edited.recall_end >= 0.8
+    assert 0 < edited.steps <= 40 and new.recall_start < 0.2
+    many, few = (by_arm(H, Y, LAYER, {4: edit_of(4)}, k, step=0.01)[0] for k in (6, 1))
+    assert many.steps <= few.steps + 2 < 42
 
 
-def test_more_of_the_class_is_never_worse_data():
-    cut = edit_of(4).apply_image(LAYER)
-    steps = [attacks.relearn(H, Y, cut, T, 4, k, max_steps=200, step=0.01).steps for k in (1, 6)]
-    assert None not in steps and steps[1] <= steps[0] + 2
-
-
-def test_steps_have_the_length_that_is_asked_for():
+def test_steps_are_a_share_of_the_norm_of_the_original_layer():
     """An edit enlarges the layer: a share of its own norm would be a longer step than the controls take."""
-    cut = edit_of(4).apply_image(LAYER)
-    assert cut.norm() > LAYER.norm()
-    options = dict(shots=4, max_steps=30, step=0.002, goal=1.0)
-    own = attacks.relearn(H, Y, cut, T, 4, **options)
-    assert own == attacks.relearn(H, Y, cut, T, 4, norm=float(cut.norm()), **options)
-    assert own != attacks.relearn(H, Y, cut, T, 4, norm=float(LAYER.norm()) / 3, **options)
-    # twice the share of half the norm is the same step
-    half = options | {"step": 0.004}
-    assert own == attacks.relearn(H, Y, cut, T, 4, norm=float(cut.norm()) / 2, **half)
-    (row,) = attacks.relearning(H, Y, LAYER, T, {4: edit_of(4)}, [4], arms=["edited"])
-    fair = attacks.relearn(H, Y, cut, T, 4, 4, norm=float(LAYER.norm()), seed=0)
-    assert row.steps == fair.steps and row.recall_end == fair.recall[-1]
+    edit = cn.consistent(T[4], T[[i for i in range(C) if i != 4]], mu=1000.0, anchor="mean")
+    cut = edit.apply_image(LAYER)
+    assert cut.norm() > 1.1 * LAYER.norm()
+    row = by_arm(H, Y, LAYER, {4: edit}, 4, step=0.002)[0]
+    own, fair = (_train(H, Y, cut, T.float(), 4, 4, 0.002 * float(x.norm()), 0) for x in (cut, LAYER))
+    assert own != fair
+    assert tuple(row[1:2] + row[3:]) == pytest.approx(fair)
+    longer = by_arm(H, Y, LAYER, {4: edit}, 4, step=0.02)[0]
+    assert longer.steps < row.steps
+
+
+def test_images_that_have_nothing_in_common_teach_nothing_about_each_other():
+    """Each picture of the class has a feature of its own: those trained on are learned, no other is."""
+    own = Y == 4
+    X = torch.cat([H, torch.zeros(len(H), int(own.sum()))], 1)
+    X[own] = torch.eye(X.shape[1])[WIDTH:]
+    layer = torch.cat([LAYER, torch.zeros(int(own.sum()), D)])
+    copies = [x.clone() for x in (X, Y, layer, T)]
+    for seed in range(3):
+        row = by_arm(X, Y, layer, {4: edit_of(4)}, 6, step=0.01, seed=seed)[0]
+        assert (row.recall_start, row.recall_end, row.back) == (0, 0, 0) and row.steps == math.inf
+    assert all(torch.equal(a, b) for a, b in zip(copies, (X, Y, layer, T), strict=True))
+    # the control: the same class, its pictures alike
+    X[own] = torch.eye(X.shape[1])[WIDTH]
+    assert by_arm(X, Y, layer, {4: edit_of(4)}, 6, step=0.01)[0].recall_end == 1
+
+
+def test_relearning_gives_every_class_its_own_draw_and_its_own_new_name():
+    edits = {c: edit_of(c) for c in (4, 9, 17)}
+    X, y, layer = scene(noise=1.5)  # hard enough that it matters which images are drawn
+    row = by_arm(X, y, layer, edits, 2, seed=5)[0]
+
+    def by_hand(seeds):
+        length = 0.005 * float(layer.norm())
+        cuts = {c: e.apply_image(layer) for c, e in edits.items()}
+        runs = [_train(X, y, cuts[c], T.float(), c, 2, length, s) for c, s in zip(edits, seeds, strict=True)]
+        return [sum(r[i] for r in runs) / 3 for i in (2, 4)]
+
+    assert [row.recall_end, row.retain_end] == pytest.approx(by_hand((5, 6, 7)))
+    assert [row.recall_end, row.retain_end] != pytest.approx(by_hand((5, 5, 5)))
+    # a class whose "new name" is its old one is there from the start; the next name in the list is not its
+    for words, known in ((T[[4, 9, 17]], 1), (T[[9, 17, 4]], 0), (T[[4]], 1 / 3)):
+        new = by_arm(H, Y, LAYER, edits, 2, made_up=words)[2]
+        assert new.recall_start == pytest.approx(known)
+
+
+def test_relearning_bad_input():
+    with pytest.raises(ValueError, match="weight: got 39 rows, want 40, one per feature of H"):
+        attacks.relearning(H, Y, LAYER[1:], T, {4: edit_of(4)})
+    with pytest.raises(ValueError, match="shots: got 7, want 1 to 6, half of the 12 images of class 4"):
+        attacks.relearning(H, Y, LAYER, T, {4: edit_of(4)}, 7)
+    with pytest.raises(ValueError, match="labels: every image is of the class"):
+        attacks.relearning(H[Y == 4], Y[Y == 4], LAYER, T, {4: edit_of(4)})
+    with pytest.raises(ValueError, match="edits: got no class"):
+        attacks.relearning(H, Y, LAYER, T, {})
 
 
 def test_an_oblique_edit_weakens_one_direction_and_strengthens_one():
@@ -214,79 +244,12 @@ def test_an_oblique_edit_weakens_one_direction_and_strengthens_one():
     assert float(s[0] * s[-1]) == pytest.approx(abs(gap), abs=1e-5)
 
 
-def test_images_that_have_nothing_in_common_teach_nothing_about_each_other():
-    """Each picture of the class has a feature of its own: those trained on are learned, no other is."""
-    own = Y == 4
-    X = torch.cat([H, torch.zeros(len(H), int(own.sum()))], 1)
-    X[own] = torch.eye(X.shape[1])[WIDTH:]
-    layer = torch.cat([LAYER, torch.zeros(int(own.sum()), D)])
-    copies = [x.clone() for x in (X, Y, layer, T)]
-    for seed in range(3):
-        options = dict(shots=6, max_steps=40, step=0.01, seed=seed)
-        result = attacks.relearn(X, Y, layer, T, 4, **options)
-        assert result.recall == [0.0] * 41 and result.steps is None
-        assert result == attacks.relearn(X, Y, layer, T, 4, **options)
-    assert all(torch.equal(a, b) for a, b in zip(copies, (X, Y, layer, T), strict=True))
-    # the control: the same class, its pictures alike
-    X[own] = torch.eye(X.shape[1])[WIDTH]
-    assert attacks.relearn(X, Y, layer, T, 4, **options).recall[-1] == 1
-
-
-def test_relearning_gives_every_class_its_own_draw_and_its_own_new_name():
-    edits = {c: edit_of(c) for c in (4, 9, 17)}
-    options = dict(max_steps=12, step=0.005)
-    X, y, layer = scene(noise=1.5)  # hard enough that it matters which images are drawn
-    (row,) = attacks.relearning(X, y, layer, T, edits, [2], arms=["edited"], seed=5, **options)
-    norm = float(layer.norm())
-
-    def by_hand(seeds):
-        return [
-            attacks.relearn(X, y, edits[c].apply_image(layer), T, c, 2, seed=s, norm=norm, **options)
-            for c, s in zip(edits, seeds, strict=True)
-        ]
-
-    for curve in ("recall", "retain"):
-        want, same = (sum(getattr(r, curve)[-1] for r in by_hand(s)) / 3 for s in ((5, 6, 7), (5, 5, 5)))
-        assert getattr(row, f"{curve}_end") == pytest.approx(want) != pytest.approx(same)
-    # a class whose "new name" is its old one is there from the start; the next name in the list is not its
-    for words, known in ((T[[4, 9, 17]], 1), (T[[9, 17, 4]], 0), (T[[4]], 1 / 3)):
-        (row,) = attacks.relearning(H, Y, LAYER, T, edits, [2], arms=["new name"], made_up=words, **options)
-        assert row.recall_start == pytest.approx(known)
-    drawn = attacks.relearning(H, Y, LAYER, T, {4: edit_of(4)}, [2], arms=["new name"], **options)
-    assert drawn[0].recall_start < 0.2
-
-
-def test_relearning_compares_the_arms():
-    edits = {c: edit_of(c) for c in (4, 9, 17)}
-    rows = attacks.relearning(H, Y, LAYER, T, edits, shots=(2, 4), max_steps=60, step=0.01)
-    assert [(r.arm, r.shots) for r in rows] == [(a, k) for a in attacks.ARMS for k in (2, 4)]
-    row = {(r.arm, r.shots): r for r in rows}
-    assert row["un-edited", 4].steps == 0 and row["un-edited", 4].recall_start == 1
-    assert row["edited", 4].recall_start == 0 and row["edited", 4].back == 1
-    assert row["no class", 4].back < 1 and row["no class", 4].recall_end < row["new name", 4].recall_end
-    assert row["no class", 4].steps > row["edited", 4].steps
-    assert all(math.isfinite(r.retain_end) for r in rows)
-
-
 def test_made_up_names_lie_at_the_angle_of_names():
     words = _made_up(T, 5, seed=0)
     mean = F.normalize(T.mean(0), dim=0)
     assert torch.allclose(words.norm(dim=1), torch.ones(5, dtype=words.dtype))
     assert torch.allclose(words @ mean, (T @ mean).mean().expand(5))
     assert float((words @ T.T).amax()) < 0.95
-
-
-def test_relearn_bad_input():
-    with pytest.raises(ValueError, match="weight: got 39 rows, want 40, one per feature of H"):
-        attacks.relearn(H, Y, LAYER[1:], T, 4)
-    with pytest.raises(ValueError, match="shots: got 7, want 1 to 6, half of the 12 images of class 4"):
-        attacks.relearn(H, Y, LAYER, T, 4, shots=7)
-    with pytest.raises(ValueError, match="labels: every image is of the class"):
-        attacks.relearn(H[Y == 4], Y[Y == 4], LAYER, T, 4)
-    with pytest.raises(ValueError, match="edits: got no class"):
-        attacks.relearning(H, Y, LAYER, T, {})
-    with pytest.raises(ValueError, match="arm: got 'x', want one of edited"):
-        attacks.relearning(H, Y, LAYER, T, {4: edit_of(4)}, arms=["x"])
 
 
 # --- where it lives --------------------------------------------------------------------------
@@ -307,9 +270,7 @@ def test_probe_sees_what_a_layer_holds():
     assert there.before == there.after == 1 and there.identical
     assert never.before < 0.4 and never.identical
     assert lost.before == 1 and 0.2 < lost.after < 0.8 and not lost.identical
-    assert all(p.control < 0.4 and math.isnan(p.untrained) for p in found)
-    blind = attacks.layer_probe(case, {"there": code}, {"there": code}, {"there": noise})
-    assert blind[0].before == 1 and blind[0].untrained == never.before
+    assert all(p.control < 0.4 for p in found)
 
 
 def test_an_erased_direction_cannot_be_read_off_its_rounding():
@@ -326,7 +287,7 @@ def test_an_erased_direction_cannot_be_read_off_its_rounding():
 def test_layers_before_the_edit_are_untouched(pocket):
     data = cn.datasets.load("twemoji", subset=["tiger", "lion", "pizza", "bus", "guitar"], scenes=4)
     names = pocket.embed_text(data.classes, templates=data.templates)
-    edit = cn.METHODS["anchored"].make(names[:1], names[1:])
+    edit = cn.METHODS["mean"].make(names[:1], names[1:])
     before = attacks.layers(pocket, data.images)
     with cn.folded(pocket, edit):
         after = attacks.layers(pocket, data.images)
@@ -340,12 +301,6 @@ def test_layers_before_the_edit_are_untouched(pocket):
     assert torch.allclose(F.normalize(before[hidden] @ weight, dim=1), Z, atol=1e-6)
     found = attacks.layer_probe(cn.Case(Z, names, data.labels, [0]), before, after)
     assert [p.identical for p in found] == [True] * 6 + [False]
-    blind = attacks.shuffled_weights(pocket)
-    for p, q in zip(pocket.model.visual.parameters(), blind.model.visual.parameters(), strict=True):
-        assert torch.equal(p.flatten().sort().values, q.flatten().sort().values)
-    other = attacks.layers(blind, data.images)
-    assert torch.equal(other[inner[0]], before[inner[0]]) and not torch.allclose(other[last], Z, atol=0.1)
-    assert torch.equal(pocket.embed_images(data.images), Z)
     assert not pocket.model.visual._forward_hooks and not pocket.model.visual._forward_pre_hooks
 
 
@@ -397,8 +352,6 @@ def test_layer_probe_bad_input():
     case = cn.Case(X["a"], torch.eye(4, 5), y, [0])
     with pytest.raises(ValueError, match=r"after: has layers \['b'\], want \['a'\]"):
         attacks.layer_probe(case, X, {"b": X["a"]})
-    with pytest.raises(ValueError, match=r"untrained: has layers \[\], want \['a'\]"):
-        attacks.layer_probe(case, X, X, {}, folds=3)
     with pytest.raises(ValueError, match="folds: got 4, want 2 to 3, the images of the smallest"):
         attacks.layer_probe(case, X, X)
 
@@ -409,28 +362,18 @@ def test_layer_probe_bad_input():
 def test_figures_say_what_they_show():
     edit = edit_of(4)
     found = attacks.fingerprint(P, edit.apply_image(P), T, NAMES)
-    cut = edit.apply_image(LAYER)
-    runs = {"edited": attacks.relearn(H, Y, cut, T, 4), "un-edited": attacks.relearn(H, Y, LAYER, T, 4)}
-    rows = attacks.relearning(H, Y, LAYER, T, {4: edit}, shots=(1, 2), max_steps=3)
-    case = cn.Case(H @ LAYER, T, Y, [4])
+    case = cn.Case(H @ LAYER, T.float(), Y, [4])
     features = {"first": H, "embedding": H @ LAYER}
-    probes = attacks.layer_probe(case, features, features | {"embedding": H @ cut}, features)
+    after = features | {"embedding": H @ edit.apply_image(LAYER)}
+    probes = attacks.layer_probe(case, features, after)
     figures = {
         "'name 4' comes first": plots.fingerprint(found, ["name 4"]),
-        "un-edited: recall 100.0 to 100.0 in 0 steps": plots.relearning_run(runs, title="A"),
-        "edited, 1 images: not back": plots.relearning(rows, title="B"),
-        "untrained tower; embedding": plots.layer_probe(probes, (1.0, 0.0), title="C"),
-        "one: x 0.1, y –": plots.heat_table(
-            [["0.1", "–"]], [[0.1, math.nan]], ["one"], ["x", "y"], title="D"
-        ),
+        "with shuffled labels; embedding": plots.layer_probe(probes, (1.0, 0.0), title="C"),
     }
     for said, fig in figures.items():
         assert said in cn.plots.alt(fig), cn.plots.alt(fig)
         assert fig.get_suptitle() and "nan" not in cn.plots.alt(fig)
         fig.canvas.draw()
-    # without an untrained tower its line is left out
-    plain = plots.layer_probe(attacks.layer_probe(case, features, features), title="C")
-    assert "untrained" not in cn.plots.alt(plain)
 
 
 def test_figure_of_no_fingerprint():

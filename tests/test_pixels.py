@@ -9,7 +9,6 @@ import open_clip
 import pytest
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from safetensors.torch import save_file
 
 import clipnull as cn
@@ -52,18 +51,12 @@ def test_a_seed_gives_the_same_pictures(clip, targets):
     assert not np.array_equal(np.asarray(one.images[0]), np.asarray(other.images[0]))
 
 
-def test_start_and_smoothness(clip, targets):
-    white = np.full((64, 64, 3), 255, np.uint8)
-    light, dark = optimise_pixels(clip, targets[:2], steps=1, start=[white, 0 * white]).images
-    assert np.asarray(light).mean() > 200 and np.asarray(dark).mean() < 55
-    first, second = optimise_pixels(clip, targets[:2], steps=1, start=Image.fromarray(white)).images
-    assert np.array_equal(np.asarray(first), np.asarray(light)) and np.asarray(second).mean() > 200
-
-    def roughness(smooth):
-        x = np.asarray(optimise_pixels(clip, targets[:1], steps=6, smooth=smooth).images[0], float)
-        return np.abs(np.diff(x, axis=0)).mean()
-
-    assert roughness(30.0) < 0.8 * roughness(0.0)
+def test_an_objective_takes_the_place_of_the_cosine(clip, targets):
+    away = optimise_pixels(clip, targets, 8, objective=lambda z: -(z * targets).sum(1))
+    toward = optimise_pixels(clip, targets, 8)
+    assert (away.cosines[-1] < toward.cosines[-1] - 0.02).all()
+    smooth = np.asarray(toward.images[0], float)
+    assert np.abs(np.diff(smooth, axis=0)).mean() < 20
 
 
 def test_ascent_on_another_tower(tmp_path):
@@ -79,25 +72,13 @@ def test_ascent_on_another_tower(tmp_path):
     (tmp_path / "open_clip_config.json").write_text(text)
     tower = cn.load(f"local-dir:{tmp_path}", device="cpu", precision="bf16")
     t = F.normalize(torch.randn(1, 16, generator=torch.Generator().manual_seed(0)), dim=1)
-    made = optimise_pixels(tower, t, steps=10, jitter=0.0)
-    assert made.images[0].size == (48, 32) and made.cosines[-1] > made.cosines[0] + 0.05
+    made = optimise_pixels(tower, t, steps=60)
+    assert made.images[0].size == (48, 32) and made.cosines[-15:].mean() > made.cosines[:15].mean() + 0.05
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [
-        (dict(steps=0), "steps: got 0"),
-        (dict(steps=2.5), "steps: got 2.5"),
-        (dict(rate=0.0), "rate: got 0.0"),
-        (dict(jitter=2.0), "jitter: got 2.0"),
-        (dict(smooth=-1.0), "smooth: got -1.0"),
-        (
-            dict(start=np.zeros((32, 32, 3), np.uint8)),
-            r"start: got shape \(32, 32, 3\), want 3 RGB images of 64 x 64, or one",
-        ),
-        (dict(start=[np.zeros((64, 64, 3), np.uint8)]), r"start: got shape \(1, 64, 64, 3\), want 3"),
-        (dict(start=[]), "start: got shape"),
-    ],
+    [(dict(steps=0), "steps: got 0"), (dict(steps=2.5), "steps: got 2.5")],
 )
 def test_ascent_refuses(clip, targets, options, message):
     with pytest.raises(ValueError, match=message):

@@ -75,14 +75,10 @@ def attack_embeddings(
     progress : bool, optional
         A bar on stderr; by default where it takes longer than two seconds.
 
-    Returns
-    -------
-    EmbeddingAttack
-
     Raises
     ------
     ValueError
-        Arrays that are empty, not finite, or of different dimensions; starts or steps below 1.
+        Bad arrays; starts or steps below 1.
 
     Notes
     -----
@@ -150,6 +146,8 @@ def attack_pixels(
 ) -> PixelAttack:
     """Optimise a picture for each forgotten name against all kept ones, after an edit on the image side.
 
+    A direction that wins need not be in the encoder's range: pixels may fail where embeddings succeed.
+
     Parameters
     ----------
     clip : Clip
@@ -162,12 +160,6 @@ def attack_pixels(
         Indices of the forgotten ones; the others are kept.
     steps, seed : int
         Of `clipnull.auditing.pixels.optimise_pixels`.
-
-    Returns
-    -------
-    PixelAttack
-        A direction that wins need not be in the encoder's range: pixels may fail where
-        `attack_embeddings` succeeds.
 
     Raises
     ------
@@ -182,7 +174,7 @@ def attack_pixels(
     def lead(z: torch.Tensor) -> torch.Tensor:
         return (z * own).sum(1) - PIXELS * torch.logsumexp(z @ kept.T / PIXELS, 1)
 
-    images = optimise_pixels(clip, names[gone], steps, seed, objective=lead).images
+    images = optimise_pixels(clip, names[gone], steps, seed, lead).images
     Z = clip.embed_images(images).to(names)
     leads = (Z * own).sum(1) - (Z @ kept.T).amax(1)
     return PixelAttack(images, leads.cpu(), float((Z @ names.T).abs().max()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,47 +11,17 @@ import torch.nn.functional as F
 
 from clipnull import _check, _show
 from clipnull._check import ArrayLike
-from clipnull.auditing.cases import Eraser, both_kinds, control, edited, images
+from clipnull.auditing.cases import both_kinds, control
+from clipnull.auditing.controls import SUBSPACE
 from clipnull.auditing.report import Measurement, NotMeasured
+from clipnull.edit import Edit
 from clipnull.evaluation import Case
 
-__all__ = [
-    "Bins",
-    "Calibration",
-    "Confidence",
-    "ConformalSets",
-    "calibration_error",
-    "confidence",
-    "conformal_sets",
-    "entropy",
-    "probabilities",
-]
+__all__ = ["Bins", "Calibration", "calibration_error", "confidence", "conformal_sets", "fitted_scale"]
 
 #: conformal sets of `confidence` are to miss the true class of this share of images, at most
 ALPHA = 0.1
-AGAINST, SOURCE = "a random subspace of the same rank", "2501.19403"
-
-
-def probabilities(Z: ArrayLike, T: ArrayLike, scale: float = 100.0) -> torch.Tensor:
-    """What a CLIP says: softmax(scale * cosines) [n, C], of ``Z [n, d]`` with ``T [C, d]``.
-
-    ``scale`` is the model's ``logit_scale``.
-    """
-    Z = _check.rows("Z", Z)
-    T = _check.rows("T", T, Z.shape[1], nonzero=True).to(Z)
-    return (scale * F.normalize(Z, dim=1) @ F.normalize(T, dim=1).T).softmax(1)
-
-
-def entropy(p: ArrayLike) -> torch.Tensor:
-    """Entropy [n] of each row of ``p [n, C]``, in bits.
-
-    Examples
-    --------
-    >>> entropy([[0.5, 0.5], [1.0, 0.0]]).tolist()
-    [1.0, 0.0]
-    """
-    p = _check.rows("p", p)
-    return torch.special.entr(p).sum(1) / math.log(2) + 0.0
+SOURCE = "2501.19403"
 
 
 class Bins(NamedTuple):
@@ -63,31 +32,32 @@ class Bins(NamedTuple):
     accuracy: torch.Tensor
 
 
+@dataclass(frozen=True, eq=False)
+class Calibration(Measurement):
+    """Calibration error, and the bins behind it before and after the edit."""
+
+    bins: tuple[Bins, ...] = ()
+
+
+def _chances(name: str, p: ArrayLike, classes: int | None = None) -> torch.Tensor:
+    p = _check.rows(name, p, classes).double()
+    if float(p.min()) < 0 or float((p.sum(1) - 1).abs().max()) > 1e-3:
+        raise ValueError(f"{name}: want probabilities, rows of non-negative numbers that add up to 1")
+    return p
+
+
 def calibration_error(p: ArrayLike, labels: ArrayLike, bins: int = 10) -> tuple[float, Bins]:
-    """Expected calibration error: how far confidence is from accuracy.
+    """Expected calibration error sum_b n_b / n |accuracy_b - confidence_b|, a fraction, and its bins.
 
-    Parameters
-    ----------
-    p : array [n, C]
-        Probabilities.
-    labels : array of int [n]
-    bins : int
-        Of equal width over the top-1 confidence, (0, 1/bins], …, (1 - 1/bins, 1].
-
-    Returns
-    -------
-    ece : float
-        sum_b n_b / n |accuracy_b - confidence_b|, a fraction.
-    table : Bins
+    Of probabilities ``p [n, C]`` and labels [n]; bins of equal width over the top-1 confidence, closed above.
 
     Examples
     --------
     >>> calibration_error([[0.75, 0.25]] * 4, [0, 0, 0, 1])[0]
     0.0
     """
-    p = _check.rows("p", p).double()
+    p, bins = _chances("p", p), _check.whole("bins", bins, 1)
     y = _check.labels("labels", labels, len(p), p.shape[1])
-    bins = _check.whole("bins", bins, 1)
     top, predicted = p.max(1)
     which = (top * bins).ceil().long().sub(1).clamp(0, bins - 1)
     count = torch.bincount(which, minlength=bins)
@@ -99,138 +69,78 @@ def calibration_error(p: ArrayLike, labels: ArrayLike, bins: int = 10) -> tuple[
 def conformal_sets(
     p: ArrayLike, calibration: ArrayLike, labels: ArrayLike, alpha: float = ALPHA
 ) -> torch.Tensor:
-    """Split-conformal prediction sets.
+    """Split-conformal prediction sets [n, C], bool, of images with probabilities ``p [n, C]``.
 
-    Parameters
-    ----------
-    p : array [n, C]
-        Probabilities of the images to give sets for.
-    calibration, labels : array [m, C], array of int [m]
-        Probabilities and true classes of the calibration images.
-    alpha : float in (0, 1)
-
-    Returns
-    -------
-    torch.Tensor [n, C], bool
-        The classes whose probability is at least 1 - q, q the ceil((m + 1)(1 - alpha))-th smallest
-        of the calibration scores 1 - p[true class]; every class when m is too small for that. A set
-        holds the true class with probability at least 1 - alpha if its image is exchangeable with
-        the calibration images.
-
-    References
-    ----------
-    Conformal sets as a test of forgetting: arXiv 2501.19403. Score and split are the textbook's.
+    A set holds the classes whose 1 - p is at most the ceil((m + 1)(1 - alpha))-th smallest 1 - p[true class]
+    of the m calibration images, of probabilities [m, C] and labels [m]; all classes when m is too small.
+    Over draws of exchangeable images it holds the true class with probability at least 1 - alpha.
     """
-    cal = _check.rows("calibration", calibration).double()
-    p = _check.rows("p", p, cal.shape[1]).double()
+    cal = _chances("calibration", calibration)
+    p = _chances("p", p, cal.shape[1])
     y = _check.labels("labels", labels, len(cal), cal.shape[1])
     if not 0 < (alpha := _check.number("alpha", alpha, 0, 1)) < 1:
         raise ValueError(f"alpha: got {alpha}, want a number between 0 and 1")
     scores = (1 - cal[torch.arange(len(cal)), y]).sort().values
     rank = math.ceil((len(cal) + 1) * (1 - alpha))
-    q = float(scores[rank - 1]) if rank <= len(cal) else math.inf
-    return 1 - p <= q
+    return 1 - p <= (float(scores[rank - 1]) if rank <= len(cal) else math.inf)
 
 
-@dataclass(frozen=True)
-class ConformalSets(Measurement):
-    """How many forgotten images have their class in the conformal set.
+def fitted_scale(cosines: ArrayLike, labels: ArrayLike) -> float:
+    """The scale, 1 / temperature, at which softmax(scale * cosines [n, C]) fits labels [n] best."""
+    from scipy.optimize import minimize_scalar
 
-    ``coverage`` and ``size`` are before, after and control on retained images that were not calibrated
-    on: share of the sets that hold the true class, and their mean number of classes.
-    """
-
-    coverage: tuple[float, ...] = ()
-    size: tuple[float, ...] = ()
+    S = _check.rows("cosines", cosines).double()
+    y = _check.labels("labels", labels, len(S), S.shape[1])
+    found = minimize_scalar(lambda x: float(F.cross_entropy(math.exp(x) * S, y)), bounds=(-3, 7))
+    return math.exp(found.x)
 
 
-@dataclass(frozen=True, eq=False)
-class Calibration(Measurement):
-    """Calibration error, and the bins behind it before and after the edit."""
-
-    bins_before: Bins | None = None
-    bins_after: Bins | None = None
-
-
-class Confidence(NamedTuple):
-    """Entropy (bits) and top-1 confidence of forgotten images, conformal sets, calibration of the others."""
-
-    entropy: Measurement
-    top: Measurement
-    sets: ConformalSets
-    calibration: Calibration
-
-
-def confidence(case: Case, edit: Eraser, scale: float = 100.0, seed: int = 0) -> Confidence:
+def confidence(case: Case, edit: Edit, scale: float = 100.0, seed: int = 0) -> list[Measurement]:
     """What the model says on forgotten images, and whether its confidence on the others still fits.
 
-    Parameters
-    ----------
-    case : Case
-    edit : Edit or callable
-    scale : float
-        The model's ``logit_scale``.
-    seed : int
-        Which half of the retained images conformal sets are calibrated on, each model on its own
-        probabilities; and the control.
+    ``scale`` is the model's ``logit_scale``. On a random half of the retained images each model's scale is
+    refitted and its conformal sets are calibrated; the other half judges. Control: a random subspace.
 
     Returns
     -------
-    Confidence
-        Four measurements; control: a random subspace of the same rank.
+    list of Measurement
+        "entropy, forgotten" and "calibration error, retained" (`Calibration`) at the model's scale,
+        the same two ", refitted", and "true class in conformal set" of forgotten images, refitted.
 
     Raises
     ------
     ValueError
         No image of a forgotten class, or fewer than two of retained ones; an edit of another dimension.
     """
-    Z = images(both_kinds(case))
-    if int((~case.gone).sum()) < 2:
+    scale = _check.number("scale", scale, 0)
+    others, y = (~both_kinds(case).gone).nonzero()[:, 0], case.labels
+    if len(others) < 2:
         raise NotMeasured("labels: fewer than 2 images of retained classes: one to calibrate on, one to test")
-    edits = (Z, edited(Z, edit), edited(Z, control(case, edit, seed)))
-    P = [probabilities(X, case.T, scale) for X in edits]
-    gone, y = case.gone, case.labels
-    b, a, c = (float(entropy(p[gone]).mean()) for p in P)
-    more = "less sure" if a > b else "no less sure"
-    blind = math.log2(len(case.T))
-    said = f"On forgotten images the model is {more} than before; a blind guess has {blind:.2f} bits."
-    first = Measurement("entropy, forgotten", b, a, c, AGAINST, said, SOURCE, "bits")
-    b, a, c = (float(p[gone].amax(1).mean()) for p in P)
-    wrong = _show.percent(_check.share((P[1].argmax(1) != y)[gone]))
-    said = (
-        f"{wrong} of the forgotten images get a wrong name, said with {_show.percent(a)} confidence "
-        "on average."
-    )
-    second = Measurement("top-1 confidence, forgotten", b, a, c, AGAINST, said, SOURCE)
-    return Confidence(first, second, _sets(case, P, seed), _calibration(case, P))
-
-
-def _sets(case: Case, P: Sequence[torch.Tensor], seed: int) -> ConformalSets:
-    y, others = case.labels, (~case.gone).nonzero()[:, 0]
     order = others[torch.randperm(len(others), generator=torch.Generator().manual_seed(seed))]
     cal, rest = order[: len(order) // 2], order[len(order) // 2 :]
-    sets = [conformal_sets(p, p[cal], y[cal]) for p in P]
-    hit = [s[torch.arange(len(y)), y] for s in sets]
-    b, a, c = (_check.share(h[case.gone]) for h in hit)
-    coverage = tuple(_check.share(h[rest]) for h in hit)
-    size = tuple(float(s[rest].double().sum(1).mean()) for s in sets)
-    kept = "hidden from the first place, not from the set."
+    Z, names = case.loaded, F.normalize(case.T, dim=1).T
+    sets = (Z, edit.apply_image(Z), control(case, edit, seed).apply_image(Z))
+    S = [F.normalize(X, dim=1) @ names for X in sets]
+    rows: list[Measurement] = []
+    for more, scales in (("", [scale] * 3), (", refitted", [fitted_scale(s[cal], y[cal]) for s in S])):
+        P = [(c * s.double()).softmax(1) for c, s in zip(scales, S, strict=True)]
+        bits = [float(torch.special.entr(p[case.gone]).sum(1).mean()) / math.log(2) for p in P]
+        said = (
+            f"A blind guess has {math.log2(len(case.T)):.2f} bits; at scale {scales[1]:.0f} after the edit."
+        )
+        rows.append(Measurement(f"entropy, forgotten{more}", *bits, SUBSPACE, said, SOURCE, "bits"))
+        errors, bins = zip(*(calibration_error(p[rest], y[rest]) for p in P), strict=True)
+        p, right = P[1][rest].max(1)
+        gap = float(p.mean()) - _check.share(right == y[rest])
+        said = (
+            f"After the edit the model is {'over' if gap > 0 else 'under'}-confident by {100 * abs(gap):.1f}"
+        )
+        name = f"calibration error, retained{more}"
+        rows.append(Calibration(name, *errors, SUBSPACE, f"{said} points on average.", bins=bins[:2]))
+    hit = [conformal_sets(p, p[cal], y[cal])[torch.arange(len(y)), y] for p in P]
+    covered = _show.percent(_check.share(hit[1][rest]))
     said = (
-        f"The sets hold the true class of {_show.percent(coverage[1])} of the retained images "
-        f"({_show.percent(1 - ALPHA)} wanted), and of {_show.percent(a)} of the forgotten ones: "
-        + ("out of the set as well." if a == 0 else "most are out of the set." if a < 0.5 * b else kept)
+        f"Of retained images {covered} have theirs ({_show.percent(1 - ALPHA)} wanted, over random halves)."
     )
-    name = "true class in conformal set"
-    return ConformalSets(name, b, a, c, AGAINST, said, SOURCE, coverage=coverage, size=size)
-
-
-def _calibration(case: Case, P: Sequence[torch.Tensor]) -> Calibration:
-    y, gone = case.labels, case.gone
-    tables = [calibration_error(p[~gone], y[~gone]) for p in P]
-    (b, before), (a, after), (c, _) = tables
-    said = (
-        f"On retained images confidence and accuracy are {100 * a:.1f} points apart, "
-        f"{100 * (a - b):+.1f} by the edit."
-    )
-    name = "calibration error, retained"
-    return Calibration(name, b, a, c, AGAINST, said, bins_before=before, bins_after=after)
+    inside = [_check.share(h[case.gone]) for h in hit]
+    return [*rows, Measurement("true class in conformal set", *inside, SUBSPACE, said, SOURCE)]

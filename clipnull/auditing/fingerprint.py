@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from clipnull import _check
 from clipnull._check import ArrayLike
 
-__all__ = ["READERS", "Fingerprint", "fingerprint", "weakest_directions"]
+__all__ = ["READERS", "Fingerprint", "fingerprint"]
 
 #: how a name is read off the difference of two layers: its share in the span of L, that of the name less
 #: the mean name, the larger of these two (for a reader who does not know the method), its share in that of R
@@ -55,13 +55,7 @@ class Fingerprint:
         return [self.names[i] for i in self.scores[reader].argsort(descending=True, stable=True).tolist()]
 
     def place(self, name: str, reader: Reader = "either") -> int:
-        """Where ``name`` comes in the ranking: 1 is first; the number of names when nothing was edited.
-
-        Raises
-        ------
-        ValueError
-            A name that is not in the vocabulary.
-        """
+        """Where ``name`` comes in the ranking: 1 is first; the number of names when nothing was edited."""
         (i,) = _check.class_indices("name", [name], len(self.names), self.names)
         _check.one_of("reader", reader, READERS)
         score = self.scores[reader]
@@ -69,11 +63,7 @@ class Fingerprint:
 
 
 def fingerprint(
-    before: ArrayLike,
-    after: ArrayLike,
-    vocabulary: ArrayLike,
-    names: Sequence[str] | None = None,
-    precision: torch.dtype | None = None,
+    before: ArrayLike, after: ArrayLike, vocabulary: ArrayLike, names: Sequence[str] | None = None
 ) -> Fingerprint:
     """Read rank, directions and the forgotten name off two last layers.
 
@@ -85,9 +75,6 @@ def fingerprint(
         Text embeddings of names that may have been forgotten.
     names : list of str [C], optional
         Default: their indices as text.
-    precision : torch.dtype, optional
-        Number format that the weights went through, when coarser than the arrays' own; decides
-        which singular values are rounding.
 
     Returns
     -------
@@ -102,13 +89,9 @@ def fingerprint(
     -----
     The difference is P - P W = P L R^T. Its row space is the span of R whatever P is. Its column space
     is that of P L, so P^+ (P - Q) = L R^T gives the span of L (of its part in the row space of P, if
-    w < d). Which one points at the name differs by method: a projection has the name's span on both
-    sides; `clipnull.consistent` has L = T_f - A, and an R with the retained names divided out, nearly
-    orthogonal to them, but no longer nearest to its own name; a random subspace has neither.
-
-    Rounding moves a weight by at most half of the machine epsilon relative to itself, so it cannot
-    make a singular value above eps / 2 * ||Q||_F, Q the layer after; four times that, and what the SVD
-    itself may err by, is the threshold.
+    w < d). Both layers, P and Q, are rounded: each weight by at most half of the machine epsilon
+    relative to itself, which makes no singular value above eps / 2 (||P||_F + ||Q||_F). Four times that,
+    and what the SVD itself may err by, is the threshold.
 
     References
     ----------
@@ -130,11 +113,11 @@ def fingerprint(
     names = [str(i) for i in range(len(T))] if names is None else list(names)
     if len(names) != len(T):
         raise ValueError(f"names: got {len(names)}, want {len(T)}, one per row of the vocabulary")
-    eps = max(torch.finfo(t).eps for t in (P.dtype, Q.dtype, precision or P.dtype))
+    eps = max(torch.finfo(t).eps for t in (P.dtype, Q.dtype))
     before, after = P.double(), Q.double()
     U, s, Vt = torch.linalg.svd(before - after, full_matrices=False)
     own = max(P.shape) * torch.finfo(s.dtype).eps * float(s[0])  # of the SVD itself
-    noise = 2 * eps * float(after.norm()) + own
+    noise = 2 * eps * float(before.norm() + after.norm()) + own
     rank = int((s > noise).sum())
     inverse = torch.linalg.pinv(before, atol=2 * torch.finfo(P.dtype).eps * before.norm())
     left, right = torch.linalg.qr(inverse @ U[:, :rank]).Q, Vt[:rank].T
@@ -147,38 +130,3 @@ def fingerprint(
         "right": (unit @ right).norm(dim=1),
     }
     return Fingerprint(rank, s, noise, left, right, scores, names)
-
-
-def weakest_directions(after: ArrayLike, vocabulary: ArrayLike, rank: int = 1) -> torch.Tensor:
-    """Fingerprint without the original: the share of each name in what the edited layer hardly writes.
-
-    Parameters
-    ----------
-    after : array [w, d]
-        The edited last layer, z = h P W.
-    vocabulary : array [C, d]
-        Text embeddings of names that may have been forgotten.
-    rank : int
-        Directions looked at.
-
-    Returns
-    -------
-    torch.Tensor [C], float64
-        ||V^T t|| / ||t||, V the right singular vectors of the ``rank`` smallest singular values.
-
-    Raises
-    ------
-    ValueError
-        Arrays that do not fit, ``rank`` not in 1 ... min(w, d).
-
-    Notes
-    -----
-    Ours. A projector (alpha = 1) sends its span to zero, and there P W has singular values that are
-    rounding, whatever P is. For one name all singular values of W but two are 1, and the product of
-    those two is |1 - R^T L|: an oblique edit makes one of them large and the other small, and the right
-    singular vector of the small one lies near L.
-    """
-    Q = _check.rows("after", after).double()
-    T = F.normalize(_check.rows("vocabulary", vocabulary, Q.shape[1], nonzero=True).double(), dim=1)
-    rank = _check.whole("rank", rank, 1, min(Q.shape))
-    return (T @ torch.linalg.svd(Q, full_matrices=False).Vh[-rank:].T).norm(dim=1)

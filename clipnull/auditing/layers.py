@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import functools
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,9 +17,7 @@ from clipnull.auditing.probes import ridge_probe
 from clipnull.evaluation import Case
 from clipnull.model import last_layer, unprojected
 
-__all__ = ["LayerProbe", "layer_probe", "layers", "shuffled_weights"]
-
-M = TypeVar("M", bound=Any)
+__all__ = ["LayerProbe", "layer_probe", "layers"]
 
 #: what `layers` calls the input, the features in front of the last layer, and what leaves it
 PIXELS, HIDDEN, EMBEDDING = "pixels", "before the projection", "embedding"
@@ -29,11 +25,10 @@ PIXELS, HIDDEN, EMBEDDING = "pixels", "before the projection", "embedding"
 
 @dataclass(frozen=True)
 class LayerProbe:
-    """Recall of the forgotten classes by a linear probe at one layer with ``width`` features.
+    """Recall of the forgotten classes by a cross-validated linear probe at one layer, as fractions.
 
-    Of a probe trained on the un-edited and on the edited model's features, with shuffled labels
-    (``control``), and on those of a tower that has learned nothing (NaN without one): fractions,
-    cross-validated. ``identical``: the features before and after the edit are equal, bit by bit.
+    Of probes trained on the un-edited and on the edited model's features, and with shuffled labels
+    (``control``). ``identical``: the features before and after the edit are equal, bit by bit.
     """
 
     layer: str
@@ -42,17 +37,10 @@ class LayerProbe:
     after: float
     control: float
     identical: bool
-    untrained: float = math.nan
 
 
 def layers(clip: Any, images: Any, batch_size: int = 256) -> dict[str, torch.Tensor]:
     """Features of an image tower at every stage, by forward hooks.
-
-    Parameters
-    ----------
-    clip : Clip
-    images
-        As in ``Clip.embed_images``.
 
     Returns
     -------
@@ -97,20 +85,6 @@ def layers(clip: Any, images: Any, batch_size: int = 256) -> dict[str, torch.Ten
     return features | {EMBEDDING: F.normalize(features[HIDDEN] @ P, dim=1)}
 
 
-def shuffled_weights(clip: M, seed: int = 0) -> M:
-    """A copy of a model whose image tower has learned nothing: each weight tensor in random order.
-
-    The copy has the same weights, layer by layer, and none of what they do together. A folded
-    layer is shuffled as it is, edited.
-    """
-    other = copy.deepcopy(clip)
-    generator = torch.Generator().manual_seed(seed)
-    for p in other.model.visual.parameters():
-        order = torch.randperm(p.numel(), generator=generator).to(p.device)
-        p.data = p.data.flatten()[order].view_as(p)
-    return other
-
-
 def _stages(visual: Any) -> list[tuple[str, Any]]:
     """The blocks of a ViT (open_clip's, timm's or transformers'), or the stages of a ResNet or timm trunk."""
     if hasattr(visual, "layer1"):
@@ -133,45 +107,21 @@ def layer_probe(
     case: Case,
     before: Mapping[str, ArrayLike],
     after: Mapping[str, ArrayLike],
-    untrained: Mapping[str, ArrayLike] | None = None,
     folds: int = 4,
     seed: int = 0,
 ) -> list[LayerProbe]:
-    """Train a linear probe on every layer's features and see where the forgotten classes are.
+    """Train a linear probe (`ridge_probe`) on every layer's features and see where the forgotten classes are.
 
-    Parameters
-    ----------
-    case : Case
-        Whose labels the images have, and whose recall is reported.
-    before, after : mapping of str to array [n, width]
-        Layer -> features, of the un-edited and of the edited model (`layers`).
-    untrained : mapping of str to array [n, width], optional
-        The same layers of a tower that has learned nothing (`shuffled_weights`), as a control: what
-        a probe finds there is in the pixels.
-    folds : int
-        Of the cross-validation: every image is predicted by a probe that did not see it.
-    seed : int
-        Folds, and the shuffled labels of the control.
-
-    Returns
-    -------
-    list of LayerProbe
-        One per layer.
+    ``before`` and ``after`` map layers to features [n, width] of the case's images, in the un-edited and
+    in the edited model (`layers`). The seed is that of the folds and of the control's labels.
 
     Raises
     ------
     ValueError
         Different layers before and after, bad arrays, a forgotten class with fewer images than folds.
-
-    Notes
-    -----
-    The probe is `ridge_probe` over all classes, on features scaled together by one number. One scale
-    for each feature would blow up the rounding that an erased direction leaves behind until a probe
-    can read it.
     """
-    for name, other in (("after", after), ("untrained", before if untrained is None else untrained)):
-        if list(before) != list(other):
-            raise ValueError(f"{name}: has layers {list(other)}, want {list(before)} like before")
+    if list(before) != list(after):
+        raise ValueError(f"after: has layers {list(after)}, want {list(before)} like before")
     if not 2 <= folds <= (least := fewest(case)):
         raise ValueError(f"folds: got {folds}, want 2 to {least}, the images of the smallest forgotten class")
     y = case.labels.cpu().numpy()
@@ -185,7 +135,6 @@ def layer_probe(
     for layer, X in before.items():
         b, same = recall(X, y), torch.equal(torch.as_tensor(X), torch.as_tensor(after[layer]))
         a = b if same else recall(after[layer], y)
-        blind = math.nan if untrained is None else recall(untrained[layer], y)
         width = int(torch.as_tensor(X).shape[1])
-        probes.append(LayerProbe(layer, width, b, a, recall(X, shuffled), same, blind))
+        probes.append(LayerProbe(layer, width, b, a, recall(X, shuffled), same))
     return probes

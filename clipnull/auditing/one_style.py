@@ -1,7 +1,6 @@
-"""Forget a class in one style of picture and keep it in another (notebook 09).
+"""Forget a class in one style of picture and keep it in another; the formulas are ours.
 
-A *cell* is a class drawn in a style. Forgetting by domain is the subject of arXiv 2512.14113; the
-formulas here are ours.
+A *cell* is a class drawn in a style. Forgetting by domain is the subject of arXiv 2512.14113.
 """
 
 from __future__ import annotations
@@ -32,46 +31,32 @@ def gated(
 ) -> Edit:
     """Lower the score of a name on the pictures that look like one prototype and unlike others.
 
-    W = I - strength * sum_i l_i r_i^T. The *reader* l_i minimises ||l||^2 + mu ||P_r^T l||^2 with
-    l_i . p_i = 1; the *writer* r_i minimises ||r||^2 + mu ||T_r^T r||^2 with r_i . t_j = 1 for j = i
-    and 0 for the other names to forget. An image z then loses strength * (z . l_i)(r_i . t) of its
-    score with name t: all of it if z is p_i and t is t_i, nothing on ``P_r`` or with ``T_r``, as far
-    as mu says.
+    W = I - strength * l r^T. The *reader* l minimises ||l||^2 + mu ||P_r^T l||^2 with l . p = 1; the
+    *writer* r minimises ||r||^2 + mu ||T_r^T r||^2 with r . t = 1: both are the R of
+    `clipnull.consistent` with lam infinite. An image z loses strength * (z . l)(r . t') of its score
+    with a name t'.
 
     Parameters
     ----------
-    P_f, P_r : array [m, d], array [k, d]
-        Prototypes (embeddings of pictures, or of names that stand for them) of the cells to forget,
-        all in one style, and of cells to keep: the same classes in the other style, at least.
-    T_f, T_r : array [m, d], array [j, d]
-        Names of those m classes, and the names to leave alone.
+    P_f, P_r : array [1, d], array [k, d]
+        Prototypes (embeddings of pictures, or of names that stand for them) of the cell to forget,
+        and of cells to keep: the same class in the other style, at least.
+    T_f, T_r : array [1, d], array [j, d]
+        The name of the class, and the names to leave alone.
     strength : float >= 0, cosine
         How much a picture like its prototype loses. More than its lead over the second name, and
         it is lost.
     mu : float >= 0
-        How strictly readers and writers vanish on ``P_r`` and ``T_r``. Cells of one class lie close
-        together, so that much less than the default lets them go together.
-
-    Returns
-    -------
-    Edit
-        L = strength * readers, R = writers; rank at most m.
-
-    Notes
-    -----
-    On a picture that was not among the prototypes a reader can say less than 0; there the name gains.
-    The writer is R of `clipnull.consistent` with lam infinite, and so is the reader of one cell.
+        How strictly reader and writer vanish on ``P_r`` and ``T_r``.
     """
     strength = _check.number("strength", strength, 0.0)
-    P, T = _check.rows("P_f", P_f, nonzero=True), _check.rows("T_f", T_f, nonzero=True)
-    if P.shape != T.shape:
-        shapes = tuple(P.shape), tuple(T.shape)
-        raise ValueError(f"P_f, T_f: got shapes {shapes[0]} and {shapes[1]}, want a prototype for each name")
-    # one reader at a time: it need not vanish on the other cells to forget, where its name may lose too
-    readers = [consistent(p[None], P_r, math.inf, mu, dtype=torch.float64).right for p in P]
-    writers = consistent(T, T_r, math.inf, mu, dtype=dtype).right
-    info = {"method": "gated", "strength": strength, "mu": mu}
-    return Edit((strength * torch.cat(readers, 1)).to(dtype), writers, info)
+    P, T = _check.rows("P_f", P_f), _check.rows("T_f", T_f)
+    if len(P) != 1 or len(T) != 1:
+        raise ValueError(f"P_f, T_f: got {len(P)} and {len(T)} rows, want one prototype and its name")
+    reader, writer = (consistent(*rows, math.inf, mu, dtype=dtype).right for rows in ((P, P_r), (T, T_r)))
+    # R of a span's unit basis: scaled so that the prototype and the name themselves read 1
+    reader, writer = reader / (P.to(reader) @ reader), writer / (T.to(writer) @ writer)
+    return Edit(strength * reader, writer, {"method": "gated", "strength": strength, "mu": mu})
 
 
 @dataclass(frozen=True)
@@ -91,13 +76,6 @@ class Selective:
         """Recall of the class in the kept style minus that in the other: 0 if the edit is blind to style."""
         return float(self.after[0, 1] - self.after[0, 0])
 
-    def __str__(self) -> str:
-        (own, kept), others = self.after[0].tolist(), (self.after - self.before)[1].tolist()
-        return (
-            f"class in {self.styles[0]} {100 * own:.1f}%, in {self.styles[1]} {100 * kept:.1f}%; "
-            f"others {100 * others[0]:+.1f} and {100 * others[1]:+.1f} points"
-        )
-
 
 def selective(
     Z: Mapping[str, ArrayLike],
@@ -110,28 +88,11 @@ def selective(
 ) -> Selective:
     """Forget each of some classes, alone, in one style, and average what that does to the cells.
 
-    Parameters
-    ----------
-    Z : dict of style -> array [n, d]
-        Image embeddings; row i shows class ``labels[i]`` in every style.
-    T : array [C, d]
-        Names, without a style: the candidates.
-    labels : array of int [n]
-    classes : list of int
-    erase, keep : str
-        Keys of ``Z``.
-    eraser : callable
-        ``eraser(c, erase, keep)`` -> Edit.
-
-    Returns
-    -------
-    Selective
-        Accuracies as `clipnull.evaluation` counts them.
+    ``Z`` maps styles to image embeddings [n, d], row i of each showing class ``labels[i]``; the candidates
+    ``T [C, d]`` have no style. ``eraser(c, erase, keep)`` gives the edit for class c.
     """
     for name, style in (("erase", erase), ("keep", keep)):
         _check.one_of(name, style, Z)
-    if erase == keep:
-        raise ValueError(f"keep: got {keep!r}, the style to erase in, want another one")
     indices = _check.class_indices("classes", classes, len(T))
     cases = [Case(Z[style], T, labels, indices[:1]) for style in (erase, keep)]
     _ = [case.scores for case in cases]  # kept from here on
@@ -142,5 +103,4 @@ def selective(
             r = case.forgetting([c]).evaluate(edit)
             sums[0, :, column] += torch.tensor([r.forget_before, r.retain_before])
             sums[1, :, column] += torch.tensor([r.forget_after, r.retain_after])
-    before, after = sums / len(indices)
-    return Selective((erase, keep), before, after)
+    return Selective((erase, keep), *sums / len(indices))

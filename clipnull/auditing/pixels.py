@@ -16,6 +16,11 @@ from clipnull._check import ArrayLike
 
 __all__ = ["Optimised", "optimise_pixels"]
 
+#: Adam's learning rate, on the logits of the pixels; weight of the total variation; views are shifted by up
+#: to this share of the width, scaled by up to exp(±) of it and turned by up to twice as many radians: without
+#: it the ascent finds patterns that only one pixel grid shows
+RATE, SMOOTH, JITTER = 0.1, 3.0, 0.15
+
 
 @dataclass(frozen=True)
 class Optimised:
@@ -31,17 +36,12 @@ def optimise_pixels(
     targets: ArrayLike,
     steps: int = 30,
     seed: int = 0,
-    *,
-    start: Any = None,
     objective: Callable[[torch.Tensor], torch.Tensor] | None = None,
-    rate: float = 0.1,
-    jitter: float = 0.15,
-    smooth: float = 3.0,
 ) -> Optimised:
-    """Change the pixels of images until their embeddings point along given directions.
+    """Change the pixels of grey images until their embeddings point along given directions.
 
-    Each step turns, scales and shifts the images at random and climbs z . t - smooth * total
-    variation, z being the view's unit embedding and t the unit target.
+    Each step turns, scales and shifts the images at random and climbs z . t - 3 * total variation,
+    z being the view's unit embedding and t the unit target.
 
     Parameters
     ----------
@@ -51,22 +51,13 @@ def optimise_pixels(
         Directions in embedding space, one image each: embeddings of names, for instance.
     steps, seed : int
         The seed is that of the views; the same gives the same images on the same machine.
-    start : image or list of k images, optional
-        Arrays or PIL images, RGB, 8 bit, of the model's size. Mid-grey by default.
     objective : callable, optional
         What is climbed in place of z . t: takes unit embeddings [k, d], gives [k].
-    rate : float > 0
-        Adam's learning rate, on the logits of the pixels.
-    jitter : float in [0, 1]
-        Views are shifted by up to this share of the width, scaled by up to exp(±jitter) and turned
-        by up to 2 jitter radians. Without it the ascent finds patterns that only one pixel grid shows.
-    smooth : float >= 0
-        Weight of the mean absolute difference of neighbouring pixels.
 
     Raises
     ------
     ValueError
-        Targets of another dimension, steps below 1, images of the wrong number or size.
+        Targets of another dimension, steps below 1.
 
     References
     ----------
@@ -74,48 +65,38 @@ def optimise_pixels(
     2017). That pixels are a sum of coarse and fine grids is our choice.
     """
     t = F.normalize(_check.rows("targets", targets, clip.dim, nonzero=True).float(), dim=1).to(clip.device)
-    steps = _check.whole("steps", steps, 1)
-    rate, smooth = _check.number("rate", rate, 1e-6), _check.number("smooth", smooth, 0.0)
-    jitter, generator = _check.number("jitter", jitter, 0.0, 1.0), torch.Generator().manual_seed(seed)
-    base = torch.logit(_start(clip, start, len(t)), eps=0.03).to(clip.device)
+    steps, generator = _check.whole("steps", steps, 1), torch.Generator().manual_seed(seed)
     # the grid's size and its halves, four in all: coarse ones move large areas at once
-    sizes = [[max(1, n >> i) for n in base.shape[2:]] for i in range(4)]
-    layers = [torch.zeros(len(t), 3, *size).to(base).requires_grad_() for size in sizes]
+    height, width = np.broadcast_to(clip.image_size, 2).tolist()
+    sizes = [(max(1, height >> i), max(1, width >> i)) for i in range(4)]
+    layers = [torch.zeros(len(t), 3, *size, device=clip.device).requires_grad_() for size in sizes]
     # Adam divides by |gradient| + eps: a larger eps than usual keeps rounding noise from being amplified
-    optimiser, cosines = torch.optim.Adam(layers, lr=rate, eps=1e-4), []
+    optimiser, cosines = torch.optim.Adam(layers, lr=RATE, eps=1e-4), []
     for _ in range(steps):
-        x = _compose(base, layers)
-        z = _embed(clip, _view(x, jitter, generator))
+        x = _compose(layers)
+        z = _embed(clip, _view(x, generator))
         cosine = (z * t).sum(1)
         variation = sum(x.diff(dim=axis).abs().mean((1, 2, 3)).sum() for axis in (2, 3))
-        gain = (cosine if objective is None else objective(z)).sum() - smooth * variation
+        gain = (cosine if objective is None else objective(z)).sum() - SMOOTH * variation
         # gradients of the pixels alone: the model's own are neither computed nor stored
         for layer, gradient in zip(layers, torch.autograd.grad(-gain, layers), strict=True):
             layer.grad = gradient
         optimiser.step()
         cosines.append(cosine.detach().cpu())
     with torch.no_grad():
-        x = _compose(base, layers)
+        x = _compose(layers)
         arrays = (255 * x).round().byte().permute(0, 2, 3, 1).cpu().numpy()
         return Optimised([Image.fromarray(a) for a in arrays], _embed(clip, x).cpu(), torch.stack(cosines))
 
 
-def _start(clip: Any, start: Any, k: int) -> torch.Tensor:
-    """What the ascent begins with, in [0, 1]: [k, 3, H, W]."""
-    height, width = np.broadcast_to(clip.image_size, 2).tolist()
-    x = np.full((height, width, 3), 127.5, np.float32) if start is None else np.array(start, np.float32)
-    if x.shape not in [(height, width, 3), (k, height, width, 3)]:
-        raise ValueError(f"start: got shape {x.shape}, want {k} RGB images of {width} x {height}, or one")
-    return torch.from_numpy(x).expand(k, -1, -1, -1).permute(0, 3, 1, 2) / 255
+def _compose(layers: Sequence[torch.Tensor]) -> torch.Tensor:
+    size = layers[0].shape[2:]
+    grown = [F.interpolate(layer, size, mode="bilinear", align_corners=False) for layer in layers]
+    return torch.sigmoid(torch.stack(grown).sum(0))
 
 
-def _compose(base: torch.Tensor, layers: Sequence[torch.Tensor]) -> torch.Tensor:
-    grown = (F.interpolate(layer, base.shape[2:], mode="bilinear", align_corners=False) for layer in layers)
-    return torch.sigmoid(base + sum(grown))
-
-
-def _view(x: torch.Tensor, jitter: float, generator: torch.Generator) -> torch.Tensor:
-    angle, zoom, right, down = jitter * (2 * torch.rand(4, len(x), generator=generator) - 1)
+def _view(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    angle, zoom, right, down = JITTER * (2 * torch.rand(4, len(x), generator=generator) - 1)
     zoom, angle = zoom.exp(), 2 * angle
     rows = [(zoom * angle.cos(), -zoom * angle.sin(), right), (zoom * angle.sin(), zoom * angle.cos(), down)]
     theta = torch.stack([torch.stack(row, 1) for row in rows], 1).to(x)

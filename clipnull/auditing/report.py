@@ -15,6 +15,9 @@ from clipnull import _check, _show
 __all__ = ["AuditReport", "Measurement", "NotMeasured"]
 
 
+Unit = Literal["%", "bits", "steps", "cosine"]
+
+
 class NotMeasured(ValueError):
     """Raised on purpose where a question has no answer; `AuditReport.skipped` says why."""
 
@@ -35,7 +38,7 @@ class Measurement:
         What the numbers mean, a sentence computed from them.
     source : str
         Where the question comes from: arXiv number, or "ours".
-    unit : {"%", "bits", "steps"}
+    unit : {"%", "bits", "steps", "cosine"}
     spread : float
         Standard deviation of the control over seeds; NaN when it has none.
     values : tuple of float
@@ -49,7 +52,7 @@ class Measurement:
     against: str
     means: str
     source: str = "ours"
-    unit: Literal["%", "bits", "steps"] = "%"
+    unit: Unit = "%"
     spread: float = math.nan
     values: tuple[float, ...] = field(default=(), repr=False)
 
@@ -63,21 +66,14 @@ class Measurement:
     def _show(self, value: float) -> str:
         if math.isinf(value):
             return "never"
-        plain = self.unit == "%" or math.isnan(value)
-        return _show.tenths(value) if plain else f"{value:.2f}".removesuffix(".00")
+        if self.unit == "%" or math.isnan(value):
+            return _show.tenths(value)
+        return f"{value:.3f}" if self.unit == "cosine" else f"{value:.2f}".removesuffix(".00")
 
 
 @dataclass(frozen=True)
 class AuditReport:
-    """All the measurements of one edit; shows itself as a table in Jupyter and in a terminal.
-
-    Attributes
-    ----------
-    rows : list of Measurement
-    skipped : dict of str to str
-        Measurement -> why it was not made.
-    title : str
-    """
+    """All the measurements of one edit, and why others were not made; shows itself as a table."""
 
     rows: list[Measurement]
     skipped: dict[str, str] = field(default_factory=dict)

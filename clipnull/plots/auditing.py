@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import matplotlib.figure
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patheffects import withStroke
 
 from clipnull._show import tenths
@@ -18,11 +16,8 @@ from clipnull.plots.base import (
     BLACK,
     FORGET,
     GREY,
-    MARKERS,
-    ORANGE,
     PALE,
     RETAIN,
-    SERIES,
     Figure,
     array,
     describe,
@@ -33,20 +28,12 @@ from clipnull.plots.base import (
 __all__ = [
     "controls",
     "fingerprint",
-    "heat_table",
     "layer_probe",
     "measurements",
-    "relearning",
-    "relearning_run",
     "reliability",
-    "selective_curves",
     "style_squares",
     "words",
 ]
-
-#: bad to good: pale vermillion, white, pale blue; black text is readable on all of it
-BAD_TO_GOOD = LinearSegmentedColormap.from_list("bad to good", ["#F0A875", "#FFFFFF", "#8CC3E6"])
-
 
 #: what every legend below or beside the axes has in common
 LEGEND: dict[str, Any] = dict(fontsize=8, frameon=False)
@@ -67,51 +54,6 @@ def _points(ax: Axes, before: Any, after: Any, names: Sequence[str], x: str, tit
 
 def _hundred(values: Any) -> np.ndarray:
     return 100 * array(values).astype(float)
-
-
-def heat_table(
-    text: Sequence[Sequence[str]],
-    goodness: Any,
-    rows: Sequence[str],
-    columns: Sequence[str],
-    *,
-    title: str = "",
-) -> matplotlib.figure.Figure:
-    """A table whose cells are coloured from bad (vermillion) over white to good (blue).
-
-    Parameters
-    ----------
-    text : rows x columns of str
-        What the cells say.
-    goodness : array [rows, columns]
-        From 0, bad, to 1, good; NaN leaves a cell grey.
-    rows, columns : list of str
-    """
-    good = array(goodness).astype(float)
-    names = max(map(len, rows))
-    width = max(5.0, 0.085 * names + 0.92 * len(columns) + 0.3)
-    fig = Figure(figsize=(width, 0.3 * len(rows) + 1.5), layout="constrained")
-    ax = fig.subplots()
-    colours = BAD_TO_GOOD(np.nan_to_num(good, nan=0.5))
-    colours[np.isnan(good)] = (0.93, 0.93, 0.93, 1)
-    ax.imshow(colours, aspect="auto")
-    for i, j in np.ndindex(good.shape):
-        ax.text(j, i, text[i][j], ha="center", va="center", fontsize=9)
-    ax.set_xticks(range(len(columns)), columns, fontsize=8.5)
-    ax.set_yticks(range(len(rows)), rows, fontsize=9)
-    ax.xaxis.tick_top()
-    ax.tick_params(length=0)
-    style(ax, title)
-    ax.spines[:].set_visible(False)
-    ax.set_xticks(np.arange(len(columns) - 1) + 0.5, minor=True)
-    ax.set_yticks(np.arange(len(rows) - 1) + 0.5, minor=True)
-    ax.grid(which="minor", color="white", linewidth=1.5)
-    ax.tick_params(which="minor", length=0)
-    said = "; ".join(
-        f"{row}: " + ", ".join(f"{c} {t}" for c, t in zip(columns, line, strict=True))
-        for row, line in zip(rows, text, strict=True)
-    )
-    return describe(fig, f"{title}. {said}.")
 
 
 def fingerprint(
@@ -167,78 +109,6 @@ def fingerprint(
     )
 
 
-def relearning_run(runs: Mapping[str, Any], *, title: str = "") -> matplotlib.figure.Figure:
-    """Recall of the class and accuracy on the others, step by step, for several trainings.
-
-    Parameters
-    ----------
-    runs : dict of name -> Relearned
-        From `clipnull.auditing.relearn`.
-    """
-    fig = Figure(figsize=(8.4, 3.0), layout="constrained")
-    axes = fig.subplots(1, 2, sharex=True, sharey=True)
-    for i, (name, run) in enumerate(runs.items()):
-        for ax, curve in zip(axes, (run.recall, run.retain), strict=True):
-            ax.plot(range(len(curve)), _hundred(curve), "-" if i % 2 == 0 else "--", label=name,
-                    color=SERIES[i], marker=MARKERS[i], markersize=5)  # fmt: skip
-    goal = 100 * next(iter(runs.values())).goal
-    axes[0].axhline(goal, color=GREY, linestyle=":", linewidth=1.2)
-    axes[0].text(0.99, goal + 1, "back", ha="right", va="bottom", fontsize=8, color=GREY,
-                 transform=axes[0].get_yaxis_transform())  # fmt: skip
-    axes[0].set_ylim(-3, 103)
-    axes[0].xaxis.get_major_locator().set_params(integer=True)
-    style(axes[0], title, x="gradient steps", y="recall of the class, %", grid="both")
-    style(axes[1], x="gradient steps", y="accuracy on the others, %", grid="both")
-    axes[1].tick_params(labelleft=True)
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", **LEGEND)
-    said = "; ".join(
-        f"{name}: recall {tenths(r.recall[0])} to {tenths(r.recall[-1])} in {len(r.recall) - 1} steps, "
-        f"others {tenths(r.retain[0])} to {tenths(r.retain[-1])}"
-        for name, r in runs.items()
-    )
-    return describe(fig, f"{title}. In percent. {said}.")
-
-
-def relearning(rows: Sequence[Any], *, title: str = "") -> matplotlib.figure.Figure:
-    """Steps to bring a class back, and what the others keep, by the number of labelled images.
-
-    Parameters
-    ----------
-    rows : list of Relearning
-        From `clipnull.auditing.relearning`.
-    """
-    arms = list(dict.fromkeys(r.arm for r in rows))
-    shots = sorted({r.shots for r in rows})
-    finite = [r.steps for r in rows if math.isfinite(r.steps)]
-    never = 1.25 * max([*finite, 4])
-    fig = Figure(figsize=(8.4, 3.0), layout="constrained")
-    left, right = fig.subplots(1, 2, sharex=True)
-    for i, arm in enumerate(arms):
-        line = [next(r for r in rows if r.arm == arm and r.shots == k) for k in shots]
-        look: dict[str, Any] = dict(color=SERIES[i], marker=MARKERS[i], markersize=6, label=arm)
-        style = "-" if i % 2 == 0 else "--"
-        left.plot(range(len(shots)), [min(r.steps, never) for r in line], style, **look, clip_on=False)
-        right.plot(range(len(shots)), [100 * r.retain_end for r in line], style, **look)
-    left.axhline(never, color=GREY, linestyle=":", linewidth=1.2)
-    left.set_ylim(0, never * 1.12)
-    steps = [t for t in left.get_yticks() if 0 <= t < 0.9 * never]  # "never" is not a number of steps
-    left.set_yticks([*steps, never], [*(f"{t:g}" for t in steps), "never"])
-    right.set_ylim(0, 103)
-    left.set_xticks(range(len(shots)), [str(k) for k in shots])
-    style(left, title, x="labelled images", y="steps until it is back (median)", grid="y")
-    style(right, x="labelled images", y="accuracy on the others then, %", grid="y")
-    fig.legend(*left.get_legend_handles_labels(), loc="outside right center", **LEGEND)
-    said = "; ".join(f"{r.arm}, {r.shots} images: {_relearned(r)}" for r in rows)
-    return describe(fig, f"{title}. In percent of the others' pictures. {said}.")
-
-
-def _relearned(row: Any) -> str:
-    """Steps and accuracy in words; after the most steps there are, rounding has grown to whole points."""
-    if math.isfinite(row.steps):
-        return f"{row.steps:g} steps, others {tenths(row.retain_end)}"
-    return f"not back, others about {10 * round(10 * row.retain_end)}"
-
-
 def layer_probe(
     probes: Sequence[Any],
     zero_shot: tuple[float, float] | None = None,
@@ -258,11 +128,8 @@ def layer_probe(
     series = {
         "probe, before": ([p.before for p in probes], RETAIN, "s", 9, "white"),
         "probe, after": ([p.after for p in probes], FORGET, "o", 6, FORGET),
-        "probe, untrained tower": ([p.untrained for p in probes], ORANGE, "^", 6, ORANGE),
         "probe, shuffled labels": ([p.control for p in probes], GREY, "x", 6, GREY),
     }
-    if any(math.isnan(p.untrained) for p in probes):
-        del series["probe, untrained tower"]
     fig = Figure(figsize=(8.8, 3.4), layout="constrained")
     ax = fig.subplots()
     for label, (values, colour, mark, size, face) in series.items():
@@ -284,7 +151,6 @@ def layer_probe(
     said = "; ".join(
         f"{p.layer}: {tenths(p.before)} before, {tenths(p.after)} after, "
         f"{tenths(p.control)} with shuffled labels"
-        + ("" if math.isnan(p.untrained) else f", {tenths(p.untrained)} untrained tower")
         for p in probes
     )
     if zero_shot is not None:
@@ -346,33 +212,28 @@ def controls(rows: Sequence[Any], *, title: str = "") -> matplotlib.figure.Figur
     return describe(fig, f"{title}. Recall in percent: {first}; {said}.")
 
 
-def words(
-    rows: Sequence[Any], classes: Sequence[str] | None = None, *, shown: int = 12, title: str = ""
-) -> matplotlib.figure.Figure:
+def words(row: Any, classes: Sequence[str], *, title: str = "", shown: int = 12) -> matplotlib.figure.Figure:
     """The other words that recall most after the edit, and what they recalled before.
 
     Parameters
     ----------
-    rows : list of WordRecall
+    row : WordRecall
         From `clipnull.auditing.other_words`.
-    classes : list of str, optional
+    classes : list of str
         Class names, written beside the words that stand for them.
     shown : int
     """
-    points: list[tuple[str, float, float, float]] = []
-    for w in (w for r in rows for w in r.words):
-        about = w.kind if classes is None else f"{classes[w.owner]}, {w.kind}"
-        shares = (100 * x for x in (w.before, w.after, w.control))
-        points.append((f"{short(w.text, 34)} ({about})", *shares))
+    points = [
+        (f"{short(w.text, 34)} ({classes[w.owner]})", *(100 * x for x in (w.before, w.after, w.control)))
+        for w in row.words
+    ]
     loud = sorted(points, key=lambda p: (-p[2], p[1], p[0]))[:shown]
     fig = Figure(figsize=(8.0, 0.27 * len(loud) + 1.4), layout="constrained")
     ax = fig.subplots()
     names, before, after, control = zip(*loud, strict=True)
     place = range(len(loud))
     ax.hlines(place, np.minimum(before, after), np.maximum(before, after), color=PALE, linewidth=3, zorder=1)
-    ax.plot(
-        control, place, "|", color=BLACK, markersize=13, markeredgewidth=2, label=rows[0].against, zorder=2
-    )
+    ax.plot(control, place, "|", color=BLACK, markersize=13, markeredgewidth=2, label=row.against, zorder=2)
     _points(ax, before, after, names, "recall of the class by this word, %", title)
     said = "; ".join(f"{n} {x:.1f} to {y:.1f}" for n, x, y, _ in loud)
     return describe(
@@ -449,42 +310,6 @@ def style_squares(
             said.append(f"{label}, {method}: class {_tenths(square[0])}; others {_tenths(square[1])}")
         line[0].set_ylabel(label, fontsize=9, fontweight="bold")
     return describe(fig, f"{title}. As fractions, in the order of the styles shown. {'. '.join(said)}.")
-
-
-def selective_curves(
-    strengths: Sequence[float],
-    results: Mapping[str, Mapping[str, Sequence[Any]]],
-    *,
-    title: str = "The wider the gap between the curves, the more selective the edit",
-) -> matplotlib.figure.Figure:
-    """Recall of the class in both styles against the strength of the edit, a panel for each prototype.
-
-    Parameters
-    ----------
-    strengths : k floats
-    results : dict of row label -> dict of prototype -> k clipnull.auditing.Selective
-        One row of panels for each direction.
-    """
-    kinds = list(next(iter(results.values())))
-    fig = Figure(figsize=(1.8 * len(kinds) + 0.8, 1.75 * len(results) + 1.0), layout="constrained")
-    axes = fig.subplots(len(results), len(kinds), sharex=True, sharey=True, squeeze=False)
-    said = []
-    for row_number, (line, (label, row)) in enumerate(zip(axes, results.items(), strict=True)):
-        for ax, kind in zip(line, kinds, strict=True):
-            own, kept = (np.array([float(r.after[0, j]) for r in row[kind]]) for j in (0, 1))
-            ax.plot(strengths, 100 * kept, "-s", color=RETAIN, markersize=4, label="in the style to keep")
-            ax.plot(strengths, 100 * own, "--o", color=FORGET, markersize=4, label="in the style to forget")
-            style(ax, title, grid="both")
-            ax.set_ylim(-4, 104)
-            if row_number == 0:
-                ax.set_title(kind, loc="left", fontsize=9)
-            said.append(f"{label}, {kind}: to forget {_tenths(own)}, to keep {_tenths(kept)}")
-        line[0].set_ylabel(f"{label}\nrecall, %", fontsize=9)
-    for ax in axes[-1]:
-        ax.set_xlabel("strength (cosine)", fontsize=9)
-    fig.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower right", ncols=2, **LEGEND)
-    said_first = f"Recall of the class as a fraction, at strengths {_tenths(strengths)}"
-    return describe(fig, f"{title}. {said_first}. {'. '.join(said)}.")
 
 
 def _tenths(fractions: Any) -> str:
