@@ -96,7 +96,7 @@ class ForgetOne(FigureWidget):
     Attributes
     ----------
     name : widgets.Dropdown
-        The class to forget; those that have images.
+        The classes that have images.
     """
 
     def __init__(self, case: Case) -> None:

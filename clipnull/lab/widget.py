@@ -102,8 +102,6 @@ class ForgetRetainLab(Live):
     def _set(self, values: Mapping[str, Any]) -> None:
         """Move controls without drawing in between, then draw once."""
         with self.paused():
-            self.controls["forget"].options = self.bench.data.classes
-            self.search.value = ""
             self.sliders.take(values["method"], values)
             for key in values.keys() - self.sliders.keys():
                 self.controls[key].value = tuple(values[key]) if key == "forget" else values[key]
@@ -118,15 +116,13 @@ class ForgetRetainLab(Live):
         categories = [g for g in dict.fromkeys(data.categories) if g]
         pictured = [c for i, c in enumerate(data.classes) if i in seen]
         self.preset = make(widgets.Dropdown, options=[CASES, *self.bench.presets])
-        self.search = make(widgets.Text, placeholder="search a class; Ctrl-click adds one")
         self.category = make(widgets.Dropdown, options=[CATEGORY, *categories])
         self.view = widgets.ToggleButtons(
             options=[(PANELS[v].title, v) for v in VIEWS], style={"button_width": "8.4em"}
         )
         self.picture_of = make(widgets.Dropdown, options=[PICTURE_OF, *pictured], width="11em")
-        self.file = make(
-            widgets.FileUpload, accept="image/*", multiple=False, description="your picture", width="11em"
-        )
+        upload = dict(accept="image/*", multiple=False, description="your picture")
+        self.file = make(widgets.FileUpload, width="11em", **upload)
         self.buttons = {
             name: make(widgets.Button, description=text, width="auto")
             for name, text in (("code", "Python"), ("reset", "reset"))
@@ -139,7 +135,6 @@ class ForgetRetainLab(Live):
         self.controls["method"].observe(self._method_chosen, names="value")
         for control in (*self.controls.values(), self.view):
             control.observe(self.changed, names="value")
-        self.search.observe(self._searched, names="value")
         self._offer(self.category, self._choose)
         self._offer(self.preset, self.show)
         self._offer(self.picture_of, self._choose_picture)
@@ -165,9 +160,8 @@ class ForgetRetainLab(Live):
             widget.add_class(f"clipnull-{name}")
             return widget
 
-        self.numbers, self.message, self.hint, self.caption = map(
-            text, ("numbers", "message", "hint", "caption")
-        )
+        names = ("numbers", "message", "hint", "caption")
+        self.numbers, self.message, self.hint, self.caption = map(text, names)
         self.code = widgets.Textarea(rows=16, layout=widgets.Layout(width="98%", display="none"))
         self.code.add_class("clipnull-code")
         self.image = image()
@@ -175,17 +169,13 @@ class ForgetRetainLab(Live):
     def _layout(self) -> widgets.Widget:
         c = self.controls
         left = widgets.VBox(
-            [
-                self.preset, self.search, c["forget"], self.category, c["method"], *self.sliders.values(),
-                c["word"], c["seed"], c["erase_as"], c["side"],
-            ],
+            [self.preset, c["forget"], self.category, c["method"], *self.sliders.values(), c["word"],
+             c["seed"], c["erase_as"], c["side"]],
             layout=widgets.Layout(width="22.5em", flex="0 0 auto"),
         )  # fmt: skip
         right = widgets.VBox(
-            [
-                self.numbers, self.message, self.hint, self.view, row(c["image"], self.picture_of, self.file),
-                self.image, self.caption, row(*self.buttons.values()), self.code,
-            ],
+            [self.numbers, self.message, self.hint, self.view, row(c["image"], self.picture_of, self.file),
+             self.image, self.caption, row(*self.buttons.values()), self.code],
             layout=widgets.Layout(flex="1 1 0%", min_width="0"),
         )  # fmt: skip
         return widgets.HBox([left, right])
@@ -200,8 +190,7 @@ class ForgetRetainLab(Live):
         self._show_controls()
         result = self.bench.compute(self.state)
         if self._upload is not None:
-            picture, z = self._upload
-            result.single = result.top5(z)._replace(picture=picture)
+            result.single = result.top5(self._upload[1])._replace(picture=self._upload[0])
         key = self.view.value
         self.image.value = views.png(key, result)
         self.result, self.numbers.value = result, accuracy_line(result)
@@ -211,11 +200,6 @@ class ForgetRetainLab(Live):
         if self.code.layout.display is None:
             self.code.value = self.python()
         self.error, self.message.value = None, ""
-
-    @in_turn
-    def figure(self, key: str | None = None) -> Any:
-        """The figure of a view (default: the one on screen) for the last state that could be computed."""
-        return views.view(self.view.value if key is None else key, self.result)
 
     def _show_controls(self) -> None:
         c, method, single = self.controls, self.controls["method"].value, self.view.value == "single"
@@ -239,15 +223,6 @@ class ForgetRetainLab(Live):
         if not self._paused:
             with self.paused():
                 self.sliders.take(change["new"])
-
-    @in_turn
-    def _searched(self, change: Any) -> None:
-        words, chosen = change["new"].lower().split(), set(self.controls["forget"].value)
-        classes = self.bench.data.classes
-        keep = [c for c in classes if c in chosen or all(w in c.lower() for w in words)]
-        with self.paused():
-            self.controls["forget"].options = keep
-            self.controls["forget"].value = tuple(c for c in classes if c in chosen)
 
     def _choose(self, forget: Any) -> None:
         self._set(self.bench.check({**self.state, "forget": forget}))
