@@ -106,9 +106,10 @@ def test_compute_is_the_plain_evaluate(bench, seed):
     if torch.equal(got.predicted_after, want.predicted_after):
         assert got.forget_after == want.forget_after and got.per_class == want.per_class
         assert got.destinations() == want.destinations()
+    if state["side"] == "image":  # a name sent to zero and re-normalised is rounding
         for n, way in want.n_way.items():
-            assert got.n_way[n] == pytest.approx(way, abs=2e-3)
-        assert got.search == pytest.approx(want.search, abs=2e-3)
+            assert tuple(got.n_way[n]) == pytest.approx(tuple(way), abs=2e-3)
+        assert tuple(got.search) == pytest.approx(tuple(want.search), abs=2e-3)
 
 
 @pytest.mark.parametrize("method", cn.METHODS)
@@ -239,7 +240,7 @@ def test_geometry_shows_what_the_edit_moves(bench):
         assert cloud.what == moved and len(cloud.before) == len(every)
         assert cloud.explained == pytest.approx((s[:2] / s.sum()).tolist(), rel=1e-5)
         assert not torch.allclose(cloud.before, cloud.after)
-        assert int(cloud.forgotten.sum()) == (4 if moved == "pictures" else 1)
+        assert int(cloud.forgotten.sum()) == (len(bench.data.where("tiger")) if moved == "pictures" else 1)
         gone = result.case.gone if moved == "pictures" else torch.arange(len(T)) == 2
         own = result.edit.apply_image if moved == "pictures" else result.edit.apply_text
         flat, whole = cloud.step, (own(every, normalize=True) - every).norm(dim=1)

@@ -98,9 +98,9 @@ clipnull/datasets/folders.py || labels=data.labels[good] || labels=data.labels[:
 clipnull/plots/protocol.py || ax.barh(range(len(methods)), parts[:, k], left=left || ax.barh(range(len(methods)), parts[:, 0], left=left || tests/test_plots_protocol.py
 clipnull/plots/protocol.py || ax.imshow(cells, cmap="PuOr" || ax.imshow(cells.T, cmap="PuOr" || tests/test_plots_protocol.py
 clipnull/plots/protocol.py || ax.plot(seconds, score, MARKERS || ax.plot(score, seconds, MARKERS || tests/test_plots_protocol.py
-clipnull/lab/draw.py || left.plot([at, at], _hundred([r.forget_after, r.retain_after]), **ring) || left.plot([at, at], _hundred([r.retain_after, r.forget_after]), **ring) || tests/test_lab_views.py
-clipnull/lab/draw.py || right.plot([100 * r.forget_after], [100 * r.retain_after], **ring) || right.plot([100 * r.retain_after], [100 * r.forget_after], **ring) || tests/test_lab_views.py
-clipnull/lab/draw.py || for i in losers(rows)[:NAMED]} || for i in losers(rows)[-NAMED:]} || tests/test_lab_views.py::test_neighbours
+clipnull/lab/draw.py || [at, at], _hundred([r.forget_after, r.retain_after]), "kD" || [at, at], _hundred([r.retain_after, r.forget_after]), "kD" || tests/test_lab_views.py::test_curve
+clipnull/lab/draw.py || ("2-way", line.two_way, FORGET || ("2-way", line.forget, FORGET || tests/test_lab_views.py::test_curve
+clipnull/lab/draw.py || key=lambda r: (r.change, -r.cosine) || key=lambda r: (-r.change, -r.cosine) || tests/test_lab_views.py::test_neighbours
 clipnull/plots/auditing.py || [100 * r.retain_end for r in line] || [100 * r.recall_end for r in line] || tests/test_plots_audit.py
 clipnull/plots/auditing.py || zip(axes, (run.recall, run.retain), strict=True) || zip(axes, (run.retain, run.recall), strict=True) || tests/test_plots_audit.py
 clipnull/plots/auditing.py || "probe, after": ([p.after for p in probes] || "probe, after": ([p.before for p in probes] || tests/test_plots_audit.py

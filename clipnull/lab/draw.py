@@ -108,18 +108,16 @@ def measures(report: Report) -> list[Measure]:
 
 def numbers(fig: Figure, result: LabResult) -> str:
     ax, shown = _axes(fig.subplots(), "", "%"), measures(result.report)
-    places, names = [], []
-    for k, measure in enumerate(shown):
-        colour = RETAIN if measure.name == "retain" else FORGET
-        for x, when, fraction in zip((3 * k, 3 * k + 1), ("before", "after"), measure[1:3], strict=True):
-            height = 0.0 if fraction != fraction else 100 * fraction
-            ax.bar(x, height, color=colour, width=0.9, alpha=0.4 if when == "before" else None)
-            ax.text(x, height + 1, percent(fraction), ha="center", va="bottom", fontsize=9)
-            places.append(x)
-            names.append(f"{measure.name}\n{when}")
-        if measure.chance == measure.chance:
-            ax.hlines(100 * measure.chance, 3 * k - 0.6, 3 * k + 1.6, "k", "dashed", linewidth=1)
-    ax.set_xticks(places, names)
+    x = [3 * k + after for k in range(len(shown)) for after in (0, 1)]
+    fractions = [fraction for m in shown for fraction in (m.before, m.after)]
+    heights = [0.0 if f != f else 100 * f for f in fractions]
+    for bar in ax.bar(x, heights, color=[FORGET] * 6 + [RETAIN] * 2, width=0.9)[::2]:
+        bar.set_alpha(0.4)
+    for at, height, fraction in zip(x, heights, fractions, strict=True):
+        ax.text(at, height + 1, percent(fraction), ha="center", va="bottom", fontsize=9)
+    for k, measure in enumerate(shown[:3]):
+        ax.hlines(100 * measure.chance, 3 * k - 0.6, 3 * k + 1.6, "k", "dashed", linewidth=1)
+    ax.set_xticks(x, [f"{m.name}\n{when}" for m in shown for when in ("before", "after")])
     ax.tick_params(axis="x", length=0)
     ax.set_ylim(0, 112)
     change = points(result.report.forget_after - result.report.forget_before)
