@@ -123,6 +123,16 @@ def test_a_method_by_its_name_alone_has_the_registrys_defaults(bench, method):
     assert all(result.state[k] is None for k in CURVES if k not in dials(method))
 
 
+def test_what_another_method_leaves_behind_is_the_default_again(bench):
+    first = bench.check({})
+    assert first["mu"] == "auto"
+    ccup = bench.check({**first, "method": "ccup", "lam": 7.0})
+    assert (ccup["strength"], ccup["lam"], ccup["mu"]) == (None, 7.0, cn.METHODS["ccup"].defaults["mu"])
+    assert (
+        bench.check({**ccup, "method": "partial"})["strength"] == cn.METHODS["partial"].defaults["strength"]
+    )
+
+
 def test_the_first_state_is_neutral_with_a_mu_chosen_from_the_names(bench):
     result = bench.compute({})
     assert (result.state["method"], result.state["mu"], result.edit.info["lam"]) == ("mean", "auto", math.inf)
@@ -285,7 +295,8 @@ def test_forget_takes_names_or_a_category(bench):
         ({"forget": []}, "forget"),
         ({"forget": 10**6}, "forget"),
         ({"forget": 0.5}, "forget"),
-        ({"method": "ccup", "mu": "auto"}, "mu"),
+        ({"method": "ccup", "mu": "automatic"}, "mu"),
+        ({"method": "ccup", "lam": "auto"}, "lam"),
         ({"mu": -1.0}, "mu"),
         ({"forget": ["no such class"]}, "no such class"),
         ({"method": "magic"}, "method"),

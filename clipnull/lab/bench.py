@@ -132,8 +132,9 @@ class Bench:
     def check(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """``state`` completed from `DEFAULT_STATE` and checked; ``forget`` becomes class names.
 
-        ``forget`` may be a list of names or a category. Hyperparameters that are None get the
-        method's defaults; those that it has not become None.
+        ``forget`` may be a list of names or a category. A hyperparameter that is None, or a ``mu``
+        of "auto" where the method has no such rule, gets the method's default; one that the method
+        has not becomes None.
 
         Raises
         ------

@@ -254,7 +254,7 @@ def losers(rows: Sequence[Neighbour]) -> list[Neighbour]:
 def neighbours(fig: Figure, result: LabResult) -> str:
     rows = result.neighbours
     names, cosines, changes = zip(*rows, strict=True)
-    fig.subplots_adjust(right=0.72)
+    fig.subplots_adjust(right=0.64)
     ax = fig.subplots()
     collateral(cosines, changes, names, worst=NAMED, ax=ax, title="")
     _axes(ax, "cosine of the name to the forget subspace", "change in accuracy, points")

@@ -121,13 +121,16 @@ def checked(state: Mapping[str, Any], data: LabelledImages) -> dict[str, Any]:
 
 def _hyperparameters(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Those that the method has, checked; None for the others."""
-    own, defaults = dials(method), LAB_METHODS[method].defaults
-    values = {k: (defaults[k] if given[k] is None else given[k]) if k in own else None for k in CURVES}
+    own, values = dials(method), dict.fromkeys(CURVES)
     for key in own:
-        if key == "mu" and values[key] == "auto" and "lam" not in own:
-            continue
-        high = 1.0 if key == "strength" else float("inf")
-        values[key] = _check.number(key, values[key], 0.0, high, allow_inf=key == "lam")
+        rule = given[key] == "auto" and key == "mu"
+        if given[key] is None or (rule and "lam" in own):  # the rule is for λ = ∞ alone
+            values[key] = LAB_METHODS[method].defaults[key]
+        elif rule:
+            values[key] = "auto"
+        else:
+            high = 1.0 if key == "strength" else float("inf")
+            values[key] = _check.number(key, given[key], 0.0, high, allow_inf=key == "lam")
     return values
 
 
@@ -136,7 +139,8 @@ def presets_of(data: LabelledImages) -> dict[str, Preset]:
     out = {}
     for name, (hint, changes, view) in PRESETS.items():
         forget = changes.get("forget", DEFAULT_STATE["forget"])
-        there = forget in data.categories if isinstance(forget, str) else {*forget} <= {*data.classes}
+        kinds, names = {*data.categories}, {*data.classes}
+        there = forget in kinds and len(kinds) > 1 if isinstance(forget, str) else {*forget} <= names
         state = checked({**changes, "forget": forget if there else data.classes[:1]}, data)
         rows = data.where(state["forget"][0]).tolist()
         out[name] = Preset(hint, {**state, "image": rows[0] if rows else 0}, view)
