@@ -66,13 +66,13 @@ def redraw(repeats: int) -> None:
     lab = cn.lab.ForgetRetainLab()
     data = lab.bench.data
     print(f"\nA slider move to the finished picture, {len(data)} pictures × {len(data.classes)} classes\n")
-    print("| view | λ (anchored), ms | μ (anchored), ms | α (partial), ms |")
+    print("| view | λ (ccup), ms | μ (mean), ms | α (partial), ms |")
     print("|---|---|---|---|")
     for label, key in lab.view.options:
         lab.view.value, cells = key, []
         for method, dial, values in (
-            ("anchored", "lam", [10 ** (i / 8) for i in range(repeats + 1)]),
-            ("anchored", "mu", [10 ** (i / 8) for i in range(repeats + 1)]),
+            ("ccup", "lam", [10 ** (i / 8) for i in range(repeats + 1)]),
+            ("mean", "mu", [10 ** (i / 8) for i in range(repeats + 1)]),
             ("partial", "strength", [i / (repeats + 1) for i in range(repeats + 1)]),
         ):
             lab.controls["method"].value = method

@@ -5,10 +5,9 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
-import gc
 import json
+import math
 import random
-import weakref
 from types import SimpleNamespace
 
 import pytest
@@ -20,7 +19,7 @@ from clipnull.evaluation import SIDES
 from clipnull.lab import result as lab_result
 from clipnull.lab.bench import Bench
 from clipnull.lab.code import equivalent_python
-from clipnull.lab.state import DEFAULT_STATE, PRESETS, TITLES, VIEWS, dials
+from clipnull.lab.state import CURVES, DEFAULT_STATE, PRESETS, TITLES, VIEWS, dials
 
 CATEGORY = "food-drink"
 
@@ -42,42 +41,39 @@ def tiny(pocket, small):
 
 
 def random_state(bench, seed):
-    draw = random.Random(seed)
+    draw, method = random.Random(seed), list(TITLES)[seed % len(TITLES)]
     return {
         "forget": draw.sample(bench.data.classes, draw.randint(1, min(12, len(bench.data.classes) - 1))),
-        "method": list(TITLES)[seed % len(TITLES)],
-        "strength": draw.choice([0.0, 0.3, 1.0]),
-        "lam": draw.choice([0.1, 10.0, 1000.0]),
-        "mu": draw.choice([0.0, 10.0, 30.0]),
+        "method": method,
+        "strength": draw.choice([0.0, 0.3, 1.0, None]),
+        "lam": draw.choice([0.1, 10.0, math.inf, None]),
+        "mu": draw.choice([0.0, 10.0, 30.0, None if method == "ccup" else "auto"]),
         "word": draw.choice(["an animal", "  rock "]),
         "erase_as": draw.choice(["", "", "zyzzyva, big cat,"]),
-        "templates": draw.random() < 0.5,
-        "synonyms": draw.random() < 0.5,
-        "side": list(SIDES)[seed % 3],
+        "side": draw.choice(SIDES),
         "seed": seed,
     }
 
 
 def plainly(bench, state):
     """The same, written out with the package's public functions."""
-    data, prompts = bench.data, state["templates"]
-    T = embedded(bench, data.classes, prompts)
-    texts = list(state["forget"])
-    if state["synonyms"]:
-        texts += [w for n in state["forget"] for w in data.keywords[data.classes.index(n)]]
-    if state["erase_as"]:
-        texts = [t.strip() for t in state["erase_as"].split(",") if t.strip()]
-    T_f = embedded(bench, list(dict.fromkeys(texts)), prompts)
+    data, state = bench.data, bench.check(state)
+    T = embedded(bench, data.classes)
+    texts = [t.strip() for t in state["erase_as"].split(",") if t.strip()] or state["forget"]
+    T_f = embedded(bench, list(dict.fromkeys(texts)))
     T_r = T[[c not in state["forget"] for c in data.classes]]
-    both = (T_f, T_r, state["lam"], state["mu"])
+    strength, lam, mu = (state[k] for k in ("strength", "lam", "mu"))
     edit = {
         "nullspace": lambda: cn.nullspace(T_f),
-        "partial": lambda: cn.nullspace(T_f, state["strength"]),
-        "ccup": lambda: cn.consistent(*both),
-        "anchored": lambda: cn.consistent(*both, anchor="mean"),
-        "word": lambda: cn.consistent(*both, anchor=embedded(bench, [state["word"].strip()], prompts)),
+        "partial": lambda: cn.nullspace(T_f, strength),
+        "ccup": lambda: cn.consistent(T_f, T_r, lam, mu),
+        "mean": lambda: cn.consistent(T_f, T_r, math.inf, mu, anchor="mean"),
+        "hull": lambda: cn.consistent(T_f, T_r, math.inf, mu, anchor="hull"),
+        "word": lambda: cn.consistent(
+            T_f, T_r, math.inf, mu, anchor=embedded(bench, [state["word"].strip()])
+        ),
         "random": lambda: erasers.random_subspace(
-            T.shape[1], cn.subspace.numerical_rank(T_f), state["seed"], state["strength"]
+            T.shape[1], cn.subspace.numerical_rank(T_f), state["seed"], strength
         ),
     }[state["method"]]()
     return cn.Case(bench.Z, T, data.labels, state["forget"], data.classes).evaluate(edit, state["side"])
@@ -88,13 +84,12 @@ def one_text(clip, text, templates):
     return clip.embed_text([text], templates=templates)
 
 
-def embedded(bench, texts, prompts):
+def embedded(bench, texts):
     """`Clip.embed_text`, each text once."""
-    templates = tuple(bench.data.templates) if prompts else None
-    return torch.cat([one_text(bench.clip, text, templates) for text in texts])
+    return torch.cat([one_text(bench.clip, text, tuple(bench.data.templates)) for text in texts])
 
 
-@pytest.mark.parametrize("seed", range(42))
+@pytest.mark.parametrize("seed", range(35))
 def test_compute_is_the_plain_evaluate(bench, seed):
     state = random_state(bench, seed)
     result, want = bench.compute(state), plainly(bench, state)
@@ -106,11 +101,52 @@ def test_compute_is_the_plain_evaluate(bench, seed):
         T = result.case.T
         gone = (result.edit.apply_text(T).norm(dim=1) < 1e-3).nonzero()[:, 0]
         same = same[~torch.isin(got.predicted_after, gone) & ~torch.isin(want.predicted_after, gone)]
-    assert same.double().sum() >= 0.98 * len(same)
+    assert same.double().mean() >= 0.99
     assert torch.equal(got.predicted_before, want.predicted_before)
     if torch.equal(got.predicted_after, want.predicted_after):
         assert got.forget_after == want.forget_after and got.per_class == want.per_class
         assert got.destinations() == want.destinations()
+    if state["side"] == "image":  # a name sent to zero and re-normalised is rounding
+        for n, way in want.n_way.items():
+            assert tuple(got.n_way[n]) == pytest.approx(tuple(way), abs=2e-3)
+        assert tuple(got.search) == pytest.approx(tuple(want.search), abs=2e-3)
+
+
+@pytest.mark.parametrize("method", cn.METHODS)
+def test_a_method_by_its_name_alone_has_the_registrys_defaults(bench, method):
+    result = bench.compute({"method": method})
+    want = bench.case.forgetting(["tiger"])
+    edit = cn.METHODS[method].make(want.T_f, want.T_r)
+    assert torch.allclose(result.edit.matrix(), edit.matrix(), atol=1e-5)
+    assert torch.equal(result.report.predicted_after, want.evaluate(edit).predicted_after)
+    assert all(result.state[k] == cn.METHODS[method].defaults[k] for k in dials(method))
+    assert all(result.state[k] is None for k in CURVES if k not in dials(method))
+
+
+def test_what_another_method_leaves_behind_is_the_default_again(bench):
+    first = bench.check({})
+    assert first["mu"] == "auto"
+    ccup = bench.check({**first, "method": "ccup", "lam": 7.0})
+    assert (ccup["strength"], ccup["lam"], ccup["mu"]) == (None, 7.0, cn.METHODS["ccup"].defaults["mu"])
+    assert (
+        bench.check({**ccup, "method": "partial"})["strength"] == cn.METHODS["partial"].defaults["strength"]
+    )
+
+
+def test_the_first_state_is_neutral_with_a_mu_chosen_from_the_names(bench):
+    result = bench.compute({})
+    assert (result.state["method"], result.state["mu"], result.edit.info["lam"]) == ("mean", "auto", math.inf)
+    assert 0 < result.edit.info["mu"] < 1e4
+
+
+def test_the_certificate_is_that_of_the_package(bench):
+    for state in ({"method": "ccup"}, {"method": "nullspace", "forget": 3 * ["tiger"] + ["lemon"]}):
+        for side, kind in (("image", "image"), ("text", "text"), ("both", "text")):
+            result = bench.compute({**state, "side": side})
+            want = cn.certificate(result.edit, result.case.T_f, result.case.T_r, kind)
+            assert result.mathematics.certificate == pytest.approx(float(want.max())) and want.max() > 0.05
+    for method in ("mean", "hull"):
+        assert bench.compute({"method": method, "forget": "food-drink"}).mathematics.certificate < 1e-6
 
 
 def plain(x):
@@ -151,19 +187,20 @@ def test_only_the_views_asked_for_are_computed(bench):
 
 
 def test_curve_passes_through_the_point(bench):
-    for method, dial, value in (("anchored", "lam", 10.0), ("partial", "strength", 0.5)):
+    for method, dial, value in (("mean", "mu", 10.0), ("ccup", "lam", 10.0), ("partial", "strength", 0.5)):
         result = bench.compute({"method": method, dial: value})
         line = result.curve[method]
         assert dials(method)[0] == dial
         i = min(range(len(line.values)), key=lambda k: abs(line.values[k] - value))
         assert line.forget[i] == pytest.approx(result.report.forget_after)
+        assert line.two_way[i] == pytest.approx(result.report.n_way[2].after)
         assert line.retain[i] == pytest.approx(result.report.retain_after)
 
 
 def test_curve_of_other_dials_is_not_taken_from_memory(bench):
     many = bench.data.classes[::3]
-    curves = [bench.compute({"forget": many, "method": "anchored", "mu": mu}).curve for mu in (0.0, 1000.0)]
-    state = {"forget": many, "method": "anchored", "mu": 1000.0}
+    curves = [bench.compute({"forget": many, "method": "ccup", "mu": mu}).curve for mu in (0.0, 1000.0)]
+    state = {"forget": many, "method": "ccup", "mu": 1000.0}
     assert curves[1] == fresh(bench).compute(state).curve
     assert curves[0] != curves[1]
 
@@ -176,16 +213,16 @@ def test_curve_has_every_method(bench):
 
 
 def test_mathematics_of_the_projector(bench):
-    m = bench.compute({"forget": 5, "method": "nullspace"}).mathematics
+    m = bench.compute({"forget": bench.data.classes[:5], "method": "nullspace"}).mathematics
     assert m.rank == 5
     assert max(m.orthonormality, m.idempotence, m.forget_residual) < 1e-5
-    exact = bench.compute({"forget": 5, "method": "random", "strength": 0.0}).mathematics
+    exact = bench.compute({"method": "random", "strength": 0.0}).mathematics
     assert exact.rank == 0
     assert [exact.retain_moved, exact.norm_taken] == pytest.approx([0, 0], abs=1e-6)
 
 
 def test_mathematics_against_the_whole_matrices(bench, monkeypatch):
-    state = bench.check({"forget": 4, "method": "ccup", "lam": 3.0})
+    state = bench.check({"forget": bench.data.classes[:4], "method": "ccup", "lam": 3.0})
     names = bench.erasers(state)
     skew = names.basis @ torch.triu(torch.ones(4, 4)).double()  # no orthonormal basis
     monkeypatch.setattr(names, "basis", skew)
@@ -193,6 +230,7 @@ def test_mathematics_against_the_whole_matrices(bench, monkeypatch):
     P, W = skew @ skew.T, result.edit.matrix().double()
     T_f, T_r = names.T_f.double(), names.T_r.double()
     want = {
+        "certificate": float(result.certificate.max()),
         "rank": 4,
         "orthonormality": float((skew.T @ skew - torch.eye(4)).norm()),
         "idempotence": float((P @ P - P).norm()),
@@ -204,33 +242,28 @@ def test_mathematics_against_the_whole_matrices(bench, monkeypatch):
 
 
 def test_geometry_shows_what_the_edit_moves(bench):
-    for side, moved in (("image", ["pictures"]), ("text", ["names"]), ("both", ["pictures", "names"])):
+    for side, moved in (("image", "pictures"), ("text", "names"), ("both", "pictures")):
         result = bench.compute({"method": "nullspace", "side": side})
-        explained, clouds = result.geometry
-        assert moved == list(clouds)
-        T, Z = result.case.T, bench.Z
-        every = torch.cat([{"pictures": Z, "names": T}[kind] for kind in moved])
+        cloud, T, Z = result.geometry, result.case.T, bench.Z
+        every = Z if moved == "pictures" else T
         s = torch.linalg.svdvals(every.double() - every.double().mean(0)) ** 2
-        assert explained == pytest.approx((s[:2] / s.sum()).tolist(), rel=1e-5)
-        for kind, cloud in clouds.items():
-            assert cloud.before.shape == cloud.after.shape and not torch.allclose(cloud.before, cloud.after)
-            gone = result.case.gone[cloud.rows] if kind == "pictures" else torch.arange(len(T)) == 2
-            step = (cloud.after - cloud.before).norm(dim=1)
-            assert cloud.forgotten.equal(gone)
-            assert cloud.step == pytest.approx((float(step[gone].mean()), float(step[~gone].mean())))
+        assert cloud.what == moved and len(cloud.before) == len(every)
+        assert cloud.explained == pytest.approx((s[:2] / s.sum()).tolist(), rel=1e-5)
+        assert not torch.allclose(cloud.before, cloud.after)
+        assert int(cloud.forgotten.sum()) == (len(bench.data.where("tiger")) if moved == "pictures" else 1)
+        gone = result.case.gone if moved == "pictures" else torch.arange(len(T)) == 2
+        own = result.edit.apply_image if moved == "pictures" else result.edit.apply_text
+        flat, whole = cloud.step, (own(every, normalize=True) - every).norm(dim=1)
+        step = (cloud.after - cloud.before).norm(dim=1)
+        assert flat == pytest.approx([float(step[m].mean()) for m in (cloud.forgotten, ~cloud.forgotten)])
         # distances in a plane are at most those in the space
-        if "pictures" in clouds:
-            rows = clouds["pictures"].rows
-            assert sorted(rows) == list(range(len(Z)))
-            step = result.edit.apply_image(Z[rows], normalize=True) - Z[rows]
-            flat = (clouds["pictures"].after - clouds["pictures"].before).norm(dim=1)
-            assert bool((flat <= step.double().norm(dim=1) + 1e-5).all())
+        assert flat[0] <= whole[gone].mean() + 1e-5 and flat[1] <= whole[~gone].mean() + 1e-5
 
 
 def test_geometry_of_many_pictures_keeps_the_forgotten(bench, monkeypatch):
     monkeypatch.setattr(lab_result, "DRAWN", 20)
-    rows = bench.compute({"forget": ["tiger"]}).geometry.clouds["pictures"].rows
-    assert len(rows) <= 20 and set(bench.data.where("tiger").tolist()) <= set(rows)
+    forgotten = bench.compute({"forget": ["tiger"]}).geometry.forgotten
+    assert len(forgotten) <= 20 and int(forgotten.sum()) == len(bench.data.where("tiger"))
 
 
 def test_pictures_are_what_they_say(bench):
@@ -249,15 +282,11 @@ def test_pictures_are_what_they_say(bench):
         assert classes[report.predicted_after[lost.row]] == lost.now
 
 
-def test_forget_takes_names_a_category_a_number_or_a_share(bench):
-    C = len(bench.data.classes)
-    by = {f: bench.check({"forget": f})["forget"] for f in (CATEGORY, 7, 0.25)}
-    assert set(by[CATEGORY]) == {
+def test_forget_takes_names_or_a_category(bench):
+    assert set(bench.check({"forget": CATEGORY})["forget"]) == {
         c for c, k in zip(bench.data.classes, bench.data.categories, strict=True) if k == CATEGORY
     }
-    assert len(by[7]) == 7 and len(by[0.25]) == round(C / 4)
-    assert by[7] != bench.check({"forget": 7, "seed": 1})["forget"]
-    assert by[7] == bench.check({"forget": torch.tensor(7)})["forget"]
+    assert bench.check({"forget": "tiger"})["forget"] == ["tiger"]
 
 
 @pytest.mark.parametrize(
@@ -265,11 +294,15 @@ def test_forget_takes_names_a_category_a_number_or_a_share(bench):
     [
         ({"forget": []}, "forget"),
         ({"forget": 10**6}, "forget"),
+        ({"forget": 0.5}, "forget"),
+        ({"method": "ccup", "mu": "automatic"}, "mu"),
+        ({"method": "ccup", "lam": "auto"}, "lam"),
+        ({"mu": -1.0}, "mu"),
         ({"forget": ["no such class"]}, "no such class"),
         ({"method": "magic"}, "method"),
         ({"side": "left"}, "side"),
-        ({"strength": 2.0}, "strength"),
-        ({"lam": -1.0}, "lam"),
+        ({"method": "partial", "strength": 2.0}, "strength"),
+        ({"method": "ccup", "lam": -1.0}, "lam"),
         ({"method": "word", "word": " "}, "word"),
         ({"erase_as": " , ,"}, "erase_as"),
         ({"colour": "red"}, "colour"),
@@ -278,11 +311,9 @@ def test_forget_takes_names_a_category_a_number_or_a_share(bench):
         ({"seed": "x"}, "seed"),
         ({"seed": -1}, "seed"),
         ({"seed": True}, "seed"),
-        ({"templates": "yes"}, "templates"),
         ({"word": None}, "word"),
         ({"erase_as": ["tiger"]}, "erase_as"),
         ({"forget": float("nan")}, "forget"),
-        ({"subset": "nowhere"}, "subset"),
     ],
 )
 def test_impossible_states_say_why(bench, state, words):
@@ -309,71 +340,27 @@ def test_presets_are_full_states_that_compute(bench):
         json.dumps(preset.state)  # plain values
 
 
-def test_preset_of_twins_is_the_closest_pair_of_a_subcategory(bench):
-    preset, data = bench.presets["A class with a near twin"], bench.data
-    i = data.classes.index(preset.state["forget"][0])
-    T = bench.case(True).T
-    cosine = T @ T.T
-    kin = [j for j, k in enumerate(data.subcategories) if k == data.subcategories[i] and j != i]
-    twin = max(kin, key=lambda j: float(cosine[i, j]))
-    assert f"“{data.classes[twin]}”" in preset.hint and f"{cosine[i, twin]:.2f}" in preset.hint
+def test_preset_of_twins_names_a_close_pair_of_a_subcategory(bench):
+    data, T = bench.data, bench.T
+    i, j = data.classes.index("house"), data.classes.index("school")
+    assert bench.presets["A class with a near twin"].state["forget"] == ["house"]
+    assert int((T @ T[i]).topk(2).indices[1]) == j and data.subcategories[i] == data.subcategories[j]
 
 
 def test_presets_of_other_data(pocket, small):
     data = dataclasses.replace(small.subset(range(7)), categories=[], subcategories=[])
     presets = Bench(pocket, data).presets
-    assert len(presets) == len(PRESETS) and "3 random classes" in presets
+    assert len(presets) == len(PRESETS)
     for preset in presets.values():
         assert set(preset.state["forget"]) < set(data.classes)
-
-
-# --- parts of the data -----------------------------------------------------------------------
-
-
-def test_subset_is_part_of_the_state(bench, pocket):
-    state = {"subset": CATEGORY, "forget": 3, "method": "nullspace"}
-    result = bench.compute(state)
-    data = cn.datasets.load("twemoji", subset=CATEGORY, scenes=1, size=pocket.image_size)
-    want = Bench(pocket, data).compute({**state, "subset": ""})
-    assert result.data.classes == data.classes and everything(result) == everything(want)
-    assert len(bench.compute({"forget": 3}).case.classes) == len(bench.data.classes)
-    with pytest.raises(ValueError, match="image"):
-        bench.compute({**state, "image": len(data)})
-
-
-def test_subsets_of_hand_made_data_are_its_categories(pocket, small):
-    data = dataclasses.replace(small.subset(range(0, 97, 4)), name="mine")
-    bench = Bench(pocket, data)
-    assert set(bench.subsets) == set(data.categories)
-    part = bench.compute({"subset": CATEGORY, "forget": 2}).data
-    assert set(part.categories) == {CATEGORY} and len(part.classes) < len(data.classes)
-    assert Bench(pocket, dataclasses.replace(data, categories=[])).subsets == {}
-
-
-def test_one_set_of_scores_is_held(pocket, small):
-    bench = Bench(pocket, small.subset(range(31)))
-    assert bench.subsets
-    earlier = []
-    for subset, templates in (("", True), ("", False), (CATEGORY, False), (CATEGORY, True), ("", True)):
-        for side in SIDES:
-            bench.compute({"forget": 2, "templates": templates, "side": side, "subset": subset})
-        held = bench.at(subset).case(templates).scores
-        assert held is bench.at(subset).case(templates, [bench.at(subset).data.classes[1]]).scores, (
-            "scored once"
-        )
-        gc.collect()
-        assert [scores for scores in earlier if scores() is not None] == []
-        earlier.append(weakref.ref(held))
-        del held
 
 
 # --- one factorisation -----------------------------------------------------------------------
 
 
 def test_dials_turn_on_one_factorisation(bench, monkeypatch):
-    state = {"forget": 3, "method": "anchored"}
+    state = {"forget": bench.data.classes[:3], "method": "ccup"}
     bench.compute({**state, "mu": 2.0})
-    bench.compute({**state, "mu": 5.0})
     sizes = []
     for name in ("cholesky", "eigh", "svd", "svdvals", "qr", "inv", "solve", "pinv"):
         whole = getattr(torch.linalg, name)
@@ -385,7 +372,10 @@ def test_dials_turn_on_one_factorisation(bench, monkeypatch):
         monkeypatch.setattr(torch.linalg, name, seen)
     for lam, mu in ((1.0, 2.0), (30.0, 7.0), (1000.0, 0.0)):
         result = bench.compute({**state, "lam": lam, "mu": mu})
-        assert all(getattr(result, part) is not None for part in PARTS[1:])  # the curve has other methods
+        # the curve has other methods, and the certificate of the mathematics a solver of its own
+        assert all(getattr(result, part) is not None for part in PARTS[1:] if part != "mathematics")
+    for mu in ("auto", 10.0):
+        bench.compute({**state, "method": "mean", "mu": mu})
     assert sizes and max(sizes) == 3  # m x m, nothing that grows with d or with the retained names
 
 
@@ -410,7 +400,7 @@ def agree(bench, state, report):
     assert report.forget_after == pytest.approx(want.forget_after)
 
 
-@pytest.mark.parametrize("seed", range(7))
+@pytest.mark.parametrize("seed", range(len(TITLES)))
 def test_code_runs_as_it_is_and_gives_the_same(tiny, seed, capsys):
     state = {**random_state(tiny, seed), "side": "image"}
     report = run(equivalent_python(tiny, state))
@@ -420,14 +410,15 @@ def test_code_runs_as_it_is_and_gives_the_same(tiny, seed, capsys):
 
 @pytest.mark.parametrize("side", SIDES)
 def test_code_for_a_side(tiny, side):
-    state = {"forget": 2, "method": "ccup", "side": side}
+    state = {"forget": tiny.data.classes[:2], "method": "ccup", "side": side}
     agree(tiny, state, run(equivalent_python(tiny, state)))
 
 
-def test_code_for_a_subset(bench):
-    state = {"subset": CATEGORY, "forget": 40, "method": "ccup"}
-    assert max(map(len, equivalent_python(bench, state).splitlines())) <= 110
-    agree(bench, state, run(equivalent_python(bench, state)))
+def test_code_for_many_classes_is_broken_into_lines(bench):
+    state = {"forget": bench.data.classes[::2], "method": "ccup", "lam": math.inf}
+    code = equivalent_python(bench, state)
+    assert max(map(len, code.splitlines())) <= 110 and "lam=float('inf')" in code
+    agree(bench, state, run(code))
 
 
 def test_code_for_some_classes_and_another_model(small, tmp_path, monkeypatch):
@@ -446,21 +437,18 @@ def test_code_for_what_was_made_by_hand(pocket, small):
     data = dataclasses.replace(small.subset(range(9)), templates=["{}"])
     clip = cn.Clip(pocket.model, pocket.preprocess, pocket.tokenizer, config=pocket.config)
     bench = Bench(clip, data)
-    state = {"forget": 2, "method": "nullspace"}
+    state = {"forget": data.classes[:2], "method": "nullspace"}
     code = equivalent_python(bench, state)
     assert "load(" not in code.replace("cn.load m", "").replace("datasets.load m", "")
     assert "# clip: the model that you gave" in code and "# data: the images that you gave" in code
     agree(bench, state, run(code, clip=clip, data=data))
-    part = {**state, "subset": "animals-nature"}
-    if "animals-nature" in bench.subsets:
-        agree(bench, part, run(equivalent_python(bench, part), clip=clip, data=data))
 
 
 def test_code_does_not_reload_a_model_that_was_edited(small):
     clip = cn.load("pocket")
     cn.fold(clip, cn.nullspace(clip.embed_text(["owl"])))
     bench = Bench(clip, small.subset(range(5)))
-    assert "cn.load(" not in equivalent_python(bench, {"forget": 1})
+    assert "cn.load(" not in equivalent_python(bench, {"forget": bench.data.classes[:1]})
 
 
 def test_loaders_know_what_they_were_asked(monkeypatch):

@@ -7,31 +7,37 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.colors import to_hex
-from matplotlib.offsetbox import AnnotationBbox
 from matplotlib.quiver import Quiver
 from PIL import Image
 
 from clipnull.datasets.pictures import Images
 from clipnull.lab import views
-from clipnull.lab.result import Became, Cloud, Geometry, Line, Mathematics, Neighbour, Single
-from clipnull.plots.base import FORGET, GREY, PALE, RETAIN
+from clipnull.lab.result import Became, Geometry, Line, Mathematics, Neighbour, Single
+from clipnull.plots.base import FORGET, GREY, PALE, RETAIN, alt
+from clipnull.report import NWay, Search
 
 CLASSES = ["tiger", "wolf", "rose", "pizza", "cat"]
 COLOURS = ["red", "green", "blue", "yellow", "black", "orange"]
 DATA = SimpleNamespace(images=Images(lambda colour: Image.new("RGB", (64, 64), colour), COLOURS))
 #: the forgotten classes are tiger and rose; pictures 1 and 3 are of them
-REPORT = SimpleNamespace(forget_before=0.95, forget_after=0.11, retain_before=0.83, retain_after=0.47)
 CASE = SimpleNamespace(
     classes=CLASSES, forget=[0, 2], forget_names=["tiger", "rose"],
     gone=torch.tensor([False, True, False, True, False, False]),
 )  # fmt: skip
+REPORT = SimpleNamespace(
+    forget_before=0.95, forget_after=0.11, retain_before=0.83, retain_after=0.47, retained=0.566, case=CASE,
+    n_way={2: NWay(2, 0.5, 0.99, 0.36)}, search=Search(0.91, 0.28),
+)  # fmt: skip
 
 
-def draw(key, half=False, thumbnails=False, method="anchored", **parts):
+def draw(key, method="mean", **parts):
     """The figure of a view; `parts` are those of the `LabResult` that it reads."""
-    state = {"method": method, "lam": 10.0, "strength": 0.6}
-    made = SimpleNamespace(state=state, report=REPORT, case=CASE, data=DATA, **parts)
-    return views.figure(key, made, half, thumbnails)
+    state = {"method": method, "lam": None, "mu": None, "strength": None}
+    info = {"lam": 3.0, "mu": 7.0, "strength": 1.0 if method == "nullspace" else 0.6}
+    made = SimpleNamespace(
+        state=state, report=REPORT, case=CASE, data=DATA, edit=SimpleNamespace(info=info), **parts
+    )
+    return views.view(key, made)
 
 
 def heading(fig):
@@ -42,30 +48,43 @@ def rgb(colour):
     return Image.new("RGB", (1, 1), colour).getpixel((0, 0))
 
 
-@pytest.mark.parametrize("half", [False, True])
-def test_accuracy(half):
-    fig = draw("numbers", half)
+def test_accuracy():
+    fig = draw("numbers")
     (ax,) = fig.axes
-    names = ["forget\nbefore", "forget\nafter", "retain\nbefore", "retain\nafter"]
-    wanted = dict(zip(names, (95, 11, 83, 47), strict=True))
+    names = [
+        f"{what}\n{when}" for what in ("forget", "2-way", "search", "retain") for when in ("before", "after")
+    ]
+    wanted = dict(zip(names, (95, 11, 99, 36, 91, 28, 83, 47), strict=True))
     drawn.same(drawn.ends(ax), wanted)
     assert [colour for colour, _ in drawn.fills(ax).values()] == [
-        c.lower() for c in [FORGET] * 2 + [RETAIN] * 2
+        c.lower() for c in [FORGET] * 6 + [RETAIN] * 2
     ]
     drawn.same(
         [(x, y) for _, x, y in drawn.texts(ax)],
         [(x, wanted[n] + 1) for n, x in drawn.ticks(ax.xaxis).items()],
     )
-    assert [text for text, *_ in drawn.texts(ax)] == ["95.0%", "11.0%", "83.0%", "47.0%"]
-    assert ax.get_ylabel() == "accuracy, %" and not ax.yaxis_inverted()
-    assert heading(fig).endswith("forget −84.0, retain −36.0 points")
+    said = ["95.0%", "11.0%", "99.0%", "36.0%", "91.0%", "28.0%", "83.0%", "47.0%"]
+    assert [text for text, *_ in drawn.texts(ax)] == said
+    # chance, each under its own two bars: one of five names, one of two, and of a ranking
+    chance = [segment for lines in ax.collections for segment in lines.get_segments()]
+    places = list(drawn.ticks(ax.xaxis).values())
+    for (start, end), height, k in zip(chance, (20, 50, 50), (0, 2, 4), strict=True):
+        assert start[1] == end[1] == pytest.approx(height)
+        assert start[0] < places[k] < places[k + 1] < end[0]
+    assert ax.get_ylabel() == "%" and not ax.yaxis_inverted()
+    assert heading(fig) == "mean (neutral): forget −84.0 points, kept 56.6%; dashed: chance"
+    assert alt(fig) == (
+        "Forget accuracy 95.0% before, 11.0% after; 2-way recall 99.0% before, 36.0% after, and search 91.0% "
+        "before, 28.0% after (chance 50% for both); retain accuracy 83.0% before, 47.0% after, 56.6% of it kept."
+    )
 
 
 LINES = {
-    "partial": Line([0.0, 0.5, 1.0], forget=[0.9, 0.4, 0.1], retain=[0.8, 0.75, 0.7]),
-    "random": Line([0.0, 0.5, 1.0], forget=[0.91, 0.85, 0.82], retain=[0.79, 0.78, 0.77]),
-    "ccup": Line([0.1, 10.0, 1000.0], forget=[0.93, 0.3, 0.02], retain=[0.84, 0.6, 0.5]),
-    "anchored": Line([0.1, 10.0, 1000.0], forget=[0.92, 0.2, 0.03], retain=[0.86, 0.85, 0.83]),
+    "partial": Line([0.0, 0.5, 1.0], [0.9, 0.4, 0.1], [0.99, 0.74, 0.35], [0.8, 0.75, 0.7]),
+    "random": Line([0.0, 0.5, 1.0], [0.91, 0.85, 0.82], [0.98, 0.97, 0.96], [0.79, 0.78, 0.77]),
+    "ccup": Line([0.1, 10.0, 1000.0], [0.93, 0.3, 0.02], [0.95, 0.64, 0.24], [0.84, 0.6, 0.5]),
+    "mean": Line([0.1, 10.0, 1000.0], [0.06, 0.05, 0.03], [0.51, 0.52, 0.53], [0.86, 0.85, 0.83]),
+    "hull": Line([0.1, 10.0, 1000.0], [0.08, 0.07, 0.01], [0.81, 0.88, 0.94], [0.87, 0.89, 0.9]),
 }
 
 
@@ -76,113 +95,79 @@ def paths(ax, colour):
 
 
 @pytest.mark.parametrize(
-    "method, own, at", [("anchored", "anchored", 10), ("ccup", "ccup", 10), ("partial", "partial", 0.6), ("nullspace", "partial", 1)]
+    "method, own, at, kin",
+    [
+        ("mean", "mean", 7, ["hull"]), ("ccup", "ccup", 3, []),
+        ("partial", "partial", 0.6, ["random"]), ("nullspace", "partial", 1, ["random"]),
+    ],
 )  # fmt: skip
-def test_curve(method, own, at):
-    log = method in ("anchored", "ccup")
+def test_curve(method, own, at, kin):
     fig = draw("curve", method=method, curve=LINES)
-    left, right = fig.axes
+    (ax,) = fig.axes
 
     def along(m, kind):
         return [[x, round(100 * y, 9)] for x, y in zip(LINES[m].values, getattr(LINES[m], kind), strict=True)]
 
-    def plane(m):
-        return [
-            [round(100 * f, 9), round(100 * r, 9)]
-            for f, r in zip(LINES[m].forget, LINES[m].retain, strict=True)
-        ]
-
-    assert paths(left, FORGET) == [along(own, "forget")] and paths(left, RETAIN) == [along(own, "retain")]
-    assert paths(right, "k") == [plane(own)]
-    kin = ("ccup", "anchored") if log else ("partial", "random")
-    assert paths(left, PALE) == sorted(along(m, k) for m in kin if m != own for k in ("forget", "retain"))
-    assert paths(right, PALE) == sorted(plane(m) for m in LINES if m != own)
-    (here,) = [x for x in left.get_lines() if x.get_marker() == "D"]
-    (there,) = [x for x in right.get_lines() if x.get_marker() == "D"]
-    drawn.same(here.get_xydata(), [(at, 11), (at, 47)])
-    drawn.same(there.get_xydata(), [(11, 47)])
-    assert left.get_xscale() == ("log" if log else "linear") and not left.xaxis_inverted()
-    assert right.xaxis_inverted() and not right.yaxis_inverted()  # forgotten is to the right
-    assert drawn.labels(left) == (
-        "λ, pull on the forgotten names" if log else "α, strength of the projection",
+    assert paths(ax, FORGET) == sorted([along(own, "forget"), along(own, "two_way")])
+    assert paths(ax, RETAIN) == [along(own, "retain")]
+    assert paths(ax, PALE) == sorted(along(m, k) for m in kin for k in ("forget", "retain"))
+    named = {line.get_label(): line for line in ax.get_lines()}
+    for label, kind in (("forget", "forget"), ("2-way", "two_way"), ("retain", "retain")):
+        drawn.same(named[label].get_xydata(), along(own, kind))
+    drawn.same(named["you are here"].get_xydata(), [(at, 11), (at, 47)])
+    assert ax.get_xscale() == ("linear" if own == "partial" else "log")
+    assert not ax.xaxis_inverted() and not ax.yaxis_inverted()
+    assert drawn.labels(ax) == (
+        {
+            "mean": "μ, hold on the other names", "ccup": "λ, pull on the forgotten names",
+            "partial": "α, strength of the projection",
+        }[own],
         "accuracy after, %",
-    )
-    assert drawn.labels(right) == ("forget accuracy after, %", "retain")
+    )  # fmt: skip
     assert {text: look[0] for text, look in drawn.legend(fig).items()} == {
-        "forget": FORGET.lower(), "retain": RETAIN.lower(), "you are here": "#000000", "other methods": PALE.lower()
+        "forget": FORGET.lower(), "2-way": FORGET.lower(), "retain": RETAIN.lower(),
+        "you are here": "#000000", "other methods": PALE.lower(),
     }  # fmt: skip
 
 
-#: pictures drawn are rows 1, 3, 0, 5 of the data, the first two forgotten
-IMAGE = torch.tensor([[1.0, 0.2], [2.0, 0.4], [-1.0, 0.7], [-2.0, -0.6]])
-IMAGE_AFTER = torch.tensor([[-0.5, -1.1], [-0.7, 1.3], [-1.2, 0.8], [-2.0, -0.6]])
-TEXT = torch.tensor([[3.0, 1.0], [0.1, 1.5], [2.5, -1.4], [0.3, -1.7], [0.6, 1.9]])
-TEXT_AFTER = torch.tensor([[0.9, 1.2], [0.2, 1.6], [0.8, -1.3], [0.4, -1.8], [0.7, 2.0]])
+#: the first two are forgotten
+BEFORE = torch.tensor([[1.0, 0.2], [2.0, 0.4], [-1.0, 0.7], [-2.0, -0.6]])
+AFTER = torch.tensor([[-0.5, -1.1], [-0.7, 1.3], [-1.2, 0.8], [-2.1, -0.5]])
 
 
-PICTURES = Cloud(IMAGE, IMAGE_AFTER, torch.tensor([True, True, False, False]), [1, 3, 0, 5])
-NAMES = Cloud(TEXT, TEXT_AFTER, torch.tensor([True, False, True, False, False]), [])
-
-
-def geometry(*kinds):
-    return Geometry([0.31, 0.12], {k: {"pictures": PICTURES, "names": NAMES}[k] for k in kinds})
-
-
-CLOUDS = {
-    "pictures": {"pictures after": IMAGE_AFTER[2:], "forgotten pictures": IMAGE_AFTER[:2]},
-    "names": {"names after": TEXT_AFTER[[1, 3, 4]], "forgotten names": TEXT_AFTER[[0, 2]]},
-}
-
-
-@pytest.mark.parametrize("kinds", [("pictures",), ("names",), ("pictures", "names")])
-def test_geometry(kinds):
-    fig = draw("pca", geometry=geometry(*kinds))
+@pytest.mark.parametrize("what", ["pictures", "names"])
+def test_geometry(what):
+    gone = torch.tensor([True, True, False, False])
+    fig = draw("pca", geometry=Geometry(what, BEFORE, AFTER, gone, [0.31, 0.12]))
     (ax,) = fig.axes
-    before, after, gone = (np.concatenate([c[i] for c in geometry(*kinds).clouds.values()]) for i in range(3))
     clouds = {c.label: c for c in drawn.clouds(ax)}
-    wanted = {"before": before, **{k: v.numpy() for kind in kinds for k, v in CLOUDS[kind].items()}}
-    drawn.same({k: clouds[k].points for k in wanted if k in clouds}, wanted)
-    assert set(clouds) == set(wanted)
-    colours = {k: c.colour for k, c in clouds.items()}
-    assert colours == {
-        k: (PALE if k == "before" else FORGET if "forgotten" in k else RETAIN).lower() for k in wanted
-    }
-    assert set(drawn.legend(fig)) == set(wanted)
+    wanted = {"before": BEFORE, f"{what} after": AFTER[2:], f"forgotten {what}": AFTER[:2]}
+    drawn.same(
+        {k: clouds[k].points for k in wanted if k in clouds}, {k: v.numpy() for k, v in wanted.items()}
+    )
+    assert set(clouds) == set(wanted) == set(drawn.legend(fig))
+    colours = [clouds[k].colour for k in wanted]
+    assert colours == [PALE.lower(), RETAIN.lower(), FORGET.lower()]
     quivers = [q for q in ax.collections if isinstance(q, Quiver)]
-    for quiver, which, colour in zip(quivers, (False, True), (GREY, FORGET), strict=True):
-        shown = ~np.broadcast_to(quiver.Umask, len(quiver.U))
-        moves = (gone == which) & (np.linalg.norm(after - before, axis=1) > 0)  # what stays has no arrow
-        drawn.same(quiver.XY[shown], before[moves])
-        drawn.same(np.stack([quiver.U, quiver.V], 1)[shown], (after - before)[moves], 1e-6)
+    for quiver, rows, colour in zip(quivers, (slice(2, 4), slice(2)), (GREY, FORGET), strict=True):
+        drawn.same(quiver.XY, BEFORE[rows].numpy())
+        drawn.same(np.stack([quiver.U, quiver.V], 1), (AFTER - BEFORE)[rows].numpy(), 1e-6)
         assert to_hex(quiver.get_facecolor()[0]) == colour.lower() and quiver.scale == 1
-    assert (quivers[0].angles, quivers[0].scale_units) == ("xy", "xy")
+        assert (quiver.angles, quiver.scale_units) == ("xy", "xy")
     assert drawn.labels(ax) == ("first principal component", "second principal component")
     (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
-    every = np.concatenate([before, after])
+    every = torch.cat([BEFORE, AFTER])
     assert left < every[:, 0].min() and every[:, 0].max() < right
     assert bottom < every[:, 1].min() and every[:, 1].max() < top
     assert "holds 43% of their variance" in heading(fig)
+    assert alt(fig) == (
+        f"In this plane the forgotten {what} move by 2.415 and the others by 0.183 on average."
+    )
 
 
-def test_geometry_with_pictures():
-    (ax,) = draw("pca", thumbnails=True, geometry=geometry("pictures", "names")).axes
-    boxes = [box for box in ax.artists if isinstance(box, AnnotationBbox)]
-    drawn.same([box.xy for box in boxes], IMAGE_AFTER)
-    assert [tuple(box.offsetbox.get_data()[0, 0]) for box in boxes] == [
-        rgb(COLOURS[row]) for row in (1, 3, 0, 5)
-    ]
-    assert [box.patch.get_visible() for box in boxes] == [
-        True,
-        True,
-        False,
-        False,
-    ]  # the forgotten are framed
-
-
-@pytest.mark.parametrize("half", [False, True])
-def test_pictures(half):
+def test_pictures():
     went = [Became(1, "tiger", "wolf", 2, 7), Became(3, "rose", "cat", None, 4)]
-    fig = draw("images", half, destinations=went, lost=[Became(0, "pizza", "cat", 5)])
+    fig = draw("images", destinations=went, lost=[Became(0, "pizza", "cat", 5)])
     (ax,) = fig.axes
     sheet = np.asarray(ax.images[0].get_array())
     assert (
@@ -208,31 +193,27 @@ def test_pictures(half):
 def test_neighbours():
     rows = [
         Neighbour("wolf", 0.91, -0.62), Neighbour("pizza", 0.13, 0.08), Neighbour("cat", 0.55, -0.24),
-        Neighbour("fox", 0.34, 0.0), Neighbour("pear", 0.5, -0.25), Neighbour("bus", 0.2, -0.01),
+        Neighbour("fox", 0.34, 0.0), Neighbour("pear", 0.5, -0.24), Neighbour("bus", 0.2, -0.01),
     ]  # fmt: skip
     fig = draw("neighbours", neighbours=rows)
     (ax,) = fig.axes
-    (points,) = drawn.clouds(ax)
-    drawn.same(points.points, [(0.91, -62), (0.13, 8), (0.55, -24), (0.34, 0), (0.5, -25), (0.2, -1)])
-    # the three that its sentence names, each at its point, those at nearly the same height apart
-    named = {text.get_text(): text for text in ax.texts}
-    drawn.same(
-        {t: text.xy for t, text in named.items()},
-        {"wolf": (0.91, -62), "pear": (0.5, -25), "cat": (0.55, -24)},
+    others, lost = drawn.clouds(ax)
+    drawn.same(others.points, [(0.13, 8), (0.34, 0), (0.2, -1)])
+    drawn.same(sorted(map(tuple, lost.points)), [(0.5, -24), (0.55, -24), (0.91, -62)])
+    # the three that its sentence names, in its order
+    assert [t.get_text() for t in ax.texts][-1].endswith("1  wolf -62\n2  cat -24\n3  pear -24")
+    assert alt(fig).endswith(
+        "4 of 6 retained classes lose accuracy and 1 gain. Most of all: wolf (−62.0 at cosine 0.91), "
+        "cat (−24.0 at cosine 0.55), pear (−24.0 at cosine 0.50) and 1 more."
     )
-    assert all(
-        f"{name} (" in views.PANELS["neighbours"].sentence(SimpleNamespace(neighbours=rows)) for name in named
-    )
-    assert not named["pear"].get_window_extent().overlaps(named["cat"].get_window_extent())
-    for text in ax.texts:
-        assert np.hypot(*text.get_position()) < 60
-    assert drawn.rules(ax) == [[(0, 0), (1, 0)]] and not ax.yaxis_inverted() and not ax.xaxis_inverted()
+    assert not ax.yaxis_inverted() and not ax.xaxis_inverted()
+    low, high = ax.get_ylim()
+    assert low < -62 and high > 8
     assert drawn.labels(ax) == ("cosine of the name to the forget subspace", "change in accuracy, points")
     assert heading(fig) == "4 of 6 retained classes lose accuracy, 1 gain"
 
 
-@pytest.mark.parametrize("half", [False, True])
-def test_mathematics(half):
+def test_mathematics():
     values = Mathematics(
         rank=3.0,
         orthonormality=2e-7,
@@ -240,8 +221,9 @@ def test_mathematics(half):
         forget_residual=0.512,
         retain_moved=0.034,
         norm_taken=-0.071,
+        certificate=0.1234,
     )
-    (ax,) = draw("mathematics", half, mathematics=values).axes
+    (ax,) = draw("mathematics", mathematics=values).axes
     rows = {}
     for text, x, y in drawn.texts(ax):
         rows.setdefault(y, []).append((x, text))
@@ -253,6 +235,7 @@ def test_mathematics(half):
         (r"$\|W T_f\|$", "0.512"),
         (r"$\|W T_r - T_r\|$", "0.034"),
         (r"mean of $1 - \|W^\top z\| / \|z\|$", "−0.071"),
+        ("certificate", "0.1234"),
     ]
 
 

@@ -91,9 +91,9 @@ clipnull/datasets/folders.py || labels=data.labels[good] || labels=data.labels[:
 # figures: swapped axes, one series in another's place, a wrong sign
 clipnull/plots/protocol.py || ax.barh(range(len(methods)), parts[:, k], left=left || ax.barh(range(len(methods)), parts[:, 0], left=left || tests/test_plots_protocol.py
 clipnull/plots/protocol.py || ax.imshow(cells, cmap="PuOr" || ax.imshow(cells.T, cmap="PuOr" || tests/test_plots_protocol.py
-clipnull/lab/draw.py || left.plot([at, at], _hundred([r.forget_after, r.retain_after]), **ring) || left.plot([at, at], _hundred([r.retain_after, r.forget_after]), **ring) || tests/test_lab_views.py
-clipnull/lab/draw.py || right.plot([100 * r.forget_after], [100 * r.retain_after], **ring) || right.plot([100 * r.retain_after], [100 * r.forget_after], **ring) || tests/test_lab_views.py
-clipnull/lab/draw.py || for i in losers(rows)[:NAMED]} || for i in losers(rows)[-NAMED:]} || tests/test_lab_views.py::test_neighbours
+clipnull/lab/draw.py || [at, at], _hundred([r.forget_after, r.retain_after]), "kD" || [at, at], _hundred([r.retain_after, r.forget_after]), "kD" || tests/test_lab_views.py::test_curve
+clipnull/lab/draw.py || ("2-way", line.two_way, FORGET || ("2-way", line.forget, FORGET || tests/test_lab_views.py::test_curve
+clipnull/lab/draw.py || key=lambda r: (r.change, -r.cosine) || key=lambda r: (-r.change, -r.cosine) || tests/test_lab_views.py::test_neighbours
 clipnull/plots/auditing.py || "probe, after": ([p.after for p in probes] || "probe, after": ([p.before for p in probes] || tests/test_plots_audit.py
 clipnull/plots/auditing.py || ax.plot(before, place, "D", color="white" || ax.plot(after, place, "D", color="white" || tests/test_plots_audit.py
 clipnull/plots/auditing.py || ax.bar(middle[used], 100 * accuracy[used], 0.9 * width, color=RETAIN || ax.bar(middle[used], 100 * conf[used], 0.9 * width, color=RETAIN || tests/test_plots_audit.py

@@ -1,30 +1,47 @@
-"""What every widget of the package does: follow its controls, pause, and say what went wrong."""
+"""What every widget of the package does: follow its controls, pause, and say what went wrong.
+
+JupyterLab from 4.4 on with ipykernel 7 may answer two controls at the same time, in two threads of the
+kernel (*subshells*); the one that read its values first may finish last. `in_turn` lets one in at a time.
+"""
 
 from __future__ import annotations
 
+import functools
 import html
 import io
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import ipywidgets as widgets
 from matplotlib.figure import Figure
 
-from clipnull.lab.turns import in_turn
-
 __all__ = ["FigureWidget", "player"]
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 DPI = 90
+#: one for all widgets of a kernel: they share the model and matplotlib's caches
+_LOCK = threading.RLock()
+
+
+def in_turn(call: Callable[P, R]) -> Callable[P, R]:
+    """Let no other thread into any function so marked; a thread that is in may enter again."""
+
+    @functools.wraps(call)
+    def alone(*args: P.args, **kwargs: P.kwargs) -> R:
+        with _LOCK:
+            return call(*args, **kwargs)
+
+    return alone
 
 
 def png(fig: Figure, dpi: int = DPI) -> bytes:
-    """A figure as PNG bytes; it is released if pyplot knows it."""
+    """A figure as PNG bytes."""
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png", dpi=dpi)
-    import matplotlib.pyplot as plt
-
-    plt.close(fig)
     return buffer.getvalue()
 
 

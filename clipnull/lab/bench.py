@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 
-from clipnull import _check
-from clipnull.datasets.emoji import class_table
-from clipnull.datasets.registry import load as load_data
 from clipnull.edit import Edit
-from clipnull.erasers import METHODS
 from clipnull.evaluation import Case
 from clipnull.lab.result import LabResult, Line
-from clipnull.lab.state import LAMBDAS, STRENGTHS, Preset, checked, defaults, dials, presets_of, texts_of
+from clipnull.lab.state import CURVES, LAB_METHODS, Preset, checked, dials, presets_of, texts_of
 from clipnull.solver import ConsistentSolver
 from clipnull.subspace import fix_signs, orthonormal_basis
 
@@ -29,22 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Bench", "Erasers"]
 
-X = TypeVar("X")
-
-
-class Recent:
-    """The last few results of each kind, by what they depend on; an old one goes before a new one is made."""
-
-    def __init__(self, **limits: int) -> None:
-        self.limits, self.kinds = limits, defaultdict[str, dict[Any, Any]](dict)
-
-    def get(self, kind: str, key: Any, make: Callable[[], X]) -> X:
-        kept = self.kinds[kind]
-        if key not in kept:
-            if len(kept) >= self.limits[kind]:
-                kept.pop(next(iter(kept)))
-            kept[key] = make()
-        return kept[key]
+#: curves kept
+LINES = 64
 
 
 class Erasers:
@@ -80,12 +62,10 @@ class Erasers:
         values : dict
             Its hyperparameters among ``strength``, ``lam`` and ``mu``; others are left aside.
         """
-        moved = {k: values[k] for k in dials(method)}
-        if "lam" in moved:
-            return self._solver.edit(
-                **moved, anchor=defaults(method).get("anchor") if anchor is None else anchor
-            )
-        return METHODS[method].make(self.T_f, self.T_r, seed, **moved)
+        chosen = {**LAB_METHODS[method].defaults, **{k: values[k] for k in dials(method)}}
+        if "lam" in chosen:
+            return self._solver.edit(**chosen if anchor is None else {**chosen, "anchor": anchor})
+        return LAB_METHODS[method].make(self.T_f, self.T_r, seed, **chosen)
 
 
 class Bench:
@@ -99,18 +79,13 @@ class Bench:
 
     Attributes
     ----------
-    Z : torch.Tensor [n, d]
-        Image embeddings.
+    Z, T : torch.Tensor [n, d], [C, d]
+        Image embeddings and those of the names.
 
     Raises
     ------
     ValueError
         Two classes of one name.
-
-    Notes
-    -----
-    Of the scores [n, C] of all images against all names, one set is held at a time, beside those of
-    results that are still in use: another subset, or the names without templates, takes its place.
     """
 
     def __init__(self, clip: Clip, data: LabelledImages) -> None:
@@ -121,117 +96,70 @@ class Bench:
             )
         self.clip, self.data = clip, data
         self.Z = clip.embed_images(data.images)
-        self._subset = ""
-        # shared by all parts of the data
-        self._parts: dict[str, Bench] = {"": self}
-        self._texts: dict[tuple[str, bool], torch.Tensor] = {}
-        self._recent = Recent(case=1, erasers=1, plane=8, line=64)
-
-    # --- parts of the data --------------------------------------------------------------
-
-    @cached_property
-    def subsets(self) -> dict[str, Callable[[], LabelledImages]]:
-        """Other parts of the data by name: of an emoji set its categories, of another set its own."""
-        loaded, data = self.data.loaded_with, self.data
-        if loaded and loaded["name"] in ("twemoji", "openmoji"):
-            names = ["classroom", *dict.fromkeys(c["category"] for c in class_table())]
-            here = loaded["subset"] or "classroom"
-            others = [name for name in names if name != here]
-            return {name: partial(load_data, **{**loaded, "subset": name}) for name in others}
-        count = Counter(data.categories)
-        large = [name for name in count if name and 1 < count[name] < len(data.classes)]
-        index = {name: [i for i, c in enumerate(data.categories) if c == name] for name in large}
-        return {name: partial(data.subset, index[name]) for name in large}
-
-    def at(self, subset: str) -> Bench:
-        """The bench of a part of the data, made when it is first asked for.
-
-        Raises
-        ------
-        ValueError
-            No such part.
-        """
-        if subset not in self._parts:
-            _check.one_of("subset", subset, ["", *self.subsets])
-            part = Bench(self.clip, self.subsets[subset]())
-            part._subset, part._parts = subset, self._parts
-            part._texts, part._recent = self._texts, self._recent
-            self._parts[subset] = part
-        return self._parts[subset]
+        self._texts: dict[str, torch.Tensor] = {}
+        self._erasers: dict[Any, Erasers] = {}
+        self._lines: dict[str, Line] = {}
+        self._planes: dict[str, tuple[torch.Tensor, torch.Tensor, list[float]]] = {}
 
     # --- embeddings ---------------------------------------------------------------------
 
-    def embed(self, texts: Iterable[str], templates: bool) -> torch.Tensor:
+    def embed(self, texts: Iterable[str]) -> torch.Tensor:
         """Text embeddings [k, d]; each text is embedded once."""
         texts = list(texts)
-        new = [t for t in dict.fromkeys(texts) if (t, templates) not in self._texts]
-        if new:
-            rows = self.clip.embed_text(new, templates=self.data.templates if templates else None)
-            self._texts.update({(t, templates): row for t, row in zip(new, rows, strict=True)})
-        return torch.stack([self._texts[t, templates] for t in texts])
+        if new := [t for t in dict.fromkeys(texts) if t not in self._texts]:
+            rows = self.clip.embed_text(new, templates=self.data.templates)
+            self._texts.update(zip(new, rows, strict=True))
+        return torch.stack([self._texts[t] for t in texts])
 
     def embed_picture(self, image: Image.Image) -> torch.Tensor:
-        """Embedding [1, d] of a picture that is not in the data, for `top5`."""
+        """Embedding [1, d] of a picture that is not in the data, for `LabResult.top5`."""
         return F.normalize(self.clip.embed_images([image]), dim=1)
 
-    def case(self, templates: bool, forget: Iterable[str] | None = None) -> Case:
-        """The `Case` of all images and names, scored once; ``forget`` is the first class unless given."""
+    @cached_property
+    def T(self) -> torch.Tensor:
+        """Embeddings [C, d] of the names."""
+        return self.embed(self.data.classes)
 
-        def score() -> Case:
-            T = self.embed(self.data.classes, templates)
-            case = Case(self.Z, T, self.data.labels, [0], classes=self.data.classes)
-            assert len(case.scores) == len(case.predicted)  # now: other forget sets share what is there
-            return case
-
-        case = self._recent.get("case", (self._subset, templates), score)
-        return case if forget is None else case.forgetting(list(forget))
+    @cached_property
+    def case(self) -> Case:
+        """The `Case` of all images and names, scored once, with the first class to forget."""
+        case = Case(self.Z, self.T, self.data.labels, [0], classes=self.data.classes)
+        assert len(case.scores) == len(case.predicted)  # now: other forget sets share what is there
+        return case
 
     # --- state and edits ----------------------------------------------------------------
 
     def check(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """``state`` completed from `DEFAULT_STATE` and checked; ``forget`` becomes class names.
 
-        ``forget`` may be a list of names, a category, a whole number k of random classes, or a
-        fraction of all classes (both drawn with ``seed``).
+        ``forget`` may be a list of names or a category. A hyperparameter that is None, or a ``mu``
+        of "auto" where the method has no such rule, gets the method's default; one that the method
+        has not becomes None.
 
         Raises
         ------
         ValueError
             An unknown key or value; the message is fit for showing to the reader.
         """
-        return checked(state, lambda subset: self.at(subset).data)
+        return checked(state, self.data)
 
     @cached_property
     def presets(self) -> dict[str, Preset]:
         """`PRESETS` for this data set, as full states; names that it lacks are replaced."""
-        return presets_of(self.data, self.embed(self.data.classes, True), self.check)
-
-    def forget_texts(self, state: Mapping[str, Any]) -> list[str]:
-        """The texts whose embeddings are erased."""
-        if state["erase_as"].strip():
-            return texts_of(state["erase_as"])
-        texts = list(state["forget"])
-        if state["synonyms"]:
-            data = self.at(state["subset"]).data
-            keywords = dict(zip(data.classes, data.keywords, strict=True))
-            texts += [w for name in state["forget"] for w in keywords[name]]
-        return list(dict.fromkeys(texts))
+        return presets_of(self.data)
 
     def erasers(self, state: Mapping[str, Any]) -> Erasers:
         """T_f, T_r and every edit for the names of a checked state; kept while they stay the same."""
-        texts, templates = self.forget_texts(state), state["templates"]
-
-        def make() -> Erasers:
-            T_r = self.at(state["subset"]).case(templates, state["forget"]).T_r
-            return Erasers(self.embed(texts, templates), T_r)
-
-        key = state["subset"], tuple(texts), tuple(state["forget"]), templates
-        return self._recent.get("erasers", key, make)
+        texts, forget = texts_of(state["erase_as"]) or state["forget"], state["forget"]
+        key = tuple(texts), tuple(forget)
+        if key not in self._erasers:
+            new = Erasers(self.embed(dict.fromkeys(texts)), self.case.forgetting(forget).T_r)
+            self._erasers = {key: new}
+        return self._erasers[key]
 
     def edit(self, state: Mapping[str, Any]) -> Edit:
         """The `Edit` of a checked state."""
-        word = state["method"] == "word"
-        anchor = self.embed([state["word"].strip()], state["templates"]) if word else None
+        anchor = self.embed([state["word"].strip()]) if state["method"] == "word" else None
         return self.erasers(state).edit(state["method"], state, state["seed"], anchor)
 
     def compute(self, state: Mapping[str, Any]) -> LabResult:
@@ -242,34 +170,33 @@ class Bench:
         ValueError
             A state that cannot be, see `check`.
         """
-        state = self.check(state)
-        return LabResult(self.at(state["subset"]), state)
+        return LabResult(self, self.check(state))
 
     def line(self, state: Mapping[str, Any]) -> Line:
         """A method's curve; kept, since the hyperparameter itself and the picture shown do not change it."""
-        method, case = state["method"], self.case(state["templates"], state["forget"])
+        method = state["method"]
         own = dials(method)
-        unread = {"image", own[0], *({"strength", "lam", "mu"} - set(own))}
-        unread |= {key for key, reads in (("word", "word"), ("seed", "random")) if reads != method}
+        unread = {"image", own[0]}
+        unread |= {key for key, reader in (("word", "word"), ("seed", "random")) if method != reader}
 
-        def make() -> Line:
-            values = LAMBDAS if own[0] == "lam" else STRENGTHS
-            edits = [self.edit({**state, own[0]: v}) for v in values]
-            reports = [case.evaluate(edit, state["side"]) for edit in edits]
-            return Line(list(values), [r.forget_after for r in reports], [r.retain_after for r in reports])
+        key = repr({k: v for k, v in state.items() if k not in unread})
+        if key not in self._lines:
+            case, values = self.case.forgetting(state["forget"]), CURVES[own[0]]
+            reports = [case.evaluate(self.edit({**state, own[0]: v}), state["side"]) for v in values]
+            two_way = [r.n_way[2].after if r.n_way else float("nan") for r in reports]
+            forget, retain = [r.forget_after for r in reports], [r.retain_after for r in reports]
+            while len(self._lines) >= LINES:
+                self._lines.pop(next(iter(self._lines)))
+            self._lines[key] = Line(values, forget, two_way, retain)
+        return self._lines[key]
 
-        return self._recent.get("line", repr({k: v for k, v in state.items() if k not in unread}), make)
-
-    def plane(self, templates: bool, side: str) -> tuple[torch.Tensor, torch.Tensor, list[float]]:
-        """Mean [d] and principal axes [d, 2] of what is edited, and the axes' share of its variance."""
-
-        def make() -> tuple[torch.Tensor, torch.Tensor, list[float]]:
-            T = self.case(templates).T
-            every = {"image": self.Z, "text": T}.get(side, torch.cat([self.Z, T])).double()
+    def plane(self, what: str) -> tuple[torch.Tensor, torch.Tensor, list[float]]:
+        """Mean [d] and principal axes [d, 2] of "pictures" or "names", and the axes' shares of variance."""
+        if what not in self._planes:
+            every = (self.Z if what == "pictures" else self.T).double()
             mean = every.mean(0)
             variance, V = torch.linalg.eigh((every - mean).T @ (every - mean))
             total = variance.sum().clamp_min(torch.finfo(variance.dtype).tiny)
             share = variance.flip(0)[:2].clamp_min(0) / total
-            return mean, fix_signs(V.flip(1)[:, :2]), share.tolist()
-
-        return self._recent.get("plane", (self._subset, templates, side), make)
+            self._planes[what] = mean, fix_signs(V.flip(1)[:, :2]), share.tolist()
+        return self._planes[what]

@@ -44,51 +44,44 @@ def equivalent_python(bench: Bench, state: Mapping[str, Any]) -> str:
         A state that cannot be, see `Bench.check`.
     """
     state = bench.check(state)
-    method = state["method"]
-    templates = "data.templates" if state["templates"] else "None"
-    T_f, lines = "case.T_f", ""
-    if state["erase_as"].strip() or state["synonyms"]:
-        texts = "list(dict.fromkeys(forget + words))"
-        if state["erase_as"].strip():
-            texts = _literal(texts_of(state["erase_as"]))
-        else:
-            lines = "words = [w for i in case.forget for w in data.keywords[i]]\n"
-        T_f, lines = "T_f", f"{lines}T_f = clip.embed_text({texts}, templates={templates})\n"
-    given = [f"{k}={_literal(state[k])}" for k in dials(method)]
+    method, T_f, lines = state["method"], "case.T_f", ""
+    if texts := texts_of(state["erase_as"]):
+        T_f = "T_f"
+        lines = f"T_f = clip.embed_text({_literal([*dict.fromkeys(texts)])}, templates=data.templates)\n"
+    given = [T_f, "case.T_r", *(f"{k}={_literal(state[k])}" for k in dials(method))]
+    eraser = f"cn.METHODS[{_literal(method)}].make"
     if method == "word":
-        lines += f"word = clip.embed_text([{_literal(state['word'].strip())}], templates={templates})\n"
-        given.append("anchor=word")
+        word = _literal([state["word"].strip()])
+        lines += f"word = clip.embed_text({word}, templates=data.templates)\n"
+        eraser, given = "cn.consistent", [*given, "anchor=word"]
     if method == "random":
         given.append(f"seed={state['seed']}")
-    eraser = _literal("mean" if method == "word" else method)
     return f"""import clipnull as cn
 
-{_loads(bench, state["subset"])}
+{_loads(bench)}
 forget = {_literal(state["forget"])}
-T = clip.embed_text(data.classes, templates={templates})
+T = clip.embed_text(data.classes, templates=data.templates)
 Z = clip.embed_images(data.images)
 case = cn.Case(Z, T, data.labels, forget, classes=data.classes)
-{lines}edit = cn.METHODS[{eraser}].make({", ".join([T_f, "case.T_r", *given])})
+{lines}edit = {eraser}({", ".join(given)})
 report = case.evaluate(edit, side={_literal(state["side"])})
 print(report)
 """
 
 
-def _loads(bench: Bench, subset: str) -> str:
+def _loads(bench: Bench) -> str:
     """The two statements that make ``clip`` and ``data``."""
-    clip, data, lines = bench.clip, bench.at(subset).data, []
+    clip, data, lines = bench.clip, bench.data, []
     if clip.loaded_with is None or folded_edits(clip):
         lines.append("# clip: the model that you gave to the lab; no call of cn.load makes it")
     else:
         lines.append(f"clip = cn.load({_arguments(load_clip, clip.loaded_with)})")
     if data.loaded_with is None:
         lines.append("# data: the images that you gave to the lab; no call of cn.datasets.load makes them")
-        picked = data.classes if subset else None
     else:
         lines.append(f"data = cn.datasets.load({_arguments(load_data, data.loaded_with)})")
-        picked = data.picked
-    if picked is not None:
-        lines.append(f"data = data.subset({_literal(picked)})")
+        if data.picked is not None:
+            lines.append(f"data = data.subset({_literal(data.picked)})")
     return "\n".join(lines)
 
 
@@ -101,5 +94,7 @@ def _arguments(function: Callable[..., Any], given: Mapping[str, Any]) -> str:
 
 
 def _literal(x: Any) -> str:
-    """A plain value as Python source, long lists broken into lines."""
+    """A plain value as Python source, long lists broken into lines; infinity as `float` reads it."""
+    if x == float("inf"):
+        return "float('inf')"
     return pformat(str(x) if isinstance(x, (Path, torch.device)) else x, width=100, compact=True)

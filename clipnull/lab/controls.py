@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 
-from clipnull.lab.state import DIALS, TITLES, dials
+from clipnull.edit import Edit
+from clipnull.lab.state import LAB_METHODS, STOPS, TITLES, dials
 
 if TYPE_CHECKING:
     from clipnull.lab.bench import Bench
 
-#: whose style knows no width of a description, or whose description stands after the box
-UNALIGNED = (widgets.Button, widgets.Checkbox, widgets.FileUpload)
+#: whose style knows no width of a description
+UNALIGNED = (widgets.Button, widgets.FileUpload)
 SIDES = {"image": "the images", "text": "the texts", "both": "both"}
 
 
@@ -24,29 +26,9 @@ def make(kind: Callable[..., Any], *arguments: Any, width: str = "21.5em", **opt
     return kind(*arguments, layout=widgets.Layout(width=width), **options)
 
 
-def check_box(text: str, value: bool, width: str) -> Any:
-    """A box to tick, its text after it."""
-    return make(widgets.Checkbox, value, description=text, indent=False, width=width)
-
-
 def methods(names: Iterable[str] = TITLES) -> Any:
     """A menu of methods."""
     return make(widgets.Dropdown, options=[(TITLES[m], m) for m in names], description="method")
-
-
-def moved() -> dict[str, Any]:
-    """The sliders of the hyperparameters."""
-    return {
-        "strength": make(widgets.FloatSlider, 1.0, min=0, max=1, step=0.01, description="α"),
-        "lam": make(widgets.SelectionSlider, options=stops("lam"), description="λ"),
-        "mu": make(widgets.SelectionSlider, options=stops("mu"), description="μ"),
-    }
-
-
-def stops(key: str, *more: float) -> list[tuple[str, float]]:
-    """Options of the λ or μ slider: `DIALS`, for μ zero too, and whatever else a state holds."""
-    values = sorted({*DIALS, *more, *([0.0] if key == "mu" else [])})
-    return [(f"{v:g}", v) for v in values]
 
 
 def show(shown: dict[Any, bool]) -> None:
@@ -55,31 +37,59 @@ def show(shown: dict[Any, bool]) -> None:
         control.layout.display = None if there else "none"
 
 
-def show_dials(sliders: dict[str, Any], method: str) -> None:
-    """Of the sliders of `moved`, only those that the method has."""
-    show({sliders[key]: key in dials(method) for key in ("strength", "lam", "mu")})
+class Sliders(dict[str, Any]):
+    """The sliders of the hyperparameters, by name; those of one method are shown."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            strength=make(widgets.FloatSlider, 1.0, min=0, max=1, step=0.01, description="α"),
+            lam=make(widgets.SelectionSlider, options=[("0", 0.0)], description="λ"),
+            mu=make(widgets.SelectionSlider, options=[("0", 0.0)], description="μ"),
+        )
+
+    def take(self, method: str, values: Mapping[str, Any] | None = None) -> None:
+        """Show a method's sliders at these values, by default its own."""
+        own, values = dials(method), values or LAB_METHODS[method].defaults
+        show({slider: key in own for key, slider in self.items()})
+        for key in own:
+            if key != "strength":
+                rule = ["auto"] if key == "mu" and "lam" not in own else []
+                end = [math.inf] if key == "lam" else [0.0]
+                numbers = {*STOPS, *end, *([values[key]] if values[key] != "auto" else [])}
+                self[key].options = [(stop(v), v) for v in [*rule, *sorted(numbers)]]
+            self[key].value = values[key]
+
+    def read(self, method: str) -> dict[str, Any]:
+        """The values of a method's sliders; None for those that it has not."""
+        own = dials(method)
+        return {key: slider.value if key in own else None for key, slider in self.items()}
+
+    def tell(self, edit: Edit) -> None:
+        """Write the μ that was chosen on its stop "auto"."""
+        slider = self["mu"]
+        if slider.value == "auto" and "mu" in edit.info:
+            options = [(f"auto: {edit.info['mu']:.3g}", "auto"), *slider.options[1:]]
+            if options != list(slider.options):
+                slider.options = options
+                slider.value = "auto"
 
 
-def of_state(bench: Bench) -> dict[str, Any]:
+def stop(value: float | str) -> str:
+    """A stop of a slider in words."""
+    return value if isinstance(value, str) else f"{value:g}".replace("inf", "∞")
+
+
+def of_state(bench: Bench, sliders: Sliders) -> dict[str, Any]:
     """A control for each key of `clipnull.lab.DEFAULT_STATE`."""
-    data = bench.data
-    here = f"{data.name or 'the data'}, {len(data.classes)} classes"
-    parts = [(here, ""), *((s, s) for s in bench.subsets)]
     return {
-        "subset": make(widgets.Dropdown, options=parts, description="data"),
-        "forget": make(widgets.SelectMultiple, options=data.classes, rows=7),
+        "forget": make(widgets.SelectMultiple, options=bench.data.classes, rows=7),
         "method": methods(),
-        **moved(),
-        "word": make(widgets.Text, "an animal", description="anchor", continuous_update=False),
+        **sliders,
+        "word": make(widgets.Text, "an animal", description="word", continuous_update=False),
         "erase_as": make(
             widgets.Text, description="erase as", placeholder="the class names", continuous_update=False
         ),
-        "templates": check_box("prompt templates", True, "11.5em"),
-        "synonyms": check_box("keywords too", False, "9em"),
         "side": make(widgets.Dropdown, options=[(v, k) for k, v in SIDES.items()], description="edit"),
-        "seed": make(
-            widgets.BoundedIntText, 0, 0, 2**31 - 1, description="seed", width="8em",
-            style={"description_width": "2.8em"},
-        ),
-        "image": make(widgets.IntSlider, 0, 0, len(data) - 1, description="picture"),
+        "seed": make(widgets.BoundedIntText, 0, 0, 2**31 - 1, description="seed"),
+        "image": make(widgets.IntSlider, 0, 0, len(bench.data) - 1, description="picture"),
     }  # fmt: skip

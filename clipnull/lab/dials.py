@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from typing import Any
 
 import ipywidgets as widgets
 import torch
@@ -14,8 +15,9 @@ from clipnull.edit import Edit
 from clipnull.erasers import METHODS, nullspace
 from clipnull.evaluation import Case, drop_label
 from clipnull.lab import controls
-from clipnull.lab.base import FigureWidget
+from clipnull.lab.base import FigureWidget, in_turn
 from clipnull.lab.bench import Erasers
+from clipnull.lab.draw import measures
 from clipnull.plots.base import alt, describe
 from clipnull.plots.erasing import collateral, forget_retain_plane, scores_before_after
 from clipnull.report import Report
@@ -24,9 +26,8 @@ __all__ = ["EraserDials", "ForgetOne"]
 
 
 def accuracies(r: Report) -> str:
-    """Both accuracies before and after, as HTML."""
-    pairs = (("forget", r.forget_before, r.forget_after), ("retain", r.retain_before, r.retain_after))
-    return ", ".join(f"{kind} {tenths(old)} → <b>{percent(new)}</b>" for kind, old, new in pairs)
+    """The measures before and after, as HTML."""
+    return ", ".join(f"{m.name} {tenths(m.before)} → <b>{percent(m.after)}</b>" for m in measures(r))
 
 
 class EraserDials(FigureWidget):
@@ -39,9 +40,9 @@ class EraserDials(FigureWidget):
     Attributes
     ----------
     method : widgets.Dropdown
-        ``"partial"``, ``"ccup"`` or ``"mean"``.
+        ``"partial"``, ``"ccup"``, ``"mean"`` or ``"hull"``.
     strength, lam, mu : widgets
-        Only the hyperparameters of the method are shown.
+        Only the hyperparameters of the method are shown; with another method they start at its own.
     fixed : dict of name -> Report
         The package's defaults, drawn in grey.
     """
@@ -51,20 +52,22 @@ class EraserDials(FigureWidget):
         assert len(case.scores)  # kept from here on: every move of a slider is a rank-m update
         self.erasers = Erasers(case.T_f, case.T_r)
         self.fixed = {m: case.evaluate(method.make(case.T_f, case.T_r)) for m, method in METHODS.items()}
-        self.fixed["drop the label"] = drop_label(case)
-        self.method, self.sliders = controls.methods(["partial", "ccup", "mean"]), controls.moved()
+        self.fixed["candidate masking"] = drop_label(case)
+        self.method, self.sliders = controls.methods(["partial", "ccup", "mean", "hull"]), controls.Sliders()
         self.strength, self.lam, self.mu = self.sliders.values()
-        self.method.value, self.strength.value, self.lam.value, self.mu.value = "ccup", 0.5, 10.0, 10.0
+        self.method.value = "ccup"
+        self.sliders.take("ccup", {"lam": 10.0, "mu": 10.0})
+        self.method.observe(self._method_chosen, names="value")
         super().__init__([[self.method, *self.sliders.values()]])
 
-    def update(self) -> None:
-        """As in the base; only the hyperparameters that the method has are shown."""
-        controls.show_dials(self.sliders, self.method.value)
-        super().update()
+    @in_turn
+    def _method_chosen(self, change: Any) -> None:
+        with self.paused():
+            self.sliders.take(change["new"])
 
     def edit(self) -> Edit:
         """The eraser at the present hyperparameters."""
-        return self.erasers.edit(self.method.value, {k: s.value for k, s in self.sliders.items()})
+        return self.erasers.edit(self.method.value, self.sliders.read(self.method.value))
 
     def figure(self) -> Figure:
         """The plane: the defaults of every method in grey, the present hyperparameters in colour."""
@@ -73,8 +76,10 @@ class EraserDials(FigureWidget):
         return forget_retain_plane(points, highlight="your dials", title=title)
 
     def text(self) -> str:
-        """Both accuracies, and the size of the edit."""
+        """The measures, and the size of the edit."""
         edit = self.edit()
+        with self.paused():
+            self.sliders.tell(edit)
         # ||L R^T|| from the two small Gram matrices
         size = float(((edit.left.T @ edit.left) * (edit.right.T @ edit.right)).sum().clamp_min(0).sqrt())
         return f"{accuracies(self.case.evaluate(edit))}; ‖W − I‖ = {size:.2f}, rank {edit.rank}."
@@ -91,7 +96,7 @@ class ForgetOne(FigureWidget):
     Attributes
     ----------
     name : widgets.Dropdown
-        The class to forget; those that have images.
+        The classes that have images.
     """
 
     def __init__(self, case: Case) -> None:
@@ -136,7 +141,7 @@ class ForgetOne(FigureWidget):
         return describe(fig, f"{said}. {alt(fig)}")
 
     def text(self) -> str:
-        """Recall of the class, accuracy on the others, and where its images went."""
+        """The measures, and where its images went."""
         r = self.report()
         went = ", ".join(f"{name} ({n})" for name, n in r.destinations(3))
         return f"{accuracies(r)}; its images became {html.escape(went)}."

@@ -10,21 +10,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.offsetbox import AnnotationBbox, OffsetImage
-from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, NullLocator
 from PIL import Image
 
 from clipnull._show import percent
-from clipnull.lab.result import Became, Cloud, LabResult, Line, Neighbour, Single
+from clipnull.lab.result import Became, LabResult, Neighbour, Single
 from clipnull.lab.state import TITLES, dials
-from clipnull.plots.base import FORGET, GREY, PALE, RETAIN
+from clipnull.plots.base import FORGET, GREY, PALE, RETAIN, short
+from clipnull.plots.erasing import collateral
 
 if TYPE_CHECKING:
     from clipnull.datasets.pictures import Images
+    from clipnull.report import Report
 
 DPI = 96
-#: pixels; two halves fit beside the controls on a screen of 1280
-WIDE, HALF, HEIGHT = 624, 404, 384
+#: pixels
+WIDE, HEIGHT = 624, 384
 #: side of the picture in *One picture*, and of those in *Pictures*, in pixels; rows of its two blocks
 PICTURE, SIDE, ROWS = 160, 46, 2
 #: thumbnails kept, since reading a picture takes milliseconds
@@ -37,14 +38,8 @@ def points(x: float) -> str:
 
 
 def spoken(result: LabResult) -> str:
-    """The method's name, fit to begin a sentence."""
-    title = TITLES[result.state["method"]]
-    return title[0].upper() + title[1:]
-
-
-def short(name: str, n: int) -> str:
-    """A name of at most ``n`` letters."""
-    return name if len(name) <= n else name[: n - 1] + "…"
+    """The method's name and what a forgotten name becomes."""
+    return TITLES[result.state["method"]]
 
 
 @lru_cache(maxsize=KEPT)
@@ -70,101 +65,118 @@ def _legend(fig: Figure, handles: Sequence[Any], columns: int) -> None:
     )  # fmt: skip
 
 
-def _pixels(fig: Figure, width: int) -> Any:
+def _pixels(fig: Figure) -> Any:
     """Axes over the whole figure whose unit is a pixel, origin at the top left."""
     ax = fig.add_axes((0, 0, 1, 1))
-    ax.set_xlim(0, width)
+    ax.set_xlim(0, WIDE)
     ax.set_ylim(HEIGHT, 0)
     ax.axis("off")
     return ax
 
 
-def _outward(low: float, high: float, margin: float = 0.04) -> tuple[float, float]:
-    """Limits a little beyond ``low`` and ``high``, on a coarse grid so that they seldom change."""
-    span = max(high - low, 1e-6)
-    step = 10.0 ** np.floor(np.log10(span)) / 5
-    floor, ceil = np.floor((low - margin * span) / step), np.ceil((high + margin * span) / step)
-    return step * float(floor), step * float(ceil)
+def _outward(x: np.ndarray) -> tuple[float, float]:
+    """Limits a little beyond the values, on a coarse grid so that they seldom change."""
+    low, high = float(x.min()), float(x.max())
+    step = 10.0 ** np.floor(np.log10(max(high - low, 1e-6))) / 5
+    return step * float(np.floor(low / step - 0.2)), step * float(np.ceil(high / step + 0.2))
 
 
-# --- accuracy: forget and retain accuracy before and after, as bars ------------------------------
+# --- accuracy: recalls, search and retain accuracy before and after, as bars ---------------------
 
 
-def numbers(fig: Figure, result: LabResult, half: bool, thumbnails: bool) -> str:
-    r, x = result.report, (0, 1, 2.5, 3.5)
-    ax = _axes(fig.subplots(), "", "accuracy, %")
-    accuracies = (r.forget_before, r.forget_after, r.retain_before, r.retain_after)
-    heights = [0.0 if a != a else 100 * a for a in accuracies]
-    for bar in ax.bar(x, heights, color=[FORGET, FORGET, RETAIN, RETAIN], width=0.9)[::2]:
+class Measure(NamedTuple):
+    """A measure of an edit, before and after, with its chance (fractions; NaN where there is none)."""
+
+    name: str
+    before: float
+    after: float
+    chance: float
+
+
+def measures(report: Report) -> list[Measure]:
+    """Full and 2-way recall and search of the forgotten classes, and accuracy on the others."""
+    nan = float("nan")
+    two = report.n_way.get(2)
+    before, after = (nan, nan) if two is None else (two.before, two.after)
+    return [
+        Measure("forget", report.forget_before, report.forget_after, 1 / len(report.case.classes)),
+        Measure("2-way", before, after, 0.5),
+        Measure("search", *report.search, 0.5),
+        Measure("retain", report.retain_before, report.retain_after, nan),
+    ]
+
+
+def numbers(fig: Figure, result: LabResult) -> str:
+    ax, shown = _axes(fig.subplots(), "", "%"), measures(result.report)
+    x = [3 * k + after for k in range(len(shown)) for after in (0, 1)]
+    fractions = [fraction for m in shown for fraction in (m.before, m.after)]
+    heights = [0.0 if f != f else 100 * f for f in fractions]
+    for bar in ax.bar(x, heights, color=[FORGET] * 6 + [RETAIN] * 2, width=0.9)[::2]:
         bar.set_alpha(0.4)
-    ax.set_xticks(x, ["forget\nbefore", "forget\nafter", "retain\nbefore", "retain\nafter"])
+    for at, height, fraction in zip(x, heights, fractions, strict=True):
+        ax.text(at, height + 1, percent(fraction), ha="center", va="bottom", fontsize=9)
+    for k, measure in enumerate(shown[:3]):
+        ax.hlines(100 * measure.chance, 3 * k - 0.6, 3 * k + 1.6, "k", "dashed", linewidth=1)
+    ax.set_xticks(x, [f"{m.name}\n{when}" for m in shown for when in ("before", "after")])
     ax.tick_params(axis="x", length=0)
-    ax.set_ylim(0, 108)
-    for at, height, accuracy in zip(x, heights, accuracies, strict=True):
-        ax.text(at, height + 1, percent(accuracy), ha="center", va="bottom", fontsize=10)
-    forget, retain = points(r.forget_after - r.forget_before), points(r.retain_after - r.retain_before)
-    return f"{spoken(result)}: forget {forget}, retain {retain} points"
+    ax.set_ylim(0, 112)
+    change = points(result.report.forget_after - result.report.forget_before)
+    return f"{spoken(result)}: forget {change} points, kept {percent(result.report.retained)}; dashed: chance"
 
 
-# --- curve: both accuracies along the dial, and one against the other ----------------------------
+# --- curve: accuracies along a hyperparameter, and one against the other -------------------------
+
+#: sign, meaning, whether its axis is logarithmic
+AXES = {
+    "strength": ("α", "strength of the projection", False),
+    "lam": ("λ", "pull on the forgotten names", True),
+    "mu": ("μ", "hold on the other names", True),
+}
 
 
 def _hundred(fractions: Sequence[float]) -> list[float]:
     return [100 * f for f in fractions]
 
 
-def _plane(line: Line) -> tuple[list[float], list[float]]:
-    return _hundred(line.forget), _hundred(line.retain)
-
-
-def along(result: LabResult) -> tuple[str, bool]:
-    """The method whose line is the present one's, and whether it moves along λ."""
+def along(result: LabResult) -> tuple[str, str]:
+    """The method whose line is the present one's, and the hyperparameter along it."""
     own = result.state["method"] if result.state["method"] in result.curve else "partial"
-    return own, "lam" in dials(own)
+    return own, dials(own)[0]
 
 
-def curve(fig: Figure, result: LabResult, half: bool, thumbnails: bool) -> str:
-    lines, state, r = result.curve, result.state, result.report
-    own, log = along(result)
-    x = lines[own].values
-    fig.subplots_adjust(wspace=0.16, top=0.79)
-    left, right = fig.subplots(1, 2, sharey=True)
-    _dial_axis(left, log, x, half)
-    _axes(right, "forget after, %" if half else "forget accuracy after, %", "retain")
-    right.tick_params(axis="y", length=0)
-    right.set_xlim(103, -3)  # forgotten is to the right, as the dial is
-    right.grid(color="#E4E4E4", linewidth=0.8)
+def curve(fig: Figure, result: LabResult) -> str:
+    own, dial = along(result)
+    line, r = result.curve[own], result.report
+    fig.subplots_adjust(top=0.79)
+    ax = fig.subplots()
+    _dial_axis(ax, dial, line.values)
     thin: dict[str, Any] = dict(color=PALE, linewidth=1.2, zorder=1)
-    for m, line in lines.items():
-        if m != own:
-            right.plot(*_plane(line), **thin)
-            if ("lam" in dials(m)) == log:
-                left.plot(x, _hundred(line.forget), **thin)
-                left.plot(x, _hundred(line.retain), **thin)
-    style: dict[str, Any] = dict(color=FORGET, marker="o", markersize=3, zorder=2)
-    square = {**style, "color": RETAIN, "marker": "s"}
-    handles = [
-        *left.plot(x, _hundred(lines[own].forget), label="forget", **style),
-        *left.plot(x, _hundred(lines[own].retain), label="retain", **square),
-    ]
-    right.plot(*_plane(lines[own]), **{**style, "color": "k", "marker": "."})
-    at = state["lam"] if log else (1.0 if state["method"] == "nullspace" else state["strength"])
-    at = min(max(at, min(x)), max(x))
-    ring: dict[str, Any] = dict(
-        marker="D", markersize=8, linestyle="none", fillstyle="none", color="k", zorder=3, clip_on=False,
-        label="you are here",
+    for m, other in result.curve.items():
+        if m != own and dials(m)[0] == dial:
+            ax.plot(line.values, _hundred(other.forget), **thin)
+            ax.plot(line.values, _hundred(other.retain), **thin)
+    handles = []
+    for label, accuracies, colour, marker, dashes in (
+        ("forget", line.forget, FORGET, "o", "-"),
+        ("2-way", line.two_way, FORGET, "^", "--"),
+        ("retain", line.retain, RETAIN, "s", "-"),
+    ):
+        style: dict[str, Any] = dict(color=colour, marker=marker, linestyle=dashes, markersize=3, zorder=2)
+        handles += ax.plot(line.values, _hundred(accuracies), label=label, **style)
+    # the projector is the end of the partial one; "auto" stands at the number that it chose
+    at = min(max(result.edit.info[dial], min(line.values)), max(line.values))
+    handles += ax.plot(
+        [at, at], _hundred([r.forget_after, r.retain_after]), "kD", markersize=8, fillstyle="none",
+        zorder=3, clip_on=False, label="you are here",
     )  # fmt: skip
-    handles += left.plot([at, at], _hundred([r.forget_after, r.retain_after]), **ring)
-    right.plot([100 * r.forget_after], [100 * r.retain_after], **ring)
-    _legend(fig, [*handles, Line2D([], [], label="other methods", **thin)], 4)
-    return (
-        f"{spoken(result)}{' along its dial' if dials(state['method']) else ': the end of the partial one'}"
-    )
+    _legend(fig, [*handles, Line2D([], [], label="other methods", **thin)], 5)
+    end = f"along {AXES[dial][0]}" if own == result.state["method"] else "the end of partial"
+    return f"{spoken(result)}: {end}"
 
 
-def _dial_axis(ax: Any, log: bool, x: Sequence[float], half: bool) -> None:
-    dial = ("λ", "pull on the forgotten names") if log else ("α", "strength of the projection")
-    _axes(ax, dial[0] if half else ", ".join(dial), "accuracy after, %")
+def _dial_axis(ax: Any, dial: str, x: Sequence[float]) -> None:
+    sign, meaning, log = AXES[dial]
+    _axes(ax, f"{sign}, {meaning}", "accuracy after, %")
     ax.set_xscale("log" if log else "linear")
     ticks = ["0.01", "1", "100"] if log else ["0", "0.5", "1"]
     ax.set_xticks([float(t) for t in ticks], ticks)  # plain: mathematical ones double the time of a redraw
@@ -177,75 +189,41 @@ def _dial_axis(ax: Any, log: bool, x: Sequence[float], half: bool) -> None:
 # --- geometry: what the edit moves, in the plane of two principal components ---------------------
 
 
-def space(fig: Figure, result: LabResult, half: bool, thumbnails: bool) -> str:
-    clouds = result.geometry.clouds
-    before, after = (
-        np.concatenate([getattr(c, when).numpy() for c in clouds.values()]) for when in ("before", "after")
-    )
-    gone = np.concatenate([cloud.forgotten.numpy() for cloud in clouds.values()])
+def space(fig: Figure, result: LabResult) -> str:
+    what, before, after, gone, explained = result.geometry
+    before, after, gone = before.numpy(), after.numpy(), gone.numpy()
     fig.subplots_adjust(top=0.79)
     ax = _axes(fig.subplots(), "first principal component", "second principal component")
-    shown = [ax.scatter(*before.T, c=PALE, s=6, linewidths=0, zorder=0, label="before")]
     small: dict[str, Any] = dict(linewidths=0, zorder=2)
-    styles: list[tuple[str, bool, dict[str, Any]]] = [
-        ("pictures", False, dict(c=RETAIN, s=9, alpha=0.7, **small, label="pictures after")),
-        ("names", False, dict(c=RETAIN, marker="s", s=14, **small, label="names after")),
-        ("pictures", True, dict(c=FORGET, s=20, **small, label="forgotten pictures")),
-        ("names", True, dict(c=FORGET, marker="s", s=40, edgecolors="k", label="forgotten names")),
+    shown = [
+        ax.scatter(*before.T, c=PALE, s=6, linewidths=0, zorder=0, label="before"),
+        ax.scatter(*after[~gone].T, c=RETAIN, s=9, alpha=0.7, **small, label=f"{what} after"),
+        ax.scatter(*after[gone].T, c=FORGET, s=20, **small, label=f"forgotten {what}"),
     ]
-    for what, forgotten, style in styles:
-        if what in clouds:
-            rows = clouds[what].forgotten == forgotten
-            shown.append(ax.scatter(*clouds[what].after[rows].numpy().T, **style))
     every = np.concatenate([before, after])
-    low, high = every.min(0), every.max(0)
-    ax.set_xlim(*_outward(low[0], high[0]))
-    ax.set_ylim(*_outward(low[1], high[1]))
-    _arrows(ax, before, after - before, gone)
-    if thumbnails and "pictures" in clouds:
-        _thumbnails(ax, result.data.images, clouds["pictures"])
-    _legend(fig, shown, 3)
-    held = 100 * sum(result.geometry.explained)
-    return f"How the {' and '.join(clouds)} move; the plane holds {held:.0f}% of their variance"
-
-
-def _arrows(ax: Any, start: np.ndarray, step: np.ndarray, gone: np.ndarray) -> None:
-    """An arrow for each point that moves."""
-    moved = np.linalg.norm(step, axis=1) > 1e-3
-    for which, style in (
-        (False, dict(color=GREY, alpha=0.45, width=0.9, zorder=1)),
-        (True, dict(color=FORGET, alpha=0.9, width=1.3, zorder=2.5)),
-    ):
-        rows = moved & (gone == which)
-        if rows.any():
+    ax.set_xlim(*_outward(every[:, 0]))
+    ax.set_ylim(*_outward(every[:, 1]))
+    for which, colour, width in ((~gone, GREY, 0.9), (gone, FORGET, 1.3)):
+        if which.any():
             ax.quiver(
-                *start[rows].T, *step[rows].T, angles="xy", scale_units="xy", scale=1, units="dots",
-                headwidth=6, headlength=6, headaxislength=5, **style,
+                *before[which].T, *(after - before)[which].T, angles="xy", scale_units="xy", scale=1,
+                units="dots", headwidth=6, headlength=6, headaxislength=5, width=width, color=colour,
+                alpha=0.6, zorder=width,
             )  # fmt: skip
-
-
-def _thumbnails(ax: Any, images: Images, cloud: Cloud) -> None:
-    """Some of the pictures, at the points that they have after the edit."""
-    forgotten, after = cloud.forgotten.numpy(), cloud.after.numpy()
-    others = np.flatnonzero(~forgotten)
-    for k in [*np.flatnonzero(forgotten)[:12], *others[:: max(1, len(others) // 24)]]:
-        small = OffsetImage(_thumbnail(images, cloud.rows[k], 24), zoom=72 / DPI)
-        frame: dict[str, Any] = dict(
-            frameon=bool(forgotten[k]), bboxprops=dict(edgecolor=FORGET, linewidth=1.2)
-        )
-        ax.add_artist(AnnotationBbox(small, after[k], pad=0.1, zorder=3, **frame))
+    _legend(fig, shown, 3)
+    return f"How the {what} move; the plane holds {100 * sum(explained):.0f}% of their variance"
 
 
 # --- pictures: where the forgotten ones went, and which retained ones were lost ------------------
 
 
-def pictures(fig: Figure, result: LabResult, half: bool, thumbnails: bool) -> str:
-    width, columns = (HALF, 3) if half else (WIDE, 5)
-    ax, room, sheet = _pixels(fig, width), ROWS * columns, np.full((HEIGHT, width, 3), 255, dtype=np.uint8)
+def pictures(fig: Figure, result: LabResult) -> str:
+    columns = 5
+    ax, room, sheet = _pixels(fig), ROWS * columns, np.full((HEIGHT, WIDE, 3), 255, dtype=np.uint8)
 
     def block(top: int, shown: Sequence[Became], said: Callable[[Became], str]) -> None:
         for k, b in enumerate(shown[:room]):
-            x, y = round(width / columns * (k % columns)) + 8, top + 84 * (k // columns)
+            x, y = round(WIDE / columns * (k % columns)) + 8, top + 84 * (k // columns)
             ax.text(x, y + SIDE + 3, f"{short(b.true, 18)}\n→ {said(b)}", fontsize=8, va="top")
             ax.text(x + SIDE + 11, y + SIDE / 2, "→", fontsize=11, ha="center", va="center")
             for left, row in ((x, b.row), (x + SIDE + 22, b.now_row)):
@@ -255,7 +233,7 @@ def pictures(fig: Figure, result: LabResult, half: bool, thumbnails: bool) -> st
     went, lost = result.destinations, result.lost
     block(28, went, lambda b: f"{short(b.now, 12)} (×{b.times})")
     block(222, lost, lambda b: short(b.now, 16))
-    ax.imshow(sheet, extent=(0, width, HEIGHT, 0), interpolation="nearest", aspect="auto")
+    ax.imshow(sheet, extent=(0, WIDE, HEIGHT, 0), interpolation="nearest", aspect="auto")
     many = f" ({room} shown)" if len(lost) > room else ""
     fig.text(0.015, 0.475, f"Retained pictures lost: {len(lost)}{many}", ha="left", va="top", fontsize=10)
     often = "most often " if len(went) > room else ""
@@ -268,49 +246,23 @@ def pictures(fig: Figure, result: LabResult, half: bool, thumbnails: bool) -> st
 NAMED = 3
 
 
-def losers(rows: Sequence[Neighbour]) -> list[int]:
-    """Which classes lose accuracy, the greatest loss first."""
-    return sorted((i for i, r in enumerate(rows) if r.change < 0), key=lambda i: rows[i].change)
+def losers(rows: Sequence[Neighbour]) -> list[Neighbour]:
+    """The classes that lose accuracy, the greatest loss first, of equal ones the nearest."""
+    return sorted((r for r in rows if r.change < 0), key=lambda r: (r.change, -r.cosine))
 
 
-def neighbours(fig: Figure, result: LabResult, half: bool, thumbnails: bool) -> str:
+def neighbours(fig: Figure, result: LabResult) -> str:
     rows = result.neighbours
-    x, y = np.array([r.cosine for r in rows]), 100 * np.array([r.change for r in rows])
-    ax = _axes(fig.subplots(), "cosine of the name to the forget subspace", "change in accuracy, points")
-    ax.axhline(0, color=GREY, linewidth=0.8)
-    ax.xaxis.set_major_locator(MaxNLocator(5))
-    ax.scatter(x, y, c=RETAIN, marker="s", s=20, alpha=0.6, linewidths=0)
-    low, high = _outward(min(float(x.min()), float(x.max()) - 0.1), float(x.max()))
-    ax.set_xlim(low, min(high, 1.01))
+    names, cosines, changes = zip(*rows, strict=True)
+    fig.subplots_adjust(right=0.64)
+    ax = fig.subplots()
+    collateral(cosines, changes, names, worst=NAMED, ax=ax, title="")
+    _axes(ax, "cosine of the name to the forget subspace", "change in accuracy, points")
     # by steps of a quarter, so that the axes stand still while a slider moves
-    bottom, top = (25 * np.floor(min(y.min(), -20) / 25) - 8, 25 * np.ceil(max(y.max(), 20) / 25) + 8)
-    ax.set_ylim(float(bottom), float(top))
-    _label(ax, {i: short(rows[i].name, 20) for i in losers(rows)[:NAMED]}, np.stack([x, y], 1))
-    return f"{int((y < 0).sum())} of {len(rows)} retained classes lose accuracy, {int((y > 0).sum())} gain"
-
-
-def _label(ax: Any, names: dict[int, str], xy: np.ndarray) -> None:
-    """Name some of the points, each beside its own, clear of the other names and of most other points."""
-    (left, bottom), (right, top) = ax.transAxes.transform([(0, 0), (1, 1)])
-    at = ax.transData.transform(xy)
-    boxes: list[tuple[float, float, float]] = []
-    for i, name in names.items():
-        long = 6.5 * len(name)
-        places = []
-        for up in (0, 13, -13, 26, -26, 39, -39):
-            for across in (6, -6 - long):
-                x, y = at[i] + (across, up)
-                if left <= x and x + long <= right and bottom + 6 <= y <= top - 6:
-                    hidden = (abs(at[:, 1] - y) < 9) & (x - 3 < at[:, 0]) & (at[:, 0] < x + long + 3)
-                    over = any(abs(v - y) < 12 and x < u + w and u < x + long for u, v, w in boxes)
-                    places.append((1000 * over + hidden.sum() + abs(up) / 100, across, up))
-        _, across, up = min(places, default=(0, 6, 0))
-        boxes.append((at[i, 0] + across, at[i, 1] + up, long))
-        pixel = 72 / DPI
-        line = dict(arrowstyle="-", color=GREY, linewidth=0.7, shrinkA=0, shrinkB=3) if up else None
-        beside = (6 if across > 0 else -6) * pixel, up * pixel
-        ax.annotate(name, xy[i], beside, textcoords="offset points", fontsize=8.5, va="center",
-                    ha="left" if across > 0 else "right", arrowprops=line)  # fmt: skip
+    low, high = min(100 * min(changes), -20), max(100 * max(changes), 20)
+    ax.set_ylim(float(25 * np.floor(low / 25) - 8), float(25 * np.ceil(high / 25) + 8))
+    gain = sum(change > 0 for change in changes)
+    return f"{len(losers(rows))} of {len(rows)} retained classes lose accuracy, {gain} gain"
 
 
 # --- mathematics: the identities behind the edit, with the numbers of the moment -----------------
@@ -331,11 +283,13 @@ IDENTITIES = [
     Identity("orthonormality", r"$\|U^\top U - I\|$", "‖UᵀU − I‖", "{:.1e}",
              "zero: the basis U is orthonormal"),
     Identity("idempotence", r"$\|P^2 - P\|$", "‖P² − P‖", "{:.1e}", "zero: P = UUᵀ projects, twice is once"),
-    Identity("forget_residual", r"$\|W T_f\|$", "‖W T_f‖", "{:.3f}", "zero: the forgotten names became zero"),
+    Identity("forget_residual", r"$\|W T_f\|$", "‖W T_f‖", "{:.3f}", "zero: the forgotten names fell silent"),
     Identity("retain_moved", r"$\|W T_r - T_r\|$", "‖W T_r − T_r‖", "{:.3f}",
              "zero: the other names stay in place"),
     Identity("norm_taken", r"mean of $1 - \|W^\top z\| / \|z\|$", "mean of 1 − ‖Wᵀz‖ / ‖z‖", "{:.3f}",
              "share of their length that pictures lose (negative: they gain)"),
+    Identity("certificate", "certificate", "certificate", "{:.4f}",
+             "the largest lead that any image can give a forgotten name; zero: it cannot win"),
 ]  # fmt: skip
 
 
@@ -346,26 +300,23 @@ def number(line: Identity, result: LabResult) -> str:
     return "< 1e−12" if tiny else line.form.format(value).replace("-", "−")
 
 
-def mathematics(fig: Figure, result: LabResult, half: bool, thumbnails: bool) -> str:
-    ax, right = _pixels(fig, HALF if half else WIDE), 370 if half else 330
+def mathematics(fig: Figure, result: LabResult) -> str:
+    ax = _pixels(fig)
     for k, line in enumerate(IDENTITIES):
-        y = 64 + 54 * k
+        y = 60 + 46 * k
         ax.text(16, y, line.formula, fontsize=13, va="center")
-        ax.text(right, y, number(line, result), fontsize=13, va="center", ha="right", color=RETAIN)
-        if half:
-            ax.text(16, y + 21, line.meaning, fontsize=8, color=GREY, va="center")
-        else:
-            ax.text(right + 24, y, textwrap.fill(line.meaning, 40), fontsize=9, color=GREY, va="center")
+        ax.text(330, y, number(line, result), fontsize=13, va="center", ha="right", color=RETAIN)
+        ax.text(354, y, textwrap.fill(line.meaning, 40), fontsize=9, color=GREY, va="center")
     return f"{spoken(result)}: W = I − L Rᵀ, and U a basis of the forgotten names"
 
 
 # --- one picture: its five best names before and after -------------------------------------------
 
 
-def single(fig: Figure, result: LabResult, half: bool, thumbnails: bool) -> str:
-    single, gone, width = result.single, set(result.case.forget_names), HALF if half else WIDE
-    fig.subplots_adjust(left=8 / width, right=1 - 8 / width, top=0.8, bottom=0.14, wspace=0.15)
-    left, *others = fig.subplots(1, 3, width_ratios=[1 if half else 1.3, 1.5, 1.5])
+def single(fig: Figure, result: LabResult) -> str:
+    single, gone = result.single, set(result.case.forget_names)
+    fig.subplots_adjust(left=8 / WIDE, right=1 - 8 / WIDE, top=0.8, bottom=0.14, wspace=0.15)
+    left, *others = fig.subplots(1, 3, width_ratios=[1.3, 1.5, 1.5])
     row, given = single.row, single.picture
     left.imshow(np.asarray(given) if row is None else _thumbnail(result.data.images, row, PICTURE))
     left.axis("off")
@@ -374,7 +325,7 @@ def single(fig: Figure, result: LabResult, half: bool, thumbnails: bool) -> str:
         for k, (name, cosine) in enumerate(best):
             colour = FORGET if name in gone else kept
             ax.barh(k + 0.18, max(cosine, 0.0), height=0.36, alpha=0.75, color=colour, edgecolor=colour)
-            said = f"{short(name, 15 if half else 22)}  {cosine:.2f}"
+            said = f"{short(name, 22)}  {cosine:.2f}"
             ax.text(0, k - 0.12, said, va="bottom", fontsize=9)
         ax.set_yticks([])
         ax.set_ylim(4.5, -0.6)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from clipnull.lab.state import TITLES, dials
+from clipnull.hull import certificate
+from clipnull.lab.state import CURVES, LAB_METHODS, dials
 from clipnull.subspace import project_onto
 
 if TYPE_CHECKING:
@@ -18,38 +19,33 @@ if TYPE_CHECKING:
 
 __all__ = ["LabResult"]
 
-#: pictures that the geometry draws; of a larger set, every k-th and all that are forgotten up to this
+#: pictures that the geometry draws at most, half of them forgotten
 DRAWN = 600
 
 
 class Line(NamedTuple):
-    """Accuracies after (fractions) along the values of a hyperparameter."""
+    """Forget accuracy, 2-way recall and retain accuracy after (fractions) along a hyperparameter's values."""
 
     values: list[float]
     forget: list[float]
+    two_way: list[float]
     retain: list[float]
 
 
-class Cloud(NamedTuple):
-    """Points [k, 2] before and after the edit, which [k] are forgotten, and the data's rows of pictures."""
+class Geometry(NamedTuple):
+    """Points [k, 2] of "pictures" or "names" before and after the edit, and which [k] are forgotten."""
 
+    what: str
     before: torch.Tensor
     after: torch.Tensor
     forgotten: torch.Tensor
-    rows: list[int]
+    explained: list[float]
 
     @property
     def step(self) -> tuple[float, float]:
         """Mean distance from before to after, of the forgotten points and of the others; NaN without any."""
         step = (self.after - self.before).norm(dim=1)
         return float(step[self.forgotten].mean()), float(step[~self.forgotten].mean())
-
-
-class Geometry(NamedTuple):
-    """The clouds "pictures" and "names", those that the edit moves, and their plane's shares of variance."""
-
-    explained: list[float]
-    clouds: dict[str, Cloud]
 
 
 class Became(NamedTuple):
@@ -71,7 +67,7 @@ class Neighbour(NamedTuple):
 
 
 class Mathematics(NamedTuple):
-    """The identities behind an edit; `clipnull.lab.views.IDENTITIES` says what each is."""
+    """The identities behind an edit; `clipnull.lab.draw.IDENTITIES` says what each is."""
 
     rank: float
     orthonormality: float
@@ -79,6 +75,7 @@ class Mathematics(NamedTuple):
     forget_residual: float
     retain_moved: float
     norm_taken: float
+    certificate: float
 
 
 class Single(NamedTuple):
@@ -98,45 +95,38 @@ class LabResult:
     ----------
     state : dict
     data : LabelledImages
-        What ``image`` and all other rows count: the subset that the state names.
     edit : Edit
     report : Report
-        Both accuracies, per class, destinations.
     """
 
     def __init__(self, bench: Bench, state: Mapping[str, Any]) -> None:
         self.bench, self.state, self.data = bench, dict(state), bench.data
         self.edit = bench.edit(state)
-        self.case = bench.case(state["templates"], state["forget"])
+        self.case = bench.case.forgetting(state["forget"])
         self.report = self.case.evaluate(self.edit, state["side"])
 
     @cached_property
     def curve(self) -> dict[str, Line]:
-        """Accuracies along α (projections) and λ (the others), for every method."""
-        methods = [m for m in TITLES if dials(m) and (m != "word" or self.state["word"].strip())]
-        return {m: self.bench.line({**self.state, "method": m}) for m in methods}
+        """Accuracies along each method's first hyperparameter; the others' further ones at their defaults."""
+        state, bench = self.state, self.bench
+        methods = [m for m in LAB_METHODS if dials(m) and (m != "word" or state["word"].strip())]
+        others = {m: {**state, **dict.fromkeys(CURVES), "method": m} for m in methods}
+        return {m: bench.line(state if m == state["method"] else bench.check(others[m])) for m in methods}
 
     @cached_property
     def geometry(self) -> Geometry:
-        """What the edit moves, in the plane of two principal components."""
-        case, edit, side, clouds = self.case, self.edit, self.state["side"], {}
-        mean, axes, share = self.bench.plane(self.state["templates"], side)
-
-        def flat(X: torch.Tensor) -> torch.Tensor:
-            return (X.double() - mean) @ axes
-
-        if side != "text":
-            index = torch.cat(
-                [_spread(which.nonzero()[:, 0], DRAWN // 2) for which in (case.gone, ~case.gone)]
-            )
-            Z = self.bench.Z[index]
-            after = flat(edit.apply_image(Z, normalize=True))
-            clouds["pictures"] = Cloud(flat(Z), after, case.gone[index], index.tolist())
-        if side != "image":
-            after, gone = flat(edit.apply_text(case.T, normalize=True)), torch.zeros(len(case.T)).bool()
-            gone[case.forget] = True
-            clouds["names"] = Cloud(flat(case.T), after, gone, [])
-        return Geometry(share, clouds)
+        """The pictures, or if the texts are edited the names, in the plane of two principal components."""
+        case, edit = self.case, self.edit
+        if self.state["side"] == "text":
+            what, X, gone = "names", case.T, torch.isin(torch.arange(len(case.T)), torch.tensor(case.forget))
+            after = edit.apply_text(X, normalize=True)
+        else:
+            kinds = (case.gone.nonzero()[:, 0], (~case.gone).nonzero()[:, 0])
+            rows = torch.cat([_spread(kind, DRAWN // 2) for kind in kinds])
+            what, X, gone = "pictures", self.bench.Z[rows], case.gone[rows]
+            after = edit.apply_image(X, normalize=True)
+        mean, axes, share = self.bench.plane(what)
+        return Geometry(what, *((x.double() - mean) @ axes for x in (X, after)), gone, share)
 
     def _became(self, i: int, times: int = 1) -> Became:
         """Row ``i`` beside the first picture of the class that it is called now."""
@@ -180,6 +170,15 @@ class LabResult:
             forget_residual=float(edit.apply_text(T_f).norm()),
             retain_moved=float((edit.apply_text(T_r) - T_r).norm()),
             norm_taken=float((1 - edit.image_norms(Z) / Z.norm(dim=1)).double().mean()),
+            certificate=float(self.certificate.max()),
+        )
+
+    @cached_property
+    def certificate(self) -> torch.Tensor:
+        """`clipnull.hull.certificate` [m] of the class names, for any image that meets these names."""
+        case = self.case
+        return certificate(
+            self.edit, case.T_f, case.T_r, "image" if self.state["side"] == "image" else "text"
         )
 
     @cached_property

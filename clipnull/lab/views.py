@@ -6,24 +6,19 @@ import io
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from clipnull import _check
 from clipnull._show import percent
 from clipnull.lab import draw
-from clipnull.lab.draw import DPI, HALF, HEIGHT, IDENTITIES, NAMED, WIDE, points
+from clipnull.lab.draw import AXES, DPI, HEIGHT, IDENTITIES, NAMED, WIDE, points
 from clipnull.lab.result import LabResult
-from clipnull.plots.base import show_picture
+from clipnull.plots.base import describe
 
-if TYPE_CHECKING:
-    from clipnull.lab.bench import Bench
-
-__all__ = ["PANELS", "Panel", "show_panel"]
+__all__ = ["PANELS", "Panel", "view"]
 
 
 def few(names: Sequence[str], k: int = 4) -> str:
@@ -39,103 +34,64 @@ class Panel:
     """
 
     title: str
-    draw: Callable[[Figure, LabResult, bool, bool], str]
+    draw: Callable[[Figure, LabResult], str]
     sentence: Callable[[LabResult], str]
 
 
-def figure(key: str, result: LabResult, half: bool = False, thumbnails: bool = False) -> Figure:
-    """A view of ``result`` as a matplotlib Figure.
+def view(key: str, result: LabResult) -> Figure:
+    """A view of ``result`` as a matplotlib Figure whose alt text is the view's sentence.
 
     Parameters
     ----------
     key : str
         One of `PANELS`.
     result : LabResult
-    half : bool
-        For a place beside another view.
-    thumbnails : bool
-        Draw pictures for points, where a view has any.
     """
-    width = HALF if half else WIDE
-    fig = Figure(figsize=(width / DPI, HEIGHT / DPI), dpi=DPI)
+    fig = Figure(figsize=(WIDE / DPI, HEIGHT / DPI), dpi=DPI)
     FigureCanvasAgg(fig)
     # fixed margins: a layout engine would measure every text at every move of a slider
-    fig.subplots_adjust(left=(74 if half else 70) / width, right=1 - 14 / width, bottom=0.14, top=0.86)
-    heading = textwrap.wrap(PANELS[key].draw(fig, result, half, thumbnails), 57 if half else 84)[:2]
-    fig.text(0.015, 0.98, "\n".join(heading), ha="left", va="top", fontsize=9.5 if half else 10)
-    return fig
+    fig.subplots_adjust(left=70 / WIDE, right=1 - 14 / WIDE, bottom=0.14, top=0.86)
+    heading = textwrap.wrap(PANELS[key].draw(fig, result), 84)[:2]
+    fig.text(0.015, 0.98, "\n".join(heading), ha="left", va="top", fontsize=10)
+    return describe(fig, PANELS[key].sentence(result))
 
 
-def picture(key: str, result: LabResult, half: bool = False, thumbnails: bool = False) -> Image.Image:
-    """`figure` as pixels, RGB."""
-    canvas: Any = figure(key, result, half, thumbnails).canvas
+def png(key: str, result: LabResult) -> bytes:
+    """`view` as PNG bytes."""
+    canvas, buffer = view(key, result).canvas, io.BytesIO()
+    assert isinstance(canvas, FigureCanvasAgg)
     canvas.draw()
-    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-
-
-def png(key: str, result: LabResult, half: bool = False, thumbnails: bool = False) -> bytes:
-    """`picture` as PNG bytes."""
-    buffer = io.BytesIO()
-    picture(key, result, half, thumbnails).save(buffer, "png", compress_level=1)
+    Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").save(buffer, "png", compress_level=1)
     return buffer.getvalue()
-
-
-def show_panel(bench: Bench, case: str, view: str | None = None) -> None:
-    """One case of the lab without widgets: accuracies and the view that shows it, and both in words.
-
-    Parameters
-    ----------
-    bench : Bench
-    case : str
-        A name in ``bench.presets``.
-    view : str, optional
-        A name in `clipnull.lab.VIEWS`, in place of the case's own.
-
-    Raises
-    ------
-    ValueError
-        An unknown case or view.
-    """
-    preset = bench.presets[_check.one_of("case", case, bench.presets)]
-    keys = ["numbers", preset.view if view is None else _check.one_of("view", view, PANELS)]
-    result = bench.compute(preset.state)
-    both = Image.new("RGB", (2 * HALF, HEIGHT), "white")
-    for k, key in enumerate(keys):
-        both.paste(picture(key, result, half=True), (k * HALF, 0))
-    said = [PANELS[key].sentence(result) for key in keys]
-    print("\n".join(textwrap.fill(line, 100) for line in [f"{case}. {preset.hint}", *said]))
-    show_picture(both, alt=f"{case}. {' '.join(said)}")
 
 
 # --- what they say
 
 
 def _numbers_said(result: LabResult) -> str:
-    r = result.report
-    forget, retain = (
-        f"{kind} accuracy {percent(before)} before, {percent(after)} after ({points(after - before)} points)"
-        for kind, before, after in (
-            ("Forget", r.forget_before, r.forget_after), ("retain", r.retain_before, r.retain_after),
-        )
-    )  # fmt: skip
-    return f"{forget}; {retain}."
+    recall, two, search, retain = (
+        f"{percent(m.before)} before, {percent(m.after)} after" for m in draw.measures(result.report)
+    )
+    kept = percent(result.report.retained)
+    return (
+        f"Forget accuracy {recall}; 2-way recall {two}, and search {search} (chance 50% for both); "
+        f"retain accuracy {retain}, {kept} of it kept."
+    )
 
 
 def _curve_said(result: LabResult) -> str:
-    own, log = draw.along(result)
-    (first, *_, last), forget, retain = result.curve[own]
-    f, r = (f"{percent(line[0])} → {percent(line[-1])}" for line in (forget, retain))
+    own, dial = draw.along(result)
+    (first, *_, last), *lines = result.curve[own]
+    forget, two, retain = (f"{percent(line[0])} → {percent(line[-1])}" for line in lines)
     here = f"{percent(result.report.forget_after)} and {percent(result.report.retain_after)}"
-    ends = f"forget accuracy goes {f} and retain accuracy {r}"
-    return f"From {'λ' if log else 'α'} = {first:g} to {last:g}, {ends}; you are at {here}."
+    ends = f"forget accuracy goes {forget}, 2-way recall {two} and retain accuracy {retain}"
+    return f"From {AXES[dial][0]} = {first:g} to {last:g}, {ends}; you are at {here}."
 
 
 def _space_said(result: LabResult) -> str:
-    said = []
-    for what, cloud in result.geometry.clouds.items():
-        gone, others = ("–" if x != x else f"{x:.3f}" for x in cloud.step)
-        said.append(f"the forgotten {what} move by {gone} and the others by {others}")
-    return f"In this plane {'; '.join(said)} on average."
+    gone, others = ("–" if x != x else f"{x:.3f}" for x in result.geometry.step)
+    what = result.geometry.what
+    return f"In this plane the forgotten {what} move by {gone} and the others by {others} on average."
 
 
 def _pictures_said(result: LabResult) -> str:
@@ -149,8 +105,7 @@ def _pictures_said(result: LabResult) -> str:
 
 def _neighbours_said(result: LabResult) -> str:
     rows = result.neighbours
-    hurt = [rows[i] for i in draw.losers(rows)]
-    gain = sum(r.change > 0 for r in rows)
+    hurt, gain = draw.losers(rows), sum(r.change > 0 for r in rows)
     worst = few([f"{r.name} ({points(r.change)} at cosine {r.cosine:.2f})" for r in hurt], NAMED)
     said = f"{len(hurt)} of {len(rows)} retained classes lose accuracy and {gain} gain."
     return said + (f" Most of all: {worst}." if hurt else "")
