@@ -198,7 +198,8 @@ class Case:
     @property
     def loaded(self) -> torch.Tensor:
         """All image embeddings [n, d] in memory."""
-        return torch.as_tensor(self.images).to(self.T)
+        Z = self.images  # a memory-mapped file is read-only, which torch warns of: copied
+        return (Z if isinstance(Z, torch.Tensor) else torch.from_numpy(np.array(Z))).to(self.T)
 
     def rows(self, index: torch.Tensor) -> torch.Tensor:
         """Image embeddings [k, d] of some images, by index [k]."""

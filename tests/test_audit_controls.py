@@ -156,7 +156,7 @@ def test_far_names_are_none_of_the_near_ones(nearest):
     assert sorted(order) == RETAIN
     assert (found.similarity.diff() <= 0).all()
     report = cn.evaluate(CASE, EDIT)
-    of = {row.index: row.after - row.before for row in report.per_class}
+    of = {row.label: row.after - row.before for row in report.per_class}
     assert found.change.tolist() == pytest.approx([of[c] for c in order])
     wanted = {"nearest names": order[:nearest], "far names": order[max(nearest, len(order) - nearest) :]}
     assert set(rows) - {"next to the boundary"} == {name for name, members in wanted.items() if members}
