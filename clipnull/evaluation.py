@@ -24,6 +24,8 @@ __all__ = ["Case", "drop_label", "evaluate", "score_update"]
 
 SIDES: tuple[Side, ...] = ("image", "text", "both")
 NAMES_ALONE = "this case has names and no images, want image embeddings and labels for this"
+#: what tables call `drop_label`
+MASKING = "candidate masking"
 #: rows of Z scored at a time, so that n x C is never stored
 BLOCK = 2048
 #: scores that a rank-m update changes at a time: 1 MiB in float32, a block that fits a core's cache
@@ -403,7 +405,7 @@ def evaluate(case: Case, edit: Edit, side: Side = "image") -> Report:
 
 
 def drop_label(case: Case) -> Report:
-    """The baseline that edits nothing: strike the forgotten names off the list of candidates.
+    """Candidate masking, the baseline that edits nothing: the forgotten names are struck off the list.
 
     Forget recall is zero by construction; retain accuracy is the best that any edit which only
     silences these names could reach. It binds one caller's list, not the model.
@@ -414,4 +416,4 @@ def drop_label(case: Case) -> Report:
         scores[:, case.forget] = -torch.inf
         yield scores
 
-    return Report(case, *_predict(case, score), "drop the label")
+    return Report(case, *_predict(case, score), MASKING)
