@@ -82,7 +82,7 @@ def nullspace(
 
 
 def columns(T_f: ArrayLike, T_r: ArrayLike) -> tuple[torch.Tensor, torch.Tensor, float]:
-    """Names as the paper writes them, T_f [d, m] and T_r [d, k], checked, in float64; T_f's `tolerance`."""
+    """Names as the paper writes them, T_f [d, m] and T_r [d, k], checked, in float64; and T_f's `tolerance`."""
     forget = _check.rows("T_f", T_f, nonzero=True)
     retain = _check.rows("T_r", T_r, forget.shape[1], nonzero=True).to(forget.device)
     if (twin := same_row(forget, retain)) is not None:
