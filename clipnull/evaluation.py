@@ -24,6 +24,8 @@ __all__ = ["Case", "drop_label", "evaluate", "score_update"]
 
 SIDES: tuple[Side, ...] = ("image", "text", "both")
 NAMES_ALONE = "this case has names and no images, want image embeddings and labels for this"
+#: what tables call `drop_label`
+MASKING = "candidate masking"
 #: rows of Z scored at a time, so that n x C is never stored
 BLOCK = 2048
 #: scores that a rank-m update changes at a time: 1 MiB in float32, a block that fits a core's cache
@@ -194,7 +196,8 @@ class Case:
     @property
     def loaded(self) -> torch.Tensor:
         """All image embeddings [n, d] in memory."""
-        return torch.as_tensor(self.images).to(self.T)
+        Z = self.images  # a memory-mapped file is read-only, which torch warns of: copied
+        return (Z if isinstance(Z, torch.Tensor) else torch.from_numpy(np.array(Z))).to(self.T)
 
     def rows(self, index: torch.Tensor) -> torch.Tensor:
         """Image embeddings [k, d] of some images, by index [k]."""
@@ -406,7 +409,7 @@ def evaluate(case: Case, edit: Edit, side: Side = "image") -> Report:
 
 
 def drop_label(case: Case) -> Report:
-    """The baseline that edits nothing: strike the forgotten names off the list of candidates.
+    """Candidate masking, the baseline that edits nothing: the forgotten names are struck off the list.
 
     Forget recall is zero by construction; retain accuracy is the best that any edit which only
     silences these names could reach. It binds one caller's list, not the model.
@@ -417,4 +420,4 @@ def drop_label(case: Case) -> Report:
         scores[:, case.forget] = -torch.inf
         yield scores
 
-    return Report(case, *_predict(case, score), "drop the label")
+    return Report(case, *_predict(case, score), MASKING)

@@ -26,7 +26,7 @@ BLOCK = 2048
 class ClassAccuracy(NamedTuple):
     """Accuracy of one class: fractions, and the number of images behind them."""
 
-    index: int
+    label: int
     name: str
     forgotten: bool
     images: int

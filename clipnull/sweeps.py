@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,23 +14,26 @@ import torch
 from clipnull import _check, _show
 from clipnull.edit import Edit
 from clipnull.erasers import METHODS, consistent, nullspace
-from clipnull.evaluation import Case, drop_label, evaluate
+from clipnull.evaluation import MASKING, Case, drop_label, evaluate
 from clipnull.report import Report, Side
 from clipnull.solver import ConsistentSolver
 
 __all__ = ["Sweep", "sweep", "sweep_sizes"]
 
 ACCURACIES = ("forget_before", "forget_after", "retain_before", "retain_after")
+#: what `sweep_sizes` shows besides
+LISTS = ("two_way", "search")
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """Points of a sweep: parameters and the four accuracies of each, shown as a table.
+    """Points of a sweep: parameters and the measures of each, shown as a table.
 
     Attributes
     ----------
     points : list of dict
-        Parameters, then forget_before, forget_after, retain_before, retain_after (fractions).
+        Parameters, then forget_before, forget_after, retain_before, retain_after; of `sweep_sizes`
+        also two_way and search, 2-way recall and AUC after the edit. All are fractions.
     """
 
     points: list[dict[str, Any]] = field(default_factory=list)
@@ -52,10 +56,11 @@ class Sweep:
         return Sweep([p for p in self.points if all(p.get(k) == v for k, v in match.items())])
 
     def table(self) -> _show.Table:
-        """Parameters as they are, accuracies in percent."""
+        """Parameters as they are, measures in percent."""
         head = list(self.points[0]) if self.points else []
-        rows = [[_show.tenths(p[k]) if k in ACCURACIES else f"{p[k]}" for k in head] for p in self.points]
-        return _show.Table([f"{k} %" if k in ACCURACIES else k for k in head], rows, left=0)
+        shares = {*ACCURACIES, *LISTS}
+        rows = [[_show.tenths(p[k]) if k in shares else f"{p[k]}" for k in head] for p in self.points]
+        return _show.Table([f"{k} %" if k in shares else k for k in head], rows, left=0)
 
     def __str__(self) -> str:
         return str(self.table())
@@ -127,7 +132,7 @@ def sweep_sizes(
     sizes : sequence of int
         Numbers of classes to forget.
     methods : sequence of str
-        Keys of `clipnull.METHODS`, or ``"drop the label"``.
+        Keys of `clipnull.METHODS`, or ``"candidate masking"``.
     draws : int
         Random forget sets per size; every method meets the same ones.
     seed : int
@@ -149,13 +154,19 @@ def sweep_sizes(
     for size in sizes:
         drawn = [case.forgetting(torch.randperm(C, generator=gen)[:size].tolist()) for _ in range(draws)]
         for method in methods:
-            rows = [_point(_report(one, method, seed + i)) for i, one in enumerate(drawn)]
-            means = {k: sum(r[k] for r in rows) / draws for k in ACCURACIES}
+            rows = [_both(_report(one, method, seed + i)) for i, one in enumerate(drawn)]
+            means = {k: sum(r[k] for r in rows) / draws for k in rows[0]}
             points.append({"size": size, "method": method, **means})
     return Sweep(points)
 
 
+def _both(report: Report) -> dict[str, float]:
+    """Accuracies, 2-way recall and search; NaN without images of forgotten classes."""
+    two = report.n_way.get(2)
+    return {**_point(report), "two_way": two.after if two else math.nan, "search": report.search.after}
+
+
 def _report(case: Case, method: str, seed: int) -> Report:
-    if method == "drop the label":
+    if method == MASKING:
         return drop_label(case)
     return evaluate(case, METHODS[method].make(case.T_f, case.T_r, seed=seed))

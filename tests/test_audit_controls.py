@@ -190,7 +190,7 @@ def test_near_names_are_those_that_lean_most_on_the_forgotten(nearest):
     assert sorted(order) == RETAIN
     assert (found.similarity.diff() <= 0).all()
     report = cn.evaluate(CASE, EDIT)
-    of = {r.index: r.after - r.before for r in report.per_class}
+    of = {r.label: r.after - r.before for r in report.per_class}
     assert found.change.tolist() == pytest.approx([of[c] for c in order])
     members = order[:nearest]
     right = (report.predicted_after == Y)[torch.isin(Y, torch.tensor(members))]

@@ -31,16 +31,10 @@ def apply_edit(X, L, R, side):
     return X - (X @ L) @ R.T if side == "image" else X - (X @ R) @ L.T
 
 
-def forget_prompts(Z, E):
-    U = basis(E.reshape(-1, E.shape[-1]))
-    return Z - (Z @ U) @ U.T
-
-
 RIGHT = {
     ex.check_forget_projector: forget_projector,
     ex.check_edited_scores: edited_scores,
     ex.check_apply_edit: apply_edit,
-    ex.check_forget_prompts: forget_prompts,
 }
 
 
@@ -61,17 +55,6 @@ def qr_projector(T_f):
 def transposed_projector(T_f):
     U = torch.linalg.svd(T_f, full_matrices=False).U
     return torch.eye(T_f.shape[1]) - U @ U.T
-
-
-def one_by_one(Z, E):
-    for t in E.reshape(-1, E.shape[-1]):
-        Z = Z - (Z @ t)[:, None] * t
-    return Z
-
-
-def qr_prompts(Z, E):
-    Q = torch.linalg.qr(E.reshape(-1, E.shape[-1]).T).Q
-    return Z - (Z @ Q) @ Q.T
 
 
 WRONG = [
@@ -108,18 +91,6 @@ WRONG = [
     (ex.check_apply_edit, lambda X, L, R, side: X - (X @ L) @ R.T, "that is X W, want X Wᵀ"),
     (ex.check_apply_edit, lambda X, L, R, side: X - apply_edit(X, L, R, side), "subtract it from X"),
     (ex.check_apply_edit, lambda *a: F.normalize(apply_edit(*a), dim=1), "your rows were normalised"),
-    (ex.check_forget_prompts, lambda Z, E: forget_prompts(Z, E.mean(1)), "averaged first"),
-    (ex.check_forget_prompts, lambda Z, E: forget_prompts(Z, E[:, 0]), "only the first prompt"),
-    (ex.check_forget_prompts, lambda Z, E: forget_prompts(Z, E[0]), "only the first class"),
-    (ex.check_forget_prompts, lambda Z, E: Z - forget_prompts(Z, E), "subtract it from Z"),
-    (ex.check_forget_prompts, one_by_one, "one after the other"),
-    (
-        ex.check_forget_prompts,
-        lambda Z, E: F.normalize(forget_prompts(Z, E), dim=1),
-        "your rows were normalised",
-    ),
-    (ex.check_forget_prompts, qr_prompts, "removes 12 dimensions, but these 12 rows span only 9"),
-    (ex.check_forget_prompts, lambda Z, E: Z + 1, "differs"),
 ]
 
 

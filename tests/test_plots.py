@@ -30,7 +30,7 @@ def embeddings(n=5, d=8):
     return torch.nn.functional.normalize(torch.from_numpy(RNG.normal(size=(n, d)) + 1), dim=1)
 
 
-REPORTS = {"nullspace": report(1, 0, 0.75, 0.6125), "anchored": report(1, 0.0312, 0.75, 0.74)}
+REPORTS = {"nullspace": report(1, 0, 0.75, 0.6125), "mean": report(1, 0.0312, 0.75, 0.74)}
 SCORES = torch.tensor([0.6, 0.2, 0.1, 0.06, 0.04])
 
 FIGURES = {
@@ -38,13 +38,12 @@ FIGURES = {
         [PICTURE] * 5, NAMES, right=[True] * 4 + [False], title="Pictures"
     ),
     "zero_shot_bars": lambda: plots.zero_shot_bars(PICTURE, NAMES, SCORES, SCORES.flip(0)),
-    "similarity_matrix": lambda: plots.similarity_matrix(embeddings(), NAMES),
     "pca_scatter": lambda: plots.pca_scatter(embeddings(), ["x", "x", "y", "y", "z"]),
     "pca_thumbnails": lambda: plots.pca_scatter(embeddings(), thumbnails=[PICTURE] * 5, after=embeddings()),
     "cosine_histogram": lambda: plots.cosine_histogram(*(RNG.uniform(-0.2, 1, 50) for _ in range(4))),
     "forget_retain_bars": lambda: plots.forget_retain_bars(REPORTS),
-    "forget_retain_plane": lambda: plots.forget_retain_plane({**REPORTS, "pair": (0.5, 0.25)}),
-    "strength_curve": lambda: plots.strength_curve([0.1, 0.5, 1], [1, 0.5, 0], [0.7, 0.7, 0.6]),
+    "forget_retain_plane": lambda: plots.forget_retain_plane(REPORTS),
+    "curves": lambda: plots.curves([1, 2], {"forget": [1, 0]}, x_label="α", y_label="%", title="Falls"),
     "collateral": lambda: plots.collateral(SCORES, torch.tensor([0, -0.25, 0.1, -0.5, 0]), NAMES),
     "scores_before_after": lambda: plots.scores_before_after(
         SCORES, SCORES.flip(0), NAMES, forget=["tiger"], k=3
@@ -135,7 +134,7 @@ def test_empty_input_is_named():
 def test_show_publishes_png_with_alt_text(monkeypatch, capsys):
     published = []
     monkeypatch.setattr("IPython.display.display", lambda data, **k: published.append((data, k)))
-    fig = FIGURES["strength_curve"]()
+    fig = FIGURES["curves"]()
     fig._ipython_display_()
     plots.show(fig, alt="Two lines.\n  One falls.")
     (first, _), (second, options) = published

@@ -9,7 +9,7 @@ from matplotlib.offsetbox import AnnotationBbox
 from PIL import Image
 
 from clipnull import plots
-from clipnull.plots.base import BLACK, BLUE, FORGET, GREY, PALE, RED, SERIES, SKY
+from clipnull.plots.base import BLUE, FORGET, GREY, PALE, RED, SERIES
 
 NAMES = ["tiger", "wolf", "rose", "pizza"]
 COLOURS = ["red", "green", "blue", "yellow", "black"]
@@ -62,21 +62,6 @@ def test_zero_shot_bars():
     ]
 
 
-def test_similarity_matrix():
-    T = torch.tensor([[2.0, 0, 0], [3, 4, 0], [0, -1, 2], [1, 1, 1]])
-    unit = T / T.norm(dim=1, keepdim=True)
-    cosines = {
-        a: dict(zip(NAMES, row, strict=True)) for a, row in zip(NAMES, (unit @ unit.T).tolist(), strict=True)
-    }
-    fig = plots.similarity_matrix(T, NAMES)
-    ax, bar = fig.axes
-    drawn.same(drawn.table(ax), cosines, 1e-6)
-    drawn.same(drawn.numbers(drawn.written(ax)), cosines, 0.00501)
-    off = [cosines[a][b] for a in NAMES for b in NAMES if a != b]
-    assert ax.images[0].get_clim() == pytest.approx((min(off), 1)) and min(off) < 0
-    assert bar.get_ylabel() == "cosine" and f"mean cosine {np.mean(off):.2f}" in drawn.title(fig)
-
-
 @pytest.mark.parametrize("components", [(1, 2), (3, 1)])
 def test_pca_scatter(components):
     groups = ["cat", "dog", "cat", "owl", "dog"]
@@ -126,23 +111,6 @@ def test_pca_scatter_3d():
     ]
 
 
-def test_explained_variance():
-    ratio = np.array([0.4, 0.25, 0.15, 0.09, 0.06, 0.03, 0.02])
-    fig = plots.explained_variance(ratio, shown=6)
-    (ax,) = fig.axes
-    (bars,) = ax.containers
-    assert [bar.get_x() + bar.get_width() / 2 for bar in bars] == pytest.approx([1, 2, 3, 4, 5, 6])
-    assert [bar.get_height() for bar in bars] == pytest.approx([40, 25, 15, 9, 6, 3])
-    total = zip(range(1, 7), [40, 65, 80, 89, 95, 98], strict=True)
-    drawn.same(drawn.lines(ax), {"all up to this one": list(total)})
-    assert drawn.ticks(ax.xaxis) == {"1": 1, "5": 5} and ax.get_ylim() == (0, 103)
-    assert drawn.legend(fig) == {
-        "this component": (SKY.lower(), None), "all up to this one": (BLACK, BLACK, "o", "-")
-    }  # fmt: skip
-    assert drawn.labels(ax) == ("principal component", "share of the variance, %")
-    assert drawn.title(fig).startswith("2 of 7 components hold half") and "holds 40%" in drawn.title(fig)
-
-
 @pytest.mark.parametrize("log", ["", "x", "y", "xy"])
 def test_curves(log):
     x, first, second = [1.0, 3.0, 7.5], [0.5, 40.0, 2.0], [6.0, 0.0]
@@ -173,7 +141,7 @@ RESIDUAL, BEFORE = np.array([0.05, 0.55, 0.3]), np.array([0.45, 0.65, 0.15])
 def test_gram_schmidt_step_in_the_plane():
     frame = np.array([[1.0, 0], [0, 0], [0, 1.0]])  # the first and the third coordinate
     fig = plots.gram_schmidt_step(T_STEP, ["tiger", "wolf"], Q_STEP, frame, residual=RESIDUAL, before=BEFORE)
-    ax, gram = fig.axes
+    (ax,) = fig.axes
     tips = np.array([[0.8, 0.5], [0.3, -0.2], [0.6, 0.7], [0.2, 0.05], [0.05, 0.3]])
     shown = drawn.arrows(ax)
     drawn.same(shown[:5], np.stack([np.zeros((5, 2)), tips], 1))
@@ -187,21 +155,17 @@ def test_gram_schmidt_step_in_the_plane():
     )
     assert drawn.labels(ax) == ("along q1", "along q2") and ax.get_aspect() == 1
     assert ax.get_xlim() == ax.get_ylim() == pytest.approx((-0.25, 1.1))
-    G = Q_STEP.T @ Q_STEP
-    wanted = {"q1": {"q1": G[0, 0], "q2": G[0, 1]}, "q2": {"q1": G[1, 0], "q2": G[1, 1]}}
-    drawn.same(drawn.table(gram), wanted)
-    drawn.same(drawn.numbers(drawn.written(gram)), wanted, 0.000501)
 
 
 def test_gram_schmidt_step_in_space():
     fig = plots.gram_schmidt_step(
         T_STEP, ["tiger", "wolf"], Q_STEP[:, :0], np.eye(3)[:, [1, 2, 0]], azimuth=12
     )
-    ax, gram = fig.axes
+    (ax,) = fig.axes
     shafts = [quiver._segments3d[0][::-1] for quiver in ax.collections]  # kept from tip to tail
     drawn.same(shafts, np.stack([np.zeros((2, 3)), T_STEP[:, [1, 2, 0]]], 1))
     assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_zlabel()) == ("along q1", "along q2", "along q3")
-    assert ax.azim == 12 and [t for t, *_ in drawn.texts(gram)] == ["empty"] and not gram.images
+    assert ax.azim == 12
 
 
 def test_cosine_histogram():

@@ -4,7 +4,6 @@ from types import SimpleNamespace
 
 import drawn
 import numpy as np
-import torch
 
 from clipnull import plots
 from clipnull.plots.base import FORGET, GREY, MARKERS, PALE, RETAIN, SERIES
@@ -46,15 +45,14 @@ def test_forget_retain_bars():
 
 
 def test_forget_retain_plane():
-    fig = plots.forget_retain_plane({**reports(), "pair": (0.5, 0.31)})  # (retain, forget)
+    fig = plots.forget_retain_plane(reports())
     (ax,) = fig.axes
     xy = dict(zip(NAMES, zip(percents("retain_after"), percents("forget_after"), strict=True), strict=True))
-    xy["pair"] = (50, 31)
     drawn.same(drawn.lines(ax), {f"{n}: {x:.1f} / {y:.1f}": [(x, y)] for n, (x, y) in xy.items()})
     looks = drawn.legend(fig)
     assert list(looks) == list(drawn.lines(ax))
     assert [(look[0], look[2]) for look in looks.values()] == [
-        (SERIES[i].lower(), MARKERS[i]) for i in range(4)
+        (SERIES[i].lower(), MARKERS[i]) for i in range(3)
     ]
     assert ax.get_legend().get_title().get_text() == "retain / forget, %"
     assert drawn.labels(ax) == (
@@ -72,37 +70,28 @@ def test_forget_retain_plane_with_one_in_colour():
     assert lines[1].get_zorder() > lines[0].get_zorder()
 
 
-def test_strength_curve():
-    strength, forget, retain = [0.1, 0.5, 3.0], [0.9, 0.4, 0.05], [0.77, 0.71, 0.63]
-    fig = plots.strength_curve(strength, torch.tensor(forget), np.array(retain))
-    (ax,) = fig.axes
-    wanted = {
-        "retain: the other classes": [(s, 100 * y) for s, y in zip(strength, retain, strict=True)],
-        "forget: the forgotten classes": [(s, 100 * y) for s, y in zip(strength, forget, strict=True)],
-    }
-    drawn.same(drawn.lines(ax), wanted, 1e-5)
-    assert list(drawn.legend(fig).items()) == [
-        ("retain: the other classes", (RETAIN.lower(), RETAIN.lower(), "s", "-")),
-        ("forget: the forgotten classes", (FORGET.lower(), FORGET.lower(), "o", "--")),
-    ]
-    assert ax.get_xscale() == "linear" and ax.get_ylim() == (-3, 103)
-    assert drawn.labels(ax) == ("strength α", "accuracy after the edit, %")
-    assert drawn.title(fig) == "From 0.1 to 3: forget 90 → 5%, retain 77 → 63%"
-
-
 def test_collateral():
     cosine = np.array([0.9, 0.2, 0.5, 0.7, 0.35, 0.1])
     change = np.array([-0.2, 0.1, -1.0, 0.0, -0.07, -0.01])
     names = ["wolf", "rose", "lion", "pizza", "cat", "fox"]
-    fig = plots.collateral(cosine, change, names, worst=3)
+    fig = plots.collateral(cosine, change, names)
     (ax,) = fig.axes
     others, losers = drawn.clouds(ax)
-    drawn.same(others.points, [(0.2, 10), (0.7, 0), (0.1, -1)])
-    drawn.same(losers.points, [(0.9, -20), (0.5, -100), (0.35, -7)])
+    drawn.same(others.points, [(0.2, 10), (0.7, 0)])
+    drawn.same(losers.points, [(0.9, -20), (0.5, -100), (0.35, -7), (0.1, -1)])
     assert (others.colour, losers.colour) == (RETAIN.lower(), FORGET.lower())
     *numbers, (listed, _, _) = drawn.texts(ax)
-    drawn.same({t: (x, y) for t, x, y in numbers}, {"1": (0.5, -100), "2": (0.9, -20), "3": (0.35, -7)})
-    assert listed.split("\n") == ["largest losses, points", "1  lion -100", "2  wolf -20", "3  cat -7"]
+    drawn.same(
+        {t: (x, y) for t, x, y in numbers},
+        {"1": (0.5, -100), "2": (0.9, -20), "3": (0.35, -7), "4": (0.1, -1)},
+    )
+    assert listed.split("\n") == [
+        "largest losses, points",
+        "1  lion -100",
+        "2  wolf -20",
+        "3  cat -7",
+        "4  fox -1",
+    ]
     assert drawn.rules(ax) == [[(0, 0), (1, 0)]] and not ax.yaxis_inverted()
     assert drawn.labels(ax) == ("cosine of the name with the forgotten one", "change in accuracy, points")
     assert drawn.title(fig) == "67% of the retained classes lose accuracy; the worst is lion (-100 points)"
@@ -111,7 +100,7 @@ def test_collateral():
 def test_collateral_keeps_numbers_at_their_points():
     """Numbers of points that lie too close for one each stand together, at the first of them."""
     cosine, change = [0.5, 0.501, 0.9, 0.499, 0.1], [-1.0, -0.999, -0.6, -0.998, 0.2]
-    (ax,) = plots.collateral(cosine, change, [f"class {i}" for i in range(5)], worst=5).axes
+    (ax,) = plots.collateral(cosine, change, [f"class {i}" for i in range(5)]).axes
     *numbers, _ = drawn.texts(ax)
     drawn.same({t: (x, y) for t, x, y in numbers}, {"1, 2, 3": (0.5, -100), "4": (0.9, -60)})
     ax.figure.canvas.draw()
@@ -160,22 +149,3 @@ def test_dial_map():
         assert (r > b) == red
         assert ax.images[0].norm(90) > ax.images[0].norm(10)
     assert fig.axes[0].get_ylabel() == "λ"
-
-
-def test_forget_retain_panels():
-    sweep = [
-        dict(size=size, method=method, forget_after=f, retain_before=0.99, retain_after=r)
-        for size, method, f, r in [
-            (1, "CCUP", 0.11, 0.91), (1, "mean", 0.22, 0.82), (10, "CCUP", 0.33, 0.73), (10, "mean", 0.44, 0.64)
-        ]
-    ]  # fmt: skip
-    fig = plots.forget_retain_panels(sweep)
-    first, second = fig.axes
-    drawn.same(drawn.lines(first), {"CCUP": [(91, 11)], "mean": [(82, 22)]})
-    drawn.same(drawn.lines(second), {"CCUP": [(73, 33)], "mean": [(64, 44)]})
-    assert [ax.get_title(loc="left") for ax in fig.axes] == ["1 forgotten", "10 forgotten"]
-    assert [(n, look[0], look[2]) for n, look in drawn.legend(fig).items()] == [
-        ("CCUP", SERIES[0].lower(), "o"), ("mean", SERIES[1].lower(), "s")
-    ]  # fmt: skip
-    assert fig.get_supxlabel() == "accuracy on the other classes, after, %"
-    assert first.get_ylabel() == "recall of the forgotten, %" and first.get_xlim() == (0, 100)

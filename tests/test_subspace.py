@@ -102,7 +102,7 @@ def test_principal_angles_agree_with_scipy(shape):
     U = sub.orthonormal_basis(low_rank(m, d, r, seed))
     V = sub.orthonormal_basis(low_rank(m, d, r, seed + 1))
     theirs = torch.from_numpy(subspace_angles(U.numpy(), V.numpy())).flip(0)
-    assert torch.allclose(sub.principal_angles(U, V), theirs, atol=1e-8)
+    assert torch.allclose(sub.principal_angles(U, V), theirs, atol=1e-7)  # scipy: to half the digits near 0
 
 
 def test_gram_schmidt_agrees_with_the_svd_and_shows_its_steps():

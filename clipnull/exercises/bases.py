@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from clipnull import subspace
 from clipnull.exercises.checking import TOLERANCE, Call, Inputs, Wrong, check, error, expect
 
-__all__ = ["check_basis", "check_project_out", "check_projector", "check_rank"]
+__all__ = ["check_basis", "check_project_out"]
 
 
 @check("UᵀU = I, the span is right, and repeated names add no column.")
@@ -38,22 +38,6 @@ def check_basis(case: Inputs, call: Call) -> None:
             raise Wrong(f"UᵀU = I, but U does not span the rows of T: a part {left:.2g} long is left over.")
 
 
-@check("P = UUᵀ, so that P² = P = Pᵀ.")
-def check_projector(case: Inputs, call: Call) -> None:
-    """Check ``function(U [d, r])``: P [d, d], the orthogonal projector onto the span of U."""
-    U = subspace.orthonormal_basis(case.T_f).float()
-    P = U @ U.T
-    eye = torch.eye(len(P))
-    mistakes = {
-        "that is I − P, which projects out of the span instead of onto it.": eye - P,
-        "that is UᵀU, the identity of size r. The projector is [d, d].": U.T @ U,
-        "that is 2P − I, a reflection.": 2 * P - eye,
-        "that is U itself.": U,
-        "the whole is divided by r.": P / U.shape[1],
-    }
-    expect("P", call(U), P, mistakes)
-
-
 @check("nothing of U is left in Z, and nothing else is lost.")
 def check_project_out(case: Inputs, call: Call) -> None:
     """Check ``function(Z [n, d], U [d, r])``: rows of Z without their part in the span of U."""
@@ -74,29 +58,6 @@ def check_project_out(case: Inputs, call: Call) -> None:
         "that adds up the coefficients before using them.": Z - coefficients * U.sum(1),
     }
     expect("project_out(Z, U)", call(Z, U), out, mistakes)
-
-
-@check("the rank, whatever the scale and however often a name is repeated.")
-def check_rank(case: Inputs, call: Call) -> None:
-    """Check ``function(T [m, d])``: the numerical rank, by singular values relative to the largest."""
-    repeated = _with_repeats(case.T_f)
-    for what, T in (
-        ("independent rows", case.T_f),
-        ("rows of which two are repeated", repeated),
-        ("the same rows times 0.00001", 1e-5 * repeated),
-        ("the same rows times 10,000", 1e4 * repeated),
-        ("more rows than dimensions", case.T[:, :5]),
-    ):
-        right, s = subspace.numerical_rank(T), torch.linalg.svdvals(T)
-        mistakes = {
-            "that counts rows. Rows that are repeated add no direction.": len(T),
-            "that counts singular values above 0. Rounding leaves none at 0 exactly.": int((s > 0).sum()),
-            "that compares with a fixed number. The scale of T must not matter: compare with the "
-            "largest singular value.": int((s > 1e-6).sum()),
-            "that counts directions lost, want directions there.": len(T) - right,
-            "that is the dimension d.": T.shape[1],
-        }
-        expect(f"the rank of {what}", call(T), right, mistakes)
 
 
 def _with_repeats(T: torch.Tensor) -> torch.Tensor:

@@ -21,15 +21,7 @@ TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a check found. Truthy when the exercise is solved.
-
-    Attributes
-    ----------
-    passed : bool or None
-        None when the exercise was not attempted.
-    message : str
-        What was printed.
-    """
+    """What a check found and printed. Truthy when solved; ``passed`` is None when not attempted."""
 
     passed: bool | None
     message: str
@@ -43,9 +35,6 @@ class Verdict:
 
 class Wrong(Exception):
     """Raised in the body of a check; its text is what the learner reads."""
-
-
-# --- inputs ------------------------------------------------------------------------------------
 
 
 class Inputs(Case):
@@ -101,16 +90,12 @@ def cases() -> list[Inputs]:
     ]
 
 
-# --- comparisons -------------------------------------------------------------------------------
-
-
 def expect_shape(what: str, got: torch.Tensor, want: Sequence[int]) -> None:
     """Raise `Wrong` unless ``got`` has the shape ``want``; a transposed one is named as such."""
     if tuple(got.shape) == tuple(want):
         return
-    hint = ""
-    if got.ndim == 2 and tuple(got.shape) == tuple(want)[::-1]:
-        hint = " It looks transposed: samples are rows, a basis is in columns."
+    turned = got.ndim == 2 and tuple(got.shape) == tuple(want)[::-1]
+    hint = " It looks transposed: samples are rows, a basis is in columns." if turned else ""
     raise Wrong(f"{what} has shape {list(got.shape)}, want {list(want)}.{hint}")
 
 
@@ -151,9 +136,6 @@ def expect(
     if want.numel() == 1:
         raise Wrong(f"{what} is {float(got):.4g}, want {float(want):.4g}.")
     raise Wrong(f"{what} differs from the right answer by up to {error(got, want):.2g}.")
-
-
-# --- running a check ---------------------------------------------------------------------------
 
 
 class Call:
@@ -212,9 +194,9 @@ Check = Callable[[Callable[..., Any]], Verdict]
 
 
 def check(solved: str, inputs: Callable[[], Sequence[Inputs]] | None = None) -> Callable[[Body], Check]:
-    """Make of a body a check: it takes the learner's function, prints its `Verdict` and returns it.
+    """Make a check of its body: a function of the learner's function that prints and returns a `Verdict`.
 
-    ``solved`` says what the learner has shown; ``inputs`` gives other inputs than `cases`.
+    ``solved`` says what the learner has shown; ``inputs`` are others than `cases`.
     """
 
     def verdict(function: Callable[..., Any], body: Body) -> Verdict:

@@ -134,7 +134,7 @@ class ForgetOne(FigureWidget):
         old, new = names[int(before.argmax())], names[int(after.argmax())]
         title = f"Mean scores of the {case.forgotten} images: {old} leads before, {new} after"
         scores_before_after(before, after, names, forget=case.forget_names, ax=left, title=title)
-        cosine = case.T[[row.index for row in rows]] @ F.normalize(case.T_f[0], dim=0)
+        cosine = case.T[[row.label for row in rows]] @ F.normalize(case.T_f[0], dim=0)
         collateral(cosine, [row.after - row.before for row in rows], [row.name for row in rows], ax=right)
         left.set_xlabel("mean cosine with the name")
         said = f"After projecting {case.forgotten} out, {new} leads on its images ({old} before)"

@@ -153,7 +153,7 @@ class LabResult:
         """Every retained class that has pictures."""
         cosine = project_onto(self.case.T, self.bench.erasers(self.state).basis).norm(dim=1).tolist()
         rows = [row for row in self.report.per_class if not row.forgotten]
-        return [Neighbour(r.name, cosine[r.index], r.after - r.before) for r in rows]
+        return [Neighbour(r.name, cosine[r.label], r.after - r.before) for r in rows]
 
     @cached_property
     def mathematics(self) -> Mathematics:

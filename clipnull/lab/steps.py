@@ -68,7 +68,7 @@ class StepPlayer(FigureWidget):
         return self.moments[self.step.value]
 
     def figure(self) -> Figure:
-        """The vectors so far and QᵀQ."""
+        """The vectors so far."""
         m = self.moment
         return gram_schmidt_step(
             self.T[: m.entered], self.names[: m.entered], m.Q, self.frame, residual=m.residual,

@@ -13,12 +13,10 @@ from clipnull.plots.base import BLACK, BLUE, FORGET, GREY, MARKERS, ORANGE, PALE
 
 __all__ = [
     "cosine_histogram",
-    "explained_variance",
     "image_grid",
     "pca",
     "pca_scatter",
     "pca_scatter_3d",
-    "similarity_matrix",
     "zero_shot_bars",
 ]
 
@@ -120,45 +118,6 @@ def zero_shot_bars(
     base.title(fig, title)
     lists = [f"{label}: " + ", ".join(f"{names[i]} {100 * p[i]:.0f}%" for i in top) for label, p, top in tops]
     return base.describe(fig, "A picture and its most likely names. " + "; ".join(lists) + ".")
-
-
-def similarity_matrix(T: Any, names: Sequence[str], *, title: str | None = None) -> matplotlib.figure.Figure:
-    """Cosines between embeddings, as a matrix.
-
-    Parameters
-    ----------
-    T : array [C, d]
-        Embeddings; rows are normalised here.
-    names : C str
-    """
-    T = base.numbers(T)
-    T = T / np.linalg.norm(T, axis=1, keepdims=True)
-    cosines, C = T @ T.T, len(T)
-    cell = 0.46 if C <= 12 else max(0.16, 5.5 / C)
-    ax = base.axes((max(4.4, cell * C + 2.4), max(3.4, cell * C + 1.5)))
-    off = cosines[~np.eye(C, dtype=bool)]
-    low = min(0.0, float(off.min())) if C > 1 else 0.0
-    shown = ax.imshow(cosines, cmap="cividis", vmin=low, vmax=1)
-    base.figure_of(ax).colorbar(shown, ax=ax, label="cosine", shrink=0.8)
-    labels = [base.short(n, 16) for n in names]
-    small = 9 if C <= 20 else 7
-    ax.set_xticks(range(C), labels, rotation=45, ha="right", rotation_mode="anchor", fontsize=small)
-    ax.set_yticks(range(C), labels, fontsize=small)
-    if C <= 12:
-        for i, j in np.ndindex(C, C):
-            colour = "white" if (cosines[i, j] - low) / (1 - low) < 0.55 else "black"
-            ax.text(j, i, f"{cosines[i, j]:.2f}", ha="center", va="center", fontsize=8, color=colour)
-    mean = float(off.mean()) if C > 1 else 1.0
-    if title is None:
-        title = f"Different names share much of their direction: mean cosine {mean:.2f}"
-    fig = base.style(ax, title)
-    ax.spines[:].set_visible(False)
-    nearest = ""
-    if C > 1:
-        i, j = divmod(int(np.argmax(np.where(np.eye(C, dtype=bool), -2, cosines))), C)
-        nearest = f" Nearest pair: {names[i]} and {names[j]}, {cosines[i, j]:.2f}."
-    text = f"Matrix of cosines between {C} names; off the diagonal the mean is {mean:.2f}.{nearest}"
-    return base.describe(fig, text)
 
 
 def pca(Z: Any, k: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -280,32 +239,6 @@ def _components(
 
 def _kinds(groups: Sequence[Any] | None) -> str:
     return "" if groups is None else f" in {len(dict.fromkeys(groups))} groups"
-
-
-def explained_variance(ratio: Any, *, shown: int = 20) -> matplotlib.figure.Figure:
-    """How much of the variance each principal component holds, and all of them up to it.
-
-    Parameters
-    ----------
-    ratio : array [k]
-        Explained variance ratios (fractions), largest first.
-    shown : int
-        Bars drawn.
-    """
-    r = 100 * base.numbers(ratio)
-    total = np.cumsum(r)
-    k = min(shown, len(r))
-    ax = base.axes((6.4, 3.2))
-    ax.bar(range(1, k + 1), r[:k], color=SKY, label="this component")
-    ax.plot(range(1, k + 1), total[:k], "-o", color=BLACK, markersize=4, label="all up to this one")
-    ax.set_ylim(0, 103)
-    ax.set_xticks([1, *range(5, k + 1, 5)])
-    ax.legend(fontsize=9, frameon=False, loc="upper left")
-    half = int((total < 50).sum()) + 1
-    title = f"{half} of {len(r)} components hold half of the variance; the first holds {r[0]:.0f}%"
-    fig = base.style(ax, title, "principal component", "share of the variance, %", "y")
-    two = min(2, len(r))
-    return base.describe(fig, f"{title}. The first {two} together: {total[two - 1]:.0f}%.")
 
 
 def _scatter_groups(ax: Axes, xy: np.ndarray, groups: Sequence[Any] | None) -> int:

@@ -15,7 +15,6 @@ from clipnull.plots.base import BLACK, FORGET, GREY, MARKERS, PALE, RETAIN, SERI
 __all__ = [
     "collateral",
     "forget_retain_bars",
-    "forget_retain_panels",
     "forget_retain_plane",
     "scores_before_after",
 ]
@@ -68,19 +67,18 @@ def forget_retain_bars(reports: Mapping[str, Any], *, title: str | None = None) 
 
 
 def forget_retain_plane(
-    points: Mapping[str, Any], *, highlight: str | None = None, title: str | None = None
+    reports: Mapping[str, Any], *, highlight: str | None = None, title: str | None = None
 ) -> matplotlib.figure.Figure:
     """Methods as points: retained accuracy across, forgotten recall up; best is lower right.
 
     Parameters
     ----------
-    points : dict of name -> Report or (retain_after, forget_after)
-        Fractions.
+    reports : dict of name -> Report
     highlight : str, optional
         The one point that is drawn in colour, large, over the others in grey.
     """
     ax = base.axes((5.8, 4.2))
-    xy = {n: _point(p) for n, p in points.items()}
+    xy = {n: (100 * r.retain_after, 100 * r.forget_after) for n, r in reports.items()}
     for i, (name, (x, y)) in enumerate(xy.items()):
         marker, colour = MARKERS[i % len(MARKERS)], SERIES[i % len(SERIES)]
         if highlight is not None:
@@ -103,17 +101,11 @@ def forget_retain_plane(
     return base.describe(fig, f"{title}. In percent, after the edit. {text}.")
 
 
-def _point(p: Any) -> tuple[float, float]:
-    x, y = (p.retain_after, p.forget_after) if hasattr(p, "retain_after") else p
-    return 100 * float(x), 100 * float(y)
-
-
 def collateral(
     similarity: Any,
     change: Any,
     names: Sequence[str],
     *,
-    worst: int = 5,
     ax: Axes | None = None,
     title: str | None = None,
 ) -> matplotlib.figure.Figure:
@@ -126,12 +118,10 @@ def collateral(
     change : array [C]
         Accuracy after minus before (fractions, negative is a loss).
     names : C str
-    worst : int
-        How many losers are named.
     """
     ax = ax or base.axes((6.0, 3.8))
     s, c = base.numbers(similarity), 100 * base.numbers(change)
-    losers = [i for i in np.lexsort((-s, c))[:worst] if c[i] < 0]
+    losers = [i for i in np.lexsort((-s, c))[:5] if c[i] < 0]
     lost = np.isin(np.arange(len(c)), losers)
     ax.axhline(0, color=GREY, linewidth=0.8)
     ax.scatter(s[~lost], c[~lost], s=28, marker="s", color=RETAIN, alpha=0.6, linewidths=0)
@@ -211,38 +201,3 @@ def scores_before_after(
     fig = base.style(ax, title, "cosine of the image with the name", grid="x")
     text = "; ".join(f"{names[i]} {b[i]:.2f} to {a[i]:.2f}" for i in shown)
     return base.describe(fig, f"{title}. Scores before to after: {text}.")
-
-
-def forget_retain_panels(sweep: Iterable[Mapping[str, Any]]) -> matplotlib.figure.Figure:
-    """The forget-retain plane, once per number of forgotten classes.
-
-    Parameters
-    ----------
-    sweep : Sweep of `clipnull.sweep_sizes`
-        Points with size, method, forget_after, retain_before and retain_after (fractions).
-    """
-    points = list(sweep)
-    sizes, methods = (list(dict.fromkeys(p[k] for p in points)) for k in ("size", "method"))
-    fig = Figure(figsize=(1.9 * len(sizes) + 1.9, 2.9), layout="constrained")
-    panels = fig.subplots(1, len(sizes), sharex=True, sharey=True, squeeze=False)[0]
-    for ax, size in zip(panels, sizes, strict=True):
-        for i, method in enumerate(methods):
-            (p,) = [p for p in points if p["size"] == size and p["method"] == method]
-            ax.plot(*_point((p["retain_after"], p["forget_after"])), MARKERS[i % len(MARKERS)], markersize=8,
-                    color=SERIES[i % len(SERIES)], markeredgecolor="white", label=method, clip_on=False,
-                    linestyle="none", zorder=3)  # fmt: skip
-        base.style(ax, grid="both")
-        ax.set_title(f"{size} forgotten", loc="left", fontsize=10)
-        ax.set_xlim(0, 100)
-        ax.set_ylim(-3, 103)
-    fig.supxlabel("accuracy on the other classes, after, %", fontsize=10)
-    panels[0].set_ylabel("recall of the forgotten, %")
-    fig.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
-    title = "Low and to the right is better"
-    base.title(fig, title)
-    text = "; ".join(
-        f"{p['size']} forgotten, {p['method']}: retain {tenths(p['retain_after'])}, "
-        f"forget {tenths(p['forget_after'])}"
-        for p in points
-    )
-    return base.describe(fig, f"{title}. In percent, after the edit. {text}.")

@@ -5,12 +5,11 @@ from typing import Any, Literal
 
 import matplotlib.figure
 import numpy as np
-from matplotlib.axes import Axes
 
 from clipnull.plots import base
 from clipnull.plots.base import BLUE, FORGET, GREY, MARKERS, RED, RETAIN, SERIES, Figure
 
-__all__ = ["curves", "dial_map", "gram_schmidt_step", "strength_curve"]
+__all__ = ["curves", "dial_map", "gram_schmidt_step"]
 
 
 def curves(
@@ -65,7 +64,7 @@ def gram_schmidt_step(
     azimuth: float = 35,
     title: str = "",
 ) -> matplotlib.figure.Figure:
-    """A moment of Gram-Schmidt: the vectors in the plane or space they span, and QᵀQ so far.
+    """A moment of Gram-Schmidt: the vectors, in the plane or space that they span.
 
     Parameters
     ----------
@@ -81,9 +80,8 @@ def gram_schmidt_step(
     """
     T, Q, frame = base.numbers(T), base.numbers(Q), base.numbers(frame)
     flat = frame.shape[1] == 2
-    fig = Figure(figsize=(8.2, 4.2), layout="constrained")
-    grid = fig.add_gridspec(1, 2, width_ratios=[1.7, 1])
-    ax = fig.add_subplot(grid[0], projection=None if flat else "3d")
+    fig = Figure(figsize=(5.4, 4.2), layout="constrained")
+    ax = fig.add_subplot(projection=None if flat else "3d")
     arrows = [(t, name, GREY, "-", 1.4) for t, name in zip(T, names, strict=True)]
     arrows += [(q, f"q{k + 1}", BLUE, "-", 2.6) for k, q in enumerate(Q.T)]
     if residual is not None:
@@ -106,11 +104,10 @@ def gram_schmidt_step(
         ax.view_init(elev=18, azim=azimuth)
         ax.set_box_aspect(None, zoom=0.9)
         ax.tick_params(labelsize=7, pad=-2)
-    _gram_matrix(fig.add_subplot(grid[1]), Q)
     if title:
         base.title(fig, title)
     labels = ", ".join(a[1] for a in arrows)
-    return base.describe(fig, f"{title}. Arrows of {labels}, and the matrix QᵀQ so far.")
+    return base.describe(fig, f"{title}. Arrows of {labels}.")
 
 
 def _arrow(ax: Any, a: np.ndarray, b: np.ndarray, colour: str, line: str, width: float) -> None:
@@ -123,45 +120,6 @@ def _arrow(ax: Any, a: np.ndarray, b: np.ndarray, colour: str, line: str, width:
         style = "-" if line == ":" else "-|>"
         ax.annotate("", b, a, arrowprops=dict(arrowstyle=style, color=colour, ls=line, lw=width,
                                               shrinkA=0, shrinkB=0))  # fmt: skip
-
-
-def _gram_matrix(ax: Axes, Q: np.ndarray) -> None:
-    k = Q.shape[1]
-    ax.set_title("QᵀQ so far", fontsize=10, loc="left")
-    if k == 0:
-        ax.text(0.5, 0.5, "empty", ha="center", va="center", transform=ax.transAxes, color=GREY)
-        ax.axis("off")
-        return
-    gram = Q.T @ Q
-    ax.imshow(gram, cmap="cividis", vmin=0, vmax=1)
-    for i, j in np.ndindex(k, k):
-        value = 0.0 if abs(gram[i, j]) < 5e-4 else gram[i, j]
-        ax.text(j, i, f"{value:.3f}", ha="center", va="center", fontsize=9,
-                color="black" if gram[i, j] > 0.5 else "white")  # fmt: skip
-    ticks = [f"q{i + 1}" for i in range(k)]
-    ax.set_xticks(range(k), ticks)
-    ax.set_yticks(range(k), ticks)
-
-
-def strength_curve(strengths: Any, forget: Any, retain: Any) -> matplotlib.figure.Figure:
-    """Forget and retain accuracy against the strength of the edit.
-
-    Parameters
-    ----------
-    strengths, forget, retain : array [k]
-        The strengths α, and the two accuracies after the edit (fractions).
-    """
-    ax = base.axes((5.6, 3.6))
-    s, f, r = base.numbers(strengths), 100 * base.array(forget), 100 * base.array(retain)
-    ax.plot(s, r, "-s", color=RETAIN, markersize=6, label="retain: the other classes")
-    ax.plot(s, f, "--o", color=FORGET, markersize=6, label="forget: the forgotten classes")
-    ax.set_ylim(-3, 103)
-    ax.legend(fontsize=9, frameon=False)
-    ends = f"forget {f[0]:.0f} → {f[-1]:.0f}%, retain {r[0]:.0f} → {r[-1]:.0f}%"
-    title = f"From {s[0]:g} to {s[-1]:g}: {ends}"
-    fig = base.style(ax, title, "strength α", "accuracy after the edit, %", "both")
-    text = "; ".join(f"{a:g}: forget {b:.1f}, retain {c:.1f}" for a, b, c in zip(s, f, r, strict=True))
-    return base.describe(fig, f"Accuracy in percent against strength α. {text}.")
 
 
 def dial_map(
