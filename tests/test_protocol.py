@@ -111,29 +111,20 @@ def tiny_kravets(model, **changes):
 
 
 @pytest.mark.parametrize(
-    ("data", "name", "written"),
+    ("name", "written"),
     [
-        ("StanfordCars", "2009 Spyker C8 Coupe", "Spyker C8 Coupe 2009"),
-        ("StanfordCars", "2010 Dodge Ram Pickup 3500 Crew Cab", "Dodge Ram Pickup 3500 Crew Cab 2010"),
-        ("StanfordCars", "2011 Ford Ranger SuperCab", "2011 ford ranger supercab"),
-        ("StanfordDogs", "toy poodle", "n02113624-toy_poodle"),
-        ("StanfordDogs", "Scotch terrier", "Scotch_terrier"),
-        ("StanfordDogs", "Pekinese", "pekinese"),
+        ("2011 Ford Ranger SuperCab", "2011 ford ranger supercab"),
+        ("toy poodle", "n02113624-toy_poodle"),
+        ("Scotch terrier", "Scotch_terrier"),
+        ("Pekinese", "Pekinese"),
     ],
 )
-def test_a_class_is_found_however_it_is_written(data, name, written):
-    spec = next(d for d in KRAVETS.data if d.name == data)
-    others = ["Spyker C8 Convertible 2009", "Dodge Ram Pickup 3500 Quad Cab 2009", "poodle"]
-    assert find._class(name, spec, [*others, written]) == 3
-    assert find._class(name, spec, [written, *others]) == 0
-    assert name in spec.forget
+def test_a_class_is_found_however_it_is_written(name, written):
+    others = ["2011 Ford Ranger", "poodle", "terrier"]
+    assert find.class_index(name, [*others, written]) == 3
+    assert find.class_index(name, [written, *others]) == 0
     with pytest.raises(ValueError, match=f"no class is '{name}'; the closest are"):
-        find._class(name, spec, others)
-
-
-def test_every_other_spelling_is_of_a_class_to_forget():
-    for spec in KRAVETS.data:
-        assert set(spec.spelled) <= set(spec.forget)
+        find.class_index(name, others)
 
 
 # --- the published figures -------------------------------------------------------------------
@@ -329,15 +320,6 @@ def test_dogs_in_their_own_layout(root, tiny_model):
     assert run.about["data"]["StanfordDogs"] == f"dogs:{root}"
     assert next(r for r in run.before if r.name == "toy poodle").images == 2
     assert any("StanfordDogs: read from" in note for note in run.notes)
-
-
-def test_a_class_written_otherwise_is_said(root, tiny_model):
-    split = root / COOP["StanfordCars"][0]
-    split.write_text(split.read_text().replace("2009 Spyker C8 Coupe", "Spyker C8 Coupe 2009"))
-    run = run_protocol(tiny_kravets(tiny_model), root=root, models=["RN50"], methods=["random"])
-    said = "StanfordCars: the prompt is 'Spyker C8 Coupe 2009', not '2009 Spyker C8 Coupe'"
-    assert said in run.notes
-    assert ["2009 Spyker C8 Coupe"] in [r.forget for r in run.rows]
 
 
 # --- embeddings ------------------------------------------------------------------------------

@@ -97,6 +97,11 @@ clipnull/datasets/folders.py || labels=data.labels[good] || labels=data.labels[:
 # figures: swapped axes, one series in another's place, a wrong sign
 clipnull/plots/protocol.py || ax.barh(range(len(methods)), parts[:, k], left=left || ax.barh(range(len(methods)), parts[:, 0], left=left || tests/test_plots_protocol.py
 clipnull/plots/protocol.py || ax.imshow(cells, cmap="PuOr" || ax.imshow(cells.T, cmap="PuOr" || tests/test_plots_protocol.py
+# what a method left is shown as it was, or on the wrong side
+clipnull/protocol/run.py || Change(way.before, way.after) for n || Change(way.before, way.before) for n || tests/test_protocol.py::test_a_row_is_what_the_parts_give_by_hand
+clipnull/protocol/run.py || "text" if side == "text" else "image" || "image" || tests/test_protocol.py::test_certificates_are_of_the_side_that_was_edited
+clipnull/protocol/result.py || (r.full.after, r.two.after, r.search.after, r.retained, r.others) || (r.full.after, r.search.after, r.two.after, r.retained, r.others) || tests/test_protocol.py::test_the_table_shows_short_lists_search_and_certificate
+clipnull/cli.py || [r.forget_after, r.n_way[2].after, r.search.after, r.retained] || [r.forget_after, r.n_way[2].before, r.search.after, r.retained] || tests/test_cli.py::test_the_table_holds_the_numbers
 clipnull/lab/draw.py || left.plot([at, at], _hundred([r.forget_after, r.retain_after]), **ring) || left.plot([at, at], _hundred([r.retain_after, r.forget_after]), **ring) || tests/test_lab_views.py
 clipnull/lab/draw.py || right.plot([100 * r.forget_after], [100 * r.retain_after], **ring) || right.plot([100 * r.retain_after], [100 * r.forget_after], **ring) || tests/test_lab_views.py
 clipnull/lab/draw.py || for i in losers(rows)[:NAMED]} || for i in losers(rows)[-NAMED:]} || tests/test_lab_views.py::test_neighbours

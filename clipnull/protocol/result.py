@@ -207,11 +207,12 @@ class ProtocolResult:
             raise ValueError(f"path: got {str(path)!r}, want a file name ending in .json")
         if not target.parent.is_dir():
             raise ValueError(f"path: there is no folder {str(target.parent)!r}")
-        rows = [{**asdict(r), "score": r.score} for r in self.rows]
-        stored = _plain({**asdict(self), "rows": rows})
+        stored = asdict(self)
+        for row, r in zip(stored["rows"], self.rows, strict=True):
+            row["score"] = r.score
         half = target.with_name(f".{target.name}.{os.getpid()}")
         try:
-            half.write_text(json.dumps(stored, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            half.write_text(json.dumps(_plain(stored), indent=1, ensure_ascii=False) + "\n", "utf-8")
             half.replace(target)
         finally:
             half.unlink(missing_ok=True)
