@@ -98,7 +98,6 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--models", nargs="+", metavar="MODEL", help="only these, such as ViT-B/16")
     one.add_argument("--data", nargs="+", metavar="SET", help="only these data sets")
     one.add_argument("--methods", nargs="+", metavar="METHOD", help="by default all that need no training")
-    one.add_argument("--out", metavar="FILE", help="save the result too, as .json")
     one.set_defaults(run=protocol)
     one = commands.add_parser("doctor", help="versions, device, weights, and what is missing")
     one.set_defaults(run=doctor)
@@ -124,7 +123,7 @@ def _load(args: argparse.Namespace) -> tuple[Clip, LabelledImages, list[int], Te
 def demo(args: argparse.Namespace) -> int:
     """Forget by every method, with PocketCLIP and with a real CLIP, print what is left, save a picture."""
     start = time.perf_counter()
-    target = _writable(args.out, (".jpg", ".png"))
+    target = _writable(args.out)
     import clipnull as cn
     from clipnull import plots
 
@@ -228,10 +227,10 @@ def meaning(label: str, reports: Mapping[str, Report]) -> str:
     return said
 
 
-def _writable(out: str, kinds: Sequence[str]) -> Path:
+def _writable(out: str) -> Path:
     path = Path(out)
-    if path.suffix.lower() not in kinds:
-        raise ValueError(f"out: got {out!r}, want a file name ending in {', '.join(kinds)}")
+    if path.suffix.lower() not in (".jpg", ".png"):
+        raise ValueError(f"out: got {out!r}, want a file name ending in .jpg or .png")
     if not path.parent.is_dir():
         raise ValueError(f"out: there is no folder {str(path.parent)!r}")
     return path
@@ -267,16 +266,12 @@ def audit(args: argparse.Namespace) -> int:
 
 
 def protocol(args: argparse.Namespace) -> int:
-    """Run the protocol, print its tables, save them if asked to."""
-    target = None if args.out is None else _writable(args.out, (".json",))
+    """Run the protocol and print its tables."""
     from clipnull import protocol as room
 
     which = room.KRAVETS if args.full else room.COCO if args.real else room.POCKET
     only = {"models": args.models, "data": args.data, "methods": args.methods}
-    result = room.run_protocol(which, root=args.root, **only)
-    print(result)
-    if target is not None:
-        print(f"\nSaved: {result.save(target)}")
+    print(room.run_protocol(which, root=args.root, **only))
     return 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import math
 import time
 from collections.abc import Sequence
@@ -98,15 +97,8 @@ def run_protocol(
             f"data: {', '.join(bare)} has embeddings and no pictures, want all data sets so, and no trained "
             "methods, which need a model"
         )
-    about = {
-        "methods": methods,
-        "seed": seed,
-        "models": {m.label: [m.name, m.pretrained] for m in used},
-        "data": {one.spec.name: one.source for one in found},
-        "versions": {p: importlib.metadata.version(p) for p in ("torch", "open_clip_torch")},
-    }
     notes = [note for one in found for note in _differences(one)]
-    result = ProtocolResult(protocol.name, [], [], notes, about)
+    result = ProtocolResult(protocol.name, [], [], notes)
     for model in used:
         clip = None if bare else load_clip(model.name, model.pretrained)
         if clip and model.name is None and clip.name != "pocket":  # CLIPNULL_MODEL
