@@ -98,7 +98,6 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--models", nargs="+", metavar="MODEL", help="only these, such as ViT-B/16")
     one.add_argument("--data", nargs="+", metavar="SET", help="only these data sets")
     one.add_argument("--methods", nargs="+", metavar="METHOD", help="by default all that need no training")
-    one.add_argument("--out", metavar="FILE", help="save the result too, as .json")
     one.set_defaults(run=protocol)
     one = commands.add_parser("doctor", help="versions, device, weights, and what is missing")
     one.set_defaults(run=doctor)
@@ -121,13 +120,10 @@ def _load(args: argparse.Namespace) -> tuple[Clip, LabelledImages, list[int], Te
     return clip, data, index, clip.embed_text(data.classes, templates=data.templates)
 
 
-# --- demo ----------------------------------------------------------------------------------
-
-
 def demo(args: argparse.Namespace) -> int:
     """Forget by every method, with PocketCLIP and with a real CLIP, print what is left, save a picture."""
     start = time.perf_counter()
-    target = _writable(args.out, (".jpg", ".png"))
+    target = _writable(args.out)
     import clipnull as cn
     from clipnull import plots
 
@@ -142,8 +138,10 @@ def demo(args: argparse.Namespace) -> int:
 
     mine, real = tables.values()
     i = _example(case, mine[RECOMMENDED])
-    z = mine[RECOMMENDED].edit.apply_image(case.Z[i : i + 1], normalize=True)
-    before, after = ((clip.logit_scale * x @ T.T).softmax(1)[0] for x in (case.Z[i : i + 1], z))
+    z = case.loaded[i : i + 1]
+    edit = cn.METHODS[RECOMMENDED].make(case.T_f, case.T_r)
+    scores = (x @ T.T for x in (z, edit.apply_image(z, normalize=True)))
+    before, after = ((clip.logit_scale * s).softmax(1)[0] for s in scores)
     name = case.forget_names[0]
     title = f"A {name}, before and after '{RECOMMENDED}'"
     bars = plots.zero_shot_bars(data.images[i], data.classes, before, after, highlight=name, title=title)
@@ -229,10 +227,10 @@ def meaning(label: str, reports: Mapping[str, Report]) -> str:
     return said
 
 
-def _writable(out: str, kinds: Sequence[str]) -> Path:
+def _writable(out: str) -> Path:
     path = Path(out)
-    if path.suffix.lower() not in kinds:
-        raise ValueError(f"out: got {out!r}, want a file name ending in {', '.join(kinds)}")
+    if path.suffix.lower() not in (".jpg", ".png"):
+        raise ValueError(f"out: got {out!r}, want a file name ending in .jpg or .png")
     if not path.parent.is_dir():
         raise ValueError(f"out: there is no folder {str(path.parent)!r}")
     return path
@@ -255,12 +253,8 @@ def _picture(path: Path, *figures: Figure) -> None:
     sheet.save(path)
 
 
-# --- audit ---------------------------------------------------------------------------------
-
-
 def audit(args: argparse.Namespace) -> int:
     """Forget classes by one method, and print what is left of them."""
-    start = time.perf_counter()
     import clipnull as cn
     from clipnull import _check
 
@@ -268,28 +262,17 @@ def audit(args: argparse.Namespace) -> int:
     clip, data, index, T = _load(args)
     edit = method.make(T[index], T[_check.others(index, len(T))], seed=args.seed)
     print(cn.audit(clip, data, edit, index, seed=args.seed))
-    print(f"\nThis took {time.perf_counter() - start:.1f} s.")
     return 0
 
 
-# --- protocol ------------------------------------------------------------------------------
-
-
 def protocol(args: argparse.Namespace) -> int:
-    """Run the protocol, print its tables, save them if asked to."""
-    target = None if args.out is None else _writable(args.out, (".json",))
+    """Run the protocol and print its tables."""
     from clipnull import protocol as room
 
     which = room.KRAVETS if args.full else room.COCO if args.real else room.POCKET
     only = {"models": args.models, "data": args.data, "methods": args.methods}
-    result = room.run_protocol(which, root=args.root, **only)
-    print(result)
-    if target is not None:
-        print(f"\nSaved: {result.save(target)}")
+    print(room.run_protocol(which, root=args.root, **only))
     return 0
-
-
-# --- doctor --------------------------------------------------------------------------------
 
 
 def doctor(_: argparse.Namespace) -> int:
@@ -352,9 +335,6 @@ def _device() -> str:
     return "mps" if torch.backends.mps.is_available() else f"cpu, {torch.get_num_threads()} threads"
 
 
-# --- cache ---------------------------------------------------------------------------------
-
-
 def cache(args: argparse.Namespace) -> int:
     """List the image features on disk with their size, or delete them; ``CLIPNULL_CACHE`` says where."""
     from clipnull.model import cache as features
@@ -371,9 +351,6 @@ def cache(args: argparse.Namespace) -> int:
     size = f"{sum(stat.st_size for _, stat in found) / 1e6:.1f} MB"
     print(f"{'Deleted' if args.action == 'clear' else 'Entries'}: {len(found)}, {size}, in {place}")
     return 0
-
-
-# --- lab -----------------------------------------------------------------------------------
 
 
 def _notebooks() -> Path:

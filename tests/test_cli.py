@@ -164,7 +164,6 @@ def test_audit_prints_every_measurement(capsys):
     for name in ("forgotten, zero-shot", "nearest names", "other words: keyword", "linear probe",
                  "true class in conformal set", "name read off the weights", "probe before the last layer"):  # fmt: skip
         assert f"\n{name}, %" in said, name
-    assert "This took" in said
 
 
 @pytest.mark.parametrize(

@@ -29,8 +29,7 @@ BASELINES: dict[str, str] = {
     "gradient": "trained: ascent on the forgotten images' loss; needs labelled images",
     "lora": "trained: LoRA sends the name to the empty prompt, on the text side; needs no images",
 }
-#: The settings that the protocol tries. They are what a wider search on the miniature's food and
-#: travel pictures left over: learning rates 3e-4 to 3e-2, weights 1 to 100, ranks 2 to 32, up to 200 steps.
+#: what the protocol tries: what a wider search on the miniature's food and travel pictures left over
 GRIDS: dict[str, dict[str, Sequence[float]]] = {
     "gradient": {"weight": (30.0, 100.0)},
     "lora": {"rank": (4, 8)},
@@ -122,13 +121,12 @@ def lora_forgetting(
     A row t becomes t' = t (I + A B), A [d, rank], B [rank, d], and the text projection P
     becomes P + (P A) B: a LoRA update. The loss is the mean of ||t'_f - t_empty||^2 over the
     forgotten names plus the mean of ||t'_r - t_r||^2 over the retained ones, all of unit length.
-    Adam from A random, B = 0, with a step that falls linearly to zero: without it, the last steps
-    jump about, and which pictures are lost depends on rounding.
+    Adam from A random, B = 0, with a step that falls linearly to zero.
 
     Parameters
     ----------
     T_f, T_r : array [m, d], [k, d]
-        Text embeddings to forget and to retain.
+        Text embeddings to forget and to retain; with several templates the mean over them.
     empty : array [d]
         Embedding of the empty prompt "".
     rank : int
@@ -147,15 +145,9 @@ def lora_forgetting(
     ValueError
         Bad arrays, a number out of range.
 
-    Notes
-    -----
-    With several prompt templates a name's embedding is their mean; the update is then trained on
-    means, while a folded model applies it to each prompt.
-
     References
     ----------
-    The idea of text-image space adaptation (TMLR 2025): LoRA on the text projection, the
-    forgotten class goes to the embedding of "". LoRA: Hu et al., arXiv 2106.09685. The loss, all
+    The idea of text-image space adaptation (TMLR 2025); LoRA: arXiv 2106.09685. The loss, all
     retained names in it, and these settings are ours. Compared in notebook 07.
     """
     T_f = F.normalize(_check.rows("T_f", T_f, nonzero=True).float(), dim=1)
@@ -208,25 +200,19 @@ def _train(
 
 
 def tuned(train: Callable[..., Trained], grid: Mapping[str, Sequence[float]]) -> Trained:
-    """Train once for every combination in ``grid``; keep the one with the highest objective.
+    """Train once for every combination in ``grid``; keep the first with the highest objective.
 
     Parameters
     ----------
     train : callable
-        `gradient_forgetting` or `lora_forgetting`, all but the grid's arguments bound
-        (``functools.partial``).
+        `gradient_forgetting` or `lora_forgetting`, all but the grid's arguments bound.
     grid : dict of name to values
-        For instance ``GRIDS["lora"]``.
+        For instance ``GRIDS["lora"]``; a ValueError without a combination.
 
     Returns
     -------
     Trained
-        With the time of all runs. Among equals the first.
-
-    Raises
-    ------
-    ValueError
-        A grid without a combination.
+        With the time of all runs.
     """
     runs = [train(**dict(zip(grid, point, strict=True))) for point in itertools.product(*grid.values())]
     if not runs:

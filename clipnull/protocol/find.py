@@ -55,12 +55,6 @@ class Found:
     forget: list[int]
 
     @property
-    def renamed(self) -> list[tuple[str, str]]:
-        """Forget classes that the data spell another way, as (the protocol's, the data's)."""
-        own = [self.data.classes[c] for c in self.forget]
-        return [(c, other) for c, other in zip(self.spec.forget, own, strict=True) if c != other]
-
-    @property
     def drawn(self) -> bool:
         """Whether the pictures are drawn at any size that a model looks at."""
         return self.source in ("twemoji", "openmoji")
@@ -82,7 +76,7 @@ def _first(spec: ProtocolData, root: str) -> Found | str:
         source = _one_file(named.format(root=root))
         try:
             data = open_data(spec, source)
-            return Found(spec, data, source, [_class(c, spec, data.classes) for c in spec.forget])
+            return Found(spec, data, source, [class_index(c, data.classes) for c in spec.forget])
         except ValueError as error:
             if source.startswith("embeddings:"):
                 return f"{spec.name}: {error}"
@@ -99,25 +93,25 @@ def _one_file(source: str) -> str:
     return f"{kind}{colon}{found[0]}" if found else source
 
 
-def _class(name: str, spec: ProtocolData, classes: Sequence[str]) -> int:
+def class_index(name: str, classes: Sequence[str]) -> int:
     """Index of a forget class, without regard to case, underscores and a WordNet id."""
-    plain = [_plain(c) for c in classes]
-    for known in (name, spec.spelled.get(name, name)):
-        if _plain(known) in plain:
-            return plain.index(_plain(known))
-    near = ", ".join(map(repr, _check.closest(name, classes)))
-    raise ValueError(f"no class is {name!r}; the closest are {near}")
+    plain = [re.sub(r"^n\d{8}[-_ ]", "", c).replace("_", " ").lower() for c in classes]
+    if name.lower() not in plain:
+        near = ", ".join(map(repr, _check.closest(name, classes)))
+        raise ValueError(f"no class is {name!r}; the closest are {near}")
+    return plain.index(name.lower())
 
 
-def _plain(name: str) -> str:
-    return re.sub(r"^n\d{8}[-_ ]", "", name).replace("_", " ").lower()
+def open_pictures(spec: ProtocolData, source: str, **options: Any) -> LabelledImages:
+    """The pictures of a source as the protocol wants them; ``options`` go before its own."""
+    return load_data(source, **{**spec.options, **options})
 
 
-def open_data(spec: ProtocolData, source: str, **options: Any) -> LabelledImages | Embeddings:
-    """What a source holds, as the protocol wants it; ``options`` go before its own."""
+def open_data(spec: ProtocolData, source: str) -> LabelledImages | Embeddings:
+    """The pictures of a source, or its embeddings."""
     kind, _, path = source.partition(":")
     if kind not in ("embeddings", "arrays"):
-        return load_data(source, **{**spec.options, **options})
+        return open_pictures(spec, source)
     data = load_arrays(path) if kind == "arrays" else embeddings(path)  # type: ignore[arg-type]
     if data.labels is None:
         raise ValueError(f"{source} has names and no images, want both")

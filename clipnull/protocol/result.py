@@ -1,13 +1,10 @@
-"""What a run of the protocol gives: tables, averages, a file."""
+"""What a run of the protocol gives: rows, averages, tables."""
 
 from __future__ import annotations
 
-import json
 import math
-import os
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 from clipnull._show import Table, tenths
@@ -107,15 +104,13 @@ class ProtocolResult:
     """What `run_protocol` measured. Shows itself as two tables; accuracies are fractions inside.
 
     ``before`` has a row per model, data set and forget class, and one for all classes; ``rows`` one per
-    model, data set, forget set and method. ``notes`` say how the data differ from the published ones,
-    ``about`` (plain values) methods, models, sources of the data, versions.
+    model, data set, forget set and method. ``notes`` say how the data differ from the published ones.
     """
 
     name: str
     before: list[BeforeRow]
     rows: list[ResultRow]
     notes: list[str] = field(default_factory=list)
-    about: dict[str, Any] = field(default_factory=dict)
 
     def where(self, **match: Any) -> list[ResultRow]:
         """The rows whose fields equal ``match``."""
@@ -194,29 +189,6 @@ class ProtocolResult:
             left=3,
         )
 
-    def save(self, path: str | Path) -> Path:
-        """Write everything as JSON; NaN is null.
-
-        Raises
-        ------
-        ValueError
-            A name that does not end in .json, or a folder that is not there.
-        """
-        target = Path(path).expanduser()
-        if target.suffix.lower() != ".json":
-            raise ValueError(f"path: got {str(path)!r}, want a file name ending in .json")
-        if not target.parent.is_dir():
-            raise ValueError(f"path: there is no folder {str(target.parent)!r}")
-        rows = [{**asdict(r), "score": r.score} for r in self.rows]
-        stored = _plain({**asdict(self), "rows": rows})
-        half = target.with_name(f".{target.name}.{os.getpid()}")
-        try:
-            half.write_text(json.dumps(stored, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-            half.replace(target)
-        finally:
-            half.unlink(missing_ok=True)
-        return target
-
     def __str__(self) -> str:
         return "\n\n".join([str(self.comparison()), str(self.table()), *self.remarks()])
 
@@ -226,12 +198,3 @@ class ProtocolResult:
 def _mean(values: Iterable[float]) -> float:
     known = [v for v in values if not math.isnan(v)]
     return sum(known) / len(known) if known else math.nan
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no NaN: null."""
-    if isinstance(value, float):
-        return None if math.isnan(value) else value
-    if isinstance(value, Mapping):
-        return {k: _plain(v) for k, v in value.items()}
-    return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import math
 import time
 from collections.abc import Sequence
@@ -24,7 +23,7 @@ from clipnull.model.clip import Clip
 from clipnull.model.loading import load as load_clip
 from clipnull.protocol import baselines
 from clipnull.protocol.baselines import BASELINES, GRIDS
-from clipnull.protocol.find import Found, find_data, open_data
+from clipnull.protocol.find import Found, find_data, open_pictures
 from clipnull.protocol.published import ALL, POCKET, Protocol, ProtocolModel
 from clipnull.protocol.result import BeforeRow, ProtocolResult, ResultRow
 from clipnull.protocol.score import Change, ScoreParts, score_parts
@@ -43,13 +42,12 @@ class Embedded:
 
     found: Found
     case: Case
-    before: float
 
-    def after(self, edit: Edit | None, side: Side) -> float:
-        """Accuracy on all classes (fraction)."""
-        if edit is None:
-            return self.before
-        return _check.share(self.case.evaluate(edit, side).predicted_after == self.case.labels)
+    def accuracy(self, edit: Edit | None = None, side: Side = "image") -> float:
+        """Accuracy on all classes (fraction), after an edit if there is one."""
+        case = self.case
+        predicted = case.predicted if edit is None else case.evaluate(edit, side).predicted_after
+        return _check.share(predicted == case.labels)
 
 
 def run_protocol(
@@ -99,15 +97,8 @@ def run_protocol(
             f"data: {', '.join(bare)} has embeddings and no pictures, want all data sets so, and no trained "
             "methods, which need a model"
         )
-    about = {
-        "methods": methods,
-        "seed": seed,
-        "models": {m.label: [m.name, m.pretrained] for m in used},
-        "data": {one.spec.name: one.source for one in found},
-        "versions": {p: importlib.metadata.version(p) for p in ("torch", "open_clip_torch")},
-    }
     notes = [note for one in found for note in _differences(one)]
-    result = ProtocolResult(protocol.name, [], [], notes, about)
+    result = ProtocolResult(protocol.name, [], [], notes)
     for model in used:
         clip = None if bare else load_clip(model.name, model.pretrained)
         if clip and model.name is None and clip.name != "pocket":  # CLIPNULL_MODEL
@@ -148,9 +139,8 @@ class _Run:
         """One forget set, one method."""
         edit, side, seconds, tried = self.make(method, one, case)
         report = drop_label(case) if edit is None else case.evaluate(edit, side)
-        others = {
-            o.found.spec.name: Change(o.before, o.after(edit, side)) for o in self.ready if o is not one
-        }
+        rest = [o for o in self.ready if o is not one]
+        others = {o.found.spec.name: Change(o.accuracy(), o.accuracy(edit, side)) for o in rest}
         full = Change(report.forget_before, report.forget_after)
         retain = Change(report.retain_before, report.retain_after)
         changes = [full, retain, *others.values()]
@@ -198,22 +188,23 @@ class _Run:
 def embedded(clip: Clip | None, one: Found) -> Embedded:
     """A data set as the model sees it, or its embeddings as they are."""
     data = one.data
-    if clip is None or isinstance(data, Embeddings):
-        Z, T = data.Z, data.T
+    if isinstance(data, Embeddings):
+        case = Case(data.Z, data.T, data.labels, one.forget[:1], data.classes)
     else:
+        assert clip is not None
         if one.drawn:
-            data = open_data(one.spec, one.source, size=clip.image_size)
-        Z, T = clip.embed_images(data.images), clip.embed_text(data.classes, data.templates)
-    case = Case(Z, T, data.labels, one.forget[:1], data.classes)
+            data = open_pictures(one.spec, one.source, size=clip.image_size)
+        T = clip.embed_text(data.classes, data.templates)
+        case = Case(clip.embed_images(data.images), T, data.labels, one.forget[:1], data.classes)
     _ = case.scores  # kept: every edit is then a rank-m update of them
-    return Embedded(one, case, _check.share(case.predicted == case.labels))
+    return Embedded(one, case)
 
 
 def training_case(clip: Clip, one: Embedded) -> Case:
     """At most `SHOTS` training images per class, none of them among the test images."""
     found = one.found
     options = dict(found.spec.train) | ({"size": clip.image_size} if found.drawn else {})
-    data = open_data(found.spec, found.source, **options)
+    data = open_pictures(found.spec, found.source, **options)
     if data.classes != one.case.classes:
         raise ValueError(f"{found.source}: its training split has other classes, want the same ones")
     # a clean drawing (scene 0) is the same picture for every seed: leave it to the test
@@ -237,15 +228,14 @@ def _before(model: ProtocolModel, one: Embedded) -> list[BeforeRow]:
         measured = (int(alone.gone.sum()), alone.recall(case.predicted), alone.accuracy(case.predicted))
         rows.append(BeforeRow(model.label, spec.name, name, *measured, *published))
     full = spec.full.get(model.label)
-    return [*rows, BeforeRow(model.label, spec.name, ALL, len(case.labels), None, one.before, None, full)]
+    return [*rows, BeforeRow(model.label, spec.name, ALL, len(case.labels), None, one.accuracy(), None, full)]
 
 
 def _differences(found: Found) -> list[str]:
     """How the data differ from the published ones, as far as it can be seen from here."""
-    spec, n = found.spec, len(found.data.classes)
-    said = []
+    spec, n, said = found.spec, len(found.data.classes), []
     if found.source.partition(":")[0] != spec.sources[0].partition(":")[0]:
         said.append(f"{spec.name}: read from {found.source}, which is not the protocol's split")
     if spec.n_classes not in (None, n):
         said.append(f"{spec.name}: {n} candidate classes, not {spec.n_classes}")
-    return said + [f"{spec.name}: the prompt is {own!r}, not {c!r}" for c, own in found.renamed]
+    return said
