@@ -94,8 +94,9 @@ clipnull/model/fold.py || a, b = step.factors || a, b = (f.to(original.dtype).do
 clipnull/model/fold.py || x = x - (x @ a) @ b.T || x = (x - (x @ a) @ b.T).to(original.dtype).double() || tests/test_model_fold.py::test_weights_are_computed_in_double_precision_and_rounded_once
 # what comes from outside
 clipnull/model/loading.py || "trust_remote_code": False} || "trust_remote_code": True} || tests/test_remote_code.py::test_a_tokenizer_that_needs_it_is_refused
-clipnull/model/cache.py || right = torch.equal(found["sha256"], _checksum(name, found["Z"])) || right = True || tests/test_cache.py::test_a_damaged_entry_is_noticed_and_replaced
+clipnull/model/cache.py || if checksum == _sha256(name, Z): || if True: || tests/test_cache.py::test_a_damaged_entry_is_noticed_and_replaced
 clipnull/model/saving.py || report.case.forget_names if || report.case.classes if || tests/test_models.py::test_receipt
+clipnull/model/saving.py || "two_way_after": two.after} || "two_way_after": two.before} || tests/test_models.py::test_receipt
 clipnull/datasets/folders.py || labels=data.labels[good] || labels=data.labels[: int(good.sum())] || tests/test_datasets.py::test_labels_follow_the_images_that_are_left
 # figures: swapped axes, one series in another's place, a wrong sign
 clipnull/plots/protocol.py || ax.barh(range(len(methods)), parts[:, k], left=left || ax.barh(range(len(methods)), parts[:, 0], left=left || tests/test_plots_protocol.py

@@ -111,20 +111,19 @@ def tiny_imagenet(root: str | Path | None = None, split: str = "val") -> Labelle
     """``tiny-imagenet-200`` as it is unpacked; its test images have no labels."""
     _check.one_of("split", split, ["train", "val"])
     base = _base("tiny-imagenet", root, split, "tiny-imagenet-200", "wnids.txt")
+
+    def rows(file: str) -> list[list[str]]:
+        return [line.split("\t") for line in (base / file).read_text(encoding="utf-8").splitlines() if line]
+
     try:
-        wnids = (base / "wnids.txt").read_text(encoding="utf-8").split()
-        lines = (base / "words.txt").read_text(encoding="utf-8").splitlines()
-        words = dict(line.split("\t", 1) for line in lines if line)
+        wnids, words = [row[0] for row in rows("wnids.txt")], {row[0]: row[1] for row in rows("words.txt")}
         keywords = [words[wnid].split(", ") for wnid in wnids]
         position = {wnid: i for i, wnid in enumerate(wnids)}
         if split == "train":
-            files = [
-                (path, i) for wnid, i in position.items() for path in picture_files(base / "train" / wnid)
-            ]
+            files = [(path, i) for w, i in position.items() for path in picture_files(base / "train" / w)]
         else:
-            lines = (base / "val" / "val_annotations.txt").read_text(encoding="utf-8").splitlines()
-            rows = [line.split("\t") for line in lines if line]
-            files = [(os.path.join(base, "val", "images", row[0]), position[row[1]]) for row in rows]
+            listed, folder = rows("val/val_annotations.txt"), os.path.join(base, "val", "images")
+            files = [(os.path.join(folder, row[0]), position[row[1]]) for row in listed]
     except (OSError, ValueError, KeyError, IndexError) as error:
         why = f"a file is not there, or not as it was unpacked ({type(error).__name__}: {error})."
         raise _missing("tiny-imagenet", split, base, why) from error
@@ -151,9 +150,7 @@ def dogs(root: str | Path | None = None, split: str = "test") -> LabelledImages:
         position = {folder: i for i, folder in enumerate(subfolders(base / "Images"))}
         labels = [position[name.split("/")[0]] for name in names]
     except (OSError, ValueError, KeyError) as error:
-        why = (
-            f"want a split_*.json, or {split}_list.mat there or in 'lists' ({type(error).__name__}: {error})."
-        )
+        why = f"want a split_*.json, or {split}_list.mat there or in 'lists' ({error!r})."
         raise _missing("dogs", split, base, why) from error
     paths = [os.path.join(base, "Images", name) for name in names]
     classes = [spaced(folder.partition("-")[2]) for folder in position]
@@ -179,7 +176,7 @@ def _car_name(name: str) -> str:
 
 @dataclass(frozen=True)
 class _Torchvision:
-    """How to build one torchvision set and where it keeps its images (paths or arrays), labels and names."""
+    """One of torchvision's sets, and where it keeps its images (paths or arrays), labels and names."""
 
     cls: str
     items_of: Callable[[Any], Iterable[Any]]
@@ -191,11 +188,8 @@ class _Torchvision:
     split: Callable[[str], dict[str, Any]] = lambda split: {"split": split}
 
 
-def _cifar(cls: str) -> _Torchvision:
-    def split(asked: str) -> dict[str, Any]:
-        return {"train": _check.one_of("split", asked, ["train", "test"]) == "train"}
-
-    return _Torchvision(cls, lambda d: d.data, lambda d: d.targets, split=split)
+def _train(split: str) -> dict[str, Any]:
+    return {"train": _check.one_of("split", split, ["train", "test"]) == "train"}
 
 
 TORCHVISION = {
@@ -216,8 +210,10 @@ TORCHVISION = {
         lambda d: [y for _, y in d._samples],
         rename=_car_name,
     ),
-    "cifar10": _cifar("CIFAR10"),
-    "cifar100": _cifar("CIFAR100"),
+    **{
+        name.lower(): _Torchvision(name, lambda d: d.data, lambda d: d.targets, split=_train)
+        for name in ("CIFAR10", "CIFAR100")
+    },
     "food101": _Torchvision("Food101", lambda d: d._image_files, lambda d: d._labels),
 }
 

@@ -29,17 +29,8 @@ PHOTO, FLOWER = ["a photo of a {}."], ["a photo of a {}, a type of flower."]
 
 
 class Images(Sequence[Image.Image]):
-    """A lazy sequence of PIL RGB images.
+    """A lazy sequence of PIL RGB images: ``read`` turns one of ``items``, such as a path, into an image.
 
-    Parameters
-    ----------
-    read : callable
-        Turns one item into an image.
-    items : list
-        File paths, or whatever ``read`` takes.
-
-    Notes
-    -----
     An integer index gives an image; a slice, a list of indices or a boolean mask [n] gives `Images`.
     """
 
@@ -71,10 +62,8 @@ class LabelledImages:
         n PIL RGB images, read when asked for.
     labels : torch.LongTensor [n]
         Index into ``classes``.
-    classes : list of str [C]
-        Class names as they enter a prompt.
-    templates : list of str
-        Prompt templates, ``{}`` standing for the class name.
+    classes, templates : list of str
+        C class names as they enter a prompt; prompt templates, ``{}`` standing for the name.
     categories, subcategories : list of str [C]
         Coarser classes (Unicode groups for Twemoji; empty text where a set has none).
     keywords : list of list of str [C]
@@ -85,8 +74,7 @@ class LabelledImages:
     skipped : list of str
         Paths of the images that could not be read, with ``load(..., on_error="skip")``.
     loaded_with : dict or None
-        Arguments of the `load` that gives these data again, before `subset` picked from them; None
-        if they were made by hand, as `dataclasses.replace` does.
+        Arguments of the `load` that gives these data; None if they were made by hand.
     picked : list of str or None
         The classes that `subset` then picked; None if all of them are there.
     """
@@ -128,49 +116,28 @@ class LabelledImages:
 
     def where(self, cls: str | int) -> torch.Tensor:
         """Indices [k] of the images of one class, given by name or index."""
-        return (
-            self.labels == _check.class_indices("cls", cls, len(self.classes), self.classes)[0]
-        ).nonzero()[:, 0]
+        (index,) = _check.class_indices("cls", cls, len(self.classes), self.classes)
+        return (self.labels == index).nonzero()[:, 0]
 
     def subset(self, classes: Iterable[str | int]) -> LabelledImages:
-        """The images of some classes, relabelled 0, 1, … in the order given.
+        """The images of some classes (names or indices), relabelled 0, 1, … in the order given.
 
-        Parameters
-        ----------
-        classes : list of str or of int
-            Class names or indices.
-
-        Raises
-        ------
-        ValueError
-            An unknown class (with the three closest names), or none at all.
+        A ValueError for an unknown class (with the three closest names), or none at all.
         """
         keep = _check.class_indices("classes", classes, len(self.classes), self.classes)
         new = torch.full((len(self.classes),), -1)
         new[keep] = torch.arange(len(keep))
         rows = (new[self.labels] >= 0).nonzero()[:, 0]
-        part = replace(
-            self,
-            images=self.images[rows],
-            labels=new[self.labels[rows]],
-            classes=[self.classes[i] for i in keep],
-            categories=[self.categories[i] for i in keep],
-            subcategories=[self.subcategories[i] for i in keep],
-            keywords=[self.keywords[i] for i in keep],
-            scene=self.scene[rows],
-        )
+        of_class = ("classes", "categories", "subcategories", "keywords")
+        picked: dict[str, Any] = {k: [getattr(self, k)[i] for i in keep] for k in of_class}
+        own = {"images": self.images[rows], "labels": new[self.labels[rows]], "scene": self.scene[rows]}
+        part = replace(self, **own, **picked)
         part.loaded_with, part.picked = self.loaded_with, part.classes
         return part
 
 
 def open_image(path: str | Path | IO[bytes]) -> Image.Image:
-    """Read a picture as RGB; transparent parts become white, 16 bits of grey become 8.
-
-    Raises
-    ------
-    ValueError
-        Missing, truncated, or not a picture; the message has the path.
-    """
+    """Read a picture as RGB, transparent parts white; a ValueError with its path if it cannot be read."""
     try:
         with Image.open(path) as image:
             image.load()

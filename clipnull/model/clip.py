@@ -33,16 +33,13 @@ class Clip:
     ----------
     model : nn.Module
         open_clip's, in eval mode.
-    preprocess : callable
-        PIL image to float tensor [3, H, W], open_clip's validation transform.
-    tokenizer : callable
-        List of str to token tensor [n, context length].
+    preprocess, tokenizer : callable
+        PIL image to float tensor [3, H, W]; list of str to token tensor [n, context length].
     name, pretrained, precision : str, str or None, str
         What `load` was asked for.
-    config, receipt : dict or None
-        open_clip's ``model_cfg``, which `save` needs; the receipt in the folder it was loaded from.
-    loaded_with : dict or None
-        Arguments of the `load` that made it; None if it was made by hand.
+    config, receipt, loaded_with : dict or None
+        open_clip's ``model_cfg``, which `save` needs; the receipt in the folder it was loaded from;
+        arguments of the `load` that made it.
     """
 
     def __init__(
@@ -239,7 +236,7 @@ class Clip:
 
         Returns
         -------
-        Path of the folder. It is written under a temporary name, then renamed.
+        Path of the folder, written under a temporary name, then renamed.
 
         Raises
         ------

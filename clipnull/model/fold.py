@@ -120,11 +120,7 @@ def _data(layer: Any) -> list[torch.Tensor]:
 
 
 def _computed(layer: Any, originals: Sequence[torch.Tensor], steps: Sequence[_Step]) -> list[torch.Tensor]:
-    """The data of a layer after the steps: computed in float64, rounded once.
-
-    Rows x along the axis of the embedding become x - (x A) B^T. Image side: A = L, B = R, that is
-    x W. Text side: A = R, B = L, that is x W^T.
-    """
+    """The data of a layer after the steps: rows x become x - (x A) B^T in float64, rounded once."""
     made = []
     for original, (_, axis) in zip(originals, towers.parts(layer), strict=True):
         flip = axis == 0 and original.ndim == 2
@@ -147,10 +143,7 @@ def _holds(layer: Any, data: Sequence[torch.Tensor]) -> bool:
 
 
 def _record(slot: Slot, side: str, as_it_is: bool = False) -> _Record:
-    """What can be taken out of a layer: its steps, none if nothing is folded in or the originals are back.
-
-    ``as_it_is``: a layer that is not what `fold` wrote starts anew; without it, it is refused.
-    """
+    """What can be taken out of a layer; one that is not what fold wrote is refused, or kept ``as_it_is``."""
     layer = slot.layer
     holder, here = slot.holder(layer), _data(layer)
     found = _RECORDS.get(holder) or _Record((), vars(holder).get(MARK))
@@ -164,8 +157,8 @@ def _record(slot: Slot, side: str, as_it_is: bool = False) -> _Record:
         return _Record(here, vars(holder).get(MARK), settled=found.settled + found.steps)
     raise ValueError(
         f"clip: the last layer of its {side} tower is not what fold wrote (it was trained or cast, or other "
-        "weights were loaded), so no edit can be taken out of it or added; want the weights that fold wrote "
-        "or the original ones (load_state_dict), or fold(..., permanent=True), which edits what is there"
+        "weights were loaded); want the weights that fold wrote or the original ones (load_state_dict), or "
+        "fold(..., permanent=True), which edits what is there"
     )
 
 
@@ -414,7 +407,7 @@ def unprojected(clip: M, side: Tower = "image") -> AbstractContextManager[M]:
 
 
 def merged_state(clip: Any) -> tuple[dict[str, torch.Tensor], dict[str, dict[str, Any]]]:
-    """``state_dict()``, edits included, and what to change in ``model_cfg`` if a projection was added."""
+    """``state_dict()``, edits included, and changes of ``model_cfg`` for projections that were added."""
     model = towers.network(clip)
     slots = [towers.slot(model, side) for side in TOWERS]
     added = [slot.config for slot in slots if vars(slot.holder(slot.layer)).get(MARK) == ADDED]
