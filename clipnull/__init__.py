@@ -14,7 +14,7 @@ _TABLE = {
     "comparison": "Comparison Trial compare trials",
     "edit": "Edit",
     "erasers": "METHODS consistent nullspace random_subspace",
-    "evaluation": "Case drop_label evaluate",
+    "evaluation": "Case candidate_masking evaluate",
     "model": "Clip fold folded load unfold",
     "hull": "certificate nearest_mixture",
     "report": "Report",

@@ -169,7 +169,7 @@ def forget(case: Case, seed: int) -> dict[str, Report]:
     import clipnull as cn
 
     edits = {name: method.make(case.T_f, case.T_r, seed=seed) for name, method in cn.METHODS.items()}
-    return {name: case.evaluate(edit) for name, edit in edits.items()} | {MASKING: cn.drop_label(case)}
+    return {name: case.evaluate(edit) for name, edit in edits.items()} | {MASKING: cn.candidate_masking(case)}
 
 
 def _example(case: Case, report: Report) -> int:

@@ -11,7 +11,7 @@ import torch
 from clipnull import _check, _show
 from clipnull._check import ArrayLike
 from clipnull.erasers import METHODS, Method
-from clipnull.evaluation import Case, drop_label
+from clipnull.evaluation import Case, candidate_masking
 from clipnull.report import Report
 
 __all__ = ["Comparison", "Figures", "Row", "Spread", "Trial", "compare", "trials"]
@@ -248,7 +248,7 @@ def compare(
     Returns
     -------
     Comparison
-        "no edit" and "candidate masking" (`drop_label`), then the methods in the order asked for.
+        "no edit" and "candidate masking" (`candidate_masking`), then the methods in the order asked for.
 
     Raises
     ------
@@ -272,7 +272,7 @@ def compare(
     bar = _show.progress(what="comparison", total=total, unit="edit", wanted=progress)
     tests = [t.test for t in trials]
     others = [t.other for t in trials if t.other is not None]
-    seen, unseen = ([drop_label(case) for case in cases] for cases in (tests, others))
+    seen, unseen = ([candidate_masking(case) for case in cases] for cases in (tests, others))
     rows = [_row(NO_EDIT, seen, unseen, "before"), _row(MASKING, seen, unseen)]
     for method in makers:
         chosen, edits = [], []

@@ -20,11 +20,11 @@ from clipnull.erasers import same_row
 from clipnull.measures import Winners
 from clipnull.report import Report, Side
 
-__all__ = ["Case", "drop_label", "evaluate", "score_update"]
+__all__ = ["Case", "candidate_masking", "evaluate", "score_update"]
 
 SIDES: tuple[Side, ...] = ("image", "text", "both")
 NAMES_ALONE = "this case has names and no images, want image embeddings and labels for this"
-#: what tables call `drop_label`
+#: what tables call `candidate_masking`
 MASKING = "candidate masking"
 #: rows of Z scored at a time, so that n x C is never stored
 BLOCK = 2048
@@ -408,7 +408,7 @@ def evaluate(case: Case, edit: Edit, side: Side = "image") -> Report:
     return Report(case, *_predict(case, score), title, edit, side)
 
 
-def drop_label(case: Case) -> Report:
+def candidate_masking(case: Case) -> Report:
     """Candidate masking, the baseline that edits nothing: the forgotten names are struck off the list.
 
     Forget recall is zero by construction; retain accuracy is the best that any edit which only

@@ -14,7 +14,7 @@ import torch
 from clipnull import _check, _show
 from clipnull.edit import Edit
 from clipnull.erasers import METHODS, consistent, nullspace
-from clipnull.evaluation import MASKING, Case, drop_label, evaluate
+from clipnull.evaluation import MASKING, Case, candidate_masking, evaluate
 from clipnull.report import Report, Side
 from clipnull.solver import ConsistentSolver
 
@@ -168,5 +168,5 @@ def _both(report: Report) -> dict[str, float]:
 
 def _report(case: Case, method: str, seed: int) -> Report:
     if method == MASKING:
-        return drop_label(case)
+        return candidate_masking(case)
     return evaluate(case, METHODS[method].make(case.T_f, case.T_r, seed=seed))

@@ -106,7 +106,7 @@ def test_controls_tell_an_edit_from_chance(cone):
     assert retained.against == "candidate masking"
     assert len(forgotten.values) == 6 and forgotten.spread >= 0
     assert "names' own directions" in forgotten.means and "names' own directions" in others.means
-    dropped = cn.drop_label(cn.Case(Z, T, y, [0, 1]))
+    dropped = cn.candidate_masking(cn.Case(Z, T, y, [0, 1]))
     assert retained.control == pytest.approx(dropped.retain_after)
     report = cn.evaluate(cn.Case(Z, T, y, [0, 1]), cn.nullspace(T[:2]))
     assert (forgotten.before, forgotten.after) == pytest.approx((report.forget_before, report.forget_after))
@@ -476,7 +476,7 @@ def test_bad_input(cone, small):
 #: a file of the room, and a function that it calls in a measurement
 CALLED = [
     ("cases", "random_subspace"),
-    ("controls", "drop_label"),
+    ("controls", "candidate_masking"),
     ("controls", "orthonormal_basis"),
     ("controls", "rebuild"),
     ("controls", "certificate"),

@@ -169,7 +169,7 @@ def test_a_method_without_a_grid_and_the_rows_of_reference(draws, found):
     assert found["nullspace"].chosen == [{"strength": 1.0}] * 3
     same(found["nullspace"].seen, figures([t.test.evaluate(cn.nullspace(t.test.T_f)) for t in draws]))
     for role in ("test", "other"):
-        reports = [cn.drop_label(getattr(t, role)) for t in draws]
+        reports = [cn.candidate_masking(getattr(t, role)) for t in draws]
         got = [
             getattr(found[name], "seen" if role == "test" else "other")
             for name in ("no edit", "candidate masking")

@@ -231,11 +231,11 @@ def test_names_that_take_gradients(side):
         case = cn.Case(images, learnt, labels, [0])
         for one in (case, scored(case)):
             assert torch.equal(one.evaluate(edit, side).predicted_after, want.predicted_after)
-    assert torch.equal(cn.drop_label(case).predicted_before, want.predicted_before)
+    assert torch.equal(cn.candidate_masking(case).predicted_before, want.predicted_before)
 
 
 def test_drop_label_is_zero_by_construction_and_edits_no_other_order():
-    report = cn.drop_label(case_of(forget=[3]))
+    report = cn.candidate_masking(case_of(forget=[3]))
     assert report.forget_after == 0 and report.forget_before > 0.3
     others = report.predicted_before != 3
     assert torch.equal(report.predicted_before[others], report.predicted_after[others])
@@ -244,7 +244,7 @@ def test_drop_label_is_zero_by_construction_and_edits_no_other_order():
 
 def test_a_dropped_label_wins_nothing_where_all_scores_are_negative():
     T, labels = torch.eye(4), torch.arange(4)
-    report = cn.drop_label(cn.Case(T - 2, T, labels, [0, 1]))
+    report = cn.candidate_masking(cn.Case(T - 2, T, labels, [0, 1]))
     assert report.forget_after == 0 and report.predicted_after.tolist() == [2, 2, 2, 3]
     assert report.retain_before == report.retain_after == 1
 
@@ -447,7 +447,7 @@ def test_a_memory_mapped_file_gives_what_the_array_gives(side, tmp_path, monkeyp
     mapped = cn.Case(np.load(tmp_path / "Z.npy", mmap_mode="r"), held.T, held.labels, [0, 1])
     assert isinstance(mapped.Z, np.memmap)
     edit = cn.nullspace(held.T_f)
-    for measure in (lambda case: case.evaluate(edit, side), cn.drop_label):
+    for measure in (lambda case: case.evaluate(edit, side), cn.candidate_masking):
         streamed, whole = measure(mapped), measure(held)
         assert torch.equal(streamed.predicted_before, whole.predicted_before)
         assert torch.equal(streamed.predicted_after, whole.predicted_after)

@@ -93,7 +93,7 @@ def test_names_alone_have_certificates_and_mixtures_and_say_what_they_lack():
         "Z": [
             lambda: case.images,
             lambda: case.evaluate(edit),
-            lambda: cn.drop_label(case),
+            lambda: cn.candidate_masking(case),
             lambda: case.scores,
         ],
         "labels": [lambda: case.labels, lambda: case.gone, case.require, lambda: case.recall(torch.zeros(1))],

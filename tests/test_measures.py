@@ -75,7 +75,7 @@ def test_the_n_of_a_table():
     assert list(four) == [2, 5, "all"] and four[5] == four["all"], "four kept names and the own one are five"
     five = case.forgetting([0, 1, 2, 3, 4]).evaluate(cn.nullspace(T[:5])).n_way
     assert list(five) == [2, "all"] and five["all"].names == 4
-    masked = cn.drop_label(case)
+    masked = cn.candidate_masking(case)
     assert all(row.after == 0 and row.before > row.chance for row in masked.n_way.values())
     assert masked.n_way[2].before == table[2].before and math.isnan(masked.search.after)
     none = cn.Case(Z[labels != 1], T, labels[labels != 1], [1])

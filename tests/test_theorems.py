@@ -82,7 +82,7 @@ def test_second_theorem_it_is_candidate_masking(size, seed, anchor):
     before = Z @ T_r.T
     lead = before.topk(2, 1).values
     clear = lead[:, 0] - lead[:, 1] > 1e-4
-    report, masked = case.evaluate(edit), cn.drop_label(case)
+    report, masked = case.evaluate(edit), cn.candidate_masking(case)
     assert torch.equal(report.predicted_after[clear], masked.predicted_after[clear])
     assert torch.equal(masked.predicted_after, before.argmax(1) + m)
     assert report.forget_after == 0.0

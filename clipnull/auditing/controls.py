@@ -13,7 +13,7 @@ from clipnull import _check, _show
 from clipnull.auditing.cases import at_random, both_kinds, control, predict, rebuild, turned
 from clipnull.auditing.report import Measurement, NotMeasured, mean, std, verdict
 from clipnull.edit import Edit
-from clipnull.evaluation import Case, drop_label
+from clipnull.evaluation import Case, candidate_masking
 from clipnull.hull import certificate
 from clipnull.subspace import orthonormal_basis
 
@@ -73,7 +73,7 @@ def controls(case: Case, edit: Edit, seeds: int = 10, seed: int = 0) -> list[Mea
 
 
 def _retained(case: Case, before: float, after: float) -> Measurement:
-    free = drop_label(case).retain_after
+    free = candidate_masking(case).retain_after
     if math.isnan(after):
         said = "There is no image of another class, so what they lose is not known."
     else:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from clipnull._show import percent, tenths
 from clipnull.edit import Edit
 from clipnull.erasers import METHODS, nullspace
-from clipnull.evaluation import Case, drop_label
+from clipnull.evaluation import Case, candidate_masking
 from clipnull.lab import controls
 from clipnull.lab.base import FigureWidget, in_turn
 from clipnull.lab.bench import Erasers
@@ -52,7 +52,7 @@ class EraserDials(FigureWidget):
         assert len(case.scores)  # kept from here on: every move of a slider is a rank-m update
         self.erasers = Erasers(case.T_f, case.T_r)
         self.fixed = {m: case.evaluate(method.make(case.T_f, case.T_r)) for m, method in METHODS.items()}
-        self.fixed["candidate masking"] = drop_label(case)
+        self.fixed["candidate masking"] = candidate_masking(case)
         self.method, self.sliders = controls.methods(["partial", "ccup", "mean", "hull"]), controls.Sliders()
         self.strength, self.lam, self.mu = self.sliders.values()
         self.method.value = "ccup"

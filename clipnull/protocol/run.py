@@ -17,7 +17,7 @@ from clipnull.comparison import MASKING
 from clipnull.datasets.arrays import Embeddings
 from clipnull.edit import Edit
 from clipnull.erasers import METHODS
-from clipnull.evaluation import Case, drop_label
+from clipnull.evaluation import Case, candidate_masking
 from clipnull.hull import certificate
 from clipnull.model.clip import Clip
 from clipnull.model.loading import load as load_clip
@@ -138,7 +138,7 @@ class _Run:
     def row(self, one: Embedded, case: Case, method: str) -> ResultRow:
         """One forget set, one method."""
         edit, side, seconds, tried = self.make(method, one, case)
-        report = drop_label(case) if edit is None else case.evaluate(edit, side)
+        report = candidate_masking(case) if edit is None else case.evaluate(edit, side)
         rest = [o for o in self.ready if o is not one]
         others = {o.found.spec.name: Change(o.accuracy(), o.accuracy(edit, side)) for o in rest}
         full = Change(report.forget_before, report.forget_after)

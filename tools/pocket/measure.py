@@ -168,7 +168,7 @@ def one_at_a_time(clip: cn.Clip, seed: int = 0) -> dict[str, dict[str, float]]:
         for name, method in cn.METHODS.items():
             edit = method.make(case.T_f, case.T_r, seed=seed + f)
             reports.setdefault(name, []).append(case.evaluate(edit))
-        reports.setdefault("candidate masking", []).append(cn.drop_label(case))
+        reports.setdefault("candidate masking", []).append(cn.candidate_masking(case))
     found = {}
     for name, of_method in reports.items():
         means = {k: [getattr(r, k) for r in of_method] for k in ("forget_before", "forget_after")}
