@@ -5,6 +5,7 @@ matplotlib, ipywidgets) is imported then.
 """
 
 import importlib
+from typing import Any
 
 __version__ = "0.1.0"
 
@@ -28,7 +29,7 @@ _MODULE = {name: module for module, names in _TABLE.items() for name in names.sp
 __all__ = sorted(_MODULE)
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str) -> Any:
     if name not in _MODULE:
         raise AttributeError(f"module 'clipnull' has no attribute {name!r}")
     module = _MODULE[name]
