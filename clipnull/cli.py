@@ -33,7 +33,7 @@ FIRST_NOTEBOOK = "00_tour.ipynb"
 #: extras and what each is for; `lab` is what the notebooks run with
 EXTRAS = {
     "lab": "the notebooks",
-    "leace": "LEACE in the audit",
+    "leace": "LEACE in lesson 06a",
     "styles": "lesson 09",
     "hf": "Hugging Face models",
 }

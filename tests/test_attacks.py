@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -176,17 +177,19 @@ def test_an_edited_class_comes_back_and_what_was_not_edited_needs_no_step():
     assert many.steps <= few.steps + 2 < 42
 
 
-def test_steps_are_a_share_of_the_norm_of_the_original_layer():
+def test_steps_are_a_share_of_the_norm_of_the_original_layer(monkeypatch):
     """An edit enlarges the layer: a share of its own norm would be a longer step than the controls take."""
-    edit = cn.consistent(T[4], T[[i for i in range(C) if i != 4]], mu=1000.0, anchor="mean")
-    cut = edit.apply_image(LAYER)
-    assert cut.norm() > 1.1 * LAYER.norm()
-    row = by_arm(H, Y, LAYER, {4: edit}, 4, step=0.002)[0]
-    own, fair = (_train(H, Y, cut, T.float(), 4, 4, 0.002 * float(x.norm()), 0) for x in (cut, LAYER))
-    assert own != fair
-    assert tuple(row[1:2] + row[3:]) == pytest.approx(fair)
-    longer = by_arm(H, Y, LAYER, {4: edit}, 4, step=0.02)[0]
-    assert longer.steps < row.steps
+    assert edit_of(4).apply_image(LAYER).norm() > LAYER.norm()
+    lengths = []
+
+    def train(H, y, P, T, c, k, length, seed):
+        lengths.append(length)
+        return _train(H, y, P, T, c, k, length, seed)
+
+    monkeypatch.setattr(sys.modules["clipnull.auditing.relearning"], "_train", train)
+    short, long = (by_arm(H, Y, LAYER, {4: edit_of(4)}, 4, step=step)[0] for step in (0.002, 0.02))
+    assert lengths == pytest.approx([s * float(LAYER.norm()) for s in (0.002, 0.02) for _ in range(3)])
+    assert long.steps < short.steps
 
 
 def test_images_that_have_nothing_in_common_teach_nothing_about_each_other():

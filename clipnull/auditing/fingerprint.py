@@ -24,19 +24,9 @@ READERS: tuple[Reader, ...] = get_args(Reader)
 class Fingerprint:
     """What the difference of two last layers gives away.
 
-    Attributes
-    ----------
-    rank : int
-        Number of directions edited; 0 when the layers are equal up to rounding.
-    singular_values : torch.Tensor [min(w, d)], float64
-        Of the difference, falling.
-    noise : float
-        Singular values up to this one are rounding.
-    left, right : torch.Tensor [d, rank], float64
-        Orthonormal bases of the spans of L and R.
-    scores : dict of reader to torch.Tensor [C]
-        For each of `READERS`, how much of each name lies in the span, from 0 to 1.
-    names : list of str [C]
+    ``rank`` directions were edited, 0 when the layers are equal up to rounding: ``singular_values``
+    [min(w, d)] of the difference up to ``noise``. ``left`` and ``right`` [d, rank] are orthonormal bases of
+    the spans of L and R; ``scores`` [C] say, by reader, how much of each name lies in the span, 0 to 1.
     """
 
     rank: int

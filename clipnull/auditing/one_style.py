@@ -39,13 +39,11 @@ def gated(
     Parameters
     ----------
     P_f, P_r : array [1, d], array [k, d]
-        Prototypes (embeddings of pictures, or of names that stand for them) of the cell to forget,
-        and of cells to keep: the same class in the other style, at least.
+        Prototypes of the cell to forget, and of cells to keep: the class in the other style, at least.
     T_f, T_r : array [1, d], array [j, d]
         The name of the class, and the names to leave alone.
     strength : float >= 0, cosine
-        How much a picture like its prototype loses. More than its lead over the second name, and
-        it is lost.
+        How much a picture like its prototype loses; more than its lead, and it is lost.
     mu : float >= 0
         How strictly reader and writer vanish on ``P_r`` and ``T_r``.
     """

@@ -48,9 +48,9 @@ def optimise_pixels(
     clip : Clip
         Its weights are used, not changed.
     targets : array [k, d]
-        Directions in embedding space, one image each: embeddings of names, for instance.
+        Directions in embedding space, one image each.
     steps, seed : int
-        The seed is that of the views; the same gives the same images on the same machine.
+        The seed is that of the views.
     objective : callable, optional
         What is climbed in place of z . t: takes unit embeddings [k, d], gives [k].
 

@@ -26,23 +26,10 @@ class NotMeasured(ValueError):
 class Measurement:
     """One line of an audit.
 
-    Attributes
-    ----------
-    name : str
-        What is measured.
-    before, after, control : float
-        Fractions when ``unit`` is "%"; NaN where a measurement has no such value.
-    against : str
-        What the control is.
-    means : str
-        What the numbers mean, a sentence computed from them.
-    source : str
-        Where the question comes from: arXiv number, or "ours".
-    unit : {"%", "bits", "steps", "cosine"}
-    spread : float
-        Standard deviation of the control over seeds; NaN when it has none.
-    values : tuple of float
-        The control of each seed, where figures show it.
+    ``before``, ``after`` and ``control`` are fractions when ``unit`` is "%", and NaN where there is no such
+    value; ``against`` says what the control is, ``means`` what the numbers mean, ``source`` where the
+    question comes from (an arXiv number, or "ours"). ``values`` are the control of each seed, where figures
+    show it, and ``spread`` is their standard deviation.
     """
 
     name: str
