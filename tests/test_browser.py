@@ -216,6 +216,7 @@ def test_alpha_from_0_to_1_and_another_class(shown: Shown) -> None:
 
 def test_dials_of_the_consistent_projection(shown: Shown) -> None:
     shown.choose("method", TITLES["ccup"])
+    shown.assert_numbers({"method": "ccup"})
     shown.slide("λ", "Home")
     shown.assert_numbers({"method": "ccup", "lam": 0.01})
     shown.slide("λ", "End")
@@ -227,7 +228,7 @@ def test_dials_of_the_consistent_projection(shown: Shown) -> None:
 
 def test_the_slider_shows_the_mu_that_was_chosen(shown: Shown) -> None:
     row = shown.lab.locator(".widget-slider", has=shown.page.locator(".widget-label", has_text="μ"))
-    for names in (["tiger"], ["tiger", "wolf"]):
+    for names in (["tiger"], ["wolf", "tiger"]):
         shown.forget(*names)
         shown.assert_numbers({"forget": names})
         chosen = f"auto: {shown.bench.compute({'forget': names}).edit.info['mu']:.3g}"
