@@ -220,10 +220,10 @@ def test_dials_of_the_consistent_projection(shown: Shown) -> None:
     shown.slide("λ", "Home")
     shown.assert_numbers({"method": "ccup", "lam": 0.01})
     shown.slide("λ", "End")
-    shown.slide("μ", "Home")
-    shown.assert_numbers({"method": "ccup", "lam": math.inf, "mu": 0.0})
+    shown.slide("μ", "End")
+    shown.assert_numbers({"method": "ccup", "lam": math.inf, "mu": 1e4})
     shown.choose("edit", "both")
-    shown.assert_numbers({"method": "ccup", "lam": math.inf, "mu": 0.0, "side": "both"})
+    shown.assert_numbers({"method": "ccup", "lam": math.inf, "mu": 1e4, "side": "both"})
 
 
 def test_the_slider_shows_the_mu_that_was_chosen(shown: Shown) -> None:

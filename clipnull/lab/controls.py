@@ -43,8 +43,8 @@ class Sliders(dict[str, Any]):
     def __init__(self) -> None:
         super().__init__(
             strength=make(widgets.FloatSlider, 1.0, min=0, max=1, step=0.01, description="α"),
-            lam=make(widgets.SelectionSlider, options=[("0", 0.0)], description="λ"),
-            mu=make(widgets.SelectionSlider, options=[("0", 0.0)], description="μ"),
+            lam=make(widgets.SelectionSlider, options=[0.0, *STOPS], description="λ"),
+            mu=make(widgets.SelectionSlider, options=["auto", 0.0, *STOPS], description="μ"),
         )
 
     def take(self, method: str, values: Mapping[str, Any] | None = None) -> None:
@@ -53,7 +53,8 @@ class Sliders(dict[str, Any]):
         show({slider: key in own for key, slider in self.items()})
         for key in own:
             if key != "strength":
-                rule = ["auto"] if key == "mu" and "lam" not in own else []
+                # as many stops for every method: the browser does not follow a slider's new length
+                rule = ["auto"] if key == "mu" else []
                 end = [math.inf] if key == "lam" else [0.0]
                 numbers = {*STOPS, *end, *([values[key]] if values[key] != "auto" else [])}
                 self[key].options = [(stop(v), v) for v in [*rule, *sorted(numbers)]]
