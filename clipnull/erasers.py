@@ -188,7 +188,7 @@ def consistent(
     lam : float >= 0
         How much of D must go; ``math.inf``: all. Default 30 for CCUP, infinite with an anchor.
     mu : float >= 0 or "auto"
-        How firmly the retained names stay. Default 30 for CCUP, "auto" for the mean, 10000 for the
+        How firmly the retained names stay. Default 30 for CCUP, "auto" for the mean (1000 at a finite lam), 10000 for the
         hull and given anchors. "auto", for lam = inf: the largest that does not lengthen the
         forgotten names, taken as images, beyond the retained ones: see `ConsistentSolver.auto_mu`.
     anchor : None, "mean", "hull", array [d] or [m, d]
@@ -263,7 +263,8 @@ def hyperparameters(
     else:
         default_lam, default_mu = DEFAULTS["origin" if anchor is None else "given"]
     lam = _check.number("lam", default_lam if lam is None else lam, 0.0, allow_inf=True)
-    mu = default_mu if mu is None else mu
+    if mu is None:
+        mu = default_mu if math.isinf(lam) or default_mu != "auto" else DEFAULTS["given"][1]
     if isinstance(mu, str):
         if mu != "auto" or not math.isinf(lam):
             raise ValueError(f"mu: got {mu!r} at lam = {lam:g}, want a number, or 'auto' with lam = inf")

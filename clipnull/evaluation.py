@@ -101,6 +101,7 @@ class Case:
             raise ValueError(f"classes: got {len(classes)} names, want {len(T)}, one per row of T")
         names = [str(i) for i in range(len(T))] if classes is None else _check.plain(classes)
         self.classes: list[str] = list(names)
+        self._named = classes is not None
         self._listed = None
         if listed is not None:
             self._listed = _check.class_indices("listed", listed, len(T), classes)
@@ -108,7 +109,7 @@ class Case:
         self._forget(forget)
 
     def _forget(self, forget: ClassesLike) -> None:
-        self.forget = _check.forget_set(forget, len(self.T), self.classes)
+        self.forget = _check.forget_set(forget, len(self.T), self.classes if self._named else None)
         if both := sorted({*(self._listed or [])} & {*self.forget}):
             raise ValueError(f"listed: {self.classes[both[0]]!r} is to be forgotten, want kept classes alone")
         if (twin := same_row(self.T[self.forget], self.T[self.retain])) is not None:

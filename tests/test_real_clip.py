@@ -71,7 +71,7 @@ def test_shapes_lengths_and_accuracy():
     [
         (("cocoa",), "name: got 'cocoa', want one of coco, lvis"),
         (("coco", "both"), "prompt: got 'both', want one of single, multi"),
-        (("lvis", "multi"), "prompt: got 'multi', want 'single'"),
+        (("lvis", "multi"), "prompt: got 'multi', want one of single"),
     ],
 )
 def test_what_does_not_ship_is_refused(arguments, message):

@@ -124,23 +124,24 @@ def confidence(case: Case, edit: Edit, scale: float = 100.0, seed: int = 0) -> l
     rows: list[Measurement] = []
     for more, scales in (("", [scale] * 3), (", refitted", [fitted_scale(s[cal], y[cal]) for s in S])):
         P = [(c * s.double()).softmax(1) for c, s in zip(scales, S, strict=True)]
-        bits = [float(torch.special.entr(p[case.gone]).sum(1).mean()) / math.log(2) for p in P]
+        b, a, c = (float(torch.special.entr(p[case.gone]).sum(1).mean()) / math.log(2) for p in P)
         said = (
             f"A blind guess has {math.log2(len(case.T)):.2f} bits; at scale {scales[1]:.0f} after the edit."
         )
-        rows.append(Measurement(f"entropy, forgotten{more}", *bits, SUBSPACE, said, SOURCE, "bits"))
-        errors, bins = zip(*(calibration_error(p[rest], y[rest]) for p in P), strict=True)
+        rows.append(Measurement(f"entropy, forgotten{more}", b, a, c, SUBSPACE, said, SOURCE, "bits"))
+        (b, first), (a, second), (c, _) = (calibration_error(p[rest], y[rest]) for p in P)
         p, right = P[1][rest].max(1)
         gap = float(p.mean()) - _check.share(right == y[rest])
         said = (
             f"After the edit the model is {'over' if gap > 0 else 'under'}-confident by {100 * abs(gap):.1f}"
         )
         name = f"calibration error, retained{more}"
-        rows.append(Calibration(name, *errors, SUBSPACE, f"{said} points on average.", bins=bins[:2]))
+        said += " points on average."
+        rows.append(Calibration(name, b, a, c, SUBSPACE, said, bins=(first, second)))
     hit = [conformal_sets(p, p[cal], y[cal])[torch.arange(len(y)), y] for p in P]
     covered = _show.percent(_check.share(hit[1][rest]))
     said = (
         f"Of retained images {covered} have theirs ({_show.percent(1 - ALPHA)} wanted, over random halves)."
     )
-    inside = [_check.share(h[case.gone]) for h in hit]
-    return [*rows, Measurement("true class in conformal set", *inside, SUBSPACE, said, SOURCE)]
+    b, a, c = (_check.share(h[case.gone]) for h in hit)
+    return [*rows, Measurement("true class in conformal set", b, a, c, SUBSPACE, said, SOURCE)]

@@ -128,8 +128,8 @@ def certified(case: Case, edit: Edit, seed: int = 0) -> Measurement:
         if open_
         else "No image embedding there is lets a forgotten name win while all kept names are candidates."
     )
-    largest = [float(x.max()) for x in (b, a, c)]
-    return Measurement("certificate", *largest, SUBSPACE, said, unit="cosine")
+    before, after, random = (float(x.max()) for x in (b, a, c))
+    return Measurement("certificate", before, after, random, SUBSPACE, said, unit="cosine")
 
 
 class Costs(NamedTuple):

@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -88,11 +88,12 @@ def audit(
     >>> report["forgotten, zero-shot"].after
     0.0
     """
-    if not isinstance(data, Case):
-        T = data.T if clip is None else clip.embed_text(data.classes, templates=data.templates)
-        Z = data.Z if clip is None else None
+    pictures: Any = data  # with a model, LabelledImages
+    if clip is None:
+        arrays: Any = data
+        T, Z = arrays.T, arrays.Z
     else:
-        T, Z = data.T, data.Z
+        T, Z = clip.embed_text(pictures.classes, templates=pictures.templates), None
     if edit.dim != T.shape[1]:
         raise ValueError(f"edit: acts on {edit.dim} dimensions, want {T.shape[1]} like the embeddings")
     # an edit made of names with gradients has them too
@@ -105,8 +106,8 @@ def audit(
             forget = moved.argsort(descending=True, stable=True)[: edit.left.shape[1]]
         index = _check.forget_set(forget, len(T), data.classes)
         if clip is not None:
-            Z = clip.embed_images(data.images, progress=progress)
-            words = words or embed_words(clip, data, index[:WORDS_OF])
+            Z = clip.embed_images(pictures.images, progress=progress)
+            words = words or embed_words(clip, pictures, index[:WORDS_OF])
         case = Case(Z, T, data.labels, index, data.classes)
     scale = 100.0 if clip is None else clip.logit_scale
     steps = _name_steps(case, edit, seed)
@@ -115,7 +116,7 @@ def audit(
         _ = case.scores  # kept from here on
         steps = _image_steps(case, edit, words, scale, seed) + steps
     if clip is not None:
-        steps += _model_steps(clip, data, case, edit, seed)
+        steps += _model_steps(clip, pictures, case, edit, seed)
     return _run(steps, case, edit, progress)
 
 
@@ -174,11 +175,11 @@ def _model_steps(clip: Clip, data: LabelledImages, case: Case, edit: Edit, seed:
 def _pixels(clip: Clip, case: Case, edit: Edit, seed: int) -> Measurement:
     names = [*case.forget[:PIXELS_OF], *case.retain]
     gone, T = list(range(len(names) - len(case.retain))), case.T[names]
-    tried = [
+    b, a, c = (
         attack_pixels(clip, e, T, gone, seed=seed).share for e in (None, edit, control(case, edit, seed))
-    ]
-    said = f"Optimised pictures reach {_show.percent(tried[1])} of {len(gone)} names."
-    return Measurement("attack, pixels", *tried, SUBSPACE, said)
+    )
+    said = f"Optimised pictures reach {_show.percent(a)} of {len(gone)} names."
+    return Measurement("attack, pixels", b, a, c, SUBSPACE, said)
 
 
 def _fingerprint(case: Case, edit: Edit, P: torch.Tensor, seed: int) -> Measurement:

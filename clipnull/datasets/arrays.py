@@ -99,7 +99,7 @@ def load_arrays(
     return Embeddings(image, text, _check.labels("labels", found["labels"], len(image), len(text)), names)
 
 
-def read_array(path: str | Path, name: str = "array") -> Any:
+def read_array(path: str | os.PathLike[str], name: str = "array") -> Any:
     """The array in a file as it is: the only one, or the one called ``name``. Errors as in `load_arrays`."""
     own = _read_arrays(path, name)
     if len(own) > 1 and name not in own:
@@ -107,7 +107,7 @@ def read_array(path: str | Path, name: str = "array") -> Any:
     return own[name] if name in own else next(iter(own.values()), None)
 
 
-def _read_arrays(path: str | Path, role: str) -> dict[str, Any]:
+def _read_arrays(path: str | os.PathLike[str], role: str) -> dict[str, Any]:
     """The arrays in a file by name; an array without a name is called ''."""
     file = Path(path).expanduser()
     made: Any

@@ -190,8 +190,8 @@ def _dial_axis(ax: Any, dial: str, x: Sequence[float]) -> None:
 
 
 def space(fig: Figure, result: LabResult) -> str:
-    what, before, after, gone, explained = result.geometry
-    before, after, gone = before.numpy(), after.numpy(), gone.numpy()
+    what, *moved, explained = result.geometry
+    before, after, gone = (x.numpy() for x in moved)
     fig.subplots_adjust(top=0.79)
     ax = _axes(fig.subplots(), "first principal component", "second principal component")
     small: dict[str, Any] = dict(linewidths=0, zorder=2)

@@ -126,7 +126,7 @@ class LabResult:
             what, X, gone = "pictures", self.bench.Z[rows], case.gone[rows]
             after = edit.apply_image(X, normalize=True)
         mean, axes, share = self.bench.plane(what)
-        return Geometry(what, *((x.double() - mean) @ axes for x in (X, after)), gone, share)
+        return Geometry(what, (X.double() - mean) @ axes, (after.double() - mean) @ axes, gone, share)
 
     def _became(self, i: int, times: int = 1) -> Became:
         """Row ``i`` beside the first picture of the class that it is called now."""

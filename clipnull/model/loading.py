@@ -158,7 +158,7 @@ def _no_remote_code(source: _Source) -> None:
     """Refuse a config that asks for code of its own: open_clip hands its keys on to transformers."""
 
     def asked(value: Any, path: str) -> Iterator[str]:
-        pairs = enumerate(value) if isinstance(value, list) else getattr(value, "items", tuple)()
+        pairs: Any = enumerate(value) if isinstance(value, list) else getattr(value, "items", tuple)()
         for key, inner in pairs:
             if key in REMOTE_CODE and inner:
                 yield f"{path}{key}"
@@ -322,8 +322,8 @@ def _build(
         with _BUILDING, torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
             model = open_clip.create_model(
-                source.name, source.checkpoint, precision, device, cache_dir=cache, pretrained_text=False,
-                force_quick_gelu=source.config.get("quick_gelu", False),
+                source.name, source.checkpoint, precision=precision, device=device, cache_dir=cache,
+                pretrained_text=False, force_quick_gelu=source.config.get("quick_gelu", False),
                 force_preprocess_cfg=source.preprocess, require_pretrained=source.has_weights,
             )  # fmt: skip
     except torch.cuda.OutOfMemoryError:

@@ -106,6 +106,7 @@ def collateral(
     change: Any,
     names: Sequence[str],
     *,
+    worst: int = 5,
     ax: Axes | None = None,
     title: str | None = None,
 ) -> matplotlib.figure.Figure:
@@ -118,10 +119,12 @@ def collateral(
     change : array [C]
         Accuracy after minus before (fractions, negative is a loss).
     names : C str
+    worst : int
+        How many losers are named.
     """
     ax = ax or base.axes((6.0, 3.8))
     s, c = base.numbers(similarity), 100 * base.numbers(change)
-    losers = [i for i in np.lexsort((-s, c))[:5] if c[i] < 0]
+    losers = [i for i in np.lexsort((-s, c))[:worst] if c[i] < 0]
     lost = np.isin(np.arange(len(c)), losers)
     ax.axhline(0, color=GREY, linewidth=0.8)
     ax.scatter(s[~lost], c[~lost], s=28, marker="s", color=RETAIN, alpha=0.6, linewidths=0)
