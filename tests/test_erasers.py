@@ -205,7 +205,7 @@ def test_defaults_are_those_of_the_docstring():
     for anchor, lam, mu in (
         (None, 30.0, 30.0),
         ("mean", inf, "auto"),
-        ("hull", inf, 1e3),
+        ("hull", inf, 1e4),
         (T_r[0], inf, 1e3),
     ):
         default, written = (cn.consistent(T_f, T_r, *dials, anchor=anchor) for dials in ((), (lam, mu)))
