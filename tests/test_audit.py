@@ -452,7 +452,7 @@ def test_bad_input(cone, small):
         (lambda: controls(case, cn.nullspace(T[:1, :5])), "edit: acts on 5 dimensions, want 40"),
         (lambda: cn.audit(None, case, cn.nullspace(T[:1, :5])), "edit: acts on 5 dimensions, want 40"),
         (lambda: cn.audit(None, absent, edit), "labels: no image is of a forgotten class"),
-        (lambda: cn.audit(None, case, edit, forget=["nobody"]), "unknown class 'nobody'"),
+        (lambda: cn.audit(None, case, edit, forget=["nobody"]), "forget: got the name 'nobody', want indices"),
         (lambda: other_words(case, edit, Words(T[:1], [1], ["a"])), r"owner: classes \[1\] are not forgotten"),
         (lambda: other_words(case, edit, Words(T[:1, :5], [0], ["a"])), "words: rows have 5 entries, want 40"),
         (lambda: linear_probe(Z, torch.zeros(240, dtype=torch.long)), "two classes or more"),

@@ -408,7 +408,7 @@ E4, C4 = cn.nullspace(T4[:1]), cn.Case(Z4, T4, Y4, [0])
         ),
         (
             lambda: cn.Case(Z4, T4, Y4, ["cat"]),
-            r"forget: unknown class 'cat'; the closest are",
+            r"forget: got the name 'cat', want indices, or pass classes=",
         ),
         (lambda: cn.Case(Z4, T4, Y4, []), r"forget: got no class"),
         (lambda: cn.Case(Z4, T4, Y4, [0, 1, 2, 3]), r"forget: got all 4 classes"),

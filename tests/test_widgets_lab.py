@@ -269,9 +269,9 @@ def test_neighbours_draws_change_against_cosine(lab, case):
     drawn = np.concatenate([c.get_offsets() for c in ax.collections])
     assert np.allclose(sorted(map(tuple, drawn)), want)
     named = re.findall(r"([^,:]+) \([−+][\d.]+ at cosine", PANELS["neighbours"].sentence(result))
-    assert [line.split("  ")[1].rsplit(" ", 1)[0] for line in texts(ax)[-1].split("\n")[1:]] == [
-        name.strip() for name in named
-    ]
+    lines = texts(ax)[-1].split("\n")[1:] if texts(ax) else []
+    assert [line.split("  ")[1].rsplit(" ", 1)[0] for line in lines] == [name.strip() for name in named]
+    assert bool(named) == any(row.change < 0 for row in result.neighbours)
 
 
 def test_mathematics_draws_the_numbers(lab):

@@ -156,7 +156,7 @@ def costs(case: Case, edit: Edit) -> Costs:
     """
     from scipy.stats import spearmanr
 
-    rows = {row.index: row.after - row.before for row in both_kinds(case).evaluate(edit).per_class}
+    rows = {row.label: row.after - row.before for row in both_kinds(case).evaluate(edit).per_class}
     near = (F.normalize(case.T, dim=1) @ orthonormal_basis(case.T_f).to(case.T)).norm(dim=1)
     index = torch.tensor([c for c in case.retain if c in rows])
     index = index[torch.argsort(near[index], descending=True, stable=True)]

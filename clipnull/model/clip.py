@@ -120,6 +120,7 @@ class Clip:
 
         Examples
         --------
+        >>> from clipnull import load
         >>> clip = load("pocket", device="cpu")
         >>> clip.embed_text(["cat", "dog"], "a picture of a {}.").shape
         torch.Size([2, 256])
