@@ -189,8 +189,9 @@ def consistent(
         How much of D must go; ``math.inf``: all. Default 30 for CCUP, infinite with an anchor.
     mu : float >= 0 or "auto"
         How firmly the retained names stay. Default 30 for CCUP, "auto" for the mean (1000 at a
-        finite lam), 10000 for the hull, 1000 for given anchors. "auto", for lam = inf: the largest that does not lengthen the
-        forgotten names, taken as images, beyond the retained ones: see `ConsistentSolver.auto_mu`.
+        finite lam), 10000 for the hull, 1000 for given anchors. "auto", for lam = inf: the largest
+        that does not lengthen the forgotten names, taken as images, beyond the retained ones: see
+        `ConsistentSolver.auto_mu`.
     anchor : None, "mean", "hull", array [d] or [m, d]
         A, what a forgotten name becomes. ``None``: the origin, it falls silent (CCUP). ``"mean"``:
         the mean of ``T_r``, it becomes neutral. ``"hull"``: the nearest mixture of ``T_r``
