@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import json
+import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from PIL import Image
 
 import clipnull as cn
 from clipnull import model as models
-from clipnull.model import embedding_dim, folded_edits
+from clipnull.model import embedding_dim, folded_edits, loading
 
 transformers = pytest.importorskip("transformers")
 
@@ -238,25 +239,35 @@ def test_a_saved_clip_is_a_transformers_folder(clip, tmp_path):
     pixels = transformers.AutoProcessor.from_pretrained(folder)(images=pictures(), return_tensors="pt")
     z = torch.nn.functional.normalize(image_features(plain, pixels["pixel_values"]), dim=1)
     torch.testing.assert_close(z, after, rtol=0, atol=tolerance)
-    receipt = json.loads((folder / "receipt.json").read_text())
-    assert receipt["classes"] == ["cat"] and receipt["edits"][0]["method"] == "nullspace"
-    again = models.from_transformers(plain, transformers.CLIPProcessor.from_pretrained(folder))
+    again = cn.load(f"local-dir:{folder}", device="cpu")
+    assert again.receipt["classes"] == ["cat"] and again.receipt["edits"][0]["method"] == "nullspace"
     torch.testing.assert_close(again.embed_images(pictures()), after, rtol=0, atol=tolerance)
     torch.testing.assert_close(again.embed_text(NAMES), T, rtol=0, atol=tolerance)
     torch.testing.assert_close(cn.unfold(clip).embed_images(pictures()), Z)
-    with pytest.raises(ValueError, match=r"no open_clip_config.json in .* is read by .*from_transformers"):
-        cn.load(f"local-dir:{folder}")
+    later = cn.load(f"local-dir:{again.save(tmp_path / 'later')}", device="cpu")
+    torch.testing.assert_close(later.embed_images(pictures()), after, rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
-def test_half_precision(model, processor, precision):
-    dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}[precision]
-    half = models.from_transformers(copy.deepcopy(model).to(dtype), processor)
-    assert half.precision == f"pure_{precision}"
+def test_half_precision(clip, processor, tmp_path, precision):
+    half = cn.load(f"local-dir:{clip.save(tmp_path / 'model')}", device="cpu", precision=precision)
     Z = half.embed_images(pictures())
-    assert Z.dtype == torch.float32
-    want = models.from_transformers(model, processor).embed_images(pictures())
-    torch.testing.assert_close(Z, want, rtol=0, atol=0.05)
+    assert Z.dtype == torch.float32 and next(half.model.parameters()).dtype != torch.float32
+    torch.testing.assert_close(Z, clip.embed_images(pictures()), rtol=0, atol=0.05)
+    assert models.from_transformers(half.model.source, processor).precision == f"pure_{precision}"
+
+
+def test_from_the_hub_s_cache_folder(clip, tmp_path, monkeypatch):
+    monkeypatch.setattr(loading, "_reach", lambda repository: 1 / 0)
+    saved = tmp_path / "models--someone--model"
+    (saved / "refs").mkdir(parents=True)
+    (saved / "refs" / "main").write_text("0" * 40)
+    folder = clip.save(saved / "snapshots" / ("0" * 40))
+    again = cn.load("hf-hub:someone/model", device="cpu", cache_dir=tmp_path)
+    torch.testing.assert_close(again.embed_images(pictures()), clip.embed_images(pictures()))
+    (folder / "preprocessor_config.json").unlink()  # as CLIPModel.from_pretrained alone leaves it
+    with pytest.raises(ValueError, match=r"could not be fetched \(division by zero\)"):
+        cn.load("hf-hub:someone/model", device="cpu", cache_dir=tmp_path)
 
 
 # --- bad input -----------------------------------------------------------------------------
@@ -267,3 +278,50 @@ def test_what_is_no_clip_model(model, processor):
         models.from_transformers(torch.nn.Linear(2, 2), processor)
     with pytest.raises(ValueError, match=r"processor: got a .*Tokenizer.*, want a CLIPProcessor"):
         models.from_transformers(model, processor.tokenizer)
+
+
+class Trap:
+    """Runs code when it is unpickled."""
+
+    def __reduce__(self):
+        return (exec, ("raise SystemExit('unpickled')",))
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_folders_that_are_not_whole(clip, tmp_path, monkeypatch):
+    from safetensors.torch import load_file, save_file
+
+    folder = clip.save(tmp_path / "model")
+    with (
+        monkeypatch.context() as without,
+        pytest.raises(ValueError, match=r"want pip install 'clipnull\[hf\]'"),
+    ):
+        without.setitem(sys.modules, "transformers", None)
+        cn.load(f"local-dir:{folder}")
+    weights = folder / "model.safetensors"
+    state = load_file(weights)
+    whole = weights.read_bytes()
+    projection = state.pop("visual_projection.weight")
+    save_file(state, weights, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"does not fit its config.*it has no visual_projection\.weight"):
+        cn.load(f"local-dir:{folder}")  # transformers would make one up
+    save_file(
+        {**state, "visual_projection.weight": projection[:4].clone()}, weights, metadata={"format": "pt"}
+    )
+    with pytest.raises(ValueError, match="does not fit its config"):
+        cn.load(f"local-dir:{folder}")
+    weights.write_bytes(whole)
+    (folder / "preprocessor_config.json").unlink()
+    with pytest.raises(ValueError, match="lacks a part of its processor"):
+        cn.load(f"local-dir:{folder}")
+    weights.unlink()
+    with pytest.raises(ValueError, match=r"no weights in .*beside config\.json"):
+        cn.load(f"local-dir:{folder}")
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(ValueError, match="unpickling"):
+        cn.load(f"local-dir:{folder}")
+    (folder / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    with pytest.raises(
+        ValueError, match=r"no open_clip_config\.json in .* or one of a transformers CLIPModel"
+    ):
+        cn.load(f"local-dir:{folder}")

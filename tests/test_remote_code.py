@@ -83,3 +83,21 @@ def test_a_text_tower_that_needs_it_is_refused(prepared, mark):
     with pytest.raises(ValueError, match=r"name: the config of .* asks to run code"):
         cn.load(f"local-dir:{prepared}")
     assert not mark.exists()
+
+
+def test_a_transformers_folder_is_refused(prepared, mark):
+    (prepared / "open_clip_config.json").unlink()
+    config = {"model_type": "clip", "text_config": {}, "vision_config": {}}
+    (prepared / "config.json").write_text(json.dumps(config | {"auto_map": {"AutoModel": "planted.Planted"}}))
+    with pytest.raises(ValueError, match=r"name: the config of .* asks to run code .*auto_map"):
+        cn.load(f"local-dir:{prepared}")
+    config |= {"text_config": {"num_hidden_layers": 1}, "vision_config": {"num_hidden_layers": 1}}
+    (prepared / "config.json").write_text(json.dumps(config))
+    made = transformers.CLIPModel(transformers.CLIPConfig(**config))
+    made.save_pretrained(prepared)
+    for part in ({"AutoProcessor": "planted.Planted"}, {"AutoImageProcessor": "planted.Planted"}):
+        name = "processor_config.json" if "AutoProcessor" in part else "preprocessor_config.json"
+        (prepared / name).write_text(json.dumps({"auto_map": part}))
+        with pytest.raises(ValueError, match="lacks a part of its processor"):
+            cn.load(f"local-dir:{prepared}")
+    assert not mark.exists()

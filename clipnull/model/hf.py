@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def from_transformers(model: Any, processor: Any, name: str = "transformers") ->
     Returns
     -------
     Clip
-        What its ``save`` writes, ``CLIPModel.from_pretrained`` reads.
+        What its ``save`` writes, ``CLIPModel.from_pretrained`` reads, and ``load("local-dir:PATH")``.
 
     Raises
     ------
@@ -122,6 +123,25 @@ def wrap(model: Any, processor: Any) -> tuple[TransformersCLIP, ImageTransform, 
     mean, std = (images.image_mean, images.image_std) if scaled else ([0.0] * 3, [1.0] * 3)
     wrapped.visual.preprocess_cfg = {"mean": list(mean), "std": list(std)}
     return wrapped, ImageTransform(images), TextTokenizer(processor.tokenizer, length)
+
+
+def is_clip(path: Path) -> bool:
+    """Whether a ``config.json`` is one of a transformers CLIPModel."""
+    try:
+        return bool(json.loads(path.read_text(encoding="utf-8"))["model_type"] == "clip")
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def read(place: str) -> tuple[TransformersCLIP, ImageTransform, TextTokenizer]:
+    """`wrap` of a folder; a ValueError for missing weights, which transformers would make up."""
+    from transformers import AutoProcessor, CLIPModel
+
+    made: Any = CLIPModel.from_pretrained(place, output_loading_info=True, local_files_only=True)
+    if missing := sorted(made[1]["missing_keys"]):
+        raise ValueError(f"it has no {', '.join(missing[:3])}")
+    processor = AutoProcessor.from_pretrained(place, trust_remote_code=False, local_files_only=True)
+    return wrap(made[0], processor)
 
 
 def write(clip: Any, folder: Path) -> list[Path]:

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from clipnull import _check
+from clipnull.model import hf
 from clipnull.model.clip import Clip
 from clipnull.model.saving import CONFIG, RECEIPT, WEIGHTS
 
@@ -27,8 +28,8 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 POCKET = Path(__file__).parent.parent / "pocket"
 #: how files with weights end
 CHECKPOINTS = (".safetensors", ".bin", ".pth")
-#: weights that a repository may hold
-HUB_WEIGHTS = (WEIGHTS, "open_clip_pytorch_model.bin")
+#: weights that a repository may hold, open_clip's first
+HUB_WEIGHTS = (WEIGHTS, "open_clip_pytorch_model.bin", "model.safetensors", "pytorch_model.bin")
 #: keys of a config with which transformers runs a model's own code
 REMOTE_CODE = ("trust_remote_code", "auto_map")
 NO_CODE = "clipnull runs no code of a model, want one without"
@@ -48,10 +49,12 @@ class _Source:
     preprocess: dict[str, Any] = field(default_factory=dict)
     has_weights: bool = True
     receipt: dict[str, Any] | None = None
+    transformers: bool = False
     hub: str | None = None
 
     def unfit(self, error: Exception) -> ValueError:
         what = f"the checkpoint {self.checkpoint or f'in {self.name}'} does not fit its config"
+        what += ", lacks a part of its processor" if self.transformers else ""
         return ValueError(f"pretrained: {what}, or cannot be read without unpickling ({_line(error)})")
 
 
@@ -69,9 +72,10 @@ def load(
     ----------
     name : str, optional
         ``"pocket"``: PocketCLIP, which ships with the package. An open_clip name, such as
-        ``"ViT-B-32-quickgelu"``. ``"local-dir:PATH"``: a folder that `Clip.save` or open_clip wrote.
-        ``"hf-hub:ORG/REPO"``: the same from the Hugging Face hub. By default what ``CLIPNULL_MODEL`` in
-        the environment says (``NAME:TAG`` for open_clip's own), else ``"pocket"``.
+        ``"ViT-B-32-quickgelu"``. ``"local-dir:PATH"``: a folder that `Clip.save` or open_clip wrote,
+        or one of a transformers CLIPModel with its processor (extra ``hf``). ``"hf-hub:ORG/REPO"``:
+        the same from the Hugging Face hub. By default what ``CLIPNULL_MODEL`` in the environment
+        says (``NAME:TAG`` for open_clip's own), else ``"pocket"``.
     pretrained : str, optional
         For an open_clip name: the tag or the file of a checkpoint; None gives random weights.
     device : str or torch.device, optional
@@ -183,19 +187,20 @@ def _source(name: str, pretrained: str | None, cache_dir: str | None, fetch: boo
 
 
 def _folder(path: Path) -> _Source:
-    if not (path / CONFIG).is_file():
-        theirs = "; a transformers model is read by clipnull.model.from_transformers"
-        hint = theirs if (path / "config.json").is_file() else ""
-        want = f"want a folder that Clip.save or open_clip wrote{hint}"
+    theirs = not (path / CONFIG).is_file() and hf.is_clip(path / "config.json")
+    place = path / ("config.json" if theirs else CONFIG)
+    if not place.is_file():
+        want = "want a folder that Clip.save or open_clip wrote, or one of a transformers CLIPModel"
         raise ValueError(f"name: no {CONFIG} in {str(path)!r}, {want}")
     if not any(p.suffix in CHECKPOINTS for p in path.iterdir()):
-        raise ValueError(f"name: no weights in {str(path)!r}, want {WEIGHTS} beside {CONFIG}")
+        raise ValueError(f"name: no weights in {str(path)!r}, want {WEIGHTS} beside {place.name}")
     try:
-        config = json.loads((path / CONFIG).read_text(encoding="utf-8"))["model_cfg"]
+        config = json.loads(place.read_text(encoding="utf-8"))
+        config = config if theirs else config["model_cfg"]
         receipt = json.loads((path / RECEIPT).read_text("utf-8")) if (path / RECEIPT).is_file() else None
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"name: {str(path)!r} holds a file that cannot be read ({_line(error)})") from error
-    return _Source(f"local-dir:{path}", config, receipt=receipt)
+    return _Source(f"local-dir:{path}", config, receipt=receipt, transformers=theirs)
 
 
 def _hub(name: str, cache_dir: str | None, fetch: bool) -> _Source:
@@ -205,7 +210,9 @@ def _hub(name: str, cache_dir: str | None, fetch: bool) -> _Source:
     repository = name.removeprefix("hf-hub:")
     with contextlib.suppress(LocalEntryNotFoundError, ValueError):
         place = Path(snapshot_download(repository, cache_dir=cache_dir, local_files_only=True))
-        return replace(_folder(place), hub=name)
+        source = _folder(place)
+        if not source.transformers or any(place.glob("*processor_config.json")):
+            return replace(source, hub=name)
     with _fetching(name, cache_dir):
         if not fetch:
             raise LocalEntryNotFoundError("this was not asked for")
@@ -308,10 +315,18 @@ def _fetching(what: str, cache_dir: str | None) -> Iterator[None]:
 def _build(
     source: _Source, device: torch.device, precision: str, cache: str | None, seed: int
 ) -> tuple[nn.Module, Any, Any]:
-    """Model, image transform and tokenizer, by open_clip."""
+    """Model, image transform and tokenizer, by open_clip or transformers."""
     import open_clip
     from open_clip.transform import PreprocessCfg, image_transform_v2
 
+    if source.transformers:
+        with _fetching(source.name, cache):
+            import transformers  # noqa: F401
+        try:
+            wrapped, transform, words = hf.read(source.name.removeprefix("local-dir:"))
+        except Exception as error:
+            raise source.unfit(error) from error
+        return wrapped.to(device, open_clip.get_input_dtype(precision) or torch.float32), transform, words
     if text := source.config.get("text_cfg", {}).get("hf_model_name"):
         from transformers import AutoConfig
 
