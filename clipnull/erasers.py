@@ -242,11 +242,11 @@ def consistent(
     C = torch.linalg.cholesky(eye + mu * columns_r @ columns_r.T)
     L = erased(D, rtol) if math.isinf(lam) else D
     Y = torch.linalg.solve_triangular(C, L, upper=False)
-    R = torch.linalg.solve_triangular(C.T, _weighted(Y, lam), upper=True)
+    R = torch.linalg.solve_triangular(C.T, weighted(Y, lam), upper=True)
     return Edit(L.to(dtype), R.to(dtype), {**info, "lam": lam, "mu": mu})
 
 
-def _weighted(Y: torch.Tensor, lam: float) -> torch.Tensor:
+def weighted(Y: torch.Tensor, lam: float) -> torch.Tensor:
     """Y (I / lam + YᵀY)⁻¹; for lam = inf by Y = QT, whose answer is Q T⁻ᵀ: no Gram matrix is squared."""
     if math.isinf(lam):
         Q, T = torch.linalg.qr(Y)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from clipnull import _check
 from clipnull._check import ArrayLike
 from clipnull.edit import Edit
-from clipnull.erasers import Anchor, columns, directions, erased, hyperparameters
+from clipnull.erasers import Anchor, columns, directions, erased, hyperparameters, weighted
 
 __all__ = ["ConsistentSolver"]
 
@@ -65,12 +65,7 @@ class ConsistentSolver:
     def _rotated_right(self, VtL: torch.Tensor, lam: float, mu: float) -> torch.Tensor:
         """VᵀR from VᵀL: with Y = M_r^(-1/2) L, R = M_r^(-1/2) Y (I / lam + YᵀY)⁻¹."""
         root = (1 + mu * self._s2).rsqrt()
-        Y = root * VtL
-        if math.isinf(lam):
-            Q, T = torch.linalg.qr(Y)
-            return root * torch.linalg.solve_triangular(T.T, Q, upper=False, left=False)
-        eye = torch.eye(Y.shape[1], dtype=Y.dtype, device=Y.device)
-        return root * (lam * torch.linalg.solve(eye + lam * Y.T @ Y, Y, left=False))
+        return root * weighted(root * VtL, lam)
 
     def auto_mu(self, L: torch.Tensor, max_length: float = 1.0) -> float:
         """The mu up to which forgotten names, taken as images, grow no longer than the retained ones.

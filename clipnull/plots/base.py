@@ -8,10 +8,8 @@ from typing import Any
 import matplotlib.figure
 import numpy as np
 from matplotlib.axes import Axes
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
-__all__ = ["Figure", "alt", "describe", "show", "show_picture"]
+__all__ = ["Figure", "alt", "describe", "show"]
 
 #: Okabe and Ito's palette: distinct under every common colour blindness
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PURPLE = (
@@ -67,14 +65,6 @@ def show(fig: matplotlib.figure.Figure, alt: str | None = None) -> None:
     fig.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None, "Description": text or None})
     width, height = (round(inches * DPI) for inches in fig.get_size_inches())
     _display(buffer.getvalue(), text, width, height)
-
-
-def show_picture(picture: Image.Image, alt: str) -> None:
-    """`show` for a PIL picture."""
-    described, buffer = PngInfo(), io.BytesIO()
-    described.add_text("Description", alt)
-    picture.save(buffer, "png", optimize=True, pnginfo=described)
-    _display(buffer.getvalue(), alt, *picture.size)
 
 
 def _display(png: bytes, text: str, width: int, height: int) -> None:
