@@ -27,28 +27,16 @@ def name_scores(direction, V):
 
 
 CHECKS = {
-    ex.check_written_direction: written,
     ex.check_read_direction: read,
     ex.check_name_scores: name_scores,
 }
 
 
 def test_the_sign_is_free():
-    assert ex.check_written_direction(lambda P, Q: -written(P, Q))
     assert ex.check_read_direction(lambda P, Q: -read(P, Q))
 
 
 WRONG = [
-    (ex.check_written_direction, lambda P, Q: svd(P, Q).U[:, 0], "left singular vector"),
-    (ex.check_written_direction, lambda P, Q: svd(P, Q).Vh[:, 0], "first row"),
-    (ex.check_written_direction, lambda P, Q: svd(P, Q).S[0] * written(P, Q), "unit length"),
-    (ex.check_written_direction, lambda P, Q: read(P, Q), "along L"),
-    (
-        ex.check_written_direction,
-        lambda P, Q: torch.linalg.svd(P, full_matrices=False).Vh[0],
-        "take the difference",
-    ),
-    (ex.check_written_direction, lambda P, Q: svd(P, Q).Vh[:1], "a vector, not a matrix"),
     (ex.check_read_direction, lambda P, Q: written(P, Q), "along R"),
     (ex.check_read_direction, lambda P, Q: svd(P, Q).U[:, 0], "undo P"),
     (ex.check_read_direction, lambda P, Q: F.normalize(P.T @ svd(P, Q).U[:, 0], dim=0), "pseudo-inverse"),

@@ -25,14 +25,9 @@ def reader(p, P_r, mu):
     return x / (p @ x)
 
 
-def muted_scores(S, Z, T, l, r, strength):
-    return S - strength * torch.outer(Z @ l, T @ r)
-
-
 RIGHT = {
     ex.check_interaction: interaction,
     ex.check_reader: reader,
-    ex.check_muted_scores: muted_scores,
 }
 
 
@@ -74,15 +69,6 @@ MISTAKES = {
         (lambda p, P, mu: matrix(p, P, mu) @ p / (p @ matrix(p, P, mu) @ p), "that is M p; want M⁻¹ p"),
         (lambda p, P, mu: -reader(p, P, mu), "a sign is wrong"),
         (lambda p, P, mu: reader(p, P, mu)[None], "has shape"),
-    ],
-    ex.check_muted_scores: [
-        (lambda S, Z, T, l, r, a: muted_scores(S, Z, T, l, r, 1), "the strength is missing"),
-        (lambda S, Z, T, l, r, a: muted_scores(S, Z, T, l, r, -a), "the scores grow"),
-        (lambda S, Z, T, l, r, a: S - muted_scores(S, Z, T, l, r, a), "take it away from S"),
-        (lambda S, Z, T, l, r, a: muted_scores(S, Z, T, r, l, a), "reader and writer are swapped"),
-        (lambda S, Z, T, l, r, a: S - a * (Z @ l)[:, None], "every name loses the same"),
-        (lambda S, Z, T, l, r, a: S - a * (T @ r)[None], "every picture loses the same"),
-        (lambda S, Z, T, l, r, a: muted_scores(S, Z, T, l, r, a).T, "transposed"),
     ],
 }
 

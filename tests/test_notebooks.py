@@ -149,7 +149,7 @@ def test_sizes():
 def test_stamps_are_consistent(capsys):
     assert stamp.main(["--check"]) == 0, capsys.readouterr().out
     for path in NOTEBOOKS:
-        first = nbformat.read(path, as_version=4).cells[:2]
+        first = nbformat.read(path, as_version=4).cells[1:3]
         assert [cell.id for cell in first] == [stamp.BADGE_ID, stamp.SETUP_ID]
 
 
@@ -342,10 +342,13 @@ def test_stamping_is_idempotent_and_follows_the_address():
     nb = little_notebook()
     assert stamp.stamp(nb, "notebooks/x.ipynb", None)
     assert not stamp.stamp(nb, "notebooks/x.ipynb", None)
-    assert len(nb.cells) == len(CHANGES) + 2 and "](" not in nb.cells[0].source
+    assert len(nb.cells) == len(CHANGES) + 2 and "](" not in nb.cells[1].source
+    nb.cells[2].source += "\n\n" + (own := f"{stamp.MARK}\nclip = None")
     assert stamp.stamp(nb, "notebooks/x.ipynb", "https://github.com/someone/clipnull")
     assert len(nb.cells) == len(CHANGES) + 2
-    assert "/someone/clipnull/blob/main/notebooks/x.ipynb" in nb.cells[0].source
+    assert "/someone/clipnull/blob/main/notebooks/x.ipynb" in nb.cells[1].source
+    assert "git+https://github.com/someone" in nb.cells[2].source and nb.cells[2].source.endswith(own)
+    assert nb.cells[2].metadata.jupyter.source_hidden and nb.cells[2].metadata.cellView == "form"
     nbformat.validate(nb)
 
 

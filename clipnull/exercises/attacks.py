@@ -8,23 +8,7 @@ import torch.nn.functional as F
 from clipnull.erasers import consistent
 from clipnull.exercises.checking import Call, Inputs, Wrong, check, expect
 
-__all__ = ["check_name_scores", "check_read_direction", "check_written_direction"]
-
-
-@check("the rows of P − Q = P L Rᵀ are multiples of R.")
-def check_written_direction(case: Inputs, call: Call) -> None:
-    """Check ``function(P, Q)`` for layers [w, d] that differ by one edit: the unit vector [d] along R."""
-    P, Q, L, R = _two_layers(case)
-    U, s, Vt = torch.linalg.svd(P - Q, full_matrices=False)
-    mistakes = {
-        "that is the left singular vector, of the features before the layer: want the right one.": U[:, 0],
-        "that is the first column of Vᵀ. torch.linalg.svd returns Vᵀ: its first row.": Vt[:, 0],
-        "it is not of unit length.": s[0] * R,
-        "that is along L. The rows of P − Q are multiples of R.": L,
-        "that is the strongest direction of P itself: take the difference first.":
-            torch.linalg.svd(P, full_matrices=False).Vh[0],
-    }  # fmt: skip
-    _expect_direction("the direction", call(P, Q), R, mistakes)
+__all__ = ["check_name_scores", "check_read_direction"]
 
 
 @check("P⁺(P − Q) = L Rᵀ, and its columns are multiples of L.")

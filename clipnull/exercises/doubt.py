@@ -1,15 +1,12 @@
 """Checks of lesson 06a."""
 
-import math
-
 import torch
 import torch.nn.functional as F
 
 from clipnull._check import share
 from clipnull.exercises.checking import Call, Inputs, check, expect
 
-__all__ = ["check_balanced_accuracy", "check_calibration_error", "check_conformal_sets",
-           "check_recall_by_word"]  # fmt: skip
+__all__ = ["check_calibration_error", "check_recall_by_word"]
 
 
 @check("recall by another word, as in `clipnull.auditing.other_words`.")
@@ -35,22 +32,6 @@ def check_recall_by_word(case: Inputs, call: Call) -> None:
         expect(f"recall_by_word(Z, T, labels, {c}, w)", got, share((said == c)[mine]), shares)
 
 
-@check("50% is chance, however rare yes is.")
-def check_balanced_accuracy(case: Inputs, call: Call) -> None:
-    """``balanced_accuracy(guess, truth)``: mean of the recalls of yes and of no, bool [n] (notebook 06a)."""
-    truth = case.labels == case.forget[0]
-    for guess in (case.Z[:, 0] > case.Z[:, 0].median(), torch.zeros_like(truth), case.labels < 2):
-        yes, no = share(guess[truth]), share(~guess[~truth])
-        plain = share(guess == truth)
-        mistakes = {
-            "that is plain accuracy: always saying no would do well, as yes is rare.": plain,
-            "that is the recall of yes alone; average it with the recall of no.": yes,
-            "that is the recall of no alone; average it with the recall of yes.": no,
-            "that is the sum of both recalls, want their mean.": yes + no,
-        }
-        expect("balanced_accuracy(guess, truth)", call(guess, truth), (yes + no) / 2, mistakes)
-
-
 @check("as `clipnull.auditing.calibration_error`.")
 def check_calibration_error(case: Inputs, call: Call) -> None:
     """``calibration_error(p, labels, bins)``: expected calibration error, a fraction (notebook 06a)."""
@@ -72,35 +53,6 @@ def check_calibration_error(case: Inputs, call: Call) -> None:
                 (of_true_class[0] * of_true_class[1].abs()).sum(),
         }  # fmt: skip
         expect(f"calibration_error(p, labels, {bins})", call(p, y, bins), (part * gaps.abs()).sum(), mistakes)
-
-
-@check("as `clipnull.auditing.conformal_sets`.")
-def check_conformal_sets(case: Inputs, call: Call) -> None:
-    """``conformal_sets(p, calibration, labels, alpha)`` -> bool [n, C] (notebook 06a)."""
-
-    P, y = _chances(case)
-    p, cal, y = P[::2], P[1::2], y[1::2]
-    n, own = len(cal), 1 - cal[torch.arange(len(cal)), y]
-
-    def sets(rank: float, scores: torch.Tensor = own) -> torch.Tensor:
-        k = math.ceil(rank)
-        return 1 - p <= (scores.sort().values[k - 1] if k <= n else torch.inf)
-
-    for alpha in (0.1, 0.35, 0.01):
-        rank = (n + 1) * (1 - alpha)
-        mistakes = {
-            "with so few calibration images no score is high enough: every class stays.": sets(min(rank, n)),
-            "take the ⌈(n + 1)(1 − α)⌉-th smallest score: without the + 1 too few are covered.":
-                sets(n * (1 - alpha)),
-            "that covers a share α, want 1 − α.": sets((n + 1) * alpha),
-            "the scores are those of the class that won; take those of the true class.":
-                sets(rank, 1 - cal.amax(1)),
-            "that takes classes of probability 1 − α and more, whatever the calibration says.":
-                p >= 1 - alpha,
-            "that is the complement: want the classes that stay.": ~sets(rank),
-        }  # fmt: skip
-        what = f"conformal_sets(p, calibration, labels, {alpha})"
-        expect(what, call(p, cal, y, alpha), sets(rank), mistakes)
 
 
 def _chances(case: Inputs) -> tuple[torch.Tensor, torch.Tensor]:

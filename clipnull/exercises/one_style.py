@@ -4,7 +4,7 @@ import torch
 
 from clipnull.exercises.checking import Call, Inputs, check, expect
 
-__all__ = ["check_interaction", "check_muted_scores", "check_reader"]
+__all__ = ["check_interaction", "check_reader"]
 
 
 @check("the part of each cell that neither class nor style explains.")
@@ -43,25 +43,6 @@ def check_reader(case: Inputs, call: Call) -> None:
             "l · p is -1: a sign is wrong.": -want,
         }
         expect(f"reader(p, P_r, mu={mu:g})", call(p, P_r, mu), want, mistakes)
-
-
-@check("the gate's scores, from the old ones and two dot products each.")
-def check_muted_scores(case: Inputs, call: Call) -> None:
-    """Check ``muted_scores(S, Z, T, l, r, strength)`` -> S - strength (Z l)(T r)^T, [n, C]."""
-    Z, T = case.Z, case.T
-    l, r, strength = Z[0] - Z[-1], T[0] - T[-1], 0.2
-    S = Z @ T.T
-    change = torch.outer(Z @ l, T @ r)
-    mistakes = {
-        "the strength is missing.": S - change,
-        "the scores grow: the change is taken away.": S + strength * change,
-        "that is the change; take it away from S.": strength * change,
-        "reader and writer are swapped: l reads pictures (Z l), r meets names (T r).":
-            S - strength * torch.outer(Z @ r, T @ l),
-        "every name loses the same: how much depends on T r too.": S - strength * (Z @ l)[:, None],
-        "every picture loses the same: how much depends on Z l too.": S - strength * (T @ r)[None],
-    }  # fmt: skip
-    expect("muted_scores(…)", call(S, Z, T, l, r, strength), S - strength * change, mistakes)
 
 
 def _two_styles(case: Inputs) -> torch.Tensor:
