@@ -26,6 +26,11 @@ def percent(fraction: float) -> str:
     return "–" if math.isnan(fraction) else f"{100 * fraction:.1f}%"
 
 
+def few(names: Sequence[str], k: int = 4) -> str:
+    """The first ``k`` names, and how many more there are."""
+    return ", ".join(names[:k]) + (f" and {len(names) - k} more" if len(names) > k else "")
+
+
 @dataclass(frozen=True)
 class Table:
     """A table in a terminal (text) and in Jupyter (HTML).

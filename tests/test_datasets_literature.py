@@ -15,6 +15,8 @@ from PIL import Image
 from clipnull import datasets
 from clipnull import model as models
 from clipnull.datasets import literature
+from clipnull.datasets.folders import imagenet_names
+from clipnull.datasets.pictures import open_stored
 from clipnull.model.inputs import known
 
 PHOTO = ["a photo of a {}."]
@@ -43,7 +45,7 @@ def colours_of(data):
 
 def assert_lazy(data):
     """Paths, which the feature cache can tell apart, and no pixels."""
-    assert data.images.read is datasets.open_image
+    assert data.images.read is open_stored
     assert all(isinstance(item, str) for item in data.images.items)
     assert known(data.images) == data.images.items
 
@@ -68,6 +70,29 @@ def test_caltech101(tmp_path):
     assert data.images.items[1] == str(folder / "Faces" / "image_0002.jpg")
     assert datasets.load(f"caltech101:{tmp_path}").classes == data.classes
     assert_lazy(data)
+
+
+@pytest.mark.parametrize(
+    "folder", [".", "caltech101", "caltech-101", "caltech101/caltech-101", "a/caltech-101"]
+)
+@pytest.mark.parametrize("background", [True, False])
+def test_caltech101_as_it_is_unpacked(tmp_path, folder, background):
+    """Whatever its folder is called, with a Mac's files in it, with or without pictures of no class."""
+    categories = tmp_path / folder / "101_ObjectCategories"
+    for name in ["Faces", "Faces_easy", "ant", *(["BACKGROUND_Google"] if background else [])]:
+        picture(categories / name / "image_0002.jpg", "blue" if name == "ant" else "red")
+    for place in (categories, categories / "ant"):
+        (place / ".DS_Store").write_bytes(b"Bud1")
+        (place / "._image_0001.jpg").write_bytes(b"a Mac's")
+    data = datasets.load("caltech101", root=tmp_path)
+    assert data.classes == ["face", "ant"] and colours_of(data) == {"face": "red", "ant": "blue"}
+    assert_lazy(data)
+
+
+def test_caltech101_without_pictures_says_so(tmp_path):
+    (tmp_path / "101_ObjectCategories" / "ant").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"name: 'caltech101'.*the pictures are not there"):
+        datasets.load("caltech101", root=tmp_path)
 
 
 def test_flowers102(tmp_path, monkeypatch):
@@ -117,33 +142,89 @@ def test_pets(tmp_path):
     assert_lazy(data)
 
 
-def test_cars(tmp_path):
-    folder = tmp_path / "stanford_cars"
-    names = ["AM General Hummer SUV 2000", "Spyker C8 Coupe 2009", "Dodge Ram Pickup 3500 Crew Cab 2010"]
-    cells = np.empty((1, len(names)), dtype=object)
-    cells[0, :] = names
-    (folder / "devkit").mkdir(parents=True)
-    scipy.io.savemat(folder / "devkit" / "cars_meta.mat", {"class_names": cells})
+@pytest.fixture
+def cars(tmp_path):
+    """As torchvision keeps them, or nested as on Kaggle: a function that writes either."""
 
-    def annotations(rows):
+    def write_cars(train, test, devkit, labels=None):
+        names = ["AM General Hummer SUV 2000", "Spyker C8 Coupe 2009", "Dodge Ram Pickup 3500 Crew Cab 2010"]
+        cells = np.empty((1, len(names)), dtype=object)
+        cells[0, :] = names
+        (tmp_path / devkit).mkdir(parents=True)
+        scipy.io.savemat(tmp_path / devkit / "cars_meta.mat", {"class_names": cells})
         fields = ["bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2", "class", "fname"]
-        return np.array([(1, 1, 9, 9, *row) for row in rows], dtype=[(f, object) for f in fields])
+        rows = [(1, 1, 9, 9, 2, "00001.jpg"), (1, 1, 9, 9, 3, "00002.jpg"), (1, 1, 9, 9, 1, "00003.jpg")]
+        table = np.array(rows, dtype=[(f, object) for f in fields])
+        scipy.io.savemat(tmp_path / devkit / "cars_train_annos.mat", {"annotations": table[:2]})
+        bare = np.array(
+            [(*row[:4], row[5]) for row in rows], dtype=[(f, object) for f in fields if f != "class"]
+        )
+        scipy.io.savemat(tmp_path / devkit / "cars_test_annos.mat", {"annotations": bare})
+        if labels:
+            scipy.io.savemat(tmp_path / labels, {"annotations": table})
+        for row, c in zip(rows, COLOURS, strict=True):
+            picture(tmp_path / test / row[-1], c)
+            picture(tmp_path / train / row[-1], "lime")
+        return tmp_path
 
-    rows = [(2, "00001.jpg"), (3, "00002.jpg"), (1, "00003.jpg")]
-    scipy.io.savemat(folder / "cars_test_annos_withlabels.mat", {"annotations": annotations(rows)})
-    scipy.io.savemat(folder / "devkit" / "cars_train_annos.mat", {"annotations": annotations(rows[:2])})
-    for (_, file), c in zip(rows, COLOURS, strict=True):
-        picture(folder / "cars_test" / file, c)
-        picture(folder / "cars_train" / file, "lime")
-    data = datasets.load("cars", root=tmp_path)
-    assert data.classes == [
-        "2000 AM General Hummer SUV", "2009 Spyker C8 Coupe", "2010 Dodge Ram Pickup 3500 Crew Cab",
-    ]  # fmt: skip
-    assert data.labels.tolist() == [1, 2, 0] and data.templates == PHOTO
+    return write_cars
+
+
+CARS = ["2000 AM General Hummer SUV", "2009 Spyker C8 Coupe", "2010 Dodge Ram Pickup 3500 Crew Cab"]
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "devkit", "labels"),
+    [
+        (
+            "stanford_cars/cars_train", "stanford_cars/cars_test", "stanford_cars/devkit",
+            "stanford_cars/cars_test_annos_withlabels.mat",
+        ),
+        ("cars_train/cars_train", "cars_test/cars_test", "car_devkit/devkit", "cars_test_annos_withlabels (1).mat"),
+        ("kaggle/cars_train/cars_train", "kaggle/cars_test/cars_test", "kaggle/car_devkit/devkit",
+         "kaggle/car_devkit/devkit/cars_test_annos_withlabels.mat"),
+    ],
+)  # fmt: skip
+def test_cars(cars, train, test, devkit, labels):
+    root = cars(train, test, devkit, labels)
+    data = datasets.load("cars", root=root)
+    assert data.classes == CARS and data.labels.tolist() == [1, 2, 0] and data.templates == PHOTO
     assert [colour(image) for image in data.images] == list(COLOURS)
-    assert colours_of(datasets.load("cars", root=tmp_path, split="train")).keys() == set(data.classes[1:])
-    assert literature._car_name("smart") == "smart"
+    assert set(colours_of(datasets.load("cars", root=root, split="train"))) == set(CARS[1:])
+    assert datasets.load(f"cars:{root}").images.items == data.images.items
     assert_lazy(data)
+
+
+def test_cars_without_the_labels_of_the_test_pictures(cars):
+    root = cars("cars_train/cars_train", "cars_test/cars_test", "car_devkit/devkit")
+    assert datasets.load("cars", root=root, split="train").labels.tolist() == [1, 2]
+    with pytest.raises(
+        ValueError, match=r"no 'cars_test_annos_withlabels.*split='train'.*split_zhou_"
+    ) as caught:
+        datasets.load("cars", root=root)
+    assert "download" not in str(caught.value)
+    rows = [["cars_test/00002.jpg", 0, "2010 Dodge Ram Pickup 3500 Crew Cab"]]
+    split = root / "split_zhou_StanfordCars.json"  # the way out that it names
+    split.write_text(json.dumps({"train": [], "val": [], "test": rows}))
+    assert colour(datasets.load(f"coop:{split}").images[0]) == "lime"
+
+
+@pytest.mark.parametrize("fault", ["no table", "another table", "no pictures"])
+def test_cars_that_are_not_whole(cars, fault):
+    root = cars("cars_train", "cars_test", "devkit", "cars_test_annos_withlabels.mat")
+    table = root / "cars_test_annos_withlabels.mat"
+    if fault == "no table":
+        table.write_bytes(b"<!DOCTYPE html>")
+    elif fault == "another table":
+        (root / "devkit" / "cars_test_annos.mat").rename(table)
+    else:
+        (root / "cars_test").rename(root / "elsewhere")
+    with pytest.raises(ValueError, match=r"cannot load 'cars' \(split 'test'\)"):
+        datasets.load("cars", root=root)
+
+
+def test_a_car_s_name_without_a_year():
+    assert literature._car_name("smart") == "smart"
 
 
 def cifar_rows(shown):
@@ -252,7 +333,7 @@ def test_imagenet(tmp_path):
 
 
 def test_imagenet_names_follow_the_wordnet_ids():
-    table = literature._imagenet_names()
+    table = imagenet_names()
     assert len(table) == 1000 and list(table) == sorted(table)
     known = {
         "n01443537": "goldfish",
@@ -311,6 +392,35 @@ def test_tiny_imagenet(tiny):
     assert_lazy(train)
     with pytest.raises(ValueError, match="split: got 'test', want one of train, val"):
         datasets.load("tiny-imagenet", root=tiny, split="test")  # has no labels
+
+
+@pytest.mark.parametrize("within", ["", "images"])
+@pytest.mark.parametrize("below", ["", "images"])
+@pytest.mark.parametrize("listed", [True, False])
+def test_tiny_imagenet_sorted_into_folders(tiny, within, below, listed):
+    wanted = datasets.load("tiny-imagenet", root=tiny)
+    shown = colours_of(wanted)
+    rows = [line.split("\t") for line in (tiny / "val" / "val_annotations.txt").read_text().splitlines()]
+    for file, wnid, *_ in rows:
+        place = tiny / "val" / within / wnid / below
+        place.mkdir(parents=True)
+        (tiny / "val" / "images" / file).rename(place / file)
+    if not listed:
+        (tiny / "val" / "val_annotations.txt").unlink()
+    data = datasets.load("tiny-imagenet", root=tiny)
+    assert data.classes == wanted.classes and colours_of(data) == shown and len(data) == 3
+    assert_lazy(data)
+
+
+def test_lists_of_pictures_that_are_not_there(tiny):
+    (tiny / "val" / "images").rename(tiny / "val" / "moved")
+    with pytest.raises(
+        ValueError, match=r"'tiny-imagenet'.*the pictures are not there, such as .*val_0\.JPEG"
+    ):
+        datasets.load("tiny-imagenet", root=tiny)
+    (tiny / "train").rename(tiny / "moved")
+    with pytest.raises(ValueError, match=r"'tiny-imagenet' \(split 'train'\)"):
+        datasets.load("tiny-imagenet", root=tiny, split="train")
 
 
 def test_tiny_imagenet_that_is_not_whole(tiny):
@@ -406,7 +516,8 @@ def test_coop_splits_find_their_images(tmp_path, folder, images, file, path, nam
     "name", [name for name in datasets.LOADERS if name.islower() and not name.endswith("moji")]
 )
 def test_a_missing_set_says_what_to_do(name, tmp_path):
-    advice = r"root=.*download=True" if name in literature.TORCHVISION else "root="
+    fetched = name in literature.TORCHVISION or name == "caltech101"
+    advice = r"root=.*download=True" if fetched else "root="
     for root in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(ValueError, match=f"name: cannot load '{name}'.*{advice}"):
             datasets.load(name, root=root)

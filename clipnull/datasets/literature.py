@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 
 from clipnull import _check, _files
-from clipnull.datasets.folders import picture_files, spaced, subfolders
-from clipnull.datasets.pictures import FLOWER, PHOTO, LabelledImages, open_image, photographs
+from clipnull.datasets.folders import gather, imagenet_names, spaced, subfolders
+from clipnull.datasets.pictures import FLOWER, PHOTO, LabelledImages, open_stored, photographs
 
 __all__ = []
 
@@ -41,11 +40,8 @@ def coop(path: str | Path, split: str = "test", root: str | Path | None = None) 
             f"name: 'coop:{path}' has no images or labels with gaps, want classes 0, 1, … in {split!r}"
         )
     # CoOp keeps pictures beside the file or one folder down (jpg/, images/, 101_ObjectCategories/)
-    roots = (
-        [_files.path("root", root)]
-        if root
-        else [file.parent, *sorted(d for d in file.parent.iterdir() if d.is_dir())]
-    )
+    beside = [file.parent, *sorted(filter(Path.is_dir, file.parent.iterdir()))]
+    roots = [_files.path("root", root)] if root else beside
     base = next((r for r in roots if any((r / p).exists() for p, _, _ in rows[:100])), None)
     if base is None:
         raise ValueError(
@@ -77,13 +73,26 @@ def _base(name: str, root: str | Path | None, split: str, folder: str, marker: s
     raise _missing(name, split, place, f"no {marker!r} there, nor in {folder!r}.")
 
 
-@cache
-def _imagenet_names() -> dict[str, str]:
-    """WordNet id -> class name of ImageNet-1k as open_clip has it (curated by OpenAI for CLIP)."""
-    from open_clip import IMAGENET_CLASSNAMES
-    from timm.data import ImageNetInfo
+def _below(place: Path, pattern: str) -> Path | None:
+    """The first of this name in a folder, or up to three folders down: archives are unpacked in many ways."""
+    return next((hit for depth in range(4) for hit in sorted(place.glob("*/" * depth + pattern))), None)
 
-    return dict(zip(ImageNetInfo().label_names(), IMAGENET_CLASSNAMES, strict=True))
+
+def _of_folders(root: Path, folders: Sequence[str], names: Sequence[str], **how: Any) -> LabelledImages:
+    """Labelled images of folders of pictures, one a class."""
+    files = list(gather(root, folders)[0].values())
+    labels = [i for i, of_class in enumerate(files) for _ in of_class]
+    return photographs([path for of_class in files for path in of_class], labels, names, **how)
+
+
+def _table(file: Path, key: str) -> np.ndarray:
+    """An array of a MATLAB file; a ValueError if it cannot be read."""
+    from scipy.io import loadmat
+
+    try:
+        return np.atleast_1d(loadmat(file, squeeze_me=True)[key])
+    except Exception as error:  # SciPy has many, for a file of another kind
+        raise ValueError(f"{str(file)!r} cannot be read ({error!r})") from error
 
 
 def imagenet(root: str | Path | None = None, split: str = "val") -> LabelledImages:
@@ -93,16 +102,15 @@ def imagenet(root: str | Path | None = None, split: str = "val") -> LabelledImag
 
     _check.one_of("split", split, ["train", "val"])
     folder = _base("imagenet", root, split, "imagenet", split) / split
-    table, info = _imagenet_names(), ImageNetInfo()
+    table, info = imagenet_names(), ImageNetInfo()
     wnids = subfolders(folder)
     if not wnids or not set(wnids) <= table.keys():
         found = next((f"{w!r} is none" for w in wnids if w not in table), "it has no folders")
         why = f"want a folder for each WordNet id of ImageNet-1k, as torchvision makes them; {found}."
         raise _missing("imagenet", split, folder, why)
-    files = [picture_files(folder / wnid) for wnid in wnids]
-    return photographs(
-        [path for of_class in files for path in of_class],
-        [i for i, of_class in enumerate(files) for _ in of_class],
+    return _of_folders(
+        folder,
+        wnids,
         [table[wnid] for wnid in wnids],
         name="imagenet",
         split=split,
@@ -112,7 +120,7 @@ def imagenet(root: str | Path | None = None, split: str = "val") -> LabelledImag
 
 
 def tiny_imagenet(root: str | Path | None = None, split: str = "val") -> LabelledImages:
-    """``tiny-imagenet-200`` as it is unpacked; its test images have no labels."""
+    """``tiny-imagenet-200`` as it is unpacked, or with ``val`` sorted into folders; test has no labels."""
     _check.one_of("split", split, ["train", "val"])
     base = _base("tiny-imagenet", root, split, "tiny-imagenet-200", "wnids.txt")
 
@@ -122,18 +130,18 @@ def tiny_imagenet(root: str | Path | None = None, split: str = "val") -> Labelle
     try:
         wnids, words = [row[0] for row in rows("wnids.txt")], {row[0]: row[1] for row in rows("words.txt")}
         keywords = [words[wnid].split(", ") for wnid in wnids]
-        position = {wnid: i for i, wnid in enumerate(wnids)}
-        if split == "train":
-            files = [(path, i) for w, i in position.items() for path in picture_files(base / "train" / w)]
-        else:
-            listed, folder = rows("val/val_annotations.txt"), os.path.join(base, "val", "images")
-            files = [(os.path.join(folder, row[0]), position[row[1]]) for row in listed]
+        classes = [imagenet_names().get(wnid, own[0]) for wnid, own in zip(wnids, keywords, strict=True)]
+        how: dict[str, Any] = dict(name="tiny-imagenet", split=split, keywords=keywords)
+        for folder in (base / split, base / split / "images"):
+            if any((folder / wnid).is_dir() for wnid in wnids):
+                return _of_folders(folder, wnids, classes, **how)
+        # only val has a list
+        listed, position = rows(f"{split}/{split}_annotations.txt"), {w: i for i, w in enumerate(wnids)}
+        paths = [os.path.join(base, split, "images", row[0]) for row in listed]
+        return photographs(paths, [position[row[1]] for row in listed], classes, **how)
     except (OSError, ValueError, KeyError, IndexError) as error:
         why = f"a file is not there, or not as it was unpacked ({type(error).__name__}: {error})."
         raise _missing("tiny-imagenet", split, base, why) from error
-    classes = [_imagenet_names().get(wnid, own[0]) for wnid, own in zip(wnids, keywords, strict=True)]
-    paths, labels = [path for path, _ in files], [i for _, i in files]
-    return photographs(paths, labels, classes, name="tiny-imagenet", split=split, keywords=keywords)
 
 
 def dogs(root: str | Path | None = None, split: str = "test") -> LabelledImages:
@@ -145,12 +153,10 @@ def dogs(root: str | Path | None = None, split: str = "test") -> LabelledImages:
     base = _base("dogs", root, split, "stanford_dogs", "Images")
     if own := sorted(base.glob("split_*.json")):
         return replace(coop(own[0], split), name="dogs")
-    from scipy.io import loadmat
-
     lists = [folder / f"{split}_list.mat" for folder in (base, base / "lists")]
     try:
         file = next((path for path in lists if path.is_file()), lists[0])
-        names = [str(name) for name in np.atleast_1d(loadmat(file, squeeze_me=True)["file_list"])]
+        names = [str(name) for name in _table(file, "file_list")]
         position = {folder: i for i, folder in enumerate(subfolders(base / "Images"))}
         labels = [position[name.split("/")[0]] for name in names]
     except (OSError, ValueError, KeyError) as error:
@@ -165,11 +171,45 @@ def dogs(root: str | Path | None = None, split: str = "test") -> LabelledImages:
 CALTECH = {"Faces": "face", "Leopards": "leopard", "Motorbikes": "motorbike", "airplanes": "airplane"}
 
 
-def _caltech_files(d: Any) -> list[str]:
-    folder = os.path.join(d.root, "101_ObjectCategories")
-    return [
-        os.path.join(folder, d.categories[y], f"image_{i:04d}.jpg") for y, i in zip(d.y, d.index, strict=True)
-    ]
+def caltech101(root: str | Path | None = None, download: bool = False, split: str = "test") -> LabelledImages:
+    """Caltech-101: ``101_ObjectCategories/Faces/*.jpg``; it has no splits.
+
+    ``BACKGROUND_Google`` is no class, and the protocol leaves out ``Faces_easy``.
+    """
+    place, marker = _files.path("root", root or ROOT), "101_ObjectCategories"
+    found = _below(place, marker)
+    if found is None and download:
+        _opened("caltech101", "Caltech101", place, "all", download=True)
+        found = _below(place, marker)
+    if found is None:
+        raise _missing("caltech101", "all", place, f"no folder {marker!r} there.", DOWNLOAD)
+    names = [name for name in subfolders(found) if name not in ("BACKGROUND_Google", "Faces_easy")]
+    return _of_folders(found, names, [CALTECH.get(n, spaced(n)) for n in names], name="caltech101")
+
+
+def cars(root: str | Path | None = None, split: str = "test") -> LabelledImages:
+    """Stanford Cars as torchvision keeps them, or as Kaggle does (``cars_train/cars_train/*.jpg``)."""
+    # a browser adds (1) to what was fetched before
+    tables = {"train": "cars_train_annos.mat", "test": "cars_test_annos_withlabels*.mat"}
+    place, listed = _files.path("root", root or ROOT), tables[_check.one_of("split", split, tables)]
+    meta, annotations = _below(place, "cars_meta.mat"), _below(place, listed)
+    if meta is None or annotations is None:
+        why = f"no {'cars_meta.mat' if meta is None else listed!r} there."
+        if meta is not None and split == "test":
+            why += " Without it, as on Kaggle, the test pictures have no labels: take split='train', or"
+            why += " CoOp's labels, 'coop:PATH/split_zhou_StanfordCars.json'."
+        raise _missing("cars", split, place, why)
+    try:
+        names, rows = _table(meta, "class_names"), _table(annotations, "annotations")
+        files = [str(row["fname"]) for row in rows]
+        labels = _check.labels("class", [int(row["class"]) - 1 for row in rows], len(rows), len(names))
+    except (ValueError, KeyError, IndexError) as error:
+        raise _missing("cars", split, place, f"a table is not as it was published ({error}).") from error
+    first = _below(place, f"cars_{split}/{glob.escape(files[0])}")
+    if first is None:
+        raise _missing("cars", split, place, f"no 'cars_{split}/{files[0]}' there.")
+    paths, classes = [os.path.join(first.parent, file) for file in files], [_car_name(str(n)) for n in names]
+    return photographs(paths, labels, classes, name="cars", split=split)
 
 
 def _car_name(name: str) -> str:
@@ -180,15 +220,12 @@ def _car_name(name: str) -> str:
 
 @dataclass(frozen=True)
 class _Torchvision:
-    """One of torchvision's sets, and where it keeps its images (paths or arrays), labels and names."""
+    """One of torchvision's sets, and where it keeps its images (paths or arrays) and labels."""
 
     cls: str
     items_of: Callable[[Any], Iterable[Any]]
     labels_of: Callable[[Any], Sequence[int]]
-    classes_of: Callable[[Any], Sequence[str]] = lambda d: d.classes
-    rename: Callable[[str], str] = spaced
     templates: Sequence[str] = tuple(PHOTO)
-    dropped: tuple[str, ...] = ()
     split: Callable[[str], dict[str, Any]] = lambda split: {"split": split}
 
 
@@ -197,23 +234,8 @@ def _train(split: str) -> dict[str, Any]:
 
 
 TORCHVISION = {
-    "caltech101": _Torchvision(
-        "Caltech101",
-        _caltech_files,
-        lambda d: d.y,
-        lambda d: d.categories,
-        lambda name: CALTECH.get(name, spaced(name)),
-        dropped=("Faces_easy",),  # as the protocol does; torchvision itself leaves out BACKGROUND_Google
-        split=lambda split: {},
-    ),
     "flowers102": _Torchvision("Flowers102", lambda d: d._image_files, lambda d: d._labels, templates=FLOWER),
     "pets": _Torchvision("OxfordIIITPet", lambda d: d._images, lambda d: d._labels),
-    "cars": _Torchvision(
-        "StanfordCars",
-        lambda d: [path for path, _ in d._samples],
-        lambda d: [y for _, y in d._samples],
-        rename=_car_name,
-    ),
     **{
         name.lower(): _Torchvision(name, lambda d: d.data, lambda d: d.targets, split=_train)
         for name in ("CIFAR10", "CIFAR100")
@@ -222,25 +244,30 @@ TORCHVISION = {
 }
 
 
+#: what else helps where torchvision's set is missing
+DOWNLOAD = ", as torchvision keeps it, or, where there is a network, download=True once"
+
+
+def _opened(name: str, cls: str, folder: Path, shown: str, **how: Any) -> Any:
+    """A set of torchvision's; a ValueError that says what to do if it is not there."""
+    import torchvision.datasets
+
+    try:
+        if not how["download"] and not folder.is_dir():  # torchvision would create it
+            raise OSError("no such folder.")
+        return getattr(torchvision.datasets, cls)(str(folder), **how)
+    except (RuntimeError, OSError, ValueError, AttributeError) as error:
+        raise _missing(name, shown, folder, str(error), DOWNLOAD) from error
+
+
 def from_torchvision(
     name: str, root: str | Path | None = None, download: bool = False, split: str = "test"
 ) -> LabelledImages:
-    import torchvision.datasets
-
     spec, folder = TORCHVISION[name], _files.path("root", root or ROOT)
-    chosen = spec.split(split)
-    try:
-        if not download and not folder.is_dir():  # torchvision would create it
-            raise OSError("no such folder.")
-        dataset = getattr(torchvision.datasets, spec.cls)(str(folder), download=download, **chosen)
-        all_names, all_labels = list(spec.classes_of(dataset)), torch.as_tensor(spec.labels_of(dataset))
-    except (RuntimeError, OSError, ValueError, AttributeError) as error:
-        hint = ", as torchvision keeps it, or, where there is a network, download=True once"
-        raise _missing(name, split, folder, str(error), hint) from error
+    dataset = _opened(name, spec.cls, folder, split, download=download, **spec.split(split))
     items = [item if isinstance(item, np.ndarray) else str(item) for item in spec.items_of(dataset)]
-    read = Image.fromarray if isinstance(items[0], np.ndarray) else open_image
-    data = photographs(
-        items, all_labels, all_names, name, split if chosen else "all", templates=spec.templates, read=read
+    read = Image.fromarray if isinstance(items[0], np.ndarray) else open_stored
+    classes = [spaced(c) for c in dataset.classes]
+    return photographs(
+        items, spec.labels_of(dataset), classes, name, split, templates=spec.templates, read=read
     )
-    data = data.subset([c for c in all_names if c not in spec.dropped])
-    return replace(data, classes=[spec.rename(c) for c in data.classes])

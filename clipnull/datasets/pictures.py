@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
-from clipnull import _check
+from clipnull import _check, _show
 
 __all__ = ["TEMPLATES", "Images", "LabelledImages", "open_image"]
 
@@ -26,6 +28,10 @@ TEMPLATES = [
 ]
 #: the prompt of Kravets and Namboodiri, arXiv 2407.07485, and theirs (CoOp's) for Oxford Flowers
 PHOTO, FLOWER = ["a photo of a {}."], ["a photo of a {}, a type of flower."]
+#: what Pillow lists, but does not show as a picture: data, films, and what it starts a program for
+NO_PICTURES = {"BUFR", "EPS", "FITS", "GRIB", "HDF5", "MPEG", "PALM", "PDF", "WMF"}
+#: pixels, and long side over short: beyond them a picture takes gigabytes once it is resized
+LARGEST, LONGEST = 120_000_000, 100
 
 
 class Images(Sequence[Image.Image]):
@@ -73,6 +79,8 @@ class LabelledImages:
     split, name : str
     skipped : list of str
         Paths of the images that could not be read, with ``load(..., on_error="skip")``.
+    passed_over : dict of str
+        Of a folder: path of what was not taken for a picture or a class -> why. ``print`` sums it up.
     loaded_with : dict or None
         Arguments of the `load` that gives these data; None if they were made by hand.
     picked : list of str or None
@@ -90,6 +98,7 @@ class LabelledImages:
     split: str = "all"
     name: str = ""
     skipped: list[str] = field(default_factory=list)
+    passed_over: dict[str, str] = field(default_factory=dict)
     loaded_with: dict[str, Any] | None = field(default=None, init=False, repr=False, compare=False)
     picked: list[str] | None = field(default=None, init=False, repr=False, compare=False)
 
@@ -114,6 +123,13 @@ class LabelledImages:
         n, C = len(self), len(self.classes)
         return f"LabelledImages({self.name}: {n} images, {C} classes, split {self.split})"
 
+    def __str__(self) -> str:
+        counts = torch.bincount(self.labels, minlength=len(self.classes)).tolist()
+        taken = [f"{name} ({n})" for name, n in zip(self.classes, counts, strict=True)]
+        over = tally({**self.passed_over, **dict.fromkeys(self.skipped, "cannot be read")})
+        said = ["passed over:", *over] if over else []
+        return "\n  ".join([repr(self), f"images per class: {_show.few(taken, 20)}", *said])
+
     def where(self, cls: str | int) -> torch.Tensor:
         """Indices [k] of the images of one class, given by name or index."""
         (index,) = _check.class_indices("cls", cls, len(self.classes), self.classes)
@@ -136,31 +152,76 @@ class LabelledImages:
         return part
 
 
-def open_image(path: str | Path | IO[bytes]) -> Image.Image:
-    """Read a picture as RGB, transparent parts white; a ValueError with its path if it cannot be read."""
+def tally(passed: Mapping[str, str]) -> list[str]:
+    """What was passed over, a line for each reason: how many, why, the first paths."""
+    reasons = dict.fromkeys(passed.values())
+    paths = {why: [path for path, own in passed.items() if own == why] for why in reasons}
+    return [f"{len(found)} {why}: {_show.few(found, 3)}" for why, found in paths.items()]
+
+
+def formats() -> list[str]:
+    """Pillow's names of the formats of pictures that can be read here, those of its plugins included."""
+    Image.init()
+    return [kind for kind in Image.ID if kind not in NO_PICTURES]
+
+
+def open_image(path: str | Path | IO[bytes], exif: bool = True) -> Image.Image:
+    """Read a picture as RGB, as an ordinary viewer shows it.
+
+    Parameters
+    ----------
+    path : str, Path or binary file
+    exif : bool
+        Turn it as its EXIF orientation says; False: as it is stored.
+
+    Raises
+    ------
+    ValueError
+        With the path: no picture, or a broken one; 32-bit numbers, whose white is anybody's guess; more
+        than 120 million pixels, or sides of which one is more than 100 times the other.
+    """
     try:
-        with Image.open(path) as image:
-            image.load()
-            return on_white(image).convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        with Image.open(path, formats=formats()) as image:
+            return as_shown(image, exif)
+    except Exception as error:  # each of the formats has errors of its own
         raise ValueError(f"image: cannot read {str(path)!r} ({error}), want a picture file") from error
 
 
-def on_white(image: Image.Image) -> Image.Image:
-    """A picture that ``convert("RGB")`` shows right: nothing is transparent, grey has at most 8 bits.
+def open_stored(path: str | Path | IO[bytes]) -> Image.Image:
+    """`open_image` that turns nothing, as the literature's sets are read (torchvision does not turn)."""
+    return open_image(path, exif=False)
 
-    RGB alone would show what hides under transparency, and cut 16-bit grey off at 255, which is white.
-    """
+
+def as_shown(image: Image.Image, exif: bool = True) -> Image.Image:
+    """A picture as `open_image` gives it; a ValueError for what cannot be shown."""
+    short, long = sorted(image.size)
+    if short * long > LARGEST or long > LONGEST * short:
+        most = f"at most {LARGEST // 10**6} million, and sides of at most {LONGEST} to 1"
+        raise ValueError(f"it has {image.width} × {image.height} pixels, want {most}")
+    image.load()
+    shown = _rgb(image)
+    shown.info = {}
+    with contextlib.suppress(Exception):  # a broken EXIF turns nothing
+        if exif and (turn := image.getexif().get(ExifTags.Base.Orientation, 1)) != 1:
+            shown.getexif()[ExifTags.Base.Orientation] = turn
+            shown = ImageOps.exif_transpose(shown)
+    return shown
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """A new RGB picture: transparent parts white, grey of 16 bits scaled to 8 (RGB alone cuts it off)."""
     # 16-bit PGM files, and PNG in older versions of Pillow, come as 32-bit integers
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
-        pixels = np.asarray(image)
-        grey = (pixels >> 8).astype(np.uint8)
-        grey[pixels == image.info.get("transparency", -1)] = 255
-        return Image.fromarray(grey)
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        deep = np.asarray(image)
+        grey = (deep >> 8).astype(np.uint8)
+        grey[deep == image.info.get("transparency", -1)] = 255
+        return Image.fromarray(grey).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise ValueError("its pixels are 32-bit numbers, want 8 or 16 bits a channel")
+    if image.has_transparency_data:
         rgba = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-    return image
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    return image.convert("RGB")
 
 
 def photographs(
@@ -170,12 +231,17 @@ def photographs(
     name: str,
     split: str = "all",
     templates: Sequence[str] = PHOTO,
-    read: Callable[[Any], Image.Image] = open_image,
+    read: Callable[[Any], Image.Image] = open_stored,
     **more: Any,
 ) -> LabelledImages:
     """Labelled images of a loader: ``items`` are paths, or what ``read`` takes."""
+    images = Images(read, items)
+    paths = [item for item in images.items[:100] if isinstance(item, str)]
+    if not images.items or (paths and not any(map(os.path.exists, paths))):
+        such = f", such as {paths[0]!r}" if paths else ""
+        raise ValueError(f"name: {name!r}, split {split!r}: the pictures are not there{such}")
     return LabelledImages(
-        images=Images(read, items),
+        images=images,
         labels=torch.as_tensor(labels, dtype=torch.long),
         classes=list(classes),
         templates=list(templates),

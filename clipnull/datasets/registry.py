@@ -11,7 +11,16 @@ from typing import Any, Literal
 from clipnull import _check
 from clipnull.datasets.emoji import emoji
 from clipnull.datasets.folders import folder, without_broken
-from clipnull.datasets.literature import TORCHVISION, coop, dogs, from_torchvision, imagenet, tiny_imagenet
+from clipnull.datasets.literature import (
+    TORCHVISION,
+    caltech101,
+    cars,
+    coop,
+    dogs,
+    from_torchvision,
+    imagenet,
+    tiny_imagenet,
+)
 from clipnull.datasets.pictures import LabelledImages
 
 __all__ = ["LOADERS", "load"]
@@ -25,6 +34,8 @@ LOADERS: dict[str, Callable[..., LabelledImages]] = {
     "imagenet": imagenet,
     "tiny-imagenet": tiny_imagenet,
     "dogs": dogs,
+    "cars": cars,
+    "caltech101": caltech101,
     **{name: partial(from_torchvision, name) for name in TORCHVISION},
 }
 
@@ -38,6 +49,8 @@ def _loader(name: str) -> Callable[..., LabelledImages]:
         return found
     if found and path and "root" in inspect.signature(found).parameters:
         return partial(found, root=path)
+    if os.path.isdir(os.path.expanduser(name)):
+        raise ValueError(f"name: got the folder {name!r}, want {'folder:' + name!r}")
     near = ", ".join(map(repr, _check.closest(name, LOADERS)))
     raise ValueError(f"name: unknown data set {name!r}; the closest are {near}")
 
@@ -79,18 +92,24 @@ def load(
     size : int or (int, int)
         Emoji: width in pixels, default 64 (PocketCLIP's); of two numbers, as `Clip.image_size` has them
         for some models, the larger counts.
+    split, exif : str, bool
+        Folders: one of the folders ``"train"``, ``"test"``, … where the path holds those and not classes;
+        whether pictures are turned as their EXIF says, and a viewer shows them (yes, by default).
     root, split, download
         Sets of the literature and CoOp files: the images' folder; ``"test"`` by default (``"val"``
-        for ImageNet and Tiny-ImageNet); whether torchvision may fetch them (no, by default).
+        for ImageNet and Tiny-ImageNet); whether torchvision may fetch them (no, by default). No EXIF
+        turns their pictures: torchvision, and so the literature, takes them as they are stored.
 
     Returns
     -------
     LabelledImages
+        ``print`` says what it holds, and what of a folder was passed over (all: ``data.passed_over``).
 
     Raises
     ------
     ValueError
-        An unknown name (with the three closest), option, class or category; data that are not there.
+        An unknown name (with the three closest), option, class or category; data that are not there;
+        folders of one class name (``polar_bear`` and ``Polar bear``), or of none that is a word.
 
     Notes
     -----

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,18 +12,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from clipnull._show import percent
+from clipnull._show import few, percent
 from clipnull.lab import draw
 from clipnull.lab.draw import AXES, DPI, HEIGHT, IDENTITIES, NAMED, WIDE, points
 from clipnull.lab.result import LabResult
 from clipnull.plots.base import describe
 
 __all__ = ["PANELS", "Panel", "view"]
-
-
-def few(names: Sequence[str], k: int = 4) -> str:
-    """The first ``k`` names, and how many more there are."""
-    return ", ".join(names[:k]) + (f" and {len(names) - k} more" if len(names) > k else "")
 
 
 @dataclass(frozen=True)

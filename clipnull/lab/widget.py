@@ -12,7 +12,7 @@ import ipywidgets as widgets
 import torch
 from PIL import Image, UnidentifiedImageError
 
-from clipnull._show import percent
+from clipnull._show import few, percent
 from clipnull.datasets.pictures import open_image
 from clipnull.datasets.registry import load as load_data
 from clipnull.lab import controls, views
@@ -23,7 +23,7 @@ from clipnull.lab.controls import make
 from clipnull.lab.draw import PICTURE, WIDE, measures
 from clipnull.lab.result import LabResult
 from clipnull.lab.state import DEFAULT_STATE, VIEWS
-from clipnull.lab.views import PANELS, few
+from clipnull.lab.views import PANELS
 from clipnull.model.loading import load as load_clip
 
 __all__ = ["ForgetRetainLab"]

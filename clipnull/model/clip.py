@@ -187,7 +187,8 @@ class Clip:
         few = (inputs.count(images) or 0) < WORTH_CACHING
         if pictures is None or (not wanted and (few or folded_edits(self))):
             return None
-        settings = {"precision": self.precision, "device": self.device.type}
+        how = getattr(getattr(images, "read", None), "__name__", "open_image")  # turned by EXIF, or not
+        settings = {"precision": self.precision, "device": self.device.type, "read": how}
         return feature_cache.key(self.model, self.preprocess, settings, pictures)
 
     def _embed_images(self, images: Any, batch_size: int, progress: bool | None) -> torch.Tensor:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from clipnull.datasets.pictures import Images, on_white, open_image
+from clipnull.datasets.pictures import Images, as_shown, open_image, open_stored
 
 __all__ = []
 
@@ -74,7 +74,7 @@ def count(images: Any) -> int | None:
 def known(images: Any) -> Sequence[Any] | None:
     """Paths or pixels that tell these images from others, where nothing has to be decoded for them."""
     if isinstance(images, Images):
-        return images.items if images.read in (open_image, Image.fromarray) else None
+        return images.items if images.read in (open_image, open_stored, Image.fromarray) else None
     if isinstance(images, np.ndarray) and images.ndim == 1:
         return images.tolist()
     if _is_one(images) or isinstance(images, torch.Tensor | np.ndarray):
@@ -123,7 +123,7 @@ def pixels(
     elif not isinstance(item, Image.Image):
         raise ValueError(f"images: item {i} is a {type(item).__name__}, want an image, a path or an array")
     try:
-        return preprocess(on_white(item))
-    except (OSError, SyntaxError) as error:  # PIL reads a file when its pixels are first needed
+        return preprocess(as_shown(item))
+    except (OSError, SyntaxError, ValueError) as error:  # PIL reads a file when its pixels are first needed
         path = getattr(item, "filename", "") or f"image {i}"
         raise ValueError(f"images: cannot read {str(path)!r} ({error}), want a picture") from error
