@@ -8,6 +8,7 @@ import pytest
 import torch
 from matplotlib.colors import to_hex
 from matplotlib.quiver import Quiver
+from matplotlib.text import Text
 from PIL import Image
 
 from clipnull.datasets.pictures import Images
@@ -262,3 +263,21 @@ def test_one_picture():
     given = single._replace(row=None, true="", picture=Image.new("RGB", (8, 8), "purple"))
     shown = draw("single", single=given).axes[0].images[0].get_array()
     assert tuple(np.asarray(shown)[0, 0]) == rgb("purple")
+
+
+@pytest.mark.parametrize("name", [r"$\frac$", "b $a_1$ and $\\alpha^2$", "c" + 10_000 * "x", "caf\udce9"])
+def test_a_name_draws_as_itself(name):
+    single = Single(before=[(name, 0.3)], after=[("cat", 0.1)], true=name, row=1)
+    parts = {
+        "images": dict(destinations=[Became(1, name, name, 2, 7)], lost=[Became(0, name, "cat", 5)]),
+        "neighbours": dict(neighbours=[Neighbour(name, 0.9, -0.6), Neighbour("cat", 0.5, 0.0)]),
+        "single": dict(single=single),
+    }
+    for key, part in parts.items():
+        fig = draw(key, **part)
+        fig.canvas.draw()
+        texts = [t for t in fig.findobj(Text) if t.get_text().strip()]
+        assert not any(t.get_parse_math() for t in texts)
+        assert max(len(line) for t in texts for line in t.get_text().split("\n")) < 110
+        whole = name.replace("\udce9", "?")
+        assert any(whole[:7] in t.get_text() for t in texts) and whole in alt(fig)

@@ -337,7 +337,7 @@ def single(fig: Figure, result: LabResult) -> str:
     return was_called(single, 24)
 
 
-def was_called(single: Single, n: int = 1000) -> str:
+def was_called(single: Single, n: int = 10**6) -> str:
     before, after, true = (short(x, n) for x in (single.before[0][0], single.after[0][0], single.true))
     what = f"“{true}”" if true else "Your picture"
     same = f"was and is called “{before}”" if before == after else f"was called “{before}”, now “{after}”"

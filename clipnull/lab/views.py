@@ -16,7 +16,7 @@ from clipnull._show import few, percent
 from clipnull.lab import draw
 from clipnull.lab.draw import AXES, DPI, HEIGHT, IDENTITIES, NAMED, WIDE, points
 from clipnull.lab.result import LabResult
-from clipnull.plots.base import describe
+from clipnull.plots.base import describe, literal
 
 __all__ = ["PANELS", "Panel", "view"]
 
@@ -48,6 +48,8 @@ def view(key: str, result: LabResult) -> Figure:
     fig.subplots_adjust(left=70 / WIDE, right=1 - 14 / WIDE, bottom=0.14, top=0.86)
     heading = textwrap.wrap(PANELS[key].draw(fig, result), 84)[:2]
     fig.text(0.015, 0.98, "\n".join(heading), ha="left", va="top", fontsize=10)
+    if key != "mathematics":  # whose formulas are typeset
+        literal(fig)
     return describe(fig, PANELS[key].sentence(result))
 
 

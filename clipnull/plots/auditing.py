@@ -23,6 +23,7 @@ from clipnull.plots.base import (
     describe,
     short,
     style,
+    uncut,
 )
 
 __all__ = [
@@ -100,7 +101,7 @@ def fingerprint(
     right.invert_yaxis()
     right.set_xlim(0, 1.15)
     right.tick_params(axis="y", length=0)
-    first = f"{names[0]!r} comes first of {len(found.names)} names" if names else "nothing to read"
+    first = f"{short(names[0])!r} comes first of {len(found.names)} names" if names else "nothing to read"
     title = f"Rank {found.rank}: {first}" if title is None else title
     style(right, title, x="share of the name in the span")
     listed = ", ".join(f"{n} {v:.2f}" for n, v in zip(names, values, strict=True))
@@ -144,7 +145,7 @@ def layer_probe(
         b, a = (100 * x for x in zero_shot)
         ax.plot([len(names) - 1], [b], "s", color=RETAIN, markersize=9, markerfacecolor="white")
         ax.plot([len(names) - 1], [a], "o", color=FORGET, markersize=6)
-    ax.set_xticks(range(len(names)), [n.replace(" the ", "\nthe ") for n in names], fontsize=8.5)
+    ax.set_xticks(range(len(names)), [short(n, 30).replace(" the ", "\nthe ") for n in names], fontsize=8.5)
     ax.set_ylim(-4, 104)
     style(ax, title, y="recall of the forgotten, %", grid="y")
     fig.legend(*ax.get_legend_handles_labels(), loc="outside right center", **LEGEND)
@@ -179,7 +180,7 @@ def measurements(rows: Sequence[Any], *, title: str = "", x: str = "") -> matplo
     for row, r in enumerate(rows):
         ax.text(1.01, row, short(r.against, 36), transform=ax.get_yaxis_transform(), va="center", fontsize=8)
     ax.text(1.01, 1, "the control is", transform=ax.transAxes, va="bottom", fontsize=8, color=GREY)
-    _points(ax, b, a, [r.name for r in rows], x, title)
+    _points(ax, b, a, [short(r.name, 40) for r in rows], x, title)
     said = "; ".join(
         f"{r.name}: before {r.cells()[1]}, after {r.cells()[2]}, control ({r.against}) {r.cells()[3]}"
         for r in rows
@@ -205,7 +206,7 @@ def controls(rows: Sequence[Any], *, title: str = "") -> matplotlib.figure.Figur
         ax.plot(values, row + 0.08 * np.array(same), "o", color=GREY, markersize=5, alpha=0.8,
                 label="controls, one per seed" if row == 0 else None)  # fmt: skip
     before, after = (_hundred([getattr(r, k) for r in rows]) for k in ("before", "after"))
-    names = ["\n".join(textwrap.wrap(r.against, 26)) for r in rows]
+    names = [textwrap.fill(short(r.against, 78), 26) for r in rows]
     _points(ax, before, after, names, "recall of the forgotten classes, %", title)
     said = "; ".join(f"{r.against}: {tenths(min(r.values))} to {tenths(max(r.values))}" for r in rows)
     first = f"before {tenths(rows[0].before)}, after {tenths(rows[0].after)}"
@@ -224,8 +225,7 @@ def words(row: Any, classes: Sequence[str], *, title: str = "", shown: int = 12)
     shown : int
     """
     points = [
-        (f"{short(w.text, 34)} ({classes[w.owner]})", *(100 * x for x in (w.before, w.after, w.control)))
-        for w in row.words
+        ((w.text, classes[w.owner]), *(100 * x for x in (w.before, w.after, w.control))) for w in row.words
     ]
     loud = sorted(points, key=lambda p: (-p[2], p[1], p[0]))[:shown]
     fig = Figure(figsize=(8.0, 0.27 * len(loud) + 1.4), layout="constrained")
@@ -233,11 +233,13 @@ def words(row: Any, classes: Sequence[str], *, title: str = "", shown: int = 12)
     names, before, after, control = zip(*loud, strict=True)
     place = range(len(loud))
     ax.hlines(place, np.minimum(before, after), np.maximum(before, after), color=PALE, linewidth=3, zorder=1)
-    ax.plot(control, place, "|", color=BLACK, markersize=13, markeredgewidth=2, label=row.against, zorder=2)
-    _points(ax, before, after, names, "recall of the class by this word, %", title)
-    said = "; ".join(f"{n} {x:.1f} to {y:.1f}" for n, x, y, _ in loud)
+    ax.plot(control, place, "|", color=BLACK, markersize=13, markeredgewidth=2, zorder=2,
+            label=short(row.against, 36))  # fmt: skip
+    said = [f"{short(word, 34)} ({short(name)})" for word, name in names]
+    _points(ax, before, after, said, "recall of the class by this word, %", title)
+    text = "; ".join(f"{word} ({name}) {x:.1f} to {y:.1f}" for (word, name), x, y, _ in loud)
     return describe(
-        fig, f"{title}. The {len(loud)} of {len(points)} words that recall most, in percent: {said}."
+        fig, f"{title}. The {len(loud)} of {len(points)} words that recall most, in percent: {text}."
     )
 
 
@@ -268,7 +270,7 @@ def reliability(tables: Mapping[str, Any], *, title: str = "") -> matplotlib.fig
         ax.set_xlim(0, 100)
         ax.set_ylim(0, 103)
         style(ax, title, x="top-1 confidence, %", y="accuracy, %" if ax is axes[0] else "", grid="y")
-        ax.set_title(f"{name}: {100 * gaps[name]:.1f} points apart", loc="left", fontsize=10)
+        ax.set_title(f"{short(name, 20)}: {100 * gaps[name]:.1f} points apart", loc="left", fontsize=10)
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower right", ncols=3, **LEGEND)
     said = "; ".join(f"{name}: expected calibration error {100 * g:.1f} points" for name, g in gaps.items())
     return describe(fig, f"{title}. {said}. Small numbers count the images of a bin.")
@@ -290,9 +292,11 @@ def style_squares(
     methods = ["before", *next(iter(results.values()))]
     fig = Figure(figsize=(1.5 * len(methods) + 0.9, 1.75 * len(results) + 0.75), layout="constrained")
     axes = fig.subplots(len(results), len(methods), squeeze=False)
-    said = []
+    said: list[str] = []
+    styles: list[str] = []
     for row_number, (line, (label, row)) in enumerate(zip(axes, results.items(), strict=True)):
         first = next(iter(row.values()))
+        styles += first.styles
         for ax, method in zip(line, methods, strict=True):
             style(ax, title)
             square = array(first.before if method == "before" else row[method].after)
@@ -301,15 +305,16 @@ def style_squares(
                 gone = (i, j) == (0, 0) and method != "before"
                 ax.text(j, i, f"{100 * square[i, j]:.0f}", ha="center", va="center", fontsize=11,
                         color=FORGET if gone else BLACK, fontweight="bold" if gone else "normal")  # fmt: skip
-            ax.set_xticks([0, 1], first.styles, fontsize=8)
+            ax.set_xticks([0, 1], [short(s, 12) for s in first.styles], fontsize=8)
             ax.set_yticks([0, 1], ["class", "others"] if ax is line[0] else ["", ""], fontsize=9)
             ax.tick_params(length=0)
             ax.spines[:].set_visible(False)
             if row_number == 0:
-                ax.set_title(method, fontsize=9)
+                ax.set_title(short(method, 18), fontsize=9)
             said.append(f"{label}, {method}: class {_tenths(square[0])}; others {_tenths(square[1])}")
-        line[0].set_ylabel(label, fontsize=9, fontweight="bold")
-    return describe(fig, f"{title}. As fractions, in the order of the styles shown. {'. '.join(said)}.")
+        line[0].set_ylabel(short(label, 18), fontsize=9, fontweight="bold")
+    shown = f"styles shown{uncut(styles, 12)}"
+    return describe(fig, f"{title}. As fractions, in the order of the {shown}. {'. '.join(said)}.")
 
 
 def _tenths(fractions: Any) -> str:

@@ -3,11 +3,17 @@
 import io
 import re
 import textwrap
+import unicodedata
+from collections.abc import Iterable
 from typing import Any
 
 import matplotlib.figure
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis, Tick
+from matplotlib.text import Text
+from matplotlib.ticker import LogFormatter
 
 __all__ = ["Figure", "alt", "describe", "show"]
 
@@ -32,9 +38,11 @@ class Figure(matplotlib.figure.Figure):
 
 def describe(fig: matplotlib.figure.Figure, text: str) -> matplotlib.figure.Figure:
     """Set the figure's alt text: one or two sentences that say what it shows. Returns the figure."""
+    if isinstance(fig, Figure):
+        literal(fig)
     # a title that ends in a stop of its own needs no other
     text = re.sub(r"(?<=[^.][.?!])\.(?=\s|$)", "", text)
-    fig.alt_text = " ".join(text.split())  # type: ignore[attr-defined]
+    fig.alt_text = " ".join(_encodable(text).split())  # type: ignore[attr-defined]
     return fig
 
 
@@ -114,12 +122,24 @@ def style(ax: Axes, text: str = "", x: str = "", y: str = "", grid: str = "") ->
     elif text:
         inches = fig.get_size_inches()[0] * ax.get_position().width
         ax.set_title(wrap(text, inches), loc="left", fontsize=11)
+    literal(ax)
     return fig
 
 
 def wrap(text: str, inches: float) -> str:
-    """Break a title at 11 points so that it fits the width."""
-    return "\n".join(textwrap.wrap(text, max(20, int(inches * 12))))
+    """Break a title at 11 points so that it fits the width; at most four lines of it."""
+    width = max(20, int(inches * 12))
+    return textwrap.fill(_encodable(text[: 5 * width]), width, max_lines=4, placeholder=" …")
+
+
+def literal(drawn: Artist) -> None:
+    """Every text as it is written, for a name may hold two ``$``; only powers of ten are typeset."""
+    for text in drawn.findobj(Text):
+        text.set_parse_math(False)
+    for axis in drawn.findobj(Axis):
+        if isinstance(axis.get_major_formatter(), LogFormatter):
+            for text in (text for tick in axis.findobj(Tick) for text in tick.findobj(Text)):
+                text.set_parse_math(True)
 
 
 def number(x: float) -> str:
@@ -127,6 +147,28 @@ def number(x: float) -> str:
     return f"{x:.0f}" if 100 <= abs(x) < 1e5 else f"{x:.2g}"
 
 
-def short(name: str, n: int = 22) -> str:
-    """A name cut to ``n`` characters."""
-    return name if len(name) <= n else name[: n - 1] + "…"
+def capital(text: str) -> str:
+    """A sentence: its first letter large, the others as they are."""
+    return text[:1].upper() + text[1:]
+
+
+def short(name: object, n: int = 22) -> str:
+    """A name on one line, cut to ``n`` characters, never between a letter and its accent."""
+    text = " ".join(unicodedata.normalize("NFC", _encodable(str(name))).split())
+    if len(text) > n:
+        cut = n - 1
+        while cut and unicodedata.combining(text[cut]):
+            cut -= 1
+        text = text[:cut] + "…"
+    return "\u200b" + text if text.startswith("_") else text  # a legend leaves out what begins with one
+
+
+def uncut(names: Iterable[object], n: int) -> str:
+    """In brackets, for an alt text, the names that `short` cuts; empty where it cuts none."""
+    cut = [str(name) for name in dict.fromkeys(names) if len(str(name)) > n]
+    return f" ({', '.join(cut)})" if cut else ""
+
+
+def _encodable(text: str) -> str:
+    """Without what no font and no file takes: halves of a character, which bad file names give."""
+    return text.encode("utf-8", "replace").decode()

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import matplotlib.figure
 import numpy as np
 
-from clipnull.plots.base import BLACK, GREY, MARKERS, SERIES, Figure, describe
+from clipnull.plots.base import BLACK, GREY, MARKERS, SERIES, Figure, capital, describe, short, style
 
 __all__ = ["n_way"]
 
@@ -52,8 +52,8 @@ def n_way(curves: Any, *, other: bool = False, title: str | None = None) -> matp
     left, right = fig.subplots(1, 2, width_ratios=[1.7, 1.0])
     left.plot(names, 100 / names, "--", color=GREY, label="chance")
     right.axvline(50, color=GREY, linestyle="--", label="chance")
-    for row, (label, curve) in enumerate(found.items()):
-        colour, marker = _look(label, list(found))
+    for row, (name, curve) in enumerate(found.items()):
+        label, (colour, marker) = short(name), _look(name, list(found))
         how = dict(
             color=colour, marker=marker, markersize=7, markeredgecolor="white", markeredgewidth=0.5, capsize=2
         )
@@ -67,23 +67,20 @@ def n_way(curves: Any, *, other: bool = False, title: str | None = None) -> matp
     left.set_xscale("log")
     left.set_xticks(names, ends)
     left.minorticks_off()
-    left.set_xlabel(f"n, names in the list ({names[-1]} in all)")
-    left.set_ylabel("n-way recall of the forgotten, %")
     left.set_ylim(-3, 103)
-    right.set_yticks(range(len(found)), list(found))
+    right.set_yticks(range(len(found)), [short(name) for name in found])
     right.set_ylim(len(found) - 0.5, -0.5)
     right.tick_params(axis="y", length=0)
     right.set_xlim(-3, 103)
-    right.set_xlabel("search AUC of the forgotten, %")
-    for ax, grid in ((left, "y"), (right, "x")):
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.grid(axis=grid, color="#E4E4E4", linewidth=0.8)
-        ax.set_axisbelow(True)
-    fig.legend(
-        *left.get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8, frameon=False
-    )
     title = _message(found) if title is None else title
-    fig.suptitle(title, x=0.01, ha="left", fontsize=11, wrap=True)
+    listed = f"n, names in the list ({names[-1]} in all)"
+    style(left, title, listed, "n-way recall of the forgotten, %", "y")
+    style(right, x="search AUC of the forgotten, %", grid="x")
+    columns = min(5, 125 // (8 + max(len(short(name)) for name in found)))
+    fig.legend(
+        *left.get_legend_handles_labels(), loc="outside lower center", ncols=columns, fontsize=8,
+        frameon=False,
+    )  # fmt: skip
     lists = ", ".join(ends)
     rows = "; ".join(
         f"{label}: {', '.join(f'{100 * x:.1f}' for x in c.recall)}, search {_words(c.search)}"
@@ -142,9 +139,11 @@ def _message(found: Mapping[str, Curve]) -> str:
         two = max(edits, key=lambda k: edits[k].recall[0])
         if edits[two].recall[0] > ABOVE:
             share = f"{100 * edits[two].recall[0]:.0f}% against one other (chance 50)"
-            parts.append(f"silent among all names, {two} still wins {share}")
+            parts.append(f"silent among all names, {short(two)} still wins {share}")
     if asked := {k: c.search for k, c in edits.items() if c.search > ABOVE}:
         best = max(asked, key=lambda k: asked[k])
-        parts.append(f"asked for by name, {best} still finds its pictures (AUC {100 * asked[best]:.0f})")
+        parts.append(
+            f"asked for by name, {short(best)} still finds its pictures (AUC {100 * asked[best]:.0f})"
+        )
     text = "; ".join(parts) or "what is silent among all names is at chance in short lists and in a search"
-    return text[0].upper() + text[1:]
+    return capital(text)

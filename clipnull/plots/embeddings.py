@@ -113,8 +113,8 @@ def zero_shot_bars(
         base.style(ax, x="probability, %")
         if len(panels) > 1:
             ax.set_title(label, fontsize=10, loc="left")
-    said = [f"{label}: {names[top[0]]} ({100 * p[top[0]]:.0f}%)" for label, p, top in tops]
-    title = "; ".join(said).capitalize() if title is None else title
+    said = [f"{label}: {base.short(names[top[0]])} ({100 * p[top[0]]:.0f}%)" for label, p, top in tops]
+    title = base.capital("; ".join(said)) if title is None else title
     base.title(fig, title)
     lists = [f"{label}: " + ", ".join(f"{names[i]} {100 * p[i]:.0f}%" for i in top) for label, p, top in tops]
     return base.describe(fig, "A picture and its most likely names. " + "; ".join(lists) + ".")
@@ -238,7 +238,10 @@ def _components(
 
 
 def _kinds(groups: Sequence[Any] | None) -> str:
-    return "" if groups is None else f" in {len(dict.fromkeys(groups))} groups"
+    if groups is None:
+        return ""
+    kinds = dict.fromkeys(map(str, groups))
+    return f" in {len(kinds)} groups{base.uncut(kinds, 30)}"
 
 
 def _scatter_groups(ax: Axes, xy: np.ndarray, groups: Sequence[Any] | None) -> int:
@@ -248,7 +251,8 @@ def _scatter_groups(ax: Axes, xy: np.ndarray, groups: Sequence[Any] | None) -> i
     for i, kind in enumerate(kinds):
         rows = [g == kind for g in groups]
         marker, colour = MARKERS[i % len(MARKERS)], SERIES[i % len(SERIES)]
-        ax.scatter(*xy[rows].T, s=26, marker=marker, color=colour, alpha=0.85, linewidths=0, label=kind)
+        ax.scatter(*xy[rows].T, s=26, marker=marker, color=colour, alpha=0.85, linewidths=0,
+                   label=base.short(kind, 30))  # fmt: skip
     return len(kinds)
 
 

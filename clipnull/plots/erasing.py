@@ -52,7 +52,7 @@ def forget_retain_bars(reports: Mapping[str, Any], *, title: str | None = None) 
         ax.tick_params(axis="y", length=0)
         base.style(ax, x=what, grid="x")
         ax.set_title(which, loc="left", fontsize=10, color=colour, fontweight="bold")
-    both[0].set_yticks(range(len(names)), names)
+    both[0].set_yticks(range(len(names)), [base.short(n, 26) for n in names])
     both[0].invert_yaxis()
     found = both[1].get_legend_handles_labels()
     fig.legend(*found, loc="outside lower right", ncols=2, fontsize=8, frameon=False)
@@ -84,7 +84,7 @@ def forget_retain_plane(
         if highlight is not None:
             colour = FORGET if name == highlight else PALE
         top = name == highlight
-        label = f"{name}: {x:.1f} / {y:.1f}"
+        label = f"{base.short(name, 30)}: {x:.1f} / {y:.1f}"
         ax.plot(x, y, marker, color=colour, markersize=15 if top else 10, markeredgecolor="white",
                 label=label, clip_on=False, zorder=4 if top else 3)  # fmt: skip
     lowest = min(x for x, _ in xy.values())
@@ -136,7 +136,9 @@ def collateral(
                 va="top", fontsize=9, linespacing=1.5)  # fmt: skip
     share = float((c < 0).mean()) if len(c) else 0.0
     if title is None:
-        lowest = f"; the worst is {names[losers[0]]} ({c[losers[0]]:+.0f} points)" if losers else ""
+        lowest = (
+            f"; the worst is {base.short(names[losers[0]])} ({c[losers[0]]:+.0f} points)" if losers else ""
+        )
         title = f"{100 * share:.0f}% of the retained classes lose accuracy{lowest}"
     fig = base.style(
         ax, title, "cosine of the name with the forgotten one", "change in accuracy, points", "both"
@@ -200,7 +202,8 @@ def scores_before_after(
         ax.plot([], [], "s", color=face, markeredgecolor=GREY, markersize=7, label=label)
     ax.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     if title is None:
-        title = f"The highest score is {names[int(np.argmax(b))]} before, {names[best]} after"
+        old, new = (base.short(names[i]) for i in (int(np.argmax(b)), best))
+        title = f"The highest score is {old} before, {new} after"
     fig = base.style(ax, title, "cosine of the image with the name", grid="x")
     text = "; ".join(f"{names[i]} {b[i]:.2f} to {a[i]:.2f}" for i in shown)
     return base.describe(fig, f"{title}. Scores before to after: {text}.")

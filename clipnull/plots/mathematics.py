@@ -42,7 +42,7 @@ def curves(
         ax.set_xscale("log")
     for i, (name, y) in enumerate(values.items()):
         ax.plot(x[: len(y)], y, "-" if i % 2 == 0 else "--", marker=MARKERS[i % len(MARKERS)],
-                color=SERIES[i % len(SERIES)], markersize=5, label=name)  # fmt: skip
+                color=SERIES[i % len(SERIES)], markersize=5, label=base.short(name, 40))  # fmt: skip
     if "x" not in log and len(x) <= 12 and (x == np.round(x)).all():
         ax.set_xticks(x)  # counts: no ticks between them
     ax.legend(fontsize=8, frameon=False)
@@ -50,7 +50,7 @@ def curves(
     ends = "; ".join(
         f"{name}: from {base.number(y[0])} to {base.number(y[-1])}" for name, y in values.items()
     )
-    return base.describe(fig, f"{title}. {y_label.capitalize()} against {x_label}. {ends}.")
+    return base.describe(fig, f"{title}. {base.capital(y_label)} against {x_label}. {ends}.")
 
 
 def gram_schmidt_step(

@@ -59,10 +59,10 @@ def published_recall(protocol: Protocol) -> matplotlib.figure.Figure:
             ax.plot([d.full[m]] * 2, [rows[0] - 0.45, rows[-1] + 0.45], color=colour, linewidth=2,
                     linestyle=["-", "--"][i % 2], alpha=0.7)  # fmt: skip
             ax.plot(values, rows, marker, color=colour, markersize=10 - 3 * i, markeredgecolor="white",
-                    clip_on=False, label=m if d is sets[0] else None, zorder=3)  # fmt: skip
+                    clip_on=False, label=short(m, 30) if d is sets[0] else None, zorder=3)  # fmt: skip
             said.append(f"{d.name}, {m}: all {d.full[m]:.1f}; " + ", ".join(
                 f"{c} {v:.1f}" for c, v in zip(d.forget, values, strict=True)))  # fmt: skip
-        ax.text(103, rows[0], d.name, fontsize=9, color=GREY, va="center")
+        ax.text(103, rows[0], short(d.name), fontsize=9, color=GREY, va="center")
         ticks += rows
         y = rows[-1] + 1.6
     ax.set_yticks(ticks, [short(c, 36) for _, c in names], fontsize=9)
@@ -105,7 +105,7 @@ def score_parts(summary: Sequence[SummaryRow]) -> matplotlib.figure.Figure:
         ax.set_title("jointly" if joint else "one at a time", loc="left", fontsize=10)
         ax.tick_params(axis="y", length=0)
         style(ax, title, x="score (low is good)", grid="x")
-    axes[0].set_yticks(range(len(methods)), methods, fontsize=9)
+    axes[0].set_yticks(range(len(methods)), [short(m) for m in methods], fontsize=9)
     axes[0].invert_yaxis()
     axes[0].set_xlim(0, max([0.25, *(1.2 * s for s in known)]))
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9,
@@ -153,7 +153,7 @@ def kept_elsewhere(rows: Sequence[ResultRow], methods: Sequence[str]) -> matplot
         ax.tick_params(length=0)
         style(ax, title)
         ax.spines[:].set_visible(False)
-        ax.set_title(method, loc="left", fontsize=10)
+        ax.set_title(short(method, 18), loc="left", fontsize=10)
         said.append(f"{method}: " + "; ".join(
             f"{a}: " + ", ".join(f"{b} {tenths(cells[i, j])}" for j, b in enumerate(names))
             for i, a in enumerate(names)))  # fmt: skip

@@ -1,0 +1,230 @@
+"""Names draw as themselves in every figure: mathematics in them, their length and their letters change nothing."""
+
+from __future__ import annotations
+
+import io
+import math
+import unicodedata
+import warnings
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from PIL import Image
+
+from clipnull import plots
+from clipnull.auditing.confidence import Bins
+from clipnull.auditing.one_style import Selective
+from clipnull.auditing.words import Word
+from clipnull.plots.base import DPI, short
+from clipnull.protocol.published import Protocol, ProtocolData
+from clipnull.protocol.result import ResultRow, SummaryRow
+from clipnull.protocol.score import Change, ScoreParts
+from clipnull.report import NWay, Search
+
+PICTURE = Image.new("RGB", (16, 16), "orange")
+SCORES = np.array([0.6, 0.3, 0.1])
+Z = np.array([[9.0, 1.0, 0.2], [-7.0, 2.5, -0.4], [1.5, -4.0, 0.6]])
+
+
+def report(after, search):
+    accuracies = dict(forget_before=1.0, forget_after=after, retain_before=0.8, retain_after=0.7)
+    ways = {n: NWay(k, 1 / k, 0.9, after) for n, k in ((2, 2), ("all", 9))}
+    return SimpleNamespace(**accuracies, n_way=ways, search=Search(0.9, search))
+
+
+def measurement(name):
+    return SimpleNamespace(
+        name=name, before=0.9, after=0.2, control=0.5, spread=0.1, against=name, unit="%", values=(0.4, 0.5),
+        cells=lambda: [name, "0.9", "0.2", "0.5"],
+    )  # fmt: skip
+
+
+def fingerprint(names):
+    found = SimpleNamespace(
+        rank=1, singular_values=torch.tensor([7.0, 3e-6, 1e-6]), noise=4e-6, names=names,
+        scores={"either": torch.tensor(SCORES)}, ranking=lambda reader: names,
+    )  # fmt: skip
+    return plots.fingerprint(found, names[:1])
+
+
+def layer_probe(names):
+    probes = [SimpleNamespace(layer=n, before=0.9, after=0.8, control=0.1, identical=True) for n in names]
+    return plots.layer_probe(probes)
+
+
+def words(names):
+    row = SimpleNamespace(
+        words=[Word(n, i, 0.9, 0.5, 0.1, False) for i, n in enumerate(names)], against=names[0]
+    )
+    return plots.words(row, names[::-1])
+
+
+def reliability(names):
+    bins = Bins(images=[0, 30], confidence=[0, 0.6], accuracy=[0, 0.5])
+    return plots.reliability(dict.fromkeys(names, bins))
+
+
+def style_squares(names):
+    square = torch.tensor([[0.9, 0.8], [0.7, 0.6]])
+    return plots.style_squares(
+        {n: dict.fromkeys(names, Selective(tuple(names[:2]), square, square)) for n in names}
+    )
+
+
+def published(names):
+    classes = {n: {n: (50.0, 0) for n in names[:2]} for n in names}
+    return plots.published_recall(
+        Protocol("p", (), (ProtocolData(names[0], (), classes, dict.fromkeys(names[:2], 60.0)),))
+    )
+
+
+def score_parts(names):
+    parts, change = ScoreParts(0.1, 0.2, 0.3), Change(0.8, 0.1)
+    return plots.score_parts(
+        [
+            SummaryRow("m", joint, n, 1, change, change, change, 0, 0, 0, parts, 0.6, 1)
+            for n in names
+            for joint in (False, True)
+        ]
+    )
+
+
+def kept_elsewhere(names):
+    full, parts = Change(1.0, 0.5), ScoreParts(0.0, 0.0, 0.0)
+    rows = [
+        ResultRow("m", a, ["x"], b, "image", full, {"2": full}, full, full, dict.fromkeys(names, full), 0.0, parts, 0.1)
+        for a in names for b in names
+    ]  # fmt: skip
+    return plots.kept_elsewhere(rows, names)
+
+
+def curves(names, **how):
+    series = {n: [1.0, 1e-5] for n in names}
+    return plots.curves([1, 100], series, x_label=names[0][:20], y_label="k", title=f"Of {names[1]}", **how)
+
+
+#: every public figure that draws names
+DRAWN = {
+    "collateral": lambda n: plots.collateral(SCORES, -SCORES, n),
+    "controls": lambda n: plots.controls([measurement(name) for name in n]),
+    "curves": curves,
+    "curves of powers": lambda n: curves(n, log="xy"),
+    "fingerprint": fingerprint,
+    "forget_retain_bars": lambda n: plots.forget_retain_bars(dict.fromkeys(n, report(0.1, 0.5))),
+    "forget_retain_plane": lambda n: plots.forget_retain_plane(dict.fromkeys(n, report(0.1, 0.5))),
+    "gram_schmidt_step": lambda n: plots.gram_schmidt_step(
+        np.abs(Z) / 12, n, np.eye(3)[:, :2], np.eye(3)[:, :2], title="Arrows"
+    ),
+    "image_grid": lambda n: plots.image_grid([PICTURE] * 3, n, title="Pictures"),
+    "kept_elsewhere": kept_elsewhere,
+    "layer_probe": layer_probe,
+    "measurements": lambda n: plots.measurements([measurement(name) for name in n]),
+    "n_way": lambda n: plots.n_way(dict.fromkeys(n, report(0.02, 0.9))),
+    "n_way, silent": lambda n: plots.n_way(
+        {n[0]: report(0.6, 0.9), n[1]: report(0.0, 0.7), n[2]: report(0.0, 0.4)}
+    ),
+    "pca_scatter": lambda n: plots.pca_scatter(Z, n),
+    "pca_scatter_3d": lambda n: plots.pca_scatter_3d(Z, n, components=(1, 2, 3)),
+    "published_recall": published,
+    "reliability": reliability,
+    "score_parts": score_parts,
+    "scores_before_after": lambda n: plots.scores_before_after(SCORES, SCORES[::-1], n, forget=n[:1]),
+    "style_squares": style_squares,
+    "words": words,
+    "zero_shot_bars": lambda n: plots.zero_shot_bars(PICTURE, n, SCORES, SCORES[::-1]),
+}
+#: these draw no names, or are no figures
+NAMELESS = {"Figure", "alt", "cosine_histogram", "describe", "dial_map", "pca", "show"}
+NAMES = {
+    "mathematics": [r"a $\frac$", "b $a_1$ and $\\alpha^2$ \\$", "_c_ caf\udce9\n\ttwo"],
+    "long": ["a" + 10_000 * "x", "b" + 2_000 * " word", "c" + 10_000 * "$"],
+}
+
+
+#: draw no more names than two: of classes, or of styles
+FIRST_TWO = {"scores_before_after"}
+
+
+def test_every_public_figure_is_here():
+    assert {name.partition(",")[0].partition(" of ")[0] for name in DRAWN} | NAMELESS == {
+        name for name in dir(plots) if name in vars(plots) and getattr(vars(plots)[name], "__module__", "").startswith("clipnull.plots.")
+    }  # fmt: skip
+
+
+def drawn_texts(fig):
+    """Draw, and what was drawn."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "constrained_layout not applied")
+        fig.savefig(io.BytesIO(), dpi=DPI)
+    return [text for text in fig.findobj(Text) if text.get_visible() and text.get_text().strip()]
+
+
+def words_of(text):
+    return unicodedata.normalize("NFC", " ".join(text.encode("utf-8", "replace").decode().split()))
+
+
+@pytest.mark.parametrize("kind", NAMES)
+@pytest.mark.parametrize("figure", DRAWN)
+def test_a_name_draws_as_itself(figure, kind):
+    names = NAMES[kind]
+    fig = DRAWN[figure](names)
+    texts = drawn_texts(fig)
+    typeset = {text.get_text() for text in texts if text.get_parse_math() and "$" in text.get_text()}
+    assert all(text.startswith(r"$\mathdefault{") for text in typeset), "only powers of ten are typeset"
+    assert max(len(line) for text in texts for line in text.get_text().split("\n")) < 110
+    shown = words_of(" ".join(text.get_text() for text in texts).replace("\u200b", ""))
+    for name in map(words_of, names[:3] if figure not in FIRST_TWO else names[:2]):
+        assert name[:8] in shown, "as it is written"
+        assert name in words_of(plots.alt(fig)) or name in shown, "whole in the alt text"
+    box, (width, height) = fig.get_tightbbox(), fig.get_size_inches()
+    assert box.x0 > -0.1 and box.y0 > -0.1 and box.x1 < width + 0.1 and box.y1 < height + 0.1
+
+
+@pytest.mark.parametrize("figure", ["curves of powers", "fingerprint"])
+def test_powers_of_ten_are_typeset(figure):
+    labels = [t.get_text() for t in drawn_texts(DRAWN[figure](["a", "b", "c"])) if t.get_parse_math()]
+    assert any("10^{-" in label for label in labels)
+
+
+@pytest.mark.parametrize("figure", [plots.collateral, plots.scores_before_after])
+def test_in_axes_of_the_callers_own_too(figure):
+    fig = Figure()
+    ax, other = fig.subplots(1, 2)
+    other.set_title("$\\alpha$")  # the caller's own
+    figure(SCORES, -SCORES, [r"a $\frac$", "b $", "c"], ax=ax)
+    assert {t.get_parse_math() for t in ax.findobj(Text)} == {False} and other.title.get_parse_math()
+    drawn_texts(fig)
+
+
+def test_a_name_in_a_legend_is_in_it_whatever_it_begins_with():
+    fig = plots.pca_scatter(Z, ["_a", "_b", "c"])
+    assert [t.get_text().strip("\u200b") for t in fig.axes[0].get_legend().get_texts()] == ["_a", "_b", "c"]
+
+
+def test_titles_leave_the_letters_as_they_are():
+    fig = plots.zero_shot_bars(PICTURE, ["Abyssinian", "BMW", "iPod"], SCORES, SCORES[::-1])
+    assert fig.get_suptitle() == "Before: Abyssinian (60%); after: iPod (60%)"
+    assert "CLIP score against k" in plots.alt(
+        plots.curves([1], {"a": [1]}, x_label="k", y_label="CLIP score", title="T")
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "n", "wanted"),
+    [
+        ("tiger", 5, "tiger"),
+        ("tigers", 5, "tige…"),
+        ("cafe\u0301", 4, "café"),
+        ("cat q\u0301u", 6, "cat …"),
+        ("q" + 20 * "\u0301", 6, "…"),
+        ("a\n b\tc", 9, "a b c"),
+        (3, 9, "3"),
+        (math.nan, 9, "nan"),
+    ],
+)
+def test_short_names(name, n, wanted):
+    assert short(name, n) == wanted
