@@ -50,7 +50,8 @@ def gather(root: str | Path, names: Iterable[str]) -> tuple[dict[str, list[str]]
     files: dict[str, list[str]] = {name: [] for name in names}
     passed: dict[str, str] = {}
     entered = {_identity(place) for place in (home, *home.parents)}
-    folders, links = [], []
+    folders: list[tuple[str, str]] = []
+    links: list[tuple[str, str]] = []
     for name in reversed(files):
         place = os.path.join(root, name)
         (links if os.path.islink(place) else folders).append((name, place))
