@@ -89,6 +89,12 @@ def test_caltech101_as_it_is_unpacked(tmp_path, folder, background):
     assert_lazy(data)
 
 
+def test_torchvision_s_caltech101_goes_before_another(tmp_path):
+    picture(tmp_path / "caltech-101" / "101_ObjectCategories" / "bee" / "image_0001.jpg")
+    picture(tmp_path / "caltech101" / "101_ObjectCategories" / "ant" / "image_0001.jpg")
+    assert datasets.load("caltech101", root=tmp_path).classes == ["ant"]
+
+
 def test_caltech101_without_pictures_says_so(tmp_path):
     (tmp_path / "101_ObjectCategories" / "ant").mkdir(parents=True)
     with pytest.raises(ValueError, match=r"name: 'caltech101'.*the pictures are not there"):

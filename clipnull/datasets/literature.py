@@ -177,7 +177,7 @@ def caltech101(root: str | Path | None = None, download: bool = False, split: st
     ``BACKGROUND_Google`` is no class, and the protocol leaves out ``Faces_easy``.
     """
     place, marker = _files.path("root", root or ROOT), "101_ObjectCategories"
-    found = _below(place, marker)
+    found = _below(place / "caltech101", marker) or _below(place, marker)
     if found is None and download:
         _opened("caltech101", "Caltech101", place, "all", download=True)
         found = _below(place, marker)
