@@ -34,8 +34,8 @@ LOADERS: dict[str, Callable[..., LabelledImages]] = {
     "imagenet": imagenet,
     "tiny-imagenet": tiny_imagenet,
     "dogs": dogs,
-    "cars": cars,
     "caltech101": caltech101,
+    "cars": cars,
     **{name: partial(from_torchvision, name) for name in TORCHVISION},
 }
 
