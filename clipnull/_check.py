@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import functools
+import inspect
 import math
 import numbers
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +25,28 @@ def closest(word: str, options: Iterable[str], n: int = 3) -> list[str]:
     return [table[k] for k in difflib.get_close_matches(word.lower(), table, n=n, cutoff=0.0)]
 
 
+def array(name: str, value: Any) -> torch.Tensor:
+    """``value`` as a tensor: a tensor, array, list of tensors, DataFrame, in any layout and byte order.
+
+    Raises
+    ------
+    ValueError
+        Not numbers, or rows of unlike length.
+    """
+    try:
+        if isinstance(value, Sequence) and len(value) and all(isinstance(x, torch.Tensor) for x in value):
+            return torch.stack(list(value))
+        if isinstance(value, Sequence) and len(value) and all(isinstance(x, np.ndarray) for x in value):
+            value = np.stack(value)
+        if hasattr(value, "to_numpy"):  # pandas: the numbers in their order, whatever the index
+            value = value.to_numpy()
+        if isinstance(value, np.ndarray):  # torch reads neither foreign bytes nor negative strides
+            value = np.ascontiguousarray(value, value.dtype.newbyteorder("="))
+        return torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{name}: cannot be read as an array of numbers ({error})") from error
+
+
 def rows(name: str, value: ArrayLike, dim: int | None = None, *, nonzero: bool = False) -> torch.Tensor:
     """``value`` as a float tensor [n, d] with n >= 1; a single vector [d] becomes [1, d].
 
@@ -32,10 +56,7 @@ def rows(name: str, value: ArrayLike, dim: int | None = None, *, nonzero: bool =
         Not one- or two-dimensional, empty, NaN or infinite, a width other than ``dim``, or
         (``nonzero``) a row of zeros.
     """
-    try:
-        x = torch.as_tensor(value)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{name}: cannot be read as an array of numbers ({error})") from error
+    x = array(name, value)
     if x.ndim == 1 and x.numel():
         x = x[None]
     if x.ndim != 2 or 0 in x.shape:
@@ -45,7 +66,10 @@ def rows(name: str, value: ArrayLike, dim: int | None = None, *, nonzero: bool =
     if not x.is_floating_point():
         x = x.to(torch.float32)
     if dim is not None and x.shape[1] != dim:
-        raise ValueError(f"{name}: rows have {x.shape[1]} entries, want {dim} like the other embeddings")
+        turned = " (it looks transposed: samples are rows)" if x.shape[0] == dim else ""
+        raise ValueError(
+            f"{name}: rows have {x.shape[1]} entries, want {dim} like the other embeddings{turned}"
+        )
     if bad := sum(int((~torch.isfinite(block).all(1)).sum()) for block in x.split(2**14)):
         raise ValueError(f"{name}: {bad} of {len(x)} rows hold NaN or infinity, want finite numbers")
     if nonzero and bool((zero := x.abs().amax(1) == 0).any()):
@@ -67,7 +91,7 @@ def number(name: str, value: Any, low: float, high: float = math.inf, *, allow_i
         x = float(value)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name}: got {value!r}, want a number") from error
-    if math.isnan(x) or not low <= x <= high or (math.isinf(x) and not allow_inf):
+    if isinstance(value, bool) or math.isnan(x) or not low <= x <= high or (math.isinf(x) and not allow_inf):
         want = f"in [{low:g}, {high:g}]" if math.isfinite(high) else f"at least {low:g}"
         raise ValueError(f"{name}: got {value!r}, want a{'' if allow_inf else ' finite'} number {want}")
     return x
@@ -91,9 +115,25 @@ def whole(name: str, value: Any, low: int, high: int | None = None) -> int:
 def one_of(name: str, value: Any, options: Iterable[str]) -> str:
     """``value`` if it is among ``options``; the message lists them otherwise."""
     options = list(options)
-    if value not in options:
+    if not isinstance(value, str) or value not in options:
         raise ValueError(f"{name}: got {value!r}, want one of {', '.join(options)}")
     return value
+
+
+def some_of(name: str, value: Any, options: Iterable[str]) -> list[str]:
+    """``value`` as a list of one or more of ``options``."""
+    if isinstance(value, str) or not isinstance(value, Iterable) or not (chosen := list(value)):
+        raise ValueError(f"{name}: got {value!r}, want a list of one or more of {', '.join(options)}")
+    return [one_of(name, item, options) for item in chosen]
+
+
+def names(name: str, value: Any, n: int) -> list[str]:
+    """``value`` as a list of ``n`` str."""
+    listed = plain(value)
+    if isinstance(listed, str) or not isinstance(listed, Iterable) or len(listed := list(listed)) != n:
+        got = f"{len(listed)} names" if isinstance(listed, list) else repr(value)
+        raise ValueError(f"{name}: got {got}, want a list of {n}")
+    return [str(item) for item in listed]
 
 
 def labels(name: str, value: ArrayLike, n: int, n_classes: int) -> torch.Tensor:
@@ -104,12 +144,9 @@ def labels(name: str, value: ArrayLike, n: int, n_classes: int) -> torch.Tensor:
     ValueError
         Wrong length, not whole numbers, or out of range.
     """
-    try:
-        y = torch.as_tensor(value)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{name}: cannot be read as whole numbers, class indices ({error})") from error
+    y = array(name, value)
     if y.ndim != 1 or len(y) != n:
-        raise ValueError(f"{name}: got shape {tuple(y.shape)}, want [{n}], one label an image")
+        raise ValueError(f"{name}: got shape {tuple(y.shape)}, want [{n}], one label per image")
     if (y.is_floating_point() and not torch.equal(y, y.round())) or y.is_complex() or y.dtype == torch.bool:
         raise ValueError(f"{name}: got {y.dtype} entries, want whole numbers (class indices)")
     y = y.long()
@@ -133,8 +170,8 @@ def share(mask: torch.Tensor) -> float:
 
 
 def plain(value: Any) -> Any:
-    """Tensors, arrays and NumPy's scalars as Python values; anything else as it is."""
-    return value.tolist() if isinstance(value, (torch.Tensor, np.ndarray, np.generic)) else value
+    """Tensors, arrays, Series and NumPy's scalars as Python values; anything else as it is."""
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def class_indices(name: str, wanted: Any, n_classes: int, classes: Sequence[str] | None = None) -> list[int]:
@@ -178,3 +215,51 @@ def forget_set(forget: Any, n_classes: int, classes: Sequence[str] | None = None
     if len(indices) == n_classes:
         raise ValueError(f"forget: got all {n_classes} classes, want at least one class left to retain")
     return indices
+
+
+# --- arguments whose names say what they must be ---------------------------------------------
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Kind = Callable[[str, Any], Any]
+
+#: the same name means the same everywhere; `Edit` and `Case` put themselves here
+KINDS: dict[str, Kind] = {
+    "seed": lambda name, value: whole(name, value, 0, 2**63 - 1),
+    "seeds": lambda name, value: whole(name, value, 1),
+    "draws": lambda name, value: whole(name, value, 1),
+    "nearest": lambda name, value: whole(name, value, 1),
+    "side": lambda name, value: one_of(name, value, ("image", "text", "both")),
+    "folds": lambda name, value: whole(name, value, 2),
+}
+
+
+def instance(kind: type) -> Kind:
+    """A check that a value is one of these."""
+
+    def check(name: str, value: Any) -> Any:
+        if not isinstance(value, kind):
+            raise ValueError(f"{name}: got {type(value).__name__}, want a clipnull.{kind.__name__}")
+        return value
+
+    return check
+
+
+def by_name(function: Callable[P, R]) -> Callable[P, R]:
+    """Check the arguments that `KINDS` knows by name before the function runs, and that an edit fits."""
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        bound = signature.bind(*args, **kwargs)
+        given = bound.arguments
+        for name in KINDS.keys() & given.keys():
+            if given[name] is not None or "None" not in str(signature.parameters[name].annotation):
+                given[name] = KINDS[name](name, given[name])
+        if (edit := given.get("edit")) is not None:
+            T = given["case"].T if "case" in given else rows("T_f", given["T_f"])
+            if edit.dim != T.shape[1]:
+                raise ValueError(f"edit: acts on {edit.dim} dimensions, want {T.shape[1]} like the names")
+        return function(*bound.args, **bound.kwargs)
+
+    return checked

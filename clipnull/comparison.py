@@ -67,6 +67,7 @@ class Trial:
             )
 
 
+@_check.by_name
 def trials(
     test: Case,
     size: int,
@@ -214,6 +215,7 @@ class Comparison:
         return self.table()._repr_html_()
 
 
+@_check.by_name
 def compare(
     trials: Sequence[Trial],
     methods: Sequence[str] = (*METHODS,),
@@ -263,8 +265,10 @@ def compare(
             "many of them to forget, and each of tune and other in all or in none"
         )
     ((m, C, fixed, _),) = shapes
+    if not isinstance(at, Mapping | None):
+        raise ValueError(f"at: got {at!r}, want a mapping of method to hyperparameters")
     given = {METHODS[name].name: dict(values) for name, values in (at or {}).items()}
-    makers = [METHODS[name] for name in methods]
+    makers = [METHODS[name] for name in _check.some_of("methods", methods, METHODS)]
     tuned = [x for x in makers if x.grid and x.name not in given and not fixed]
     if len(sizes := {len(x.combinations) for x in tuned}) > 1:
         raise ValueError(f"methods: got grids of {sorted(sizes)} points, want grids of equal size")

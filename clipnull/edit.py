@@ -36,6 +36,9 @@ class Edit:
     info: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name, x in (("left", self.left), ("right", self.right)):
+            if not isinstance(x, torch.Tensor):
+                raise ValueError(f"{name}: got {type(x).__name__}, want a tensor [d, m]")
         if self.left.ndim != 2 or self.left.shape != self.right.shape:
             raise ValueError(
                 f"left, right: got shapes {tuple(self.left.shape)} and {tuple(self.right.shape)}, "
@@ -161,3 +164,6 @@ class Edit:
     def __repr__(self) -> str:
         what = ", ".join(f"{k}={v}" for k, v in self.info.items())
         return f"Edit(dim={self.dim}, rank={self.rank}{', ' + what if what else ''})"
+
+
+_check.KINDS["edit"] = _check.instance(Edit)

@@ -231,6 +231,7 @@ def consistent(
     [[0.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     """
     lam, mu = hyperparameters(anchor, lam, mu)
+    max_length = _check.number("max_length", max_length, 0.0)
     if mu == "auto":
         from clipnull.solver import ConsistentSolver
 
@@ -273,6 +274,7 @@ def hyperparameters(
     return lam, _check.number("mu", mu, 0.0)
 
 
+@_check.by_name
 def random_subspace(
     d: int, rank: int = 1, seed: int = 0, strength: float = 1.0, dtype: torch.dtype = torch.float32
 ) -> Edit:
@@ -292,8 +294,8 @@ def random_subspace(
     >>> random_subspace(8, rank=2, seed=0).rank
     2
     """
-    if not 1 <= rank <= d:
-        raise ValueError(f"rank: got {rank}, want 1 to d = {d}")
+    d = _check.whole("d", d, 1)
+    rank = _check.whole("rank", rank, 1, d)
     strength = _check.number("strength", strength, 0.0, 1.0)
     gaussian = torch.randn(d, rank, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     U = fix_signs(torch.linalg.qr(gaussian).Q)

@@ -20,7 +20,7 @@ from clipnull.erasers import same_row
 from clipnull.measures import Winners
 from clipnull.report import Report, Side
 
-__all__ = ["Case", "candidate_masking", "evaluate", "score_update"]
+__all__ = ["Case", "candidate_masking", "evaluate"]
 
 SIDES: tuple[Side, ...] = ("image", "text", "both")
 NAMES_ALONE = "this case has names and no images, want image embeddings and labels for this"
@@ -268,6 +268,8 @@ class Case:
         return evaluate(self, edit, side)
 
 
+_check.KINDS["case"] = _check.KINDS["test"] = _check.instance(Case)
+
 # --- scores to predictions -----------------------------------------------------------------
 
 
@@ -357,6 +359,7 @@ def _updated(case: Case, edit: Edit | None, side: Side) -> torch.Tensor:
 # --- public --------------------------------------------------------------------------------
 
 
+@_check.by_name
 def evaluate(case: Case, edit: Edit, side: Side = "image") -> Report:
     """Zero-shot predictions before and after an edit, on the classes to forget and on the others.
 
@@ -409,6 +412,7 @@ def evaluate(case: Case, edit: Edit, side: Side = "image") -> Report:
     return Report(case, *_predict(case, score), title, edit, side)
 
 
+@_check.by_name
 def candidate_masking(case: Case) -> Report:
     """Candidate masking, the baseline that edits nothing: the forgotten names are struck off the list.
 

@@ -124,6 +124,7 @@ def _mixture(t: np.ndarray, R: np.ndarray, squares: np.ndarray) -> np.ndarray:
         active = np.concatenate([active, worst])
 
 
+@_check.by_name
 def certificate(
     edit: Edit | None,
     T_f: ArrayLike,

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-__all__ = ["N_WAYS", "TIE", "Winners", "argmax", "n_way_recall", "search_auc"]
+__all__ = ["N_WAYS", "TIE", "Winners"]
 
 #: a lead of less than this part of the scores' size is a tie
 TIE = 1e-5

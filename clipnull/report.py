@@ -16,7 +16,7 @@ from clipnull.measures import N_WAYS, TIE, n_way_recall, search_auc
 if TYPE_CHECKING:
     from clipnull.evaluation import Case
 
-__all__ = ["ClassAccuracy", "NWay", "Report", "Search", "Side", "edited_scores"]
+__all__ = ["ClassAccuracy", "NWay", "Report", "Search", "Side"]
 
 Side = Literal["image", "text", "both"]
 #: images scored at a time for a search

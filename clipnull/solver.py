@@ -125,11 +125,11 @@ class ConsistentSolver:
     ) -> Edit:
         """The `Edit` for these hyperparameters; arguments and errors as in `clipnull.erasers.consistent`."""
         lam, mu = hyperparameters(anchor, lam, mu)
+        max_length = _check.number("max_length", max_length, 0.0)
         D, info = self._anchored(anchor, scale, margin)
         L = erased(D, self._rtol) if math.isinf(lam) else D
         chosen: dict[str, Any] = {}
         if mu == "auto":
-            max_length = _check.number("max_length", max_length, 0.0)
             mu = self.auto_mu(L, max_length)
             chosen = {"mu_rule": "auto" if mu else "auto: the names are longer than allowed at mu = 0"}
         R = self.right(L, lam, mu)

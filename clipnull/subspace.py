@@ -114,7 +114,10 @@ def orthogonality_error(Q: ArrayLike) -> float:
     >>> orthogonality_error([[1., 0.5], [0., 1.]])
     0.5
     """
-    Q = torch.as_tensor(Q)
+    Q = _check.array("Q", Q)
+    if Q.ndim != 2:
+        raise ValueError(f"Q: got shape {tuple(Q.shape)}, want columns [d, k]")
+    Q = _check.rows("Q", Q) if Q.shape[1] else Q
     eye = torch.eye(Q.shape[1], dtype=Q.dtype, device=Q.device)
     return float((Q.T @ Q - eye).abs().max()) if Q.shape[1] else 0.0
 
@@ -138,7 +141,7 @@ def projector(U: ArrayLike) -> torch.Tensor:
 
 
 def _orthonormal(name: str, U: ArrayLike) -> torch.Tensor:
-    U = torch.as_tensor(U)
+    U = _check.array(name, U)
     if U.ndim != 2:
         raise ValueError(f"{name}: got shape {tuple(U.shape)}, want [d, r], a basis in columns")
     _check.rows(name, U.T)

@@ -75,6 +75,7 @@ def _point(report: Report, **parameters: Any) -> dict[str, Any]:
     return {**parameters, **{k: getattr(report, k) for k in ACCURACIES}}
 
 
+@_check.by_name
 def sweep(case: Case, eraser: Callable[..., Edit], side: Side = "image", **grid: Sequence[Any]) -> Sweep:
     """Evaluate an eraser over every combination of the values in ``grid``.
 
@@ -105,6 +106,8 @@ def sweep(case: Case, eraser: Callable[..., Edit], side: Side = "image", **grid:
            1            100.0             0.0            100.0           100.0
     """
     make: Callable[..., Edit]
+    if not callable(eraser):
+        raise ValueError(f"eraser: got {eraser!r}, want a function such as clipnull.nullspace")
     if eraser is consistent:
         make = ConsistentSolver(case.T_f, case.T_r).edit  # one factorisation serves all of them
     elif eraser is nullspace:
@@ -116,6 +119,7 @@ def sweep(case: Case, eraser: Callable[..., Edit], side: Side = "image", **grid:
     return Sweep([_point(evaluate(case, make(**p), side), **p) for p in combinations])
 
 
+@_check.by_name
 def sweep_sizes(
     case: Case,
     sizes: Sequence[int],
@@ -149,6 +153,7 @@ def sweep_sizes(
     """
     C, gen = len(case.T), torch.Generator().manual_seed(seed)
     sizes = [_check.whole("sizes", size, 1, C - 1) for size in sizes]
+    methods = _check.some_of("methods", methods, [*METHODS, "candidate masking"])
     _ = case.scores
     points = []
     for size in sizes:

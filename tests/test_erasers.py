@@ -527,7 +527,7 @@ T8, R8 = cone(4, 8, 0), cone(3, 8, 50)
         (lambda: Edit(torch.ones(3, 1), torch.full((3, 1), math.nan)), r"right: holds NaN or infinity"),
         (lambda: Edit(torch.full((3, 1), math.inf), torch.ones(3, 1)), r"left: holds NaN or infinity"),
         (lambda: Edit(torch.full((3, 1), 1e5), torch.ones(3, 1)).to(torch.float16), r"left: holds NaN"),
-        (lambda: cn.random_subspace(8, 9), r"rank: got 9, want 1 to d = 8"),
+        (lambda: cn.random_subspace(8, 9), r"rank: got 9, want a whole number from 1 to 8"),
         (lambda: cn.METHODS["meen"], r"method: unknown method 'meen'; the closest are mean"),
         (lambda: cn.nullspace(T8).apply_image(torch.ones(2, 9)), r"Z: rows have 9 entries, want 8"),
         (lambda: cn.nullspace(T8).apply_text(torch.ones(2, 9)), r"T: rows have 9 entries, want 8"),

@@ -51,6 +51,7 @@ class EmbeddingAttack:
         return self.leads > TIE * self.size
 
 
+@_check.by_name
 def attack_embeddings(
     edit: Edit | None,
     T_f: ArrayLike,
@@ -141,6 +142,7 @@ class PixelAttack:
         return _check.share(self.wins)
 
 
+@_check.by_name
 def attack_pixels(
     clip: Clip, edit: Edit | None, T: ArrayLike, forget: ClassesLike, steps: int = 60, seed: int = 0
 ) -> PixelAttack:

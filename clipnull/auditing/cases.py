@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import torch
 
+from clipnull import _check
 from clipnull._check import ArrayLike
 from clipnull.auditing.report import NotMeasured
 from clipnull.edit import Edit
@@ -15,6 +16,7 @@ from clipnull.evaluation import Case
 __all__ = ["rebuild", "turned"]
 
 
+@_check.by_name
 def rebuild(edit: Edit, T_f: ArrayLike, T_r: ArrayLike) -> Edit:
     """The same kind of edit, with the hyperparameters in its ``info``, for other names.
 
@@ -49,6 +51,7 @@ def control(case: Case, edit: Edit, seed: int) -> Edit:
     return random_subspace(edit.dim, max(1, edit.rank), seed, strength)
 
 
+@_check.by_name
 def turned(case: Case, edit: Edit, seed: int = 0) -> Edit:
     """The edit in a randomly rotated space, I - s Q L (Q R)^T: a control that moves images as far.
 

@@ -95,6 +95,7 @@ def fitted_scale(cosines: ArrayLike, labels: ArrayLike) -> float:
     return math.exp(found.x)
 
 
+@_check.by_name
 def confidence(case: Case, edit: Edit, scale: float = 100.0, seed: int = 0) -> list[Measurement]:
     """What the model says on forgotten images, and whether its confidence on the others still fits.
 

@@ -26,6 +26,7 @@ TURNED = "the edit turned at random, moving images as far"
 CERTIFIED = 20
 
 
+@_check.by_name
 def controls(case: Case, edit: Edit, seeds: int = 10, seed: int = 0) -> list[Measurement]:
     """Zero-shot accuracy against random subspaces, turned edits, other names and candidate masking.
 
@@ -98,6 +99,7 @@ def _shuffled(case: Case, edit: Edit, seeds: int, seed: int) -> Iterator[torch.T
         )
 
 
+@_check.by_name
 def short_lists(case: Case, edit: Edit, seed: int = 0) -> list[Measurement]:
     """`Report.n_way` for n = 2 and `Report.search`; control: a random subspace of the same rank.
 
@@ -118,6 +120,7 @@ def short_lists(case: Case, edit: Edit, seed: int = 0) -> list[Measurement]:
     ]
 
 
+@_check.by_name
 def certified(case: Case, edit: Edit, seed: int = 0) -> Measurement:
     """The largest `certificate` of the forgotten names, of at most 20; the case needs no images."""
     some = case.T[case.forget[:CERTIFIED]], case.T[case.retain]
@@ -146,6 +149,7 @@ class Costs(NamedTuple):
     spearman: float
 
 
+@_check.by_name
 def costs(case: Case, edit: Edit) -> Costs:
     """Accuracy of each retained class after an edit, against its name's similarity to the forgotten ones.
 
@@ -166,6 +170,7 @@ def costs(case: Case, edit: Edit) -> Costs:
     return Costs(index, near[index], change, rho)
 
 
+@_check.by_name
 def collateral(case: Case, edit: Edit, nearest: int = 5, seeds: int = 5, seed: int = 0) -> Measurement:
     """Who pays: accuracy on the retained classes nearest to the forget subspace.
 

@@ -100,9 +100,7 @@ def fingerprint(
     if P.shape != Q.shape:
         raise ValueError(f"after: got shape {tuple(Q.shape)}, want {tuple(P.shape)} like before")
     T = _check.rows("vocabulary", vocabulary, P.shape[1], nonzero=True).double()
-    names = [str(i) for i in range(len(T))] if names is None else list(names)
-    if len(names) != len(T):
-        raise ValueError(f"names: got {len(names)}, want {len(T)}, one per row of the vocabulary")
+    names = _check.names("names", range(len(T)) if names is None else names, len(T))
     eps = max(torch.finfo(t).eps for t in (P.dtype, Q.dtype))
     before, after = P.double(), Q.double()
     U, s, Vt = torch.linalg.svd(before - after, full_matrices=False)

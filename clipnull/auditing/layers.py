@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from clipnull import _check
 from clipnull._check import ArrayLike
 from clipnull.auditing.cases import fewest
 from clipnull.auditing.probes import ridge_probe
@@ -103,6 +104,7 @@ def _pooled(transformer: Any, x: torch.Tensor) -> torch.Tensor:
     return x.mean(1 if getattr(transformer, "batch_first", True) else 0)
 
 
+@_check.by_name
 def layer_probe(
     case: Case,
     before: Mapping[str, ArrayLike],
@@ -120,6 +122,9 @@ def layer_probe(
     ValueError
         Different layers before and after, bad arrays, a forgotten class with fewer images than folds.
     """
+    for name, features in (("before", before), ("after", after)):
+        if not isinstance(features, Mapping):
+            raise ValueError(f"{name}: got {type(features).__name__}, want a mapping of layer to features")
     if list(before) != list(after):
         raise ValueError(f"after: has layers {list(after)}, want {list(before)} like before")
     if not 2 <= folds <= (least := fewest(case)):

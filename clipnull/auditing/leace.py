@@ -6,6 +6,7 @@ import warnings
 
 import torch
 
+from clipnull import _check
 from clipnull.auditing.cases import both_kinds
 from clipnull.auditing.report import NotMeasured
 from clipnull.evaluation import Case
@@ -13,6 +14,7 @@ from clipnull.evaluation import Case
 __all__ = ["leace"]
 
 
+@_check.by_name
 def leace(case: Case) -> torch.Tensor:
     """Image embeddings from which LEACE of the ``concept-erasure`` package took the forgotten classes.
 

@@ -49,6 +49,7 @@ def gated(
     """
     strength = _check.number("strength", strength, 0.0)
     P, T = _check.rows("P_f", P_f), _check.rows("T_f", T_f)
+    P_r = _check.rows("P_r", P_r, P.shape[1], nonzero=True)
     if len(P) != 1 or len(T) != 1:
         raise ValueError(f"P_f, T_f: got {len(P)} and {len(T)} rows, want one prototype and its name")
     reader, writer = (consistent(*rows, math.inf, mu, dtype=dtype).right for rows in ((P, P_r), (T, T_r)))
@@ -75,6 +76,7 @@ class Selective:
         return float(self.after[0, 1] - self.after[0, 0])
 
 
+@_check.by_name
 def selective(
     Z: Mapping[str, ArrayLike],
     T: ArrayLike,

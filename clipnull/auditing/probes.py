@@ -18,6 +18,7 @@ from clipnull.evaluation import Case
 __all__ = ["linear_probe", "probe", "ridge_probe", "yes_or_no"]
 
 
+@_check.by_name
 def linear_probe(X: ArrayLike, labels: ArrayLike, folds: int = 4, seed: int = 0) -> torch.Tensor:
     """Cross-validated predictions of a linear probe that weighs classes equally.
 
@@ -54,6 +55,7 @@ def linear_probe(X: ArrayLike, labels: ArrayLike, folds: int = 4, seed: int = 0)
     return _held_out(LogisticRegression(C=100.0, class_weight="balanced", tol=1e-3), X, y, folds, seed)
 
 
+@_check.by_name
 def ridge_probe(X: ArrayLike, labels: ArrayLike, folds: int = 4, seed: int = 0) -> torch.Tensor:
     """`linear_probe` in closed form, scikit-learn's ridge classifier: much faster, for many layers.
 
@@ -67,8 +69,8 @@ def ridge_probe(X: ArrayLike, labels: ArrayLike, folds: int = 4, seed: int = 0) 
 
 
 def _readable(X: ArrayLike, labels: ArrayLike) -> tuple[torch.Tensor, torch.Tensor]:
-    X, y = _check.rows("X", X).detach(), torch.as_tensor(labels)
-    return X, _check.labels("labels", y, len(X), int(y.max()) + 1 if y.numel() else 1)
+    X = _check.rows("X", X).detach()
+    return X, _check.labels("labels", labels, len(X), 2**31)
 
 
 def _held_out(probe: Any, X: torch.Tensor, y: torch.Tensor, folds: int, seed: int) -> torch.Tensor:
@@ -86,12 +88,14 @@ def _held_out(probe: Any, X: torch.Tensor, y: torch.Tensor, folds: int, seed: in
         return torch.as_tensor(cross_val_predict(probe, X.double().cpu().numpy(), y.cpu().numpy(), cv=split))
 
 
+@_check.by_name
 def yes_or_no(case: Case, X: ArrayLike, folds: int = 4, seed: int = 0) -> float:
     """Balanced accuracy of a cross-validated probe on ``X [n, d]`` asked "is it a forgotten class?"."""
     said = linear_probe(X, case.gone.long(), folds, seed).bool()
     return (_check.share(said[case.gone]) + _check.share(~said[~case.gone])) / 2
 
 
+@_check.by_name
 def probe(case: Case, edit: Edit, folds: int = 4, seed: int = 0) -> Measurement:
     """Does a linear probe, trained before and after the edit, tell forgotten images from the others?
 

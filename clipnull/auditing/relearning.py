@@ -38,6 +38,7 @@ class Relearning(NamedTuple):
     retain_end: float
 
 
+@_check.by_name
 def relearning(
     H: ArrayLike,
     labels: ArrayLike,

@@ -68,6 +68,7 @@ class WordRecall(Measurement):
     words: tuple[Word, ...] = ()
 
 
+@_check.by_name
 def other_words(case: Case, edit: Edit, words: Words, seed: int = 0) -> WordRecall:
     """Does another name bring the class back?
 
@@ -122,6 +123,7 @@ def _recall_by(case: Case, X: torch.Tensor, W: torch.Tensor, who: torch.Tensor) 
     return out
 
 
+@_check.by_name
 def embed_words(
     clip: Clip, data: LabelledImages, forget: ClassesLike, more: Mapping[str, Sequence[str]] | None = None
 ) -> Words | None:

@@ -53,6 +53,7 @@ class Trained:
     tried: int = 1
 
 
+@_check.by_name
 def gradient_forgetting(
     case: Case, *, lr: float = 3e-3, weight: float = 30.0, steps: int = 40, scale: float = 100.0
 ) -> Trained:
@@ -106,6 +107,7 @@ def gradient_forgetting(
     return Trained(Edit(eye - kept, eye, info), "image", gap, losses, seconds)
 
 
+@_check.by_name
 def lora_forgetting(
     T_f: ArrayLike,
     T_r: ArrayLike,

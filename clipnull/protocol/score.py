@@ -36,7 +36,11 @@ def score_parts(
 ) -> ScoreParts:
     """The parts of `protocol_score`, which takes and refuses the same."""
     named = {"forget": forget, "retain": retain, **{f"others[{i}]": o for i, o in enumerate(others)}}
-    for name, (before, after) in named.items():
+    for name, pair in named.items():
+        try:
+            before, after = pair
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{name}: got {pair!r}, want accuracies (before, after)") from error
         _check.number(f"{name} after", after, 0.0)
         if _check.number(f"{name} before", before, 0.0) == 0:
             raise ValueError(f"{name} before: got 0, want a positive accuracy to compare with")
