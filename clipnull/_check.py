@@ -124,7 +124,11 @@ def some_of(name: str, value: Any, options: Iterable[str]) -> list[str]:
     """``value`` as a list of one or more of ``options``."""
     if isinstance(value, str) or not isinstance(value, Iterable) or not (chosen := list(value)):
         raise ValueError(f"{name}: got {value!r}, want a list of one or more of {', '.join(options)}")
-    return [one_of(name, item, options) for item in chosen]
+    for item in chosen:
+        if item not in (known := list(options)):
+            near = ", ".join(closest(str(item), known))
+            raise ValueError(f"{name}: unknown {item!r}; the closest are {near}")
+    return chosen
 
 
 def names(name: str, value: Any, n: int) -> list[str]:
@@ -256,10 +260,9 @@ def by_name(function: Callable[P, R]) -> Callable[P, R]:
         for name in KINDS.keys() & given.keys():
             if given[name] is not None or "None" not in str(signature.parameters[name].annotation):
                 given[name] = KINDS[name](name, given[name])
-        if (edit := given.get("edit")) is not None:
-            T = given["case"].T if "case" in given else rows("T_f", given["T_f"])
-            if edit.dim != T.shape[1]:
-                raise ValueError(f"edit: acts on {edit.dim} dimensions, want {T.shape[1]} like the names")
+        edit, T = given.get("edit"), given["case"].T if "case" in given else given.get("T_f")
+        if edit is not None and T is not None and edit.dim != (d := rows("T_f", T).shape[1]):
+            raise ValueError(f"edit: acts on {edit.dim} dimensions, want {d} like the names")
         return function(*bound.args, **bound.kwargs)
 
     return checked
