@@ -87,7 +87,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         try:
             parser = _parser()
-            args, args.others = parser.parse_known_args(argv)
+            args, others = parser.parse_known_args(argv)
+            args.others = others
             command += f" {args.command}"
             if args.others and args.command != "lab":
                 parser.error(f"unrecognized arguments: {' '.join(args.others)}")
@@ -199,7 +200,7 @@ def photographs(seed: int) -> Case:
     import clipnull as cn
 
     E = cn.datasets.embeddings("coco")
-    pictured = E.labels.unique()
+    pictured = torch.as_tensor(E.labels).unique()
     drawn = torch.randperm(len(pictured), generator=torch.Generator().manual_seed(seed))[:10]
     return cn.Case(E.Z, E.T, E.labels, pictured[drawn].sort().values, E.classes)
 
