@@ -20,11 +20,10 @@ def gone():
     return process.pid
 
 
-def test_a_home_is_filled_in_and_what_is_no_path_is_named():
+def test_a_home_is_filled_in_and_one_that_nobody_has_is_named():
     assert _files.path("out", "~/a") == Path.home() / "a"
-    for bad in ("~nosuchuser/a", 3, None, "a\0b"):
-        with pytest.raises(ValueError, match=r"^out: got .*, want a path"):
-            _files.path("out", bad)
+    with pytest.raises(ValueError, match=r"^out: got '~nosuchuser/a', want a path"):
+        _files.path("out", "~nosuchuser/a")
 
 
 def write(path, text, name):
