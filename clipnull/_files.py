@@ -1,13 +1,20 @@
-"""Paths as people write them, and files that are whole or not there; needs the standard library alone."""
+"""Paths as people write them, and files and folders that are whole or not there."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
+import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+#: beside ``of``, while process ``pid`` writes it: what is not finished, what is being replaced
+_HIDDEN = re.compile(r"\.(?P<of>.+)\.(?P<mark>(?P<pid>\d+)-[0-9a-f]{8})\.(?P<state>partial|old)")
+#: marks of what this process is writing now
+_OPEN: set[str] = set()
 
 
 def path(name: str, value: Any) -> Path:
@@ -30,11 +37,58 @@ def path(name: str, value: Any) -> Path:
 
 @contextlib.contextmanager
 def replacing(target: Path) -> Iterator[Path]:
-    """A name beside ``target`` to write to; it becomes ``target`` if all went well, else it vanishes."""
-    partial = target.with_name(f".{uuid.uuid4().hex}.partial")
+    """A path for a file or folder that takes the place of ``target`` if all goes well, or vanishes."""
+    tidy(target.parent, target.name)
+    mark = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    partial, old = (target.with_name(f".{target.name}.{mark}.{state}") for state in ("partial", "old"))
+    _OPEN.add(mark)
     try:
         yield partial
-        os.replace(partial, target)
+        try:
+            if partial.is_dir() and target.is_dir():
+                target.rename(old)
+            os.replace(partial, target)
+        except BaseException:
+            if old.exists() and not target.exists():
+                old.rename(target)
+            raise
     finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
+        _remove(partial)
+        if target.exists():
+            _remove(old)
+        _OPEN.discard(mark)
+
+
+def tidy(folder: Path, name: str | None = None) -> None:
+    """Remove what killed runs left unfinished (of one name, or all), put back what they were replacing."""
+    for left in sorted(folder.glob(".*-*.*")):
+        found = _HIDDEN.fullmatch(left.name)
+        if not found or name not in (None, found["of"]) or _is_written(found):
+            continue
+        target = left.with_name(found["of"])
+        if found["state"] == "partial" or target.exists():
+            _remove(left)
+        else:
+            with contextlib.suppress(OSError):
+                left.rename(target)
+
+
+def _is_written(found: re.Match[str]) -> bool:
+    """Whether the process that made a hidden file is still at it."""
+    if int(found["pid"]) == os.getpid():  # in a container every run may have this one
+        return found["mark"] in _OPEN
+    if os.name == "posix":  # elsewhere signal 0 is no question, but Ctrl-C
+        try:
+            os.kill(int(found["pid"]), 0)
+        except (ProcessLookupError, OverflowError):
+            return False
+        except PermissionError:  # somebody else's
+            pass
+    return True
+
+
+def _remove(left: Path) -> None:
+    if left.is_dir():
+        shutil.rmtree(left, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        left.unlink(missing_ok=True)

@@ -449,6 +449,30 @@ def test_two_processes_at_once(folder, tmp_path, place):
     assert len(list(place.iterdir())) == len(cache.entries()) == 2
 
 
+@pytest.mark.parametrize("name", ["../x", "x", "", "0" * 63, "/" + "0" * 63, "A" * 64, 3, None])
+def test_an_entry_is_nowhere_but_in_the_cache(name, place, tmp_path):
+    for ask in (lambda: cache.write(name, torch.zeros(1, 2)), lambda: cache.read(name)):
+        with pytest.raises(ValueError, match=r"^name: got .*, want 64 hexadecimal digits"):
+            ask()
+    assert not any(path.is_file() for path in tmp_path.rglob("*"))
+
+
+def test_what_killed_runs_left_goes_with_the_next_entry(place):
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    cache.write("0" * 64, torch.zeros(1, 2))
+    (place / f".{'1' * 64}.safetensors.{process.pid}-0000abcd.partial").write_text("half")
+    (place / f".{'1' * 64}.safetensors.{os.getppid()}-0000abcd.partial").write_text("being written")
+    cache.write("2" * 64, torch.zeros(1, 2))
+    assert sorted(path.name[:3] for path in place.iterdir()) == [".11", "000", "222"]
+
+
+def test_a_home_that_nobody_has_is_named(monkeypatch):
+    monkeypatch.setenv("CLIPNULL_CACHE", "~nosuchuser/cache")
+    with pytest.raises(ValueError, match="CLIPNULL_CACHE: got '~nosuchuser/cache', want a path"):
+        cache.folder()
+
+
 # --- room, and the command -----------------------------------------------------------------
 
 

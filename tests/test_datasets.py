@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -143,6 +144,19 @@ def test_it_is_a_dataset_for_torch():
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+HERE = Path(__file__).parent
+
+
+@pytest.mark.parametrize(
+    "name", ["~/pictures", "./a", "a/b", "a/split.json", Path("a") / "b", str(HERE), HERE.name]
+)
+def test_a_path_is_answered_with_its_spelling(name, monkeypatch):
+    monkeypatch.chdir(HERE.parent)
+    kind = "coop" if str(name).endswith(".json") else "folder"
+    with pytest.raises(ValueError, match=rf"name: got the (file|folder) .*, want '{kind}:{name}'"):
+        datasets.load(name)
 
 
 def test_unknown_names_get_three_suggestions():

@@ -15,6 +15,7 @@ import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import open_clip
@@ -26,7 +27,7 @@ from safetensors.torch import load_file, save_file
 
 import clipnull as cn
 from clipnull.erasers import nullspace, random_subspace
-from clipnull.model import fold, folded, loading, saving, unfold
+from clipnull.model import fold, folded, loading, saving, sources, unfold
 from clipnull.model.clip import Clip
 from clipnull.model.loading import load
 
@@ -143,7 +144,7 @@ def test_the_environment_names_the_model(monkeypatch, folder):
     monkeypatch.setenv("CLIPNULL_MODEL", f"local-dir:{folder}")
     assert load(device="cpu").dim == 16
     seen = {}
-    monkeypatch.setattr(loading, "_source", lambda *a: seen.setdefault("asked", a) and 1 / 0)
+    monkeypatch.setattr(sources, "find", lambda *a: seen.setdefault("asked", a) and 1 / 0)
     monkeypatch.setenv("CLIPNULL_MODEL", "ViT-B-32:laion2b_s34b_b79k")
     with pytest.raises(ZeroDivisionError):
         load()
@@ -156,7 +157,7 @@ def test_the_environment_names_the_model(monkeypatch, folder):
 def test_a_tag_is_fetched_and_loaded_with_its_own_transform(monkeypatch, folder, small_rn50):
     tag = {"mean": (0.1,) * 3, "std": (0.2,) * 3, "interpolation": "bilinear", "resize_mode": "squash"}
     fetched = []
-    monkeypatch.setattr(loading, "_reach", lambda repository: set())
+    monkeypatch.setattr(sources, "_reach", lambda repository: set())
     monkeypatch.setattr(
         open_clip, "get_pretrained_cfg", lambda name, asked: tag if asked == "some_tag" else {}
     )
@@ -207,6 +208,9 @@ def test_bad_text(clip):
         clip.embed_text(NAMES, [])
     with pytest.raises(ValueError, match="names: got none"):
         clip.embed_text([])
+    for names, templates in ((3, "{}"), (None, "{}"), ("owl", 3)):
+        with pytest.raises(ValueError, match=r"(names|templates): got (3|None), want"):
+            clip.embed_text(names, templates)
     for bad in (["owl", 3], ["owl", " "]):
         with pytest.raises(ValueError, match=r"names: got (3|' '), want text"):
             clip.embed_text(bad)
@@ -464,7 +468,9 @@ def test_a_config_that_cannot_say_it_is_refused(clip, tmp_path, monkeypatch):
     state, _ = saving.merged_state(clip)
     changes = {"text_cfg": {"proj_bias": True}}
     monkeypatch.setattr(saving, "merged_state", lambda model: (state, changes))
-    with pytest.raises(ValueError, match="open_clip's config cannot describe this tower"):
+    with pytest.raises(
+        ValueError, match=r"does not read back as this model \(Error\(s\) in loading state_dict"
+    ):
         clip.save(tmp_path / "odd")
     assert not list(tmp_path.iterdir())
 
@@ -485,6 +491,165 @@ def test_unknown_names_come_with_the_closest():
         load(3)
 
 
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    """A working folder with a folder and a file, both also in the home."""
+    (tmp_path / "models" / "mine").mkdir(parents=True)
+    (tmp_path / "epoch_4.pt").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+SPELT = {
+    "models": "'local-dir:models' as name",
+    "models/mine": "'local-dir:models/mine' as name",
+    "./nowhere": "'local-dir:./nowhere' as name",
+    "/nowhere/at/all": "'local-dir:/nowhere/at/all' as name",
+    "~/models": "'local-dir:~/models' as name",
+    "~nosuchuser/models": "'local-dir:~nosuchuser/models' as name",
+    "epoch_4.pt": "the name of its architecture, and the file as pretrained: load('ViT-B-32', 'epoch_4.pt')",
+    "~/epoch_4.pt": "the file as pretrained: load('ViT-B-32', '~/epoch_4.pt')",
+    "openai/clip-vit-base-patch32": "'hf-hub:openai/clip-vit-base-patch32' as name",
+    "https://huggingface.co/laion/CLIP": "'hf-hub:laion/CLIP' as name",
+}
+
+
+@pytest.mark.parametrize("asked", SPELT)
+def test_a_path_or_a_repository_is_answered_with_its_spelling(asked, places, monkeypatch):
+    with pytest.raises(
+        ValueError, match=rf"^name: unknown model .*want .*{re.escape(SPELT[asked])}.*; the closest"
+    ):
+        load(asked)
+    monkeypatch.setenv("CLIPNULL_MODEL", asked)
+    if ":" not in asked:
+        with pytest.raises(ValueError, match=rf"^CLIPNULL_MODEL: got .*want .*{re.escape(SPELT[asked])}"):
+            load()
+    if "epoch" not in asked and "nosuchuser" not in asked:
+        with pytest.raises(
+            ValueError, match=rf"^pretrained: .* nor a file; want .*{re.escape(SPELT[asked])}"
+        ):
+            load("RN50", asked)
+
+
+@pytest.mark.filterwarnings("ignore:.*does not say its quick_gelu")
+def test_a_path_object_is_as_good_as_its_text(places, folder, small_rn50):
+    with pytest.raises(ValueError, match=r"want 'local-dir:models/mine' as name"):
+        load(Path("models/mine"))
+    assert load("RN50", folder / saving.WEIGHTS, device="cpu").dim == 16
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("local-dir:~nosuchuser/x",), "name: got '~nosuchuser/x', want a path"),
+        (("local-dir:a\0b",), "name: got .*, want a path without NUL"),
+        ((f"local-dir:{'a' * 300}",), "name: got .*, which cannot be read .*too long"),
+        (("local-dir:epoch_4.pt",), "name: no .* in 'epoch_4.pt', a file; want the name of its architecture"),
+        (("RN50", "~nosuchuser/x.pt"), "pretrained: got '~nosuchuser/x.pt', want a path"),
+        (("RN50", 3), "pretrained: got 3, want a tag or the file"),
+        (("pocket", None, None, "fp32", "~nosuchuser"), "cache_dir: got '~nosuchuser', want a path"),
+    ],
+)
+def test_what_is_no_place_is_named(arguments, said, places):
+    with pytest.raises(ValueError, match=f"^{said}"):
+        load(*arguments)
+
+
+def test_a_folder_without_a_config_says_what_it_holds(tmp_path):
+    (tmp_path / "epoch_1.pt").touch()
+    with pytest.raises(
+        ValueError, match=r"no open_clip_config\.json in .*, only epoch_1\.pt; want .* or load\(NAME, F"
+    ):
+        load(f"local-dir:{tmp_path}")
+    (tmp_path / "config.json").write_text('{"model_type": "chinese_clip"}')
+    with pytest.raises(ValueError, match=r"holds a transformers model of type 'chinese_clip'; want"):
+        load(f"local-dir:{tmp_path}")
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"holds a PEFT adapter without its model; .*merge_and_unload"):
+        load(f"local-dir:{tmp_path}")
+
+
+def broken_configs():
+    """Texts that are no config, by what is wrong with them."""
+    for section, values in {
+        "model_cfg": [
+            None,
+            [],
+            3,
+            "x",
+            {},
+            {"embed_dim": 16},
+            {**TINY, "text_cfg": None},
+            {**TINY, "vision_cfg": [1]},
+        ],
+        "preprocess_cfg": [
+            [],
+            "x",
+            {"mean": "x"},
+            {"resize_mode": "x"},
+            {"std": [0] * 3},
+            {"interpolation": 3},
+        ],
+    }.items():
+        for value in values:
+            yield json.dumps({"model_cfg": TINY} | {section: value})
+    for key, value in {
+        "embed_dim": "x",
+        "unknown": 1,
+        "force_image_size": 48,
+        "text_cfg": {"context_length": "x"},
+    }.items():
+        yield json.dumps({"model_cfg": {**TINY, key: value}})
+    yield from ("", "{", "[]", "null", "3", "[" * 100_000, '{"model_cfg":' * 5000, "\x00")
+    deep = TINY["vision_cfg"] | {"timm_drop": json.loads("[" * 200 + "]" * 200)}
+    yield json.dumps({"model_cfg": {**TINY, "vision_cfg": deep}})
+
+
+@pytest.mark.filterwarnings("ignore:.*no preprocess_cfg")
+@pytest.mark.parametrize("text", [*broken_configs()], ids=lambda text: text[:40])
+def test_a_broken_config_names_its_folder(text, folder, tmp_path):
+    (tmp_path / saving.CONFIG).write_text(text)
+    (tmp_path / saving.WEIGHTS).write_bytes((folder / saving.WEIGHTS).read_bytes())
+    with pytest.raises(ValueError, match=rf"(name|pretrained): .*{tmp_path.name}"):
+        load(f"local-dir:{tmp_path}", device="cpu")
+    (tmp_path / saving.CONFIG).rename(tmp_path / "config.json")
+    with pytest.raises(ValueError, match=rf"(name|pretrained): .*{tmp_path.name}"):
+        load(f"local-dir:{tmp_path}", device="cpu")
+
+
+# --- models that are none ------------------------------------------------------------------
+
+
+class OpenAIs(torch.nn.Module):
+    """As the package clip has it: no normalize, no image_size."""
+
+    def __init__(self):
+        super().__init__()
+        self.visual, self.logit_scale = torch.nn.Linear(2, 2), torch.nn.Parameter(torch.ones(()))
+
+    def encode_image(self, image):
+        return image
+
+    encode_text = encode_image
+
+
+OpenAIs.__module__, OpenAIs.__qualname__ = "clip.model", "CLIP"
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (OpenAIs(), r"got a clip\.model\.CLIP without encode_image\(normalize=\), .*; want clipnull\.load\("),
+        (torch.nn.DataParallel(OpenAIs()), r"got a .*DataParallel without .*; want model\.module"),
+        (torch.nn.Linear(2, 2), r"got a .*Linear without .*logit_scale; want what clipnull\.load or"),
+        (None, "got a .*NoneType without"),
+    ],
+)
+def test_what_is_no_open_clip_model_is_refused_by_name(model, said, clip):
+    with pytest.raises(ValueError, match=f"^model: {said}"):
+        Clip(model, clip.preprocess, clip.tokenizer)
+
+
 def test_quickgelu_mismatch_is_an_error():
     with pytest.raises(ValueError, match=r"name: got 'ViT-B-32', but 'openai' .* want 'ViT-B-32-quickgelu'"):
         load("ViT-B-32", "openai")
@@ -497,21 +662,22 @@ def test_every_tag_of_open_clip_loads_or_names_the_model_that_loads_it(monkeypat
     monkeypatch.setattr(
         open_clip, "download_pretrained", lambda known, cache_dir: fetched.append(known) or "f"
     )
-    monkeypatch.setattr(loading, "_reach", lambda repository: set())
+    monkeypatch.setattr(sources, "_reach", lambda repository: set())
     for name, tag in open_clip.list_pretrained():
         try:
-            source = loading._source(name, tag, None)
+            source = sources.find(name, tag, None)
         except ValueError as error:
             right = re.search(r"want '(.*)'$", str(error))[1]
-            source = loading._source(right, tag, None)
+            source = sources.find(right, tag, None)
             assert source.name == right == f"{name}-quickgelu"
-        assert source.config.get("quick_gelu", False) == fetched[-1].get("quick_gelu", False)
-        assert source.checkpoint == "f" and source.preprocess["mean"] == fetched[-1]["mean"]
+        said = (open_clip.get_model_config(source.name), fetched[-1])  # a tag may lack what its config says
+        assert source.config.get("quick_gelu", False) == any(cfg.get("quick_gelu", False) for cfg in said)
+        assert source.checkpoint == Path("f") and source.preprocess["mean"] == fetched[-1]["mean"]
 
 
 def test_a_tag_with_an_activation_that_no_name_has_decides(monkeypatch, folder, small_rn50):
     tag = {"quick_gelu": True, "mean": (0.1,) * 3}
-    monkeypatch.setattr(loading, "_reach", lambda repository: set())
+    monkeypatch.setattr(sources, "_reach", lambda repository: set())
     monkeypatch.setattr(open_clip, "get_pretrained_cfg", lambda name, asked: tag if name == "RN50" else {})
     monkeypatch.setattr(open_clip, "list_models", lambda: ["RN50"])
     weights = str(folder / saving.WEIGHTS)
@@ -605,7 +771,7 @@ def test_a_refusal_of_the_network_is_reported(monkeypatch):
     def fail(*args, **kwargs):
         raise OSError("404: no such file\nwith\na\nlong\ntale")
 
-    monkeypatch.setattr(loading, "_reach", lambda repository: set())
+    monkeypatch.setattr(sources, "_reach", lambda repository: set())
     monkeypatch.setattr(open_clip, "download_pretrained", fail)
     with pytest.raises(
         ValueError, match=r"it could not be fetched \(404: no such file with\); want"
@@ -624,10 +790,10 @@ def test_checkpoints_that_do_not_fit(folder, tmp_path):
     with pytest.raises(ValueError, match=r"the checkpoint in local-dir:.* does not fit its config"):
         load(f"local-dir:{tmp_path}")
     (tmp_path / saving.WEIGHTS).write_bytes(weights[:1000])
-    with pytest.raises(ValueError, match="does not fit its config, or cannot be read"):
+    with pytest.raises(ValueError, match=r"name: .*is cut short or damaged"):
         load(f"local-dir:{tmp_path}")
     (tmp_path / saving.CONFIG).write_text("{}")
-    with pytest.raises(ValueError, match="holds a file that cannot be read"):
+    with pytest.raises(ValueError, match="is no config of open_clip"):
         load(f"local-dir:{tmp_path}")
     with pytest.raises(ValueError, match=r"name: no open_clip_config\.json in"):
         load("local-dir:/nowhere")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from PIL import Image
 
 import clipnull as cn
 from clipnull import model as models
-from clipnull.model import embedding_dim, folded_edits, loading
+from clipnull.model import embedding_dim, folded_edits, sources
 
 transformers = pytest.importorskip("transformers")
 
@@ -258,7 +259,7 @@ def test_half_precision(clip, processor, tmp_path, precision):
 
 
 def test_from_the_hub_s_cache_folder(clip, tmp_path, monkeypatch):
-    monkeypatch.setattr(loading, "_reach", lambda repository: 1 / 0)
+    monkeypatch.setattr(sources, "_reach", lambda repository: 1 / 0)
     saved = tmp_path / "models--someone--model"
     (saved / "refs").mkdir(parents=True)
     (saved / "refs" / "main").write_text("0" * 40)
@@ -268,6 +269,89 @@ def test_from_the_hub_s_cache_folder(clip, tmp_path, monkeypatch):
     (folder / "preprocessor_config.json").unlink()  # as CLIPModel.from_pretrained alone leaves it
     with pytest.raises(ValueError, match=r"could not be fetched \(division by zero\)"):
         cn.load("hf-hub:someone/model", device="cpu", cache_dir=tmp_path)
+
+
+# --- whose text it reads ------------------------------------------------------------------
+
+
+def test_padding_changes_no_embedding(model, processor):
+    """On whichever side a tokenizer would put it, and however much of it there is."""
+    with torch.inference_mode():
+        alone = [
+            text_features(model, processor.tokenizer([n], return_tensors="pt")["input_ids"])[0] for n in NAMES
+        ]
+    want = torch.nn.functional.normalize(torch.stack(alone), dim=1)
+    for side in ("left", "right"):
+        processor.tokenizer.padding_side = side
+        T = models.from_transformers(model, processor).embed_text(NAMES)
+        torch.testing.assert_close(T, want, rtol=1e-4, atol=1e-5)
+    processor.tokenizer.padding_side = "right"
+
+
+class Words:
+    """Another model's tokenizer: one number for each letter of the first word."""
+
+    pad_token_id, eos_token_id = 0, 1
+
+    def __init__(self, high):
+        self.high = high
+
+    def __call__(self, texts, **how):
+        return {"input_ids": [[2, self.high, *(3 for _ in text.split())] for text in texts]}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (Words(high=10_000), "its tokenizer is not the model's"),
+        (Words(high=5), "with its tokenizer (two texts get one embedding|padding changes an embedding)"),
+    ],
+)
+def test_another_model_s_tokenizer_is_refused(words, said, model, processor):
+    model.config.text_config.eos_token_id = model.text_model.eos_token_id = 1000
+    other = types.SimpleNamespace(image_processor=processor.image_processor, tokenizer=words)
+    with pytest.raises(ValueError, match=f"^processor: .*{said}.*, want the"):
+        models.from_transformers(model, other)
+
+
+def chinese():
+    text = dict(TEXT, vocab_size=60, hidden_size=16, num_hidden_layers=1)
+    del text["max_position_embeddings"]
+    config = transformers.ChineseCLIPConfig(text_config=text, vision_config=VISION, projection_dim=D)
+    return transformers.ChineseCLIPModel(config)
+
+
+def alt():
+    text = dict(TEXT, vocab_size=60, project_dim=16)
+    config = transformers.AltCLIPConfig(text_config=text, vision_config=VISION, projection_dim=D)
+    return transformers.AltCLIPModel(config)
+
+
+@pytest.mark.parametrize(("make", "kind"), [(chinese, "ChineseCLIP"), (alt, "AltCLIP")])
+def test_other_clips_of_transformers_are_refused_by_name(make, kind, processor):
+    said = rf"model: got a {kind}Model, want a transformers CLIPModel; its text tower is a \w+, which may read padding"
+    with pytest.raises(ValueError, match=said):
+        models.from_transformers(make(), processor)
+
+
+def test_wrappers_are_taken_off_or_refused(model, processor, clip):
+    compiled = torch.compile(model, backend="eager")
+    torch.testing.assert_close(
+        models.from_transformers(compiled, processor).embed_text(NAMES), clip.embed_text(NAMES)
+    )
+
+    class PeftModel(torch.nn.Module):
+        merge_and_unload, config = None, model.config
+
+    with pytest.raises(ValueError, match=r"model: got a PeftModel, .*; .* by model\.merge_and_unload\(\)"):
+        models.from_transformers(PeftModel(), processor)
+
+
+def test_saving_passes_on_the_processor_alone(clip, tmp_path):
+    clip.preprocess = lambda picture: torch.zeros(3, 32, 32)
+    with pytest.raises(ValueError, match="save: preprocess or tokenizer is not the processor's"):
+        clip.save(tmp_path / "saved")
+    assert not [*tmp_path.iterdir()]
 
 
 # --- bad input -----------------------------------------------------------------------------
@@ -298,6 +382,7 @@ def test_folders_that_are_not_whole(clip, tmp_path, monkeypatch):
     ):
         without.setitem(sys.modules, "transformers", None)
         cn.load(f"local-dir:{folder}")
+    (folder / "receipt.json").unlink()
     weights = folder / "model.safetensors"
     state = load_file(weights)
     whole = weights.read_bytes()

@@ -49,8 +49,9 @@ def _loader(name: str) -> Callable[..., LabelledImages]:
         return found
     if found and path and "root" in inspect.signature(found).parameters:
         return partial(found, root=path)
-    if os.path.isdir(os.path.expanduser(name)):
-        raise ValueError(f"name: got the folder {name!r}, want {'folder:' + name!r}")
+    if os.path.isdir(os.path.expanduser(name)) or os.sep in name or name.startswith(("~", ".")):
+        what, kind = ("file", "coop:") if name.endswith(".json") else ("folder", "folder:")
+        raise ValueError(f"name: got the {what} {name!r}, want {kind + name!r}")
     near = ", ".join(map(repr, _check.closest(name, LOADERS)))
     raise ValueError(f"name: unknown data set {name!r}; the closest are {near}")
 
@@ -128,6 +129,7 @@ def load(
     """
     from_environment = name is None
     name = (os.environ.get("CLIPNULL_DATA") or "twemoji") if name is None else name
+    name = os.fspath(name) if isinstance(name, os.PathLike) else name
     if not isinstance(name, str):
         raise ValueError(f"name: got {name!r}, want one of {', '.join(LOADERS)}")
     _check.one_of("on_error", on_error, ["raise", "skip"])

@@ -28,6 +28,8 @@ __all__ = ["clear", "entries", "folder", "key", "read", "write"]
 
 #: the libraries that turn a picture into numbers
 LIBRARIES = ("PIL", "clipnull", "numpy", "open_clip", "timm", "torch", "torchvision", "transformers")
+#: how entries are called
+KEY = r"[0-9a-f]{64}"
 _TRUSTED = {*LIBRARIES, *sys.stdlib_module_names}
 
 
@@ -90,12 +92,20 @@ def _picture(item: Any) -> Any:
     raise TypeError(f"got a {type(item).__name__}, want a picture")
 
 
+def _entry(name: str) -> Path | None:
+    """The file of an entry, in the cache's folder and nowhere else."""
+    if not isinstance(name, str) or not re.fullmatch(KEY, name):
+        raise ValueError(f"name: got {name!r}, want 64 hexadecimal digits, as key gives them")
+    return None if (place := folder()) is None else place / f"{name}.safetensors"
+
+
 def read(name: str) -> torch.Tensor | None:
     """Features [n, d] of the entry ``name``; None when there is none, or a damaged one (removed)."""
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    path = (folder() or Path(os.devnull)) / f"{name}.safetensors"
+    if (path := _entry(name)) is None:
+        return None
     with contextlib.suppress(SafetensorError, ValueError):
         try:  # in one read: what opens the file twice, or maps it, could meet the entry that replaces it
             [(checksum, Z)] = load(path.read_bytes()).items()
@@ -112,20 +122,21 @@ def write(name: str, Z: torch.Tensor) -> None:
     """Keep features ``Z`` [n, d] under ``name``; a disk that refuses is reported by a warning."""
     from safetensors.torch import save
 
-    if (place := folder()) is None:
+    if (path := _entry(name)) is None:
         return
     try:
-        place.mkdir(parents=True, exist_ok=True)
-        with _files.replacing(place / f"{name}.safetensors") as partial:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _files.tidy(path.parent)
+        with _files.replacing(path) as partial:
             partial.write_bytes(save({_sha256(name, Z): Z.contiguous()}))
     except OSError as error:
-        warnings.warn(f"cache: features were not kept in {str(place)!r} ({error})", stacklevel=3)
+        warnings.warn(f"cache: features were not kept in {str(path.parent)!r} ({error})", stacklevel=3)
 
 
 def entries() -> list[Path]:
     """The files in the cache, newest first."""
     found = place.glob("*.safetensors") if (place := folder()) else ()
-    mine = [path for path in found if re.fullmatch(r"[0-9a-f]{64}", path.stem)]
+    mine = [path for path in found if re.fullmatch(KEY, path.stem)]
     return sorted(mine, key=lambda path: path.stat().st_mtime_ns, reverse=True)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -26,6 +28,31 @@ __all__ = ["Clip"]
 WORTH_CACHING = 256
 
 
+def _fit(model: Any) -> None:
+    """A ValueError for what lacks a part of open_clip's models, by its name."""
+
+    def embeds(method: str) -> bool:
+        with contextlib.suppress(TypeError, ValueError):
+            return "normalize" in inspect.signature(getattr(model, method, None)).parameters
+        return False
+
+    parts = {f"{method}(normalize=)": embeds(method) for method in ("encode_image", "encode_text")}
+    parts["visual.image_size"] = hasattr(getattr(model, "visual", None), "image_size")
+    parts["logit_scale"] = hasattr(model, "logit_scale")
+    if all(parts.values()):
+        return
+    kind, want = type(model), "what clipnull.load or open_clip.create_model returns"
+    package = kind.__module__.partition(".")[0]
+    if isinstance(getattr(model, "module", None), nn.Module):
+        want = "model.module, which it wraps"
+    elif package == "clip":
+        want = "clipnull.load('ViT-B-32-quickgelu', 'openai') in place of clip.load('ViT-B/32')"
+    elif package == "transformers":
+        want = "clipnull.model.from_transformers(model, processor)"
+    lacks = ", ".join(part for part, there in parts.items() if not there)
+    raise ValueError(f"model: got a {kind.__module__}.{kind.__qualname__} without {lacks}; want {want}")
+
+
 class Clip:
     """A CLIP with what it needs to read names and images.
 
@@ -40,6 +67,11 @@ class Clip:
     config, receipt, loaded_with : dict or None
         open_clip's ``model_cfg``, which `save` needs; the receipt in the folder it was loaded from;
         arguments of the `load` that made it.
+
+    Raises
+    ------
+    ValueError
+        No CLIP as open_clip builds them.
     """
 
     def __init__(
@@ -54,6 +86,7 @@ class Clip:
         config: dict[str, Any] | None = None,
         receipt: dict[str, Any] | None = None,
     ) -> None:
+        _fit(model)
         self.model: Any = model.eval()  # open_clip's classes share no base that has their methods
         self.preprocess, self.tokenizer = preprocess, tokenizer
         self.name, self.pretrained, self.precision = name, pretrained, precision
@@ -238,12 +271,14 @@ class Clip:
 
         Returns
         -------
-        Path of the folder, written under a temporary name, then renamed.
+        Path of the folder, written under a temporary name, read back and compared, then renamed.
 
         Raises
         ------
         ValueError
-            The folder holds something else, the model came without a config, or open_clip's
-            config cannot describe the added projection.
+            The folder holds something else; the model came without a config, has an adapter that is
+            not merged, or is another one when read back: open_clip's config cannot describe it.
+        OSError
+            The disk is full, or the folder may not be written; what was there is as it was.
         """
         return saving.save(self, path, report)

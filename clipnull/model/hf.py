@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +36,13 @@ def from_transformers(model: Any, processor: Any, name: str = "transformers") ->
     Raises
     ------
     ValueError
-        Not a CLIPModel, or a processor without one of its two halves.
+        Not a CLIPModel, or a processor without one of its two halves, or with another model's tokenizer.
     """
-    parts = ("vision_model", "text_model", "visual_projection", "text_projection", "logit_scale")
-    if not isinstance(model, nn.Module) or not all(hasattr(model, part) for part in parts):
-        raise ValueError(f"model: got a {type(model).__name__}, want a transformers CLIPModel")
+    model = getattr(model, "_orig_mod", model)  # that which torch.compile wraps
+    kinds = {(kind.__module__.partition(".")[0], kind.__name__) for kind in type(model).__mro__}
+    if ("transformers", "CLIPModel") not in kinds:
+        kind = type(model).__name__
+        raise ValueError(f"model: got a {kind}, want a transformers CLIPModel{_why_not(model)}")
     if not all(hasattr(processor, part) for part in ("image_processor", "tokenizer")):
         want = "want a CLIPProcessor with image_processor and tokenizer"
         raise ValueError(f"processor: got a {type(processor).__name__}, {want}")
@@ -49,6 +50,17 @@ def from_transformers(model: Any, processor: Any, name: str = "transformers") ->
     halves = {torch.float16: "pure_fp16", torch.bfloat16: "pure_bf16"}
     precision = halves.get(next(model.parameters()).dtype, "fp32")
     return Clip(*wrap(model, processor), name, precision=precision, config=config.to_dict())
+
+
+def _why_not(model: Any) -> str:
+    """What keeps another model from being read as a CLIPModel."""
+    if hasattr(model, "merge_and_unload"):
+        return "; the adapter comes into its weights by model.merge_and_unload()"
+    config: Any = getattr(model, "config", None)
+    text = getattr(getattr(config, "text_config", None), "model_type", None)
+    if not hasattr(model, "text_projection") or not hasattr(model, "visual_projection"):
+        return "" if text is None else "; its towers do not end in the projections that an edit goes into"
+    return f"; its text tower is a {text}, which may read padding or end at another token than CLIP's does"
 
 
 class TransformersCLIP(nn.Module):
@@ -111,8 +123,11 @@ class TextTokenizer:
 
     def __call__(self, texts: str | list[str]) -> torch.Tensor:
         texts = [texts] if isinstance(texts, str) else list(texts)
-        how = {"padding": "max_length", "truncation": True, "max_length": self.context_length}
-        return self.tokenizer(texts, return_tensors="pt", **how)["input_ids"]
+        rows = self.tokenizer(texts, truncation=True, max_length=self.context_length)["input_ids"]
+        # on the right, whatever the tokenizer is set to: nothing before the end of the text may be padding
+        ends = (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id, 0)
+        pad = next(token for token in ends if token is not None)
+        return torch.tensor([row + [pad] * (self.context_length - len(row)) for row in rows])
 
 
 def wrap(model: Any, processor: Any) -> tuple[TransformersCLIP, ImageTransform, TextTokenizer]:
@@ -122,15 +137,27 @@ def wrap(model: Any, processor: Any) -> tuple[TransformersCLIP, ImageTransform, 
     scaled = getattr(images, "do_normalize", True)
     mean, std = (images.image_mean, images.image_std) if scaled else ([0.0] * 3, [1.0] * 3)
     wrapped.visual.preprocess_cfg = {"mean": list(mean), "std": list(std)}
-    return wrapped, ImageTransform(images), TextTokenizer(processor.tokenizer, length)
+    words = TextTokenizer(processor.tokenizer, length)
+    _same_tokens(wrapped, words)
+    return wrapped, ImageTransform(images), words
 
 
-def is_clip(path: Path) -> bool:
-    """Whether a ``config.json`` is one of a transformers CLIPModel."""
-    try:
-        return bool(json.loads(path.read_text(encoding="utf-8"))["model_type"] == "clip")
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+def _same_tokens(model: TransformersCLIP, words: TextTokenizer) -> None:
+    """A ValueError where the tokenizer is not the model's: texts are alike, or padding changes them."""
+    texts = ["a", "a cat on a mat"]
+    device = model.logit_scale.device
+    rows = words.tokenizer(texts, truncation=True, max_length=words.context_length)["input_ids"]
+    with torch.inference_mode():
+        try:
+            T = model.encode_text(words(texts).to(device), normalize=True).float()
+            bare = [model.encode_text(torch.tensor([r], device=device), normalize=True)[0] for r in rows]
+        except IndexError as error:
+            raise ValueError(f"processor: its tokenizer is not the model's ({error}), want theirs") from error
+    if torch.equal(T[0], T[1]) or (T - torch.stack(bare).float()).abs().max() > 0.01:
+        alike = "two texts get one embedding" if torch.equal(T[0], T[1]) else "padding changes an embedding"
+        raise ValueError(
+            f"processor: with its tokenizer {alike}, want the one that the model was trained with"
+        )
 
 
 def read(place: str) -> tuple[TransformersCLIP, ImageTransform, TextTokenizer]:
@@ -144,8 +171,11 @@ def read(place: str) -> tuple[TransformersCLIP, ImageTransform, TextTokenizer]:
     return wrap(made[0], processor)
 
 
-def write(clip: Any, folder: Path) -> list[Path]:
-    """Save as transformers does, folded edits baked in; the files that hold weights."""
+def write(clip: Any, folder: Path) -> None:
+    """Save as transformers does, folded edits baked in."""
+    if not isinstance(clip.preprocess, ImageTransform) or not isinstance(clip.tokenizer, TextTokenizer):
+        raise ValueError(
+            "save: preprocess or tokenizer is not the processor's, which would be saved; want that"
+        )
     for part in (clip.model.source, clip.preprocess.processor, clip.tokenizer.tokenizer):
         part.save_pretrained(folder)
-    return sorted(folder.glob("*.safetensors"))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
+from clipnull import _files
 from clipnull.datasets.pictures import Images, as_shown, open_image, open_stored
 
 __all__ = []
@@ -22,6 +22,8 @@ Templates = str | Sequence[str | Callable[[str], str]]
 
 def class_names(names: str | Sequence[str]) -> list[str]:
     """``names`` as a list; a ValueError for none, or for one that is no text."""
+    if not isinstance(names, Iterable):
+        raise ValueError(f"names: got {names!r}, want class names")
     wanted = [names] if isinstance(names, str) else list(names)
     if not wanted:
         raise ValueError("names: got none, want at least one class name")
@@ -41,6 +43,8 @@ def prompts(templates: Templates | None) -> list[Callable[[str], str]]:
     }
     if templates is None or isinstance(templates, str):
         templates = named.get(templates or "", [templates or "{}"])
+    if not isinstance(templates, Iterable):
+        raise ValueError(f"templates: got {templates!r}, want text with '{{}}', or a list of such")
     made = [t.format if isinstance(t, str) else t for t in templates]
     if not made:
         raise ValueError("templates: got none, want at least one such as 'a photo of a {}.'")
@@ -114,7 +118,7 @@ def pixels(
             raise ValueError(f"images: tensor {i} has shape {tuple(item.shape)}, want {want}, preprocessed")
         return item
     if isinstance(item, str | os.PathLike):
-        item = open_image(Path(item))
+        item = open_image(_files.path("images", item))
     elif isinstance(item, torch.Tensor | np.ndarray):
         x = np.asarray(item)
         if x.dtype != np.uint8 or x.ndim != 3 or x.shape[2] != 3:

@@ -8,20 +8,21 @@ import hashlib
 import importlib.metadata
 import json
 import math
-import shutil
 import sys
-import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from clipnull import _files
 from clipnull.hull import certificate
+from clipnull.model import weights
 from clipnull.model.fold import folded_edits, merged_state
+from clipnull.model.weights import WEIGHTS
 from clipnull.report import Report
 
 if TYPE_CHECKING:
@@ -29,73 +30,114 @@ if TYPE_CHECKING:
 
 __all__ = []
 
-CONFIG, WEIGHTS, RECEIPT = "open_clip_config.json", "open_clip_model.safetensors", "receipt.json"
+CONFIG, RECEIPT = "open_clip_config.json", "receipt.json"
 #: most names that a receipt certifies: each may take some tenths of a second
 CERTIFIED = 20
+#: how far, relative to its length, an embedding may lie from that of the model that was saved
+NEAR, NEAR_IN_HALF = 3e-3, 3e-2
+#: whose embeddings are compared
+TEXTS = ["a photo of a cat.", "a red bus", "owl"]
 
 
 def save(clip: Clip, path: str | Path, report: Report | Mapping[str, Any] | None = None) -> Path:
     """What `Clip.save` does."""
-    if clip.config is None:
+    from safetensors import SafetensorError
+
+    if not isinstance(clip.config, dict):
         raise ValueError("save: this model came without open_clip's model_cfg, want Clip(..., config=...)")
+    if any(hasattr(module, "base_layer") for module in clip.model.modules()):
+        adapter = "has a PEFT adapter beside its own weights, where the file would not hold it"
+        raise ValueError(f"save: this model {adapter}; want model.merge_and_unload() first")
     target = _files.path("path", path).resolve()
     _replaceable(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with _whole(target) as folder:
-        digest = _sha256(*_write(clip, folder))
-        _dump(folder / RECEIPT, _receipt(clip, report, digest))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _files.replacing(target) as folder:
+            folder.mkdir()
+            _write(clip, folder)
+            _prove(clip, folder)
+            _dump(folder / RECEIPT, _receipt(clip, report, sha256(*weights_of(folder))))
+    except (OSError, SafetensorError) as error:
+        kept = "what was there is as it was" if target.exists() else "nothing of it is left"
+        raise OSError(f"path: {str(target)!r} could not be written, {kept} ({error})") from error
     return target
 
 
-def _write(clip: Clip, folder: Path) -> list[Path]:
-    """Weights, config and tokenizer; the files that hold weights."""
+def _write(clip: Clip, folder: Path) -> None:
+    """Weights, config and tokenizer."""
     from open_clip import get_model_preprocess_cfg
-    from safetensors.torch import save_file
 
     from clipnull.model import hf  # a Clip too: it imports this file
 
-    if isinstance(clip.model, hf.TransformersCLIP):
-        return hf.write(clip, folder)
-    state, changes = merged_state(clip.model)
-    config = copy.deepcopy(clip.config) or {}
+    model = getattr(clip.model, "_orig_mod", clip.model)  # that which torch.compile wraps
+    if isinstance(model, hf.TransformersCLIP):
+        hf.write(clip, folder)
+        return
+    state, changes = merged_state(model)
+    config = _described(clip.config, model)
     for section, entries in changes.items():
         config[section].update(entries)
-    save_file(_storable(state), folder / WEIGHTS, metadata={"format": "pt"})
-    _dump(folder / CONFIG, {"model_cfg": config, "preprocess_cfg": get_model_preprocess_cfg(clip.model)})
+    weights.write({key.replace("_orig_mod.", ""): x for key, x in state.items()}, folder / WEIGHTS)
+    _dump(folder / CONFIG, {"model_cfg": config, "preprocess_cfg": get_model_preprocess_cfg(model)})
     if config["text_cfg"].get("hf_tokenizer_name") and hasattr(clip.tokenizer, "save_pretrained"):
         clip.tokenizer.save_pretrained(folder)
-    if changes:
-        _check_config(folder, state)
-    return [folder / WEIGHTS]
 
 
-def _check_config(folder: Path, state: Mapping[str, torch.Tensor]) -> None:
-    """Whether open_clip builds, from the changed config, a model of these names and shapes."""
+def weights_of(folder: Path) -> list[Path]:
+    """The files of weights that `save` wrote."""
+    return [folder / WEIGHTS] if (folder / WEIGHTS).is_file() else sorted(folder.glob("*.safetensors"))
+
+
+def _described(given: Any, model: Any) -> dict[str, Any]:
+    """A copy of the config, which says of the model what open_clip may have been forced to."""
     import open_clip
+    from open_clip.transformer import QuickGELU
 
-    with torch.device("meta"):
-        model = open_clip.create_model(
-            f"local-dir:{folder}", load_weights=False, device="meta", pretrained_text=False
-        )
-    if {k: v.shape for k, v in model.state_dict().items()} != {k: v.shape for k, v in state.items()}:
-        raise ValueError(
-            "save: open_clip's config cannot describe this tower with a projection added, want a model "
-            "with a projection, or keep the edit out of it (Edit.apply_image)"
-        )
-
-
-def _storable(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Contiguous tensors on the CPU that share no memory, as safetensors wants them."""
-    out, seen = {}, set()
-    for key, value in state.items():
-        x = value.detach().cpu().contiguous()
-        pointer = x.untyped_storage().data_ptr()
-        out[key] = x.clone() if pointer in seen or x.untyped_storage().nbytes() > x.nbytes else x
-        seen.add(pointer)
-    return out
+    config = copy.deepcopy(given)
+    vision, text = config.setdefault("vision_cfg", {}), config.setdefault("text_cfg", {})
+    size, quick = model.visual.image_size, any(isinstance(m, QuickGELU) for m in model.modules())
+    size = size if isinstance(size, int) else size[0] if size[0] == size[1] else [*size]
+    found: list[tuple[dict[str, Any], str, Any, Any]] = [
+        (vision, "image_size", size, 224),
+        (config, "quick_gelu", quick, False),
+        (config, "custom_text", not isinstance(model, open_clip.CLIP), "hf_model_name" in text),
+    ]
+    for section, key, value, default in found:
+        if section.get(key, default) != value:
+            section[key] = value
+    return config
 
 
-# --- a folder, whole or not at all ---------------------------------------------------------
+def _prove(clip: Clip, folder: Path) -> None:
+    """Read what was written and compare embeddings: it might be another model than this one."""
+    from clipnull.model.loading import load  # it imports this file
+
+    try:
+        again = load(f"local-dir:{folder}", device=clip.device, precision=clip.precision)
+    except ValueError as error:
+        raise _another(weights.line(error.__cause__ or error)) from error
+    for what, here, there in zip(("image", "text"), _seen(clip), _seen(again), strict=True):
+        far = float((here - there).norm() / here.norm()) if here.shape == there.shape else math.inf
+        if not far <= (NEAR if clip.precision == "fp32" else NEAR_IN_HALF):
+            raise _another(f"{what} embeddings lie {far:.1%} of their length away from its own")
+
+
+def _another(why: str) -> ValueError:
+    want = "want a config, preprocess and tokenizer that are those of the model"
+    return ValueError(f"save: what was written does not read back as this model ({why}); {want}")
+
+
+def _seen(clip: Clip) -> list[torch.Tensor]:
+    """Features of a picture of noise, in which every step of the transform shows, and of some texts."""
+    from open_clip import get_input_dtype
+
+    noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    pixels = clip.preprocess(Image.fromarray(noise))[None]
+    pixels = pixels.to(clip.device, get_input_dtype(clip.precision) or torch.float32)
+    with torch.inference_mode():
+        image = clip.model.encode_image(pixels, normalize=False)
+        text = clip.model.encode_text(clip.tokenizer(TEXTS).to(clip.device), normalize=False)
+    return [image.float(), text.float()]
 
 
 def _replaceable(target: Path) -> None:
@@ -104,27 +146,6 @@ def _replaceable(target: Path) -> None:
     if target.exists() and any(target.iterdir()) and not (target / RECEIPT).is_file():
         what = "something that Clip.save did not write"
         raise ValueError(f"path: {str(target)!r} holds {what}, want a new folder")
-
-
-@contextlib.contextmanager
-def _whole(target: Path) -> Iterator[Path]:
-    """A folder to write in that becomes ``target`` when all went well, and vanishes otherwise."""
-    mark = uuid.uuid4().hex[:8]
-    partial, old = (target.with_name(f".{target.name}.{mark}.{state}") for state in ("partial", "old"))
-    partial.mkdir()
-    try:
-        yield partial
-        if target.exists():
-            target.rename(old)
-        try:
-            partial.rename(target)
-        except BaseException:
-            if old.exists():
-                old.rename(target)
-            raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 # --- the receipt ---------------------------------------------------------------------------
@@ -181,7 +202,7 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _sha256(*paths: Path) -> str:
+def sha256(*paths: Path) -> str:
     digest = hashlib.sha256()
     for path in paths:
         with path.open("rb") as file:

@@ -1,0 +1,223 @@
+"""Saving proves itself: what is on disk is the model that was saved, or the folder of before."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import resource
+import subprocess
+import sys
+
+import open_clip
+import pytest
+import torch
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from safetensors.torch import load_file, save_file
+from test_models import NAMES, TINY, pictures, plain_features, write_folder
+
+import clipnull as cn
+from clipnull.model import load, saving
+from clipnull.model.clip import Clip
+
+VIT = {
+    "embed_dim": 16,
+    "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16},
+    "text_cfg": TINY["text_cfg"],
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_folder(tmp_path_factory.mktemp("models") / "vit", VIT)
+
+
+@pytest.fixture
+def clip(folder):
+    return load(f"local-dir:{folder}", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def gone():
+    """The number of a process that has ended."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    return process.pid
+
+
+def around(model, **other):
+    """A Clip around somebody's own open_clip model."""
+    made = image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
+    parts = {
+        "preprocess": made,
+        "tokenizer": open_clip.SimpleTokenizer(context_length=24),
+        "config": VIT,
+    } | other
+    return Clip(model, **parts)
+
+
+# --- what was written is this model --------------------------------------------------------
+
+
+@pytest.mark.parametrize("forced", [{"image_size": 48}, {"quick_gelu": True}, {"custom_text": True}], ids=str)
+def test_a_config_follows_what_the_model_was_forced_to(forced, folder, tmp_path):
+    name, (key, value) = f"local-dir:{folder}", *forced.items()
+    clip = around(open_clip.create_model(name, **{f"force_{key}": value}))
+    clip.model.eval()
+    Z, T = plain_features(clip.save(tmp_path / "saved"), pictures(2))
+    torch.testing.assert_close(Z, clip.embed_images(pictures(2)))
+    torch.testing.assert_close(T, clip.embed_text(NAMES))
+    config = json.loads((tmp_path / "saved" / saving.CONFIG).read_text())["model_cfg"]
+    assert (config["vision_cfg"] | config)[key] == value and VIT["vision_cfg"]["image_size"] == 32
+
+
+def another_transform(clip):
+    clip.preprocess = image_transform_v2(PreprocessCfg(size=32, resize_mode="squash", mean=(0.5,) * 3), False)
+
+
+def another_tokenizer(clip):
+    words = clip.tokenizer
+    clip.tokenizer = lambda texts: words(texts).flip(1)
+
+
+def another_shape(clip):
+    clip.config["text_cfg"]["heads"] = 4
+
+
+def another_size(clip):
+    clip.config["embed_dim"] = 32
+
+
+def another_layer(clip):
+    clip.model.visual.ln_post.eps = 10.0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [another_transform, another_tokenizer, another_shape, another_size, another_layer],
+    ids=lambda f: f.__name__,
+)
+def test_what_the_folder_cannot_say_is_refused(change, clip, tmp_path):
+    kept = clip.save(tmp_path / "kept")
+    before = (kept / saving.RECEIPT).read_bytes()
+    change(clip)
+    with pytest.raises(
+        ValueError, match=r"save: what was written does not read back as this model \(.*\); want a"
+    ):
+        clip.save(kept)
+    assert [p.name for p in tmp_path.iterdir()] == ["kept"]
+    assert (kept / saving.RECEIPT).read_bytes() == before and load(
+        f"local-dir:{kept}", device="cpu"
+    ).dim == 16
+
+
+def test_a_disk_that_writes_something_else_is_noticed(clip, tmp_path, monkeypatch):
+    write = saving.weights.write
+    monkeypatch.setattr(
+        saving.weights, "write", lambda state, path: write({k: 2 * x for k, x in state.items()}, path)
+    )
+    with pytest.raises(ValueError, match=r"image embeddings lie .* of their length away"):
+        clip.save(tmp_path / "saved")
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_compiled_model_is_saved_under_its_plain_names(clip, folder, tmp_path):
+    want = clip.embed_text(NAMES)
+    compiled = around(torch.compile(clip.model, backend="eager"), preprocess=clip.preprocess)
+    edit = cn.nullspace(want[:1])
+    cn.fold(compiled, edit, "both")
+    Z, T = plain_features(compiled.save(tmp_path / "saved"), pictures(2))
+    torch.testing.assert_close(Z, compiled.embed_images(pictures(2)))
+    old, new = load_file(folder / saving.WEIGHTS), load_file(tmp_path / "saved" / saving.WEIGHTS)
+    assert old.keys() == new.keys() and (T[1:] @ want[0]).abs().max() < 1e-5
+    cn.unfold(compiled)
+
+
+class Adapted(torch.nn.Module):
+    """A linear layer as PEFT wraps it."""
+
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer, self.lora_A = base_layer, torch.nn.Linear(32, 2, bias=False)
+
+    def forward(self, x):
+        return self.base_layer(x)
+
+
+def test_an_adapter_that_is_not_merged_is_refused(clip, tmp_path):
+    clip.model = copy.deepcopy(clip.model)
+    mlp = clip.model.visual.transformer.resblocks[0].mlp
+    mlp.c_fc = Adapted(mlp.c_fc)
+    with pytest.raises(
+        ValueError, match=r"save: this model has a PEFT adapter .*; want model\.merge_and_unload\(\)"
+    ):
+        clip.save(tmp_path / "saved")
+    assert not [*tmp_path.iterdir()]
+
+
+# --- the receipt, killed runs, full disks --------------------------------------------------
+
+
+def test_weights_that_are_not_the_receipt_s_are_refused(clip, tmp_path):
+    saved = clip.save(tmp_path / "saved")
+    state = load_file(saved / saving.WEIGHTS)
+    state["text_projection"][0, 0] += 1e-3
+    save_file(state, saved / saving.WEIGHTS)
+    with pytest.raises(
+        ValueError, match=r"name: the weights in .*saved' are not those that its receipt\.json"
+    ):
+        load(f"local-dir:{saved}")
+    (saved / saving.RECEIPT).unlink()
+    assert load(f"local-dir:{saved}", device="cpu").receipt is None
+
+
+@pytest.mark.parametrize("receipt", ["[1]", "{", "3"])
+def test_a_receipt_that_is_none_is_named(clip, tmp_path, receipt):
+    saved = clip.save(tmp_path / "saved")
+    (saved / saving.RECEIPT).write_text(receipt)
+    with pytest.raises(ValueError, match=r"name: '.*receipt\.json' "):
+        load(f"local-dir:{saved}")
+
+
+def test_a_run_that_was_killed_between_two_names_costs_nothing(clip, tmp_path, gone):
+    saved = clip.save(tmp_path / "saved")
+    left = tmp_path / f".saved.{gone}-0000abcd.partial"
+    left.mkdir()
+    saved.rename(tmp_path / f".saved.{gone}-0000abcd.old")
+    assert load(f"local-dir:{saved}", device="cpu").dim == 16
+    assert [*tmp_path.iterdir()] == [saved]
+    left.mkdir()
+    saved.rename(tmp_path / f".saved.{gone}-0000abcd.old")
+    clip.save(saved)
+    assert [*tmp_path.iterdir()] == [saved]
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_full_disk_is_one_sentence_and_no_folder(clip, tmp_path, there):
+    target = tmp_path / "saved"
+    before = clip.save(target) if there else None
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+    try:
+        with pytest.raises(
+            OSError, match=r"^path: '.*saved' could not be written, (what was there|nothing of it)"
+        ) as e:
+            clip.save(target)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "\n" not in str(e.value)
+    assert [*tmp_path.iterdir()] == ([target] if there else [])
+    assert before is None or load(f"local-dir:{before}", device="cpu").dim == 16
+
+
+@pytest.mark.parametrize("path", ["~nosuchuser/saved", 3, None])
+def test_what_is_no_path_is_named(clip, path):
+    with pytest.raises(ValueError, match=r"^path: got .*, want a path"):
+        clip.save(path)
+
+
+def test_a_home_is_filled_in(clip, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert clip.save("~/saved") == tmp_path / "saved"
+    assert load("local-dir:~/saved", device="cpu").dim == 16
+    assert os.listdir(tmp_path) == ["saved"]
