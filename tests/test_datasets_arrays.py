@@ -198,7 +198,7 @@ def test_what_is_not_there(tmp_path):
         (dict(Z=np.zeros((0, D))), r"Z: got shape \(0, 5\)"),
         (dict(labels=Y[:4]), r"labels: got shape \(4,\), want \[7\]"),
         (dict(labels=Y + 1), "labels: entries run from 1 to 3, want 0 to 2"),
-        (dict(labels=np.array(NAMES)[Y]), "labels: cannot be read as whole numbers"),
+        (dict(labels=np.array(NAMES)[Y]), "labels: cannot be read as an array of numbers"),
         (dict(classes=NAMES[:2]), "classes: got 2 entries, want 3 names"),
         (dict(classes=[1, 2, 3]), "classes: got 3 entries, want 3 names"),
     ],

@@ -165,7 +165,7 @@ def test_both_factors_are_those_of_the_consistent_edit(axes):
         (lambda P, T: one_style.gated(P[:1], P[1:], T[:1], T[1:], strength=-1), "strength: got -1"),
         (lambda P, T: one_style.gated(P[:1], P[1:], T[:1], T[1:], mu=float("nan")), "mu: got nan"),
         (lambda P, T: one_style.gated(P[:1], P[1:], T[:1, :4], T[1:]), "T_r: rows have 8 entries, want 4"),
-        (lambda P, T: one_style.gated(P[:1], P[1:, :4], T[:1], T[1:]), "T_r: rows have 4 entries, want 8"),
+        (lambda P, T: one_style.gated(P[:1], P[1:, :4], T[:1], T[1:]), "P_r: rows have 4 entries, want 8"),
     ],
 )
 def test_edits_refuse(call, message):
