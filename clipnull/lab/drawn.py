@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import functools
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,8 @@ import numpy as np
 
 from clipnull import _check
 from clipnull.measures import TIE
-from clipnull.plots.base import BLUE, FORGET, GREEN, MARKERS, ORANGE, PURPLE, SERIES, SKY
+from clipnull.plots import base
+from clipnull.plots.base import BLUE, FORGET, GREEN, GREY, MARKERS, ORANGE, PURPLE, SERIES, SKY
 
 __all__ = ["Area", "Bar", "Dots", "Drawn", "Line", "Point"]
 
@@ -193,10 +193,16 @@ def colour(value: str) -> str:
 
 
 def numbers(name: str, value: Any, d: int, n: int | None = None) -> np.ndarray:
-    """``value`` as an array [n, d]; a ValueError that names it otherwise."""
-    x = np.asarray(_check.rows(name, value, d).detach().cpu(), float)
-    if n is not None and len(x) != n:
-        raise ValueError(f"{name}: got {len(x)} rows, want {n}")
+    """``value`` as an array [n, d], a single row as [1, d]; a ValueError that names it otherwise."""
+    want = f"want [{n or 'n'}, {d}]"
+    try:
+        x = np.atleast_2d(base.numbers(value))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}: cannot be read as numbers ({error}), {want}") from error
+    if x.ndim != 2 or x.shape[1] != d or (n is not None and len(x) != n):
+        raise ValueError(f"{name}: got shape {list(np.shape(value))}, {want}")
+    if not np.isfinite(x).all():
+        raise ValueError(f"{name}: holds NaN or infinity, want finite numbers")
     return x
 
 
@@ -247,7 +253,7 @@ def points_wire(points: Sequence[Point], walls: Sequence[Any], at: np.ndarray) -
             for p, look, wall in zip(points, looks, walls, strict=True)
         ],
         "rules": {
-            "rows": names, "colours": [looks[i]["colour"] for i in names],
+            "rows": names, "colours": [looks[i]["colour"].replace(INK, GREY) for i in names],
             "forgotten": [points[i].role == "forgotten" for i in names], "tie": TIE * size,
         },
     }  # fmt: skip
@@ -261,7 +267,7 @@ def dots_wire(dots: Dots) -> dict[str, Any]:
         if given is not None and len(given) != n:
             raise ValueError(f"{name}: got {len(given)}, want {n}, one for each dot")
     kinds = list(dict.fromkeys(groups))
-    colours = [INK if c == "#000000" else c for c in SERIES]
+    colours = [INK if c == base.BLACK else c for c in SERIES]
     shapes = list(SHAPES)
     palette = [(colours[i % len(colours)], shapes[i % len(shapes)], kind) for i, kind in enumerate(kinds)]
     return {
@@ -346,16 +352,11 @@ def _bar(bar: Bar) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@functools.lru_cache(maxsize=256)
-def _encoded(picture: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(picture).decode()}"
-
-
 def source(picture: Any) -> str:
     """A PIL image or PNG bytes as the address of a small picture."""
-    if isinstance(picture, bytes):
-        return _encoded(picture)
-    small, out = picture.convert("RGBA"), io.BytesIO()
-    small.thumbnail((THUMBNAIL, THUMBNAIL))
-    small.save(out, "png")
-    return _encoded(out.getvalue())
+    if not isinstance(picture, bytes):
+        small, out = picture.convert("RGBA"), io.BytesIO()
+        small.thumbnail((THUMBNAIL, THUMBNAIL))
+        small.save(out, "png")
+        picture = out.getvalue()
+    return f"data:image/png;base64,{base64.b64encode(picture).decode()}"

@@ -12,109 +12,8 @@ const html = (tag, name, ...inner) => {
   made.append(...inner)
   return made
 }
-const clamp = (x, low, high) => Math.min(high, Math.max(low, x))
-const dot = (a, b) => a[0] * b[0] + a[1] * b[1] + (a[2] ?? 0) * (b[2] ?? 0)
-const minus = (a, b) => a.map((x, j) => x - b[j])
-const unit = v => { const size = Math.hypot(...v) || 1; return v.map(x => x / size) }
 const css = colour => (colour === "ink" ? "var(--ink)" : colour)
-const SHAPES = {
-  circle: r => `M${-r},0a${r},${r} 0 1,0 ${2 * r},0a${r},${r} 0 1,0 ${-2 * r},0z`,
-  square: r => `M${-0.9 * r},${-0.9 * r}h${1.8 * r}v${1.8 * r}h${-1.8 * r}z`,
-  triangle: r => `M0,${-1.15 * r}l${1.1 * r},${1.95 * r}h${-2.2 * r}z`,
-  diamond: r => `M0,${-1.25 * r}l${1.25 * r},${1.25 * r}l${-1.25 * r},${1.25 * r}l${-1.25 * r},${-1.25 * r}z`,
-}
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }
-
-// --- how positions and pixels belong together
-
-function flat(width, [x0, x1, y0, y1]) {
-  const scale = width / (x1 - x0)
-  return {
-    width, scale, height: Math.round(scale * (y1 - y0)),
-    to: v => [scale * (v[0] - x0), scale * (y1 - v[1]), 1],
-    from: (x, y) => [x0 + x / scale, y1 - y / scale],
-    pixel: (x, y, v) => { v[0] = x0 + x / scale; v[1] = y1 - y / scale; return 1 },
-  }
-}
-function globe(width, [a, e]) {
-  const scale = width / 2 - 24, c = width / 2, [sa, ca, se, ce] = [Math.sin(a), Math.cos(a), Math.sin(e), Math.cos(e)]
-  const R = [[-sa, ca, 0], [-se * ca, -se * sa, ce], [ce * ca, ce * sa, se]]
-  const back = (x, y, z, v = []) => { for (let j = 0; j < 3; j++) v[j] = x * R[0][j] + y * R[1][j] + z * R[2][j]; return v }
-  return {
-    width, scale, height: width, back,
-    to: v => [c + scale * dot(R[0], v), c - scale * dot(R[1], v), dot(R[2], v)],
-    from: (x, y) => {
-      const p = [(x - c) / scale, (c - y) / scale], [u, w] = p.map(t => t * Math.min(1, 0.985 / Math.hypot(...p)))
-      return back(u, w, Math.sqrt(1 - u * u - w * w))
-    },
-    // the share of the pixel that the globe covers
-    pixel: (x, y, v) => {
-      const p = (x - c) / scale, q = (c - y) / scale, far = Math.hypot(p, q)
-      if (far > 1 + 1 / scale) return 0
-      v.deep = Math.sqrt(Math.max(0, 1 - far * far))
-      back(p, q, v.deep, v)
-      return clamp((1 - far) * scale + 0.5, 0, 1)
-    },
-  }
-}
-/** The nearest point of a convex polygon whose corners are in order. */
-function inside(corners, p) {
-  let best = p, least = Infinity, turns = 0
-  corners.forEach((a, i) => {
-    const d = minus(corners[(i + 1) % corners.length], a), q = minus(p, a), t = clamp(dot(d, q) / (dot(d, d) || 1), 0, 1)
-    const edge = [a[0] + t * d[0], a[1] + t * d[1]], far = Math.hypot(...minus(p, edge))
-    turns += Math.sign(d[0] * q[1] - d[1] * q[0])
-    if (far < least) [least, best] = [far, edge]
-  })
-  return Math.abs(turns) === corners.length ? p : best
-}
-
-// --- who wins where
-
-/** Colour every pixel by the name with the largest score; a forgotten one must lead by more than `tie`. */
-function paint(canvas, camera, names, on, { forgotten, tie }, colours, paper, ball) {
-  const image = new ImageData(canvas.width, canvas.height), ratio = canvas.width / camera.width, v = [0, 0, 0], { data } = image
-  const shown = [...names.keys()].filter(i => on[i]), own = ball ? 0.62 : 1
-  for (let y = 0, p = 0; y < canvas.height; y++) for (let x = 0; x < canvas.width; x++, p += 4) {
-    const cover = camera.pixel((x + 0.5) / ratio, (y + 0.5) / ratio, v)
-    if (!cover) continue
-    let best = -Infinity, next = -Infinity, k = -1, j = -1
-    for (const i of shown) {
-      const score = dot(names[i], v) - (forgotten[i] ? tie : 0)
-      if (score > best || (score === best && forgotten[k])) { next = best; j = k; best = score; k = i }
-      else if (score > next) { next = score; j = i }
-    }
-    if (k < 0) continue
-    // a thin line where two names meet: their lead over its slope is a distance
-    const slope = j < 0 ? 0 : Math.hypot(...minus(names[k], names[j])), steep = ball ? Math.sqrt(Math.max(v.deep, 0.25)) : 1
-    const edge = slope > 1e-4 ? clamp(1.3 - (best - next) / slope * camera.scale * ratio / steep, 0, 1) : 0
-    for (let c = 0; c < 3; c++) {
-      const fill = (colours[k][c] * own + paper[c] * (1 - own)) * (ball ? 0.78 + 0.22 * v.deep : 1)
-      data[p + c] = fill + edge * ((ball ? paper[c] : fill) - fill)
-    }
-    data[p + 3] = ball ? 255 * cover : 46 + 80 * edge
-  }
-  canvas.getContext("2d").putImageData(image, 0, 0)
-}
-
-/** Put labels where they hide least; one that has found a place keeps it while that is hardly worse. */
-const SPOTS = [[0, -1], [1, -0.7], [-1, -0.7], [1, 0], [-1, 0], [0, 1], [1, 0.7], [-1, 0.7], [1, -2], [-1, -2], [0, -2.2], [0, 2.2]]
-function settle(labels, taken, { width, height }, memory) {
-  const shared = (a, b, j) => Math.max(0, Math.min(a[j + 2], b[j + 2]) - Math.max(a[j], b[j]))
-  for (const label of labels) {
-    let least = Infinity
-    SPOTS.forEach(([sx, sy], i) => {
-      const x = label.x + sx * (label.w / 2 + (Math.abs(sy) < 1 ? label.r + 5 : 0)), y = label.y + sy * (label.r + 11)
-      const box = [x - label.w / 2, y - 9, x + label.w / 2, y + 9]
-      const out = Math.max(0, -box[0]) + Math.max(0, -box[1]) + Math.max(0, box[2] - width) + Math.max(0, box[3] - height)
-      const hidden = taken.reduce((sum, other) => sum + shared(box, other, 0) * shared(box, other, 1), 0)
-      const cost = hidden + 60 * out + 4 * i - (memory.get(label.key) === i ? 60 : 0)
-      if (cost < least) { least = cost; Object.assign(label, { i, at: [x, y], box }) }
-    })
-    memory.set(label.key, label.i)
-    taken.push(label.box)
-  }
-}
 
 function render({ model, el }) {
   const { kind, points, rules, dots, extent, axes, circle, size, bars: [low, high] } = model.get("fixed")
@@ -122,7 +21,7 @@ function render({ model, el }) {
   const tip = html("div", "tip"), bars = html("div", "bars"), side = html("div", "side", bars)
   const caption = html("div", "caption"), kept = html("div", "kept"), root = html("div", "clipnull-plane", side, kept, caption)
   const pen = document.createElement("canvas").getContext("2d")
-  let at, turn, cloud, frame = 0, moved = false, held = -1, near = -1
+  let at, turn, cloud, frame = 0, moved = false, held = -1, near = -1, pressed = -1
   set(tip, { role: "status" })
   set(caption, { "aria-live": "polite" })
   const later = () => { frame ||= requestAnimationFrame(draw) }
@@ -147,7 +46,7 @@ function render({ model, el }) {
   function move(i, v) {
     const { on_circle, within } = points[i]
     if (ball || on_circle) at[i] = unit(v)
-    else at[i] = (within ? inside(within, v) : v).map((x, j) => clamp(x, extent[2 * j], extent[2 * j + 1]))
+    else at[i] = within ? inside(within, v) : v.map((x, j) => clamp(x, extent[2 * j], extent[2 * j + 1]))
     moved = true
     later()
   }
@@ -175,6 +74,8 @@ function render({ model, el }) {
       start()
       e.preventDefault()
     })
+    // a finger on it drags it, not the page; touch-action is not kept to inside a drawing
+    target.addEventListener("touchstart", e => e.preventDefault(), { passive: false })
     target.addEventListener("pointermove", e => { if (last) { go(e, e.clientX - last.clientX, e.clientY - last.clientY); last = e } })
     for (const end of ["pointerup", "pointercancel"]) target.addEventListener(end, () => { last = null; held = -1 })
     target.addEventListener("keydown", e => key(i, e))
@@ -183,7 +84,7 @@ function render({ model, el }) {
   const within = (stage, e) => { const box = stage.svg.getBoundingClientRect(); return [e.clientX - box.left, e.clientY - box.top] }
   function handle(stage, { name, colour, shape, picture, pictured }, i) {
     const r = picture ? 21 : 9, g = svg("g", { class: "handle", tabindex: 0, role: "slider", "aria-label": name, "aria-roledescription": "point to drag" })
-    const around = { "stroke-width": picture ? 2.5 : 1.2, stroke: picture ? css(colour) : "var(--ink)", fill: picture ? "var(--paper)" : css(colour) }
+    const around = { "stroke-width": picture ? 2.5 : 1.2, stroke: picture ? css(colour) : "var(--ink)", fill: picture ? "#fff" : css(colour) }
     g.append(svg("circle", { class: "hit", r: r + 10 }), svg("circle", { class: "ring", r: r + 5.5 }),
       svg("path", { d: SHAPES[shape](r), fill: "none", stroke: "var(--paper)", "stroke-width": 4 }), svg("path", { d: SHAPES[shape](r), ...around }))
     if (picture) g.append(svg("image", { x: -15, y: -15, width: 30, height: 30, href: source(i), "data-thumb": i }))
@@ -221,7 +122,9 @@ function render({ model, el }) {
     const under = e => { const [k, far] = find(within(stage, e), (x, y) => x * x + y * y); return far < 196 ? k : -1 }
     rect.addEventListener("pointermove", e => look(stage, under(e)))
     for (const end of ["pointerleave", "blur"]) rect.addEventListener(end, () => look(stage, -1))
-    rect.addEventListener("click", e => { look(stage, under(e)); if (near >= 0) keep(near) })
+    // pressing may scroll the page: what counts is where the pointer was
+    rect.addEventListener("pointerdown", e => { look(stage, pressed = under(e)) })
+    rect.addEventListener("click", () => { if (pressed >= 0) keep(pressed) })
     rect.addEventListener("keydown", e => {
       const d = ARROWS[e.key], { width, height, to } = stage.camera
       if (!d && !(near >= 0 && ["Enter", " "].includes(e.key))) return
@@ -250,7 +153,7 @@ function render({ model, el }) {
     return stage
   }
   function drawStage(stage, k, drawn) {
-    const width = Math.max(160, Math.min(size, root.clientWidth - 8)), camera = stage.camera = ball ? globe(width, turn) : flat(width, extent)
+    const width = Math.max(140, Math.min(size, root.clientWidth - 8)), camera = stage.camera = ball ? globe(width, turn) : flat(width, extent)
     const { height, to } = camera, place = p => `${p[0]},${p[1]}`, names = k ? drawn.after : drawn.names ?? (ball ? rules.rows.map(i => at[i]) : null)
     const ratio = Math.min(window.devicePixelRatio || 1, 2), paper = styled("--paper"), ground = [], shapes = [], labels = [], taken = []
     const sign = JSON.stringify([names, drawn.candidates, width, ratio, turn, paper])
@@ -261,9 +164,9 @@ function render({ model, el }) {
       if (names) paint(stage.canvas, camera, names, drawn.candidates, rules, rules.colours.map(rgb), rgb(paper), ball)
       if (dots) scatter(stage.canvas.getContext("2d"), ratio, to)
     }
-    const say = (key, text, p, r, bold = false) => {
+    const say = (key, text, p, r, bold, struck) => {
       pen.font = `${bold ? "600 14px" : "13px"} ${getComputedStyle(root).fontFamily}`
-      if (text) labels.push({ key, text, x: p[0], y: p[1], r, bold, w: pen.measureText(text).width + 4, behind: p[2] < 0 })
+      if (text) labels.push({ key, text, x: p[0], y: p[1], r, bold, struck, w: pen.measureText(text).width + 4, behind: p[2] < 0 })
     }
     const draw = (d, { colour, width, dash }, faint) => shapes.push(svg("path", { d, class: "line", stroke: css(colour),
       "stroke-width": width, "stroke-dasharray": dash ? "5 4" : null, "stroke-opacity": faint ? 0.3 : null }))
@@ -306,14 +209,17 @@ function render({ model, el }) {
       set(g, { transform: `translate(${place(q)})`, "aria-valuenow": at[i][0].toFixed(2), "aria-valuetext": said })
       Object.assign(g.style, { opacity: q[2] < 0 ? 0.4 : 1, pointerEvents: q[2] < 0 ? "none" : "" })
       taken.push([q[0] - r, q[1] - r, q[0] + r, q[1] + r])
-      say(`point ${i}`, points[i].name, q, r, true)
+      // a name may be struck off the list
+      const struck = !(drawn.candidates[rules.rows.indexOf(i)] ?? true)
+      g.classList.toggle("struck", struck)
+      say(`point ${i}`, points[i].name, q, r, true, struck)
     })
-    settle(labels.sort((a, b) => b.bold - a.bold), taken, camera, stage.memory)
+    settle(labels.sort((a, b) => !!b.bold - !!a.bold), taken, camera, stage.memory)
     if (axes[0]) labels.push({ text: axes[0], at: [width - 4, height - 11], anchor: "end" }, { text: axes[1], at: [4, 12], anchor: "start" })
     stage.back.replaceChildren(...ground)
     stage.front.replaceChildren(...shapes)
-    stage.words.replaceChildren(...labels.map(({ text, at: [x, y], anchor = "middle", bold, behind }) => {
-      const words = svg("text", { x, y, "text-anchor": anchor, class: bold ? "name" : null, opacity: behind ? 0.75 : null })
+    stage.words.replaceChildren(...labels.map(({ text, at: [x, y], anchor = "middle", bold, behind, struck }) => {
+      const words = svg("text", { x, y, "text-anchor": anchor, class: `${bold ? "name" : ""} ${struck ? "struck" : ""}`, opacity: behind ? 0.75 : null })
       words.textContent = text
       return words
     }))

@@ -29,7 +29,7 @@ HERE = Path(__file__).parent
 class Drawing(anywidget.AnyWidget):
     """The browser's part of a plane or globe."""
 
-    _esm = HERE / "plane.js"
+    _esm = "".join((HERE / name).read_text(encoding="utf-8") for name in ("geometry.js", "plane.js"))
     _css = HERE / "plane.css"
     fixed = traitlets.Dict().tag(sync=True)
     at = traitlets.List().tag(sync=True)
@@ -98,24 +98,24 @@ class Plane(Live):
         self.points, self.follow, self.controls, self.dots = list(points), follow, dict(controls or {}), dots
         at = np.zeros((0, self.d))
         if self.points:
-            at = np.concatenate([numbers(f"at of {p.name!r}", p.at, self.d, 1) for p in self.points])
+            at = np.concatenate([numbers(f"at, of {p.name!r}", p.at, self.d, 1) for p in self.points])
         self.walls = [None if p.within is None else hull(numbers("within", p.within, 2)) for p in self.points]
         circle = any(p.on_circle for p in self.points) if circle is None else circle
         self.extent = self._in_view(extent, at, circle)
         at = self._legal(at)
-        fixed = {
+        self.fixed = {
             "kind": self.kind, "size": size, "axes": list(axes), "bars": list(bars),
             "circle": circle, "extent": self.extent, **points_wire(self.points, self.walls, at),
             "dots": None if dots is None else dots_wire(dots),
         }  # fmt: skip
-        facing = self._facing(at[fixed["rules"]["rows"]])
-        self.drawing = Drawing(fixed=fixed, at=at.tolist(), turn=facing)
+        # with its first answer: the browser may draw it as soon as it is there
+        self.drawn, state = self._ask(at, [])
+        turn = self._facing(at[self.fixed["rules"]["rows"]])
+        self.drawing = Drawing(fixed=self.fixed, turn=turn, **state)
         self.message = widgets.HTML()
         above = [row(*self.controls.values())] if self.controls else []
         super().__init__([*above, self.drawing, self.message])
-        self._answer()
-        self.drawing.observe(self._moved, names="at")
-        self.drawing.observe(self.changed, names="kept")
+        self.drawing.observe(self.changed, names=["at", "kept"])
         self.drawing.on_msg(self._send_picture)
         for control in self.controls.values():
             control.observe(self.changed, names="value")
@@ -146,13 +146,13 @@ class Plane(Live):
     def _legal(self, at: np.ndarray) -> np.ndarray:
         """Positions [n, 2], each moved to where its point may be."""
         x0, x1, y0, y1 = self.extent
-        at = np.clip(at, [x0, y0], [x1, y1])
+        legal = np.clip(at, [x0, y0], [x1, y1])
         for i, (p, wall) in enumerate(zip(self.points, self.walls, strict=True)):
             if p.on_circle:
-                at[i] = unit(at[i])
+                legal[i] = unit(at[i])
             elif wall is not None:
-                at[i] = nearest_mixture(at[i], wall).H[0].numpy()
-        return at
+                legal[i] = nearest_mixture(at[i], wall).H[0].numpy()
+        return legal
 
     # --- what moves ----------------------------------------------------------------------
 
@@ -174,19 +174,6 @@ class Plane(Live):
     def kept(self, indices: Sequence[int]) -> None:
         self.drawing.kept = [int(i) for i in indices]
 
-    def _place(self, at: np.ndarray) -> None:
-        """Put the points where they may be; the browser hears of it only if that is elsewhere."""
-        legal = self._legal(at)
-        if not np.allclose(legal, self.positions, rtol=0, atol=1e-6):
-            with self.paused():
-                self.drawing.at = legal.tolist()
-
-    @in_turn
-    def _moved(self, change: Any) -> None:
-        if not self._paused:
-            self._place(self.positions)
-            self.update()
-
     def _send_picture(self, drawing: Any, content: Mapping[str, Any], buffers: Any) -> None:
         i, n = int(content["thumb"]), len(self.points)
         picture = self.points[i].thumbnail if i < n else self.dots.thumbnails[i - n]  # type: ignore[union-attr, index]
@@ -196,37 +183,42 @@ class Plane(Live):
     def update(self) -> None:
         """Ask what follows, and show it. A ValueError becomes a sentence; other errors are raised too."""
         try:
-            self._answer()
+            drawn, state = self._ask(self.positions, self.kept)
         except Exception as problem:
             self.message.value = alarm(problem)
             if not isinstance(problem, ValueError):
                 raise
-        else:
-            self.message.value = ""
+            return
+        self.drawn, self.message.value = drawn, ""
+        if np.allclose(state["at"], self.drawing.at, rtol=0, atol=1e-6):
+            del state["at"]  # the browser is where it may be, and perhaps further by now
+        with self.paused(), self.drawing.hold_sync():
+            for name, value in state.items():
+                setattr(self.drawing, name, value)
 
-    def _answer(self) -> None:
+    def _ask(self, at: np.ndarray, kept: list[int]) -> tuple[Drawn, dict[str, Any]]:
+        """What follows, and as what it travels."""
+        at = self._legal(at)
         values = {name: control.value for name, control in self.controls.items()}
         if self.dots:
-            values["kept"] = self.kept
-        drawn = self.follow(self.positions, **values)
+            values["kept"] = kept
+        drawn = self.follow(at.copy(), **values)
         if not isinstance(drawn, Drawn):
             raise TypeError(f"follow: returned {type(drawn).__name__}, want a Drawn")
         if drawn.at is not None:
-            self._place(numbers("at", drawn.at, self.d, len(self.points)))
-        shown = wire(drawn, self.positions, self.drawing.fixed)
-        with self.drawing.hold_sync():
-            if self.dots:
-                at = self.dots.at if drawn.dots is None else drawn.dots
-                cloud = numbers("dots", at, 2, len(self.dots.names))
-                self.drawing.cloud = cloud.astype("<f4").tobytes()
-            self.drawing.drawn = shown
-        self.drawn = drawn
+            at = self._legal(numbers("at", drawn.at, self.d, len(self.points)))
+        state = {"at": at.tolist(), "drawn": wire(drawn, at, self.fixed)}
+        if self.dots:
+            many = self.dots.at if drawn.dots is None else drawn.dots
+            state["cloud"] = numbers("dots", many, 2, len(self.dots.names)).astype("<f4").tobytes()
+        return drawn, state
 
     def figure(self) -> Figure:
         """The present state as a figure, for viewers that run no kernel."""
         drawing = self.drawing
         dots = np.frombuffer(drawing.cloud, "<f4").reshape(-1, 2)
-        return still(drawing.fixed, drawing.drawn, self.positions, drawing.turn, dots, self.kept)
+        thumbnails = [p.thumbnail if p.role == "picture" else None for p in self.points]
+        return still(self.fixed, drawing.drawn, self.positions, drawing.turn, dots, self.kept, thumbnails)
 
 
 class Globe(Plane):

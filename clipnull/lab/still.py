@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,9 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
+from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+from matplotlib.patheffects import withStroke
+from PIL import Image
 
 from clipnull.lab.drawn import SHAPES, unit
 from clipnull.measures import TIE, winners
@@ -26,12 +30,13 @@ def still(
     turn: Sequence[float],
     dots: np.ndarray,
     kept: Sequence[int],
+    thumbnails: Sequence[Any],
 ) -> matplotlib.figure.Figure:
     """What the browser shows, drawn by matplotlib."""
     globe, bars = fixed["kind"] == "globe", drawn["bars"]
     panels = 1 + (drawn["after"] is not None)
     x0, x1, y0, y1 = (-1.25, 1.25, -1.25, 1.25) if globe else fixed["extent"]
-    side = 3.9
+    side = fixed["size"] / 108
     height = side * (y1 - y0) / (x1 - x0)
     widths = [side] * panels + ([3.0] if bars else [])
     fig = base.Figure(figsize=(sum(widths) + 0.3, height + 0.3), layout="constrained")
@@ -50,9 +55,12 @@ def still(
         if not globe:
             _ground(ax, fixed, drawn, dots, kept)
         _lines(ax, [line for line in drawn["lines"] if line["stage"] == k], R)
-        _points(ax, fixed, drawn, at, R, k)
+        own = zip(fixed["points"], at, thumbnails, strict=True)
+        marks = [{**p, "at": x, "thumbnail": t} for p, x, t in own if p["drag"] and k == 0]
+        _points(ax, marks + [p for p in drawn["points"] if p["stage"] == k], R)
     if bars:
         _bars(axes[-1], bars, fixed["bars"])
+    base.title(fig, drawn["caption"])
     return base.describe(fig, drawn["alt"])
 
 
@@ -81,6 +89,10 @@ def _regions(ax: Axes, T: np.ndarray, on: Sequence[bool], rules: Mapping[str, An
     light = (0.78 + 0.22 * deep)[..., None] * (0.62 * rgb + 0.38)
     alpha = (x * x + y * y <= 1) * 1.0 if globe else np.full_like(x, 0.18)
     ax.imshow(np.dstack([light if globe else rgb, alpha]), extent=(x0, x1, y0, y1), zorder=0)
+    for i in range(len(rows)):
+        inside = np.ma.masked_where(alpha == 0, (best.numpy() == i).reshape(GRID, GRID) * 1.0)
+        if 0 < inside.mean() < 1:
+            ax.contour(x, y, inside, [0.5], colors="white" if globe else base.GREY, linewidths=0.8)
 
 
 def _ground(ax: Axes, fixed: Mapping[str, Any], drawn: Mapping[str, Any], dots: Any, kept: Any) -> None:
@@ -124,30 +136,33 @@ def _lines(ax: Axes, lines: Sequence[Mapping[str, Any]], R: np.ndarray) -> None:
         _say(ax, (np.asarray(line["spot"]) @ R.T)[:2], line["label"], (4, 4))
 
 
-def _points(
-    ax: Axes, fixed: Mapping[str, Any], drawn: Mapping[str, Any], at: np.ndarray, R: np.ndarray, k: int
-) -> None:
+def _points(ax: Axes, points: Sequence[Mapping[str, Any]], R: np.ndarray) -> None:
     """Points to drag are filled, others hollow; behind the globe they are faint."""
-    own = zip(fixed["points"], at, strict=True)
-    shown = [{**p, "at": x} for p, x in own if p["drag"] and k == 0]
-    for p in shown + [p for p in drawn["points"] if p["stage"] == k]:
-        xy, colour, globe = np.asarray(p["at"], float), _ink(p["colour"]), len(R) == 3
+    globe = len(R) == 3
+    for p in points:
+        xy, colour, drag = np.asarray(p["at"], float), _ink(p["colour"]), "stage" not in p
         if globe and np.linalg.norm(xy) < 1e-6:
             continue
         xy = R @ (unit(xy) if globe else xy)
         if p["arrow"] and not globe:
             arrow = dict(arrowstyle="-|>", color=colour, lw=2, shrinkA=0, shrinkB=5)
             ax.annotate("", xy, (0, 0), arrowprops=arrow, zorder=4)
-        filled = colour if "stage" not in p else "white"
-        ax.plot(*xy[:2], SHAPES[p["shape"]], color=colour, markersize=8, zorder=5, markeredgewidth=1.8,
+        picture = p.get("thumbnail")
+        size = 8 if picture is None else 24
+        filled = colour if drag and picture is None else "white"
+        ax.plot(*xy[:2], SHAPES[p["shape"]], color=colour, markersize=size, zorder=5, markeredgewidth=1.8,
                 markerfacecolor=filled, alpha=0.35 if globe and xy[2] < 0 else 1)  # fmt: skip
-        _say(ax, xy[:2], p["name"], (0, 8), ha="center", fontweight="bold" if "stage" not in p else None)
+        if picture is not None:
+            picture = Image.open(io.BytesIO(picture)) if isinstance(picture, bytes) else picture.copy()
+            picture.thumbnail((36, 36))
+            ax.add_artist(
+                AnnotationBbox(OffsetImage(np.asarray(picture), zoom=0.5), xy[:2], frameon=False, zorder=6)
+            )
+        _say(ax, xy[:2], p["name"], (0, size / 2 + 4), ha="center", fontweight="bold" if drag else None)
 
 
 def _say(ax: Axes, xy: Any, text: str, offset: tuple[int, int], **style: Any) -> None:
     if text:
-        from matplotlib.patheffects import withStroke
-
         halo = [withStroke(linewidth=3, foreground="white")]
         ax.annotate(
             text, xy, offset, textcoords="offset points", fontsize=9, path_effects=halo, zorder=6, **style
@@ -162,6 +177,8 @@ def _bars(ax: Axes, bars: Sequence[Mapping[str, Any]], reach: Sequence[float]) -
             ax.plot([b["before"]] * 2, [y - 0.4, y + 0.4], color=base.BLACK, linestyle="--", linewidth=1.4)
         ax.annotate(b["text"], (reach[1], y), (4, 0), textcoords="offset points", va="center", fontsize=9)
     ax.axvline(0, color=base.BLACK, linewidth=0.8)
-    ax.set(xlim=reach, ylim=(len(bars) - 0.4, -0.6))
+    # a few bars are no thicker than many
+    spare = 0.5 + max(0, 8 - len(bars)) / 2
+    ax.set(xlim=reach, ylim=(len(bars) - 1 + spare, -spare))
     ax.set_yticks(rows, [b["name"] for b in bars], fontsize=9)
     base.style(ax)
