@@ -15,7 +15,10 @@ from typing import Literal
 import numpy as np
 import torch
 
-__all__ = ["N_WAYS", "TIE", "Winners"]
+from clipnull import _check
+from clipnull._check import ArrayLike
+
+__all__ = ["N_WAYS", "TIE", "Winners", "region_shares"]
 
 #: a lead of less than this part of the scores' size is a tie
 TIE = 1e-5
@@ -120,3 +123,59 @@ def search_auc(scores: torch.Tensor, own: torch.Tensor, size: float) -> float:
     tie = TIE * size
     below, upto = np.searchsorted(rest, mine - tie, "left"), np.searchsorted(rest, mine + tie, "right")
     return float((below + upto).mean() / (2 * len(rest)))
+
+
+def region_shares(
+    T: ArrayLike, forget: Sequence[int] = (), size: float = 1.0, n: int = 20_000
+) -> torch.Tensor:
+    """Of all images there are in two or three dimensions, the share that each name wins.
+
+    Parameters
+    ----------
+    T : array [C, 2 or 3]
+        Names, as they are after the edit.
+    forget : sequence of int
+        Rows that were forgotten: the tie rule goes against them.
+    size : float
+        The scores' size before the edit, 1 for names of unit length.
+    n : int
+        Unit vectors that are tried, evenly spread over circle or sphere.
+
+    Returns
+    -------
+    torch.Tensor [C], float64
+        Fractions; they sum to 1.
+
+    Raises
+    ------
+    ValueError
+        Other than two or three dimensions, unknown rows, a size or number that is not positive.
+
+    Examples
+    --------
+    >>> region_shares([[1.0, 0.0], [-1.0, 0.0]])
+    tensor([0.5000, 0.5000], dtype=torch.float64)
+    """
+    names = _check.rows("T", T).double()
+    if names.shape[1] not in (2, 3):
+        raise ValueError(f"T: got {names.shape[1]} dimensions, want 2 or 3")
+    size, n = _check.number("size", size, 0.0), _check.whole("n", n, 1)
+    if not isinstance(forget, Sequence) or len(forget):
+        forget = _check.class_indices("forget", forget, len(names))
+    i = torch.arange(n, dtype=torch.float64) + 0.5
+    if names.shape[1] == 2:
+        Z = torch.stack([torch.cos(2 * math.pi * i / n), torch.sin(2 * math.pi * i / n)], 1)
+    else:  # a spiral that turns by the golden angle
+        high, turn = 1 - 2 * i / n, math.pi * (3 - math.sqrt(5)) * i
+        flat = (1 - high * high).sqrt()
+        Z = torch.stack([flat * torch.cos(turn), flat * torch.sin(turn), high], 1)
+    return torch.bincount(winners(Z @ names.T, forget, size), minlength=len(names)).double() / n
+
+
+def winners(scores: torch.Tensor, forget: Sequence[int], size: float) -> torch.Tensor:
+    """Predicted classes [n] of ``scores [n, C]``; the tie rule, for scores of that ``size``."""
+    if not 0 < len(forget) < scores.shape[1]:
+        return argmax(scores)
+    found = Winners(len(scores), forget, scores)
+    found.add(0, scores)
+    return found.predicted(size)

@@ -81,6 +81,7 @@ def valid() -> dict[str, dict[str, Any]]:
         "project_out": dict(Z=c.Z, U=U),
         "projector": dict(U=U),
         "ConsistentSolver": dict(T_f=c.T_f, T_r=c.T_r),
+        "region_shares": dict(T=c.T[:, :3], forget=[0], size=1.0, n=50),
         "Case": dict(Z=c.Z, T=c.T, labels=c.labels, forget=[0], classes=list("abcdefgh"), listed=[1, 2]),
         "candidate_masking": dict(case=c),
         "evaluate": dict(case=c, edit=e, side="image"),
@@ -166,10 +167,12 @@ OTHER_KIND = {
     ("layer_probe", "after"): "mapping",
     ("compare", "at"): "mapping",
     ("protocol_score", "forget"): "pair",
+    ("region_shares", "size"): "positive",
     ("gated", "strength"): "number",  # a cosine, no share
 }
 #: (callable, argument) -> what is no mistake there, as `repr`, and why
 WELCOME = {
+    ("region_shares", "forget"): ("[]",),  # nothing is forgotten
     ("orthogonality_error", "Q"): ("[[]]",),  # no columns are orthonormal
     ("ridge_probe", "labels"): (repr([99] * 48),),  # labels count no names: any whole numbers
     ("gated", "mu"): ("None",),  # the default of `consistent`

@@ -15,6 +15,7 @@ from typing import Any
 
 import nbformat
 import pytest
+from labpage import failed, run_all
 
 import clipnull as cn
 from clipnull.lab.bench import Bench
@@ -37,8 +38,6 @@ def has_widget(path: Path) -> bool:
 
 LAB = ROOT / "notebooks" / "05_forget_retain_lab.ipynb"
 LESSONS = [path for path in sorted((ROOT / "notebooks").glob("*.ipynb")) if has_widget(path) and path != LAB]
-#: how long a lesson may take to run; a minute is the aim, a busy machine needs more
-RUN_MS = 300_000
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -52,37 +51,9 @@ def page(chromium: Any) -> Any:
     page.close()
 
 
-def run_all(page: Any, address: str, lesson: Path) -> None:
-    """Open a lesson, run all its cells, and wait until the last one is done."""
-    page.goto(f"{address}/doc/tree/{lesson.name}")
-    page.locator(".jp-Notebook .jp-CodeCell").first.wait_for(timeout=60_000)
-    # run before its kernel is connected, a cell only loses its output, or JupyterLab asks for a kernel
-    page.get_by_text("| Idle").first.wait_for(timeout=60_000)
-    select = page.locator(".jp-Dialog .jp-mod-accept")
-    started = page.locator(".jp-InputPrompt", has_text="*").first
-    for _ in range(5):
-        page.locator(".lm-MenuBar-itemLabel", has_text="Run").first.click()
-        page.locator(".lm-Menu-itemLabel", has_text="Run All Cells").first.click()
-        page.wait_for_timeout(1500)
-        if select.is_visible():
-            select.click()
-            page.wait_for_timeout(1500)
-        if started.count():
-            break
-    page.locator(".widget-html-content").first.wait_for(timeout=RUN_MS)
-    page.wait_for_function(
-        "() => ![...document.querySelectorAll('.jp-InputPrompt')].some(p => p.textContent.includes('*'))",
-        timeout=RUN_MS,
-    )
-
-
-def failed(page: Any) -> list[str]:
-    return page.locator("[data-mime-type='application/vnd.jupyter.error']").all_inner_texts()
-
-
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
 def test_widget_follows_its_controls(lesson: Path, jupyterlab: str, page: Any) -> None:
-    run_all(page, jupyterlab, lesson)
+    run_all(page, jupyterlab, lesson.name)
     assert failed(page) == []
     # one output holds one lab; its readout is the last text of it
     lab = page.locator(".jp-OutputArea-output", has=page.locator(".widget-html-content")).first
@@ -183,7 +154,7 @@ def opened(chromium: Any, jupyterlab: str) -> Iterator[Any]:
     page = chromium.new_page(viewport={"width": 1280, "height": 800})
     page.page_errors = []
     page.on("pageerror", lambda error: page.page_errors.append(str(error)))
-    run_all(page, jupyterlab, LAB)
+    run_all(page, jupyterlab, LAB.name)
     assert failed(page) == []
     yield page
     page.close()

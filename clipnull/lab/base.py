@@ -12,10 +12,15 @@ import io
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+import anywidget
 import ipywidgets as widgets
+import traitlets
 from matplotlib.figure import Figure
+
+from clipnull.plots.base import alt
 
 __all__ = ["FigureWidget", "player"]
 
@@ -57,15 +62,39 @@ def row(*children: widgets.Widget) -> widgets.HBox:
 
 
 def alarm(problem: Exception, more: str = "") -> str:
-    """An error as red HTML. A ValueError's message is a sentence for the reader; others name their kind."""
+    """An error as HTML. A ValueError's message is a sentence for the reader; others name their kind."""
     kind = "" if isinstance(problem, ValueError) else f"{type(problem).__name__}: "
-    return f'<span style="color:#b00020">{html.escape(f"{kind}{problem}{more}")}</span>'
+    # JupyterLab's red fits its theme; elsewhere the text's own colour does, and the bar says the rest
+    style = "border-left:4px solid var(--jp-error-color1, #d32f2f); padding-left:.5em; "
+    style += "color:var(--jp-error-color1, inherit)"
+    return f'<span style="{style}">{html.escape(f"{kind}{problem}{more}")}</span>'
+
+
+class Guard(anywidget.AnyWidget):
+    """Nothing to see: keeps keys that are typed in a widget from being commands of the notebook.
+
+    Attributes
+    ----------
+    alt : str
+        What the picture beside it shows; ipywidgets' own images have no such text.
+    """
+
+    _esm = Path(__file__).with_name("guard.js")
+    alt = traitlets.Unicode().tag(sync=True)
+
+    def __init__(self) -> None:
+        super().__init__(layout=widgets.Layout(display="none"))
 
 
 class Live(widgets.VBox):
     """Something on screen that follows its controls; while it is paused, controls move without drawing."""
 
     _paused = False
+
+    def __init__(self, children: Sequence[widgets.Widget]) -> None:
+        self.guard = Guard()
+        super().__init__([*children, self.guard])
+        self.add_class("clipnull")
 
     def update(self) -> None:
         """Bring the screen up to date."""
@@ -126,7 +155,8 @@ class FigureWidget(Live):
         """Bring readout and picture up to date. An error is shown in the readout and raised."""
         try:
             self.readout.value = self.text()
-            self.image.value = png(self.figure())
+            fig = self.figure()
+            self.image.value, self.guard.alt = png(fig), alt(fig)
         except Exception as problem:
             # the browser would bury an exception of a callback in its log
             self.readout.value = f"<b>{alarm(problem)}</b>"

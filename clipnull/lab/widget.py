@@ -194,7 +194,8 @@ class ForgetRetainLab(Live):
         key = self.view.value
         self.image.value = views.png(key, result)
         self.result, self.numbers.value = result, accuracy_line(result)
-        self.caption.value = _caption(PANELS[key].sentence(result))
+        sentence = PANELS[key].sentence(result)
+        self.caption.value, self.guard.alt = _caption(sentence), f"{PANELS[key].title}. {sentence}"
         with self.paused():
             self.sliders.tell(result.edit)
         if self.code.layout.display is None:
@@ -295,7 +296,7 @@ class ForgetRetainLab(Live):
 
 
 def _caption(text: str) -> str:
-    style = "line-height:1.35; box-sizing:border-box; padding:0 8px; color:var(--jp-ui-font-color2, #505050)"
+    style = "line-height:1.35; box-sizing:border-box; padding:0 8px; color:var(--jp-ui-font-color2, inherit)"
     return f'<div style="{style}; max-width:{WIDE}px">{html.escape(text)}</div>'
 
 

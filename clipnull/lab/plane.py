@@ -1,0 +1,256 @@
+"""One thing to drag: points in the plane, or names on the globe of all images.
+
+The browser draws and reports positions (`plane.js`); Python answers with what follows from them, so that
+the lesson's own functions are what moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import ipywidgets as widgets
+import numpy as np
+import traitlets
+from matplotlib.figure import Figure
+
+from clipnull.hull import nearest_mixture
+from clipnull.lab.base import Live, alarm, in_turn, row
+from clipnull.lab.drawn import Dots, Drawn, Point, dots_wire, hull, numbers, points_wire, source, unit, wire
+from clipnull.lab.still import still
+
+__all__ = ["Globe", "Plane"]
+
+HERE = Path(__file__).parent
+
+
+class Drawing(anywidget.AnyWidget):
+    """The browser's part of a plane or globe."""
+
+    _esm = "".join((HERE / name).read_text(encoding="utf-8") for name in ("geometry.js", "plane.js"))
+    _css = HERE / "plane.css"
+    fixed = traitlets.Dict().tag(sync=True)
+    at = traitlets.List().tag(sync=True)
+    turn = traitlets.List([0.0, 0.0]).tag(sync=True)
+    drawn = traitlets.Dict().tag(sync=True)
+    cloud = traitlets.Bytes().tag(sync=True)
+    kept = traitlets.List().tag(sync=True)
+
+
+class Plane(Live):
+    """Points in the plane that the reader drags with mouse, finger or arrow keys, and what follows.
+
+    Parameters
+    ----------
+    points : sequence of Point
+    follow : callable
+        ``follow(at, **values) -> Drawn``. It gets the positions [n, 2], rows in the order of ``points``;
+        the value of each control under its name; with dots also ``kept``, the indices of those that the
+        reader keeps. It is called whenever one of them changes. A ValueError of its own becomes a
+        sentence below the drawing.
+    controls : mapping of name -> widget, optional
+        Each has a ``value``; they stand above the drawing.
+    dots : Dots, optional
+    extent : number or (x0, x1, y0, y1), optional
+        What is in view; a number r is -r to r both ways. By default what the points need.
+    circle : bool, optional
+        Whether the unit circle is drawn; by default where a point stays on it.
+    axes : (str, str)
+        What the axes are.
+    bars : (low, high)
+        Where bars begin and end.
+    size : int
+        Width in pixels; it shrinks with its column.
+
+    Attributes
+    ----------
+    positions : array [n, 2]
+        May be set.
+    kept : list of int
+        May be set.
+    drawn : Drawn
+        What ``follow`` answered last.
+
+    Raises
+    ------
+    ValueError
+        What cannot be drawn.
+    """
+
+    kind, d = "plane", 2
+    drawn: Drawn
+
+    def __init__(
+        self,
+        points: Sequence[Point],
+        follow: Callable[..., Drawn],
+        *,
+        controls: Mapping[str, Any] | None = None,
+        dots: Dots | None = None,
+        extent: Any = None,
+        circle: bool | None = None,
+        axes: tuple[str, str] = ("", ""),
+        bars: tuple[float, float] = (-1.0, 1.0),
+        size: int = 440,
+    ) -> None:
+        self.points, self.follow, self.controls, self.dots = list(points), follow, dict(controls or {}), dots
+        at = np.zeros((0, self.d))
+        if self.points:
+            at = np.concatenate([numbers(f"at, of {p.name!r}", p.at, self.d, 1) for p in self.points])
+        self.walls = [None if p.within is None else hull(numbers("within", p.within, 2)) for p in self.points]
+        circle = any(p.on_circle for p in self.points) if circle is None else circle
+        self.extent = self._in_view(extent, at, circle)
+        at = self._legal(at)
+        self.fixed = {
+            "kind": self.kind, "size": size, "axes": list(axes), "bars": list(bars),
+            "circle": circle, "extent": self.extent, **points_wire(self.points, self.walls, at),
+            "dots": None if dots is None else dots_wire(dots),
+        }  # fmt: skip
+        # with its first answer: the browser may draw it as soon as it is there
+        self.drawn, state = self._ask(at, [])
+        turn = self._facing(at[self.fixed["rules"]["rows"]])
+        self.drawing = Drawing(fixed=self.fixed, turn=turn, **state)
+        self.message = widgets.HTML()
+        above = [row(*self.controls.values())] if self.controls else []
+        super().__init__([*above, self.drawing, self.message])
+        self.drawing.observe(self.changed, names=["at", "kept"])
+        self.drawing.on_msg(self._send_picture)
+        for control in self.controls.values():
+            control.observe(self.changed, names="value")
+
+    # --- where points may be -------------------------------------------------------------
+
+    def _in_view(self, given: Any, at: np.ndarray, circle: bool) -> list[float]:
+        """x from, to, y from, to."""
+        if given is not None:
+            r = np.ravel(given).astype(float)
+            x = np.array([-r[0], r[0], -r[0], r[0]]) if len(r) == 1 else r
+            if len(x) != 4 or not (x[0] < x[1] and x[2] < x[3] and np.isfinite(x).all()):
+                raise ValueError(f"extent: got {given!r}, want a number above 0 or (x0, x1, y0, y1)")
+            return list(map(float, x))
+        seen = [np.zeros((1, 2)), at, *(w for w in self.walls if w is not None)]
+        seen += [np.array([[-1.0, -1.0], [1.0, 1.0]])] if circle else []
+        seen += [numbers("dots", self.dots.at, 2)] if self.dots else []
+        low, high = np.concatenate(seen).min(0), np.concatenate(seen).max(0)
+        wide = float((high - low).max()) or 2.0
+        # room for labels, and never a strip: a reader drags both ways
+        half = np.maximum((high - low) / 2, 0.3 * wide) + 0.08 * wide
+        middle = (low + high) / 2
+        return [float(x) for pair in zip(middle - half, middle + half, strict=True) for x in pair]
+
+    def _facing(self, names: np.ndarray) -> list[float]:
+        return [0.0, 0.0]
+
+    def _legal(self, at: np.ndarray) -> np.ndarray:
+        """Positions [n, 2], each moved to where its point may be."""
+        x0, x1, y0, y1 = self.extent
+        legal = np.clip(at, [x0, y0], [x1, y1])
+        for i, (p, wall) in enumerate(zip(self.points, self.walls, strict=True)):
+            if p.on_circle:
+                legal[i] = unit(at[i])
+            elif wall is not None:
+                legal[i] = nearest_mixture(at[i], wall).H[0].numpy()
+        return legal
+
+    # --- what moves ----------------------------------------------------------------------
+
+    @property
+    def positions(self) -> np.ndarray:
+        """Of all points, [n, d]."""
+        return np.array(self.drawing.at, float).reshape(len(self.points), self.d)
+
+    @positions.setter
+    def positions(self, at: Any) -> None:
+        self.drawing.at = numbers("positions", at, self.d, len(self.points)).tolist()
+
+    @property
+    def kept(self) -> list[int]:
+        """Indices of the dots that the reader keeps."""
+        return list(self.drawing.kept)
+
+    @kept.setter
+    def kept(self, indices: Sequence[int]) -> None:
+        self.drawing.kept = [int(i) for i in indices]
+
+    def _send_picture(self, drawing: Any, content: Mapping[str, Any], buffers: Any) -> None:
+        i, n = int(content["thumb"]), len(self.points)
+        picture = self.points[i].thumbnail if i < n else self.dots.thumbnails[i - n]  # type: ignore[union-attr, index]
+        self.drawing.send({"thumb": i, "src": source(picture)})
+
+    @in_turn
+    def update(self) -> None:
+        """Ask what follows, and show it. A ValueError becomes a sentence; other errors are raised too."""
+        try:
+            drawn, state = self._ask(self.positions, self.kept)
+        except Exception as problem:
+            self.message.value = alarm(problem)
+            if not isinstance(problem, ValueError):
+                raise
+            return
+        self.drawn, self.message.value = drawn, ""
+        if np.allclose(state["at"], self.drawing.at, rtol=0, atol=1e-6):
+            del state["at"]  # the browser is where it may be, and perhaps further by now
+        with self.paused(), self.drawing.hold_sync():
+            for name, value in state.items():
+                setattr(self.drawing, name, value)
+
+    def _ask(self, at: np.ndarray, kept: list[int]) -> tuple[Drawn, dict[str, Any]]:
+        """What follows, and as what it travels."""
+        at = self._legal(at)
+        values = {name: control.value for name, control in self.controls.items()}
+        if self.dots:
+            values["kept"] = kept
+        drawn = self.follow(at.copy(), **values)
+        if not isinstance(drawn, Drawn):
+            raise TypeError(f"follow: returned {type(drawn).__name__}, want a Drawn")
+        if drawn.at is not None:
+            at = self._legal(numbers("at", drawn.at, self.d, len(self.points)))
+        state = {"at": at.tolist(), "drawn": wire(drawn, at, self.fixed)}
+        if self.dots:
+            many = self.dots.at if drawn.dots is None else drawn.dots
+            state["cloud"] = numbers("dots", many, 2, len(self.dots.names)).astype("<f4").tobytes()
+        return drawn, state
+
+    def figure(self) -> Figure:
+        """The present state as a figure, for viewers that run no kernel."""
+        drawing = self.drawing
+        dots = np.frombuffer(drawing.cloud, "<f4").reshape(-1, 2)
+        thumbnails = [p.thumbnail if p.role == "picture" else None for p in self.points]
+        return still(self.fixed, drawing.drawn, self.positions, drawing.turn, dots, self.kept, thumbnails)
+
+
+class Globe(Plane):
+    """All images there are, in three dimensions: a globe coloured by the name that wins there.
+
+    The reader drags the names, and turns the globe by its empty parts or with Shift and the arrow keys.
+    An image is a unit vector z, and wins for the name t with the largest z.t. A lead of at most 1e-5 of
+    the longest name is a tie, and within it the kept name wins.
+
+    Parameters
+    ----------
+    points, follow, controls, bars, size
+        As in `Plane`, with positions [n, 3] of length 1. ``Drawn(after=...)`` shows a second globe.
+    """
+
+    kind, d = "globe", 3
+
+    def __init__(
+        self,
+        points: Sequence[Point],
+        follow: Callable[..., Drawn],
+        *,
+        controls: Mapping[str, Any] | None = None,
+        bars: tuple[float, float] = (-1.0, 1.0),
+        size: int = 380,
+    ) -> None:
+        super().__init__(points, follow, controls=controls, extent=1, circle=False, bars=bars, size=size)
+
+    def _legal(self, at: np.ndarray) -> np.ndarray:
+        return np.stack([unit(x) for x in at]) if len(at) else at
+
+    def _facing(self, names: np.ndarray) -> list[float]:
+        """Longitude and latitude (radians) of the names' middle."""
+        x, y, z = unit(names.sum(0)) if len(names) else (1.0, 0.0, 0.0)
+        return [float(np.arctan2(y, x)), float(np.clip(np.arcsin(z), -1.2, 1.2))]

@@ -1,0 +1,184 @@
+"""A plane or globe as a figure, for viewers that run no kernel."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.figure
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+from matplotlib.patheffects import withStroke
+from PIL import Image
+
+from clipnull.lab.drawn import SHAPES, unit
+from clipnull.measures import TIE, winners
+from clipnull.plots import base
+
+#: pixels along a side of a coloured region
+GRID = 360
+
+
+def still(
+    fixed: Mapping[str, Any],
+    drawn: Mapping[str, Any],
+    at: np.ndarray,
+    turn: Sequence[float],
+    dots: np.ndarray,
+    kept: Sequence[int],
+    thumbnails: Sequence[Any],
+) -> matplotlib.figure.Figure:
+    """What the browser shows, drawn by matplotlib."""
+    globe, bars = fixed["kind"] == "globe", drawn["bars"]
+    panels = 1 + (drawn["after"] is not None)
+    x0, x1, y0, y1 = (-1.25, 1.25, -1.25, 1.25) if globe else fixed["extent"]
+    side = fixed["size"] / 108
+    height = side * (y1 - y0) / (x1 - x0)
+    widths = [side] * panels + ([3.0] if bars else [])
+    fig = base.Figure(figsize=(sum(widths) + 0.3, height + 0.3), layout="constrained")
+    axes = fig.subplots(1, len(widths), squeeze=False, width_ratios=widths)[0]
+    for k, ax in enumerate(axes[:panels]):
+        ax.set(xlim=(x0, x1), ylim=(y0, y1), aspect="equal", xticks=[], yticks=[])
+        ax.spines[:].set_visible(not globe)
+        ax.spines[:].set_color(base.PALE)
+        R = _frame(*turn) if globe else np.eye(2)
+        names = drawn["after"] if k else drawn["names"]
+        if names is None and globe:
+            names = at[fixed["rules"]["rows"]]
+        if names is not None:
+            _regions(ax, np.asarray(names, float), drawn["candidates"], fixed["rules"], R)
+        ax.set_title(drawn["heads"][k], fontsize=11)
+        if not globe:
+            _ground(ax, fixed, drawn, dots, kept)
+        _lines(ax, [line for line in drawn["lines"] if line["stage"] == k], R)
+        own = zip(fixed["points"], at, thumbnails, strict=True)
+        marks = [{**p, "at": x, "thumbnail": t} for p, x, t in own if p["drag"] and k == 0]
+        _points(ax, marks + [p for p in drawn["points"] if p["stage"] == k], R)
+    if bars:
+        _bars(axes[-1], bars, fixed["bars"])
+    base.title(fig, drawn["caption"])
+    return base.describe(fig, drawn["alt"])
+
+
+def _ink(colour: str) -> str:
+    return base.BLACK if colour == "ink" else colour
+
+
+def _frame(a: float, e: float) -> np.ndarray:
+    """Right, up and towards the reader, as rows [3, 3], of a globe seen from longitude a, latitude e."""
+    ca, sa, ce, se = np.cos(a), np.sin(a), np.cos(e), np.sin(e)
+    return np.array([[-sa, ca, 0], [-se * ca, -se * sa, ce], [ce * ca, ce * sa, se]])
+
+
+def _regions(ax: Axes, T: np.ndarray, on: Sequence[bool], rules: Mapping[str, Any], R: np.ndarray) -> None:
+    """Colour every place by the name that wins there."""
+    globe = len(R) == 3
+    (x0, x1), (y0, y1) = ((-1, 1), (-1, 1)) if globe else (ax.get_xlim(), ax.get_ylim())
+    x, y = np.meshgrid(np.linspace(x0, x1, GRID), np.linspace(y1, y0, GRID))
+    deep = np.sqrt(np.clip(1 - x * x - y * y, 0, None))
+    places = (np.stack([x, y, deep], -1) if globe else np.stack([x, y], -1)) @ R
+    rows = np.flatnonzero(on)
+    scores = torch.from_numpy(places.reshape(-1, len(R)) @ T[rows].T)
+    forget = [k for k, i in enumerate(rows) if rules["forgotten"][i]]
+    best = winners(scores, forget, rules["tie"] / TIE)
+    rgb = np.array([to_rgb(rules["colours"][i]) for i in rows])[best.numpy()].reshape(GRID, GRID, 3)
+    light = (0.78 + 0.22 * deep)[..., None] * (0.62 * rgb + 0.38)
+    alpha = (x * x + y * y <= 1) * 1.0 if globe else np.full_like(x, 0.18)
+    ax.imshow(np.dstack([light if globe else rgb, alpha]), extent=(x0, x1, y0, y1), zorder=0)
+    for i in range(len(rows)):
+        inside = np.ma.masked_where(alpha == 0, (best.numpy() == i).reshape(GRID, GRID) * 1.0)
+        if 0 < inside.mean() < 1:
+            ax.contour(x, y, inside, [0.5], colors="white" if globe else base.GREY, linewidths=0.8)
+
+
+def _ground(ax: Axes, fixed: Mapping[str, Any], drawn: Mapping[str, Any], dots: Any, kept: Any) -> None:
+    """Axes, circle, shaded areas and dots."""
+    ax.axhline(0, color=base.PALE, linewidth=0.8, zorder=1)
+    ax.axvline(0, color=base.PALE, linewidth=0.8, zorder=1)
+    ax.set(xlabel=fixed["axes"][0], ylabel=fixed["axes"][1])
+    if fixed["circle"]:
+        t = np.linspace(0, 2 * np.pi, 181)
+        ax.plot(np.cos(t), np.sin(t), color=base.PALE, linewidth=1.2, zorder=1)
+    for area in drawn["areas"]:
+        corners, colour = np.asarray(area["points"]), _ink(area["colour"])
+        ax.fill(*corners.T, facecolor=colour, alpha=0.16, zorder=2)
+        ax.fill(*corners.T, facecolor="none", edgecolor=colour, linewidth=1.2, zorder=2)
+        _say(ax, area["spot"], area["label"], (0, 0), ha="center")
+    many = fixed["dots"]
+    for g, (colour, shape, kind) in enumerate(many["palette"] if many else []):
+        rows = np.flatnonzero(np.array(many["group"]) == g)
+        look = dict(marker=SHAPES[shape], color=_ink(colour), zorder=3)
+        ax.scatter(*dots[rows].T, s=14, alpha=0.75, linewidths=0, label=kind, **look)
+        chosen = [i for i in kept if i in rows]
+        ax.scatter(*dots[chosen].T, s=50, edgecolors=base.BLACK, **look)
+        for i in chosen:
+            _say(ax, dots[i], many["names"][i], (5, 4))
+    if many and many["legend"]:
+        ax.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+
+
+def _lines(ax: Axes, lines: Sequence[Mapping[str, Any]], R: np.ndarray) -> None:
+    for line in lines:
+        path, dash = np.asarray(line["path"]) @ R.T, "--" if line["dash"] else "-"
+        look = dict(color=_ink(line["colour"]), linewidth=line["width"], linestyle=dash, zorder=4)
+        if len(R) == 3:
+            for behind in (False, True):
+                seen = np.where(((path[:, 2] < 0) == behind)[:, None], path[:, :2], np.nan)
+                ax.plot(*seen.T, alpha=0.3 if behind else 1, **look)
+        elif line["arrow"]:
+            ax.annotate("", path[1], path[0], arrowprops=dict(arrowstyle="-|>", shrinkA=0, shrinkB=0, **look))
+        else:
+            ax.plot(*path.T, alpha=0.3 if line["width"] > 5 else 1, **look)
+        _say(ax, (np.asarray(line["spot"]) @ R.T)[:2], line["label"], (4, 4))
+
+
+def _points(ax: Axes, points: Sequence[Mapping[str, Any]], R: np.ndarray) -> None:
+    """Points to drag are filled, others hollow; behind the globe they are faint."""
+    globe = len(R) == 3
+    for p in points:
+        xy, colour, drag = np.asarray(p["at"], float), _ink(p["colour"]), "stage" not in p
+        if globe and np.linalg.norm(xy) < 1e-6:
+            continue
+        xy = R @ (unit(xy) if globe else xy)
+        if p["arrow"] and not globe:
+            arrow = dict(arrowstyle="-|>", color=colour, lw=2, shrinkA=0, shrinkB=5)
+            ax.annotate("", xy, (0, 0), arrowprops=arrow, zorder=4)
+        picture = p.get("thumbnail")
+        size = 8 if picture is None else 24
+        filled = colour if drag and picture is None else "white"
+        ax.plot(*xy[:2], SHAPES[p["shape"]], color=colour, markersize=size, zorder=5, markeredgewidth=1.8,
+                markerfacecolor=filled, alpha=0.35 if globe and xy[2] < 0 else 1)  # fmt: skip
+        if picture is not None:
+            picture = Image.open(io.BytesIO(picture)) if isinstance(picture, bytes) else picture.copy()
+            picture.thumbnail((36, 36))
+            ax.add_artist(
+                AnnotationBbox(OffsetImage(np.asarray(picture), zoom=0.5), xy[:2], frameon=False, zorder=6)
+            )
+        _say(ax, xy[:2], p["name"], (0, size / 2 + 4), ha="center", fontweight="bold" if drag else None)
+
+
+def _say(ax: Axes, xy: Any, text: str, offset: tuple[int, int], **style: Any) -> None:
+    if text:
+        halo = [withStroke(linewidth=3, foreground="white")]
+        ax.annotate(
+            text, xy, offset, textcoords="offset points", fontsize=9, path_effects=halo, zorder=6, **style
+        )
+
+
+def _bars(ax: Axes, bars: Sequence[Mapping[str, Any]], reach: Sequence[float]) -> None:
+    rows = np.arange(len(bars))
+    ax.barh(rows, [b["value"] for b in bars], 0.6, color=[_ink(b["colour"]) for b in bars])
+    for y, b in zip(rows, bars, strict=True):
+        if b["before"] is not None:
+            ax.plot([b["before"]] * 2, [y - 0.4, y + 0.4], color=base.BLACK, linestyle="--", linewidth=1.4)
+        ax.annotate(b["text"], (reach[1], y), (4, 0), textcoords="offset points", va="center", fontsize=9)
+    ax.axvline(0, color=base.BLACK, linewidth=0.8)
+    # a few bars are no thicker than many
+    spare = 0.5 + max(0, 8 - len(bars)) / 2
+    ax.set(xlim=reach, ylim=(len(bars) - 1 + spare, -spare))
+    ax.set_yticks(rows, [b["name"] for b in bars], fontsize=9)
+    base.style(ax)
