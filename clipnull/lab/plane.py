@@ -32,11 +32,11 @@ class Drawing(anywidget.AnyWidget):
     _esm = "".join((HERE / name).read_text(encoding="utf-8") for name in ("geometry.js", "plane.js"))
     _css = HERE / "plane.css"
     fixed = traitlets.Dict().tag(sync=True)
-    at = traitlets.List().tag(sync=True)
+    at: Any = traitlets.List().tag(sync=True)
     turn = traitlets.List([0.0, 0.0]).tag(sync=True)
     drawn = traitlets.Dict().tag(sync=True)
     cloud = traitlets.Bytes().tag(sync=True)
-    kept = traitlets.List().tag(sync=True)
+    kept: Any = traitlets.List().tag(sync=True)
 
 
 class Plane(Live):

@@ -161,7 +161,7 @@ def _points(ax: Axes, points: Sequence[Mapping[str, Any]], R: np.ndarray) -> Non
         _say(ax, xy[:2], p["name"], (0, size / 2 + 4), ha="center", fontweight="bold" if drag else None)
 
 
-def _say(ax: Axes, xy: Any, text: str, offset: tuple[int, int], **style: Any) -> None:
+def _say(ax: Axes, xy: Any, text: str, offset: tuple[float, float], **style: Any) -> None:
     if text:
         halo = [withStroke(linewidth=3, foreground="white")]
         ax.annotate(

@@ -32,8 +32,8 @@ def _fit(model: Any) -> None:
     """A ValueError for what lacks a part of open_clip's models, by its name."""
 
     def embeds(method: str) -> bool:
-        with contextlib.suppress(TypeError, ValueError):
-            return "normalize" in inspect.signature(getattr(model, method, None)).parameters
+        with contextlib.suppress(AttributeError, TypeError, ValueError):
+            return "normalize" in inspect.signature(getattr(model, method)).parameters
         return False
 
     parts = {f"{method}(normalize=)": embeds(method) for method in ("encode_image", "encode_text")}

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -110,10 +110,10 @@ def _described(given: Any, model: Any) -> dict[str, Any]:
 
 def _prove(clip: Clip, folder: Path) -> None:
     """Read what was written and compare embeddings: it might be another model than this one."""
-    from clipnull.model.loading import load  # it imports this file
+    from clipnull.model.loading import Precision, load  # it imports this file
 
     try:
-        again = load(f"local-dir:{folder}", device=clip.device, precision=clip.precision)
+        again = load(f"local-dir:{folder}", device=clip.device, precision=cast(Precision, clip.precision))
     except ValueError as error:
         raise _another(weights.line(error.__cause__ or error)) from error
     for what, here, there in zip(("image", "text"), _seen(clip), _seen(again), strict=True):
