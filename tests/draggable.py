@@ -14,7 +14,6 @@ import clipnull as cn
 from clipnull.lab import Area, Bar, Dots, Drawn, Globe, Line, Plane, Point
 
 NAMES = ["penguin", "duck", "guitar"]
-COLOURS = ["forgotten", "#0072B2", "#009E73"]
 #: the origin, the mean and the nearest mixture, of lesson 05
 CORNERS = np.array([(0.0, 0.0), (0.9, 0.4), (0.4, 0.9)])
 
@@ -35,7 +34,7 @@ def circle() -> Plane:
             names=edit.apply_text(T),
             lines=[Line((0, 0), T[0], extend=True, colour="forgotten", dash=True), Line(z[0], moved[0])],
             points=[Point("z′", moved[0], "plain", arrow=True)],
-            bars=[Bar(*row) for row in zip(NAMES, after[0], before[0], COLOURS, strict=True)],
+            bars=[Bar(*row) for row in zip(NAMES, after[0], before[0], strict=True)],
         )
 
     points = [

@@ -33,4 +33,21 @@ def run_all(page: Any, address: str, notebook: str) -> None:
 
 
 def failed(page: Any) -> list[str]:
-    return page.locator("[data-mime-type='application/vnd.jupyter.error']").all_inner_texts()
+    """The tracebacks on the page. JupyterLab 4.6 shows them as text on stderr, 4.0 under their own type."""
+    texts = (
+        "[data-mime-type='application/vnd.jupyter.error'], [data-mime-type='application/vnd.jupyter.stderr']"
+    )
+    return page.locator(texts).filter(has_text="Traceback (most recent call last)").all_inner_texts()
+
+
+def listen(page: Any) -> list[str]:
+    """Errors of the page's scripts from now on, as they come.
+
+    That of anywidget 0.11 on a busy page is left out: a module took more than two seconds to load. Ours
+    work all the same.
+    """
+    errors: list[str] = []
+    page.on(
+        "pageerror", lambda e: errors.extend([str(e)] if "Failed to initialize model" not in str(e) else [])
+    )
+    return errors

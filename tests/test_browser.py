@@ -15,7 +15,7 @@ from typing import Any
 
 import nbformat
 import pytest
-from labpage import failed, run_all
+from labpage import failed, listen, run_all
 
 import clipnull as cn
 from clipnull.lab.bench import Bench
@@ -45,8 +45,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 @pytest.fixture
 def page(chromium: Any) -> Any:
     page = chromium.new_page(viewport={"width": 1200, "height": 1600})
-    page.page_errors = []
-    page.on("pageerror", lambda error: page.page_errors.append(str(error)))
+    page.page_errors = listen(page)
     yield page
     page.close()
 
@@ -68,9 +67,8 @@ def test_widget_follows_its_controls(lesson: Path, jupyterlab: str, page: Any) -
         slider.first.focus()
         page.keyboard.press("ArrowRight")
     else:
-        # not with the arrows: on a dropdown JupyterLab takes them for its own, to move between cells
         chosen = dropdown.first.evaluate("select => select.selectedIndex")
-        dropdown.first.select_option(index=0 if chosen else 1)
+        dropdown.first.press("ArrowUp" if chosen else "ArrowDown")
     handle = readout.element_handle()
     page.wait_for_function("([e, old]) => e.innerText !== old", arg=[handle, before], timeout=60_000)
     page.wait_for_function(
@@ -152,8 +150,7 @@ class Shown:
 def opened(chromium: Any, jupyterlab: str) -> Iterator[Any]:
     """Lesson 05, run, on a screen of 1280 x 800."""
     page = chromium.new_page(viewport={"width": 1280, "height": 800})
-    page.page_errors = []
-    page.on("pageerror", lambda error: page.page_errors.append(str(error)))
+    page.page_errors = listen(page)
     run_all(page, jupyterlab, LAB.name)
     assert failed(page) == []
     yield page

@@ -45,16 +45,19 @@ def answer(drawn: Drawn, *, d: int = 2, **options: Any) -> Plane:
 
 def test_positions_and_controls_go_in_and_what_follows_comes_out():
     plane = draggable.circle()
-    assert plane.drawn.caption == plane.drawing.drawn["caption"]
-    assert plane.drawing.drawn["alt"] == plane.drawn.caption
-    names = np.asarray(plane.drawing.drawn["names"])
+    assert plane.drawn.caption == plane.shown["caption"]
+    assert plane.shown["alt"] == plane.drawn.caption
+    names = np.asarray(plane.shown["names"])
     plane.controls["strength"].value = 1.0
     z, f = plane.positions[:2]
-    assert z @ f > 0.9 and plane.drawing.drawn["bars"][0]["text"] == "0.00"
-    assert np.linalg.norm(plane.drawing.drawn["names"][0]) < 1e-6 < np.linalg.norm(names[0])
+    assert z @ f > 0.9 and plane.shown["bars"][0]["text"] == "0.00"
+    assert np.linalg.norm(plane.shown["names"][0]) < 1e-6 < np.linalg.norm(names[0])
     drag(plane, 0, *draggable.on_circle(150))
     assert "is called guitar" in plane.drawn.caption
-    bars = {b["name"]: b for b in plane.drawing.drawn["bars"]}
+    bars = {b["name"]: b for b in plane.shown["bars"]}
+    assert {p["name"]: p["colour"] for p in plane.drawing.fixed["points"][1:]} == {
+        name: b["colour"] for name, b in bars.items()
+    }
     assert bars["guitar"]["text"] == f"{bars['guitar']['value']:.2f}" and bars["penguin"]["before"] < 0
 
 
@@ -84,7 +87,7 @@ def test_a_point_stays_where_it_may_be(use, point, to, lands):
     if lands is None:
         lands = cn.nearest_mixture(np.array([to]), draggable.CORNERS).H[0]
     np.testing.assert_allclose(plane.positions[point], lands, atol=1e-6)
-    assert plane.drawn.caption == plane.drawing.drawn["caption"]
+    assert plane.drawn.caption == plane.shown["caption"]
 
 
 def test_a_point_stays_in_view():
@@ -139,7 +142,7 @@ def test_two_threads_answer_one_after_the_other():
         thread.start()
     for thread in threads:
         thread.join(20)
-    assert set(overlaps) == {0} and plane.drawing.drawn["caption"] == "0.5 4"
+    assert set(overlaps) == {0} and plane.shown["caption"] == "0.5 4"
 
 
 # --- the globe ---------------------------------------------------------------------------------
@@ -149,7 +152,7 @@ def test_the_globe_forgets_by_the_methods_own_numbers():
     globe = draggable.globe()
     T = globe.positions
     np.testing.assert_allclose(np.linalg.norm(T, axis=1), 1)
-    after = np.asarray(globe.drawing.drawn["after"])
+    after = np.asarray(globe.shown["after"])
     np.testing.assert_allclose(after, cn.nullspace(T[:1]).apply_text(T), atol=1e-5)
     assert region_shares(after, [0])[0] > 0.1  # zero beats negatives
     globe.controls["method"].value = "mean"
@@ -189,7 +192,7 @@ def test_region_shares_are_those_of_the_geometry():
 def test_a_name_that_is_struck_off_takes_no_part():
     globe = draggable.globe()
     globe.controls["listed"].value = ("penguin", "guitar")
-    assert globe.drawing.drawn["candidates"] == [True, False, True]
+    assert globe.shown["candidates"] == [True, False, True]
     assert winners_on(globe, globe.figure().axes[1]) == {"penguin", "guitar"}
 
 
@@ -215,18 +218,18 @@ def hue(rgb: np.ndarray) -> np.ndarray:
 
 def test_dots_are_kept_and_move_with_a_control():
     plane = draggable.explorer(20)
-    first = np.frombuffer(plane.drawing.cloud, "<f4").reshape(-1, 2)
+    first = np.array(plane.shown["dots"])
     plane.drawing.set_state({"kept": [3, 5]})
     assert plane.drawn.caption == "2 of 20 kept, picture 3, picture 5." and plane.kept == [3, 5]
     plane.controls["second"].value = 2
-    second = np.frombuffer(plane.drawing.cloud, "<f4").reshape(-1, 2)
+    second = np.array(plane.shown["dots"])
     assert (first[:, 0] == second[:, 0]).all() and not np.allclose(first[:, 1], second[:, 1])
 
 
 def test_a_picture_is_sent_when_it_is_looked_at(monkeypatch):
     plane = draggable.explorer(20)
     sent: list[Any] = []
-    monkeypatch.setattr(plane.drawing, "send", sent.append)
+    monkeypatch.setattr(plane.channel, "send", sent.append)
     plane.drawing._handle_custom_msg({"thumb": 7}, [])
     (message,) = sent
     assert message["thumb"] == 7 and message["src"].startswith("data:image/png;base64,")
@@ -247,7 +250,7 @@ def test_a_picture_is_sent_when_it_is_looked_at(monkeypatch):
         (lambda: answer(Drawn(points=[Point("p", (1, 2, 3))])), "points[0]: got shape [3], want [1, 2]"),
         (lambda: answer(Drawn(bars=[Bar("duck", np.nan)])), "bars: 'duck' is nan, want a finite number"),
         (lambda: answer(Drawn(areas=[Area(np.eye(2))]), d=3), "areas: a globe has none, want lines"),
-        (lambda: answer(Drawn(lines=[Line((0, 0), (1, 1), colour="blueish")])), "colour: got 'blueish', want a colour"),
+        (lambda: answer(Drawn(lines=[Line((0, 0), (1, 1), colour="blueish")])), "colour: got 'blueish', want a point's name, a colour"),
         (lambda: Plane([Point("p", (0, 0, 0))], None), "at, of 'p': got shape [3], want [1, 2]"),
         (lambda: Plane([Point("p", (0, 0), "foe")], None), "role of 'p': got 'foe', want one of forgotten, kept"),
         (lambda: Plane([], None, extent=0), "extent: got 0, want a number above 0 or (x0, x1, y0, y1)"),
@@ -278,7 +281,7 @@ def test_the_circles_figure_shows_points_regions_and_bars():
     assert set(said) == {*draggable.NAMES, "picture", "z′"}
     pixels = np.asarray(ax.images[0].get_array())
     at = np.array([[1, 0], [0, 1], [-1, 0]]) * 0.9
-    scores = at @ np.asarray(plane.drawing.drawn["names"]).T
+    scores = at @ np.asarray(plane.shown["names"]).T
     x0, x1, y0, y1 = plane.extent
     for x, k in zip(at, scores.argmax(1), strict=True):
         row, column = (y1 - x[1]) / (y1 - y0) * len(pixels), (x[0] - x0) / (x1 - x0) * len(pixels)
@@ -291,11 +294,11 @@ def test_the_globes_figure_has_both_spheres_and_who_wins_on_them():
     globe = draggable.globe()
     fig = globe.figure()
     before, after, _ = fig.axes
-    assert [ax.get_title() for ax in (before, after)] == ["before", "after"]
+    assert [ax.get_title() for ax in (before, after)] == ["before", "after: penguin at the origin"]
     assert {text for text, *_ in artists.texts(before)} == {*draggable.NAMES, "kept names"}
     # projected out, the forgotten name has no direction any more
     assert {text for text, *_ in artists.texts(after)} == {"duck", "guitar"}
-    for ax, T in ((before, globe.positions), (after, globe.drawing.drawn["after"])):
+    for ax, T in ((before, globe.positions), (after, globe.shown["after"])):
         pixels = np.asarray(ax.images[0].get_array())
         scores = torch.from_numpy(towards(globe) @ np.asarray(T).T)[None]
         colour = globe.drawing.fixed["rules"]["colours"][int(winners(scores, [0], 1.0)[0])]
@@ -313,7 +316,7 @@ def test_the_triangles_figure_and_the_explorers():
     assert [c.label for c in clouds if len(c.points) == 10] == ["even", "odd"]
     assert (
         "picture 4",
-        *np.frombuffer(plane.drawing.cloud, "<f4").reshape(-1, 2)[4].astype(float),
+        *np.array(plane.shown["dots"])[4].astype(float),
     ) in artists.texts(fig.axes[0])
     assert artists.labels(fig.axes[0]) == ("first", "second")
 
@@ -321,7 +324,7 @@ def test_the_triangles_figure_and_the_explorers():
 @pytest.mark.parametrize("points", [[(0, 0), (1, 1), (0, 1), (0.5, 0.6)], [(0, 0), (2, 2), (1, 1)], [(1, 2)]])
 def test_a_hull_is_that_of_its_points(points):
     plane = answer(Drawn(areas=[Area(points, hull=True)]))
-    corners = np.asarray(plane.drawing.drawn["areas"][0]["points"])
+    corners = np.asarray(plane.shown["areas"][0]["points"])
     outer = np.array(points)[: 3 if len(points) > 3 else 2]
     assert {tuple(c) for c in corners} == {tuple(map(float, c)) for c in outer}
     plane.figure()

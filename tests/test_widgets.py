@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import threading
 
@@ -58,7 +59,7 @@ class Counter(widgets.FigureWidget):
         self.drawn += 1
         fig = Figure(figsize=(2, 1))
         fig.subplots().bar([0, 1], [self.a.value, self.b.value])
-        return fig
+        return plots.describe(fig, f"Bars of {self.a.value} and {self.b.value}")
 
 
 def test_a_control_changes_readout_and_picture():
@@ -67,6 +68,14 @@ def test_a_control_changes_readout_and_picture():
     assert before.startswith(PNG) and lab.readout.value == "0 and 1" and lab.drawn == 1
     lab.a.value = 3
     assert lab.readout.value == "3 and 1" and lab.image.value != before and lab.drawn == 2
+
+
+def test_the_picture_says_what_it_shows():
+    """The image itself has no such text; the guard beside it writes it into the page."""
+    lab = Counter()
+    assert html.unescape(lab.alt.value) == "Bars of 0 and 0"
+    lab.set(a=4, b=7)
+    assert html.unescape(lab.alt.value) == "Bars of 4 and 7" and lab.alt in lab.children
 
 
 def test_set_draws_once():

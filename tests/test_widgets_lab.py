@@ -73,6 +73,7 @@ def assert_in_step(lab):
     assert shown(lab) == expected(lab)
     assert bytes(lab.image.value[:4]) == b"\x89PNG"
     assert said(lab) == sentence(lab, lab.view.value)
+    assert html.unescape(lab.alt.value) == f"{PANELS[lab.view.value].title}. {said(lab)}"
 
 
 @pytest.mark.parametrize("method", TITLES)

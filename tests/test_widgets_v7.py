@@ -27,6 +27,7 @@ def ipywidgets_7() -> str:
 @pytest.mark.slow
 def test_widgets_under_ipywidgets_7(ipywidgets_7: str) -> None:
     files = sorted(str(p) for p in (ROOT / "tests").glob("test_widgets*.py") if p != Path(__file__))
+    files.append(str(ROOT / "tests" / "test_plane.py"))
     env = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([ipywidgets_7, str(ROOT), os.environ.get("PYTHONPATH", "")]),

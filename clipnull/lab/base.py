@@ -17,7 +17,6 @@ from typing import Any, ParamSpec, TypeVar
 
 import anywidget
 import ipywidgets as widgets
-import traitlets
 from matplotlib.figure import Figure
 
 from clipnull.plots.base import alt
@@ -71,29 +70,38 @@ def alarm(problem: Exception, more: str = "") -> str:
 
 
 class Guard(anywidget.AnyWidget):
-    """Nothing to see: keeps keys that are typed in a widget from being commands of the notebook.
+    """Nothing to see: `guard.js` keeps keys that are typed in a widget from being the notebook's commands.
 
-    Attributes
-    ----------
-    alt : str
-        What the picture beside it shows; ipywidgets' own images have no such text.
+    It also copies the text of `Live.alt` to the picture: ipywidgets' images have none of their own.
     """
 
     _esm = Path(__file__).with_name("guard.js")
-    alt = traitlets.Unicode().tag(sync=True)
 
     def __init__(self) -> None:
         super().__init__(layout=widgets.Layout(display="none"))
 
 
+@functools.cache
+def guard() -> Guard:
+    """The kernel's one."""
+    return Guard()
+
+
 class Live(widgets.VBox):
-    """Something on screen that follows its controls; while it is paused, controls move without drawing."""
+    """Something on screen that follows its controls; while it is paused, controls move without drawing.
+
+    Attributes
+    ----------
+    alt : widgets.HTML
+        What its picture shows, for who does not see it; not on screen itself.
+    """
 
     _paused = False
 
     def __init__(self, children: Sequence[widgets.Widget]) -> None:
-        self.guard = Guard()
-        super().__init__([*children, self.guard])
+        self.alt = widgets.HTML(layout=widgets.Layout(display="none"))
+        self.alt.add_class("clipnull-alt")
+        super().__init__([*children, self.alt, guard()])
         self.add_class("clipnull")
 
     def update(self) -> None:
@@ -156,7 +164,7 @@ class FigureWidget(Live):
         try:
             self.readout.value = self.text()
             fig = self.figure()
-            self.image.value, self.guard.alt = png(fig), alt(fig)
+            self.image.value, self.alt.value = png(fig), html.escape(alt(fig))
         except Exception as problem:
             # the browser would bury an exception of a callback in its log
             self.readout.value = f"<b>{alarm(problem)}</b>"

@@ -53,7 +53,7 @@ class Point:
     arrow : bool
         Drawn as an arrow from the origin (plane only).
     colour : str, optional
-        In place of the role's: a colour of matplotlib or "ink", the text's.
+        In place of the role's: see `Drawn`.
     thumbnail : PIL image or PNG bytes, optional
         Shown on hover; a "picture" is drawn with it.
     after : bool
@@ -126,12 +126,15 @@ class Line:
 
 @dataclass(frozen=True)
 class Bar:
-    """A number as a bar, and a dashed tick where it was ``before``; ``text`` replaces its two decimals."""
+    """A number as a bar, and a dashed tick where it was ``before``; ``text`` replaces its two decimals.
+
+    Without a colour it has that of the point of its name.
+    """
 
     name: str
     value: float
     before: float | None = None
-    colour: str = INK
+    colour: str | None = None
     text: str | None = None
 
 
@@ -162,6 +165,11 @@ class Drawn:
         Corrected positions of the points.
     dots : array [n, 2], optional
         Where the `Dots` are now.
+
+    Notes
+    -----
+    A colour is the name of a point to drag (its colour), a role ("forgotten"), "ink" (the text's colour,
+    in light and dark), or a colour of matplotlib.
     """
 
     caption: str = ""
@@ -177,18 +185,18 @@ class Drawn:
     dots: Any = None
 
 
-def colour(value: str) -> str:
-    """A colour as #rrggbb, or "ink"; the name of a role is that role's first colour."""
+def colour(value: str, known: Mapping[str, str]) -> str:
+    """A colour as #rrggbb, or "ink"; ``known`` are those of the points, by name."""
     from matplotlib.colors import to_hex
 
-    if value == INK:
-        return INK
+    if value in known or value == INK:
+        return known.get(value, INK)
     if value in ROLES:
         return ROLES[value][0][0]
     try:
         return str(to_hex(value))
     except ValueError as error:
-        want = f"a colour of matplotlib, {INK!r} or one of {', '.join(ROLES)}"
+        want = f"a point's name, a colour of matplotlib, {INK!r} or one of {', '.join(ROLES)}"
         raise ValueError(f"colour: got {value!r}, want {want}") from error
 
 
@@ -228,21 +236,21 @@ def hull(points: np.ndarray) -> np.ndarray:
         return points[[along.argmin(), along.argmax()]]
 
 
-def roles(points: Iterable[Point]) -> list[dict[str, str]]:
+def roles(points: Iterable[Point], known: Mapping[str, str]) -> list[dict[str, str]]:
     """Colour and shape of each point."""
     seen: dict[str, int] = {}
     looks = []
     for p in points:
         colours, shape = ROLES[_check.one_of(f"role of {p.name!r}", p.role, ROLES)]
         k = seen[p.role] = seen.get(p.role, -1) + 1
-        looks.append({"colour": colour(p.colour or colours[k % len(colours)]), "shape": shape})
+        looks.append({"colour": colour(p.colour or colours[k % len(colours)], known), "shape": shape})
     return looks
 
 
 def points_wire(points: Sequence[Point], walls: Sequence[Any], at: np.ndarray) -> dict[str, Any]:
     """What stays of the points while they move, and which of them are names, by what rules they win."""
     names = [i for i, p in enumerate(points) if p.role in ("kept", "forgotten")]
-    looks = roles(points)
+    looks = roles(points, {})
     # the scores' size: of a unit image and the longest name
     size = float(np.linalg.norm(at[names], axis=1).max()) if names else 1.0
     return {
@@ -279,6 +287,7 @@ def dots_wire(dots: Dots) -> dict[str, Any]:
 def wire(drawn: Drawn, at: np.ndarray, fixed: Mapping[str, Any]) -> dict[str, Any]:
     """A `Drawn` as plain values, checked; ``at`` are the points' positions, ``fixed`` what stays."""
     d, rows = at.shape[1], fixed["rules"]["rows"]
+    known = {p["name"]: p["colour"] for p in fixed["points"]}
     if d == 3 and drawn.areas:
         raise ValueError("areas: a globe has none, want lines")
     if d == 2 and drawn.after is not None:
@@ -292,21 +301,29 @@ def wire(drawn: Drawn, at: np.ndarray, fixed: Mapping[str, Any]) -> dict[str, An
         raise ValueError(f"candidates: got {len(candidates)}, want {len(rows)}, one for each name")
     return {
         "caption": drawn.caption, "alt": drawn.alt or drawn.caption, **sets, "candidates": candidates,
-        "areas": [_area(i, area) for i, area in enumerate(drawn.areas)],
-        "lines": [_line(i, line, d, fixed["extent"]) for i, line in enumerate(drawn.lines)],
-        "points": _marks(drawn, at, fixed), "bars": [_bar(b) for b in drawn.bars],
-        "heads": ["", ""] if drawn.after is None else ["before", "after"],
+        "areas": [_area(i, area, known) for i, area in enumerate(drawn.areas)],
+        "lines": [_line(i, line, d, fixed["extent"], known) for i, line in enumerate(drawn.lines)],
+        "points": _marks(drawn, at, fixed, known), "bars": [_bar(b, known) for b in drawn.bars],
+        "heads": _heads(sets["after"], [fixed["points"][i]["name"] for i in rows]),
     }  # fmt: skip
 
 
-def _area(i: int, area: Area) -> dict[str, Any]:
+def _heads(after: Any, names: Sequence[str]) -> list[str]:
+    """What stands above the globes; a name that has become 0 is nowhere on the second."""
+    if after is None:
+        return ["", ""]
+    gone = [name for name, x in zip(names, after, strict=True) if np.linalg.norm(x) < 1e-6]
+    return ["before", "after" + (f": {', '.join(gone)} at the origin" if gone else "")]
+
+
+def _area(i: int, area: Area, known: Mapping[str, str]) -> dict[str, Any]:
     corners = numbers(f"areas[{i}]", area.points, 2)
     corners = hull(corners) if area.hull else corners
     spot = plain(corners.mean(0))
-    return {"points": plain(corners), "spot": spot, "label": area.label, "colour": colour(area.colour)}
+    return {"points": plain(corners), "spot": spot, "label": area.label, "colour": colour(area.colour, known)}
 
 
-def _line(i: int, line: Line, d: int, extent: Sequence[float]) -> dict[str, Any]:
+def _line(i: int, line: Line, d: int, extent: Sequence[float], known: Mapping[str, str]) -> dict[str, Any]:
     """With all its points: two in the plane, a piece of a great circle on the globe."""
     a, b = numbers(f"lines[{i}]", np.stack([line.a, line.b]), d)
     path = np.stack([a, b])
@@ -321,25 +338,27 @@ def _line(i: int, line: Line, d: int, extent: Sequence[float]) -> dict[str, Any]
         path = np.stack([a - far, a + far])
     spot = b if line.extend else path[45] if d == 3 else (a + b) / 2
     return {
-        "path": plain(path), "spot": plain(spot), "label": line.label, "colour": colour(line.colour),
+        "path": plain(path), "spot": plain(spot), "label": line.label, "colour": colour(line.colour, known),
         "dash": line.dash, "arrow": line.arrow, "width": line.width, "stage": int(line.after),
     }  # fmt: skip
 
 
-def _marks(drawn: Drawn, at: np.ndarray, fixed: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _marks(
+    drawn: Drawn, at: np.ndarray, fixed: Mapping[str, Any], known: Mapping[str, str]
+) -> list[dict[str, Any]]:
     """The points that are not to drag: the reader's own, the names after the edit, those that follow."""
     own = zip(fixed["points"], at, strict=True)
     marks = [{**p, "at": plain(x), "stage": 0} for p, x in own if not p["drag"]]
     if drawn.after is not None:
         after = zip(fixed["rules"]["rows"], numbers("after", drawn.after, 3), strict=True)
         marks += [{**fixed["points"][i], "at": plain(x), "stage": 1} for i, x in after]
-    for i, (p, look) in enumerate(zip(drawn.points, roles(drawn.points), strict=True)):
+    for i, (p, look) in enumerate(zip(drawn.points, roles(drawn.points, known), strict=True)):
         x = numbers(f"points[{i}]", p.at, at.shape[1], 1)[0]
         marks.append({"name": p.name, "at": plain(x), "stage": int(p.after), "arrow": p.arrow, **look})
     return marks
 
 
-def _bar(bar: Bar) -> dict[str, Any]:
+def _bar(bar: Bar, known: Mapping[str, str]) -> dict[str, Any]:
     for x in (bar.value, 0.0 if bar.before is None else bar.before):
         if not np.isfinite(x):
             raise ValueError(f"bars: {bar.name!r} is {x}, want a finite number")
@@ -348,7 +367,7 @@ def _bar(bar: Bar) -> dict[str, Any]:
     before = None if bar.before is None else float(bar.before)
     return {
         "name": bar.name, "value": float(bar.value), "before": before,
-        "colour": colour(bar.colour), "text": text,
+        "colour": colour(bar.colour or known.get(bar.name, INK), known), "text": text,
     }  # fmt: skip
 
 

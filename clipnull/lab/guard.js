@@ -23,15 +23,20 @@ export default {
     // classic notebooks and VS Code listen above the page's body, on the way up
     document.body.addEventListener("keydown", e => { if (inWidget(e) && ours(e)) e.stopPropagation() })
   },
-  render({ model, el }) {
-    let tries = 0
+  render({ el }) {
+    // the views of a box come one by one, and later
     const describe = () => {
-      const pictures = el.closest(".clipnull")?.querySelectorAll("img.widget-image") ?? []
-      for (const picture of pictures) picture.alt = model.get("alt")
-      // the views of a box come one by one
-      if (!pictures.length && tries++ < 100) setTimeout(describe, 50)
+      const box = el.closest(".clipnull"), text = box?.querySelector(".clipnull-alt .widget-html-content")?.textContent
+      for (const picture of (text && box.querySelectorAll("img.widget-image")) || []) if (picture.alt !== text) picture.alt = text
     }
-    model.on("change:alt", describe)
-    describe()
+    const watch = new MutationObserver(describe)
+    const started = setInterval(() => {
+      const box = el.closest(".clipnull")
+      if (!box) return
+      clearInterval(started)
+      watch.observe(box, { childList: true, subtree: true, characterData: true })
+      describe()
+    }, 50)
+    return () => { clearInterval(started); watch.disconnect() }
   },
 }

@@ -15,13 +15,14 @@ const html = (tag, name, ...inner) => {
 const css = colour => (colour === "ink" ? "var(--ink)" : colour)
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }
 
-function render({ model, el }) {
+async function render({ model, el }) {
+  const channel = await model.widget_manager.get_model(model.get("channel"))
   const { kind, points, rules, dots, extent, axes, circle, size, bars: [low, high] } = model.get("fixed")
   const ball = kind === "globe", span = ball ? 2 : extent[1] - extent[0], stages = [], pictures = new Map()
   const tip = html("div", "tip"), bars = html("div", "bars"), side = html("div", "side", bars)
-  const caption = html("div", "caption"), kept = html("div", "kept"), root = html("div", "clipnull-plane", side, kept, caption)
+  const caption = html("div", "caption"), tray = html("div", "kept"), root = html("div", "clipnull-plane", side, tray, caption)
   const pen = document.createElement("canvas").getContext("2d")
-  let at, turn, cloud, frame = 0, moved = false, held = -1, near = -1, pressed = -1
+  let drawn, at, kept, turn = model.get("turn"), frame = 0, moved = false, turned = false, held = -1, near = -1, pressed = -1
   set(tip, { role: "status" })
   set(caption, { "aria-live": "polite" })
   const later = () => { frame ||= requestAnimationFrame(draw) }
@@ -31,15 +32,20 @@ function render({ model, el }) {
   // --- pictures are asked for when they are first needed
   const source = i => { if (!pictures.has(i)) { pictures.set(i, "data:,"); model.send({ thumb: i }) } return pictures.get(i) }
   const thumb = i => set(html("img", ""), { alt: "", src: source(i), "data-thumb": i })
-  model.on("msg:custom", ({ thumb, src }) => {
+  const receive = ({ thumb, src }) => {
     pictures.set(thumb, src)
     for (const img of root.querySelectorAll(`[data-thumb="${thumb}"]`)) set(img, { [img.tagName === "image" ? "href" : "src"]: src })
-  })
+  }
   function tell(stage, [x, y], name, picture) {
     tip.replaceChildren(...(picture == null ? [] : [thumb(picture)]), name)
     stage.box.append(tip)
     tip.style.left = `${clamp(x < stage.camera.width / 2 ? x + 16 : x - 132, 0, stage.camera.width - 120)}px`
     tip.style.top = `${clamp(y - 60, 0, stage.camera.height - 130)}px`
+  }
+
+  function report(changes) {
+    for (const [name, value] of Object.entries({ ...changes, report: model.get("report") + 1 })) model.set(name, value)
+    model.save_changes()
   }
 
   // --- moving: one report a frame at most; ipywidgets holds back the next until the kernel has answered
@@ -52,8 +58,7 @@ function render({ model, el }) {
   }
   function spin(dx, dy) {
     turn = [turn[0] - dx, clamp(turn[1] - dy, -1.5, 1.5)]
-    model.set("turn", turn)
-    moved = true
+    turned = true
     later()
   }
   function key(i, e) {
@@ -101,22 +106,22 @@ function render({ model, el }) {
 
   // --- many small dots: pointer or arrow keys say what they are, a click or Enter keeps one
   function keep(k) {
-    const list = model.get("kept")
-    model.set("kept", list.includes(k) ? list.filter(x => x !== k) : [...list, k])
-    model.save_changes()
+    kept = kept.includes(k) ? kept.filter(x => x !== k) : [...kept, k]
+    report({ kept })
+    later()
   }
   function look(stage, k) {
     if (k === near) return
     near = k
     if (k < 0) tip.replaceChildren()
-    else tell(stage, stage.camera.to(cloud[k]), dots.names[k], dots.pictured ? points.length + k : null)
+    else tell(stage, stage.camera.to(drawn.dots[k]), dots.names[k], dots.pictured ? points.length + k : null)
     later()
   }
   function sheet(stage) {
     const label = `${dots.names.length} ${dots.what}: arrow keys go from one to the next, Enter keeps it`
     const rect = svg("rect", { class: "dots", width: "100%", height: "100%", tabindex: 0, role: "application", "aria-label": label })
     const find = ([x, y], cost) => {
-      const costs = cloud.map((p, k) => { const q = stage.camera.to(p); return cost(q[0] - x, q[1] - y, k) }), least = Math.min(...costs)
+      const costs = drawn.dots.map((p, k) => { const q = stage.camera.to(p); return cost(q[0] - x, q[1] - y, k) }), least = Math.min(...costs)
       return [costs.indexOf(least), least]
     }
     const under = e => { const [k, far] = find(within(stage, e), (x, y) => x * x + y * y); return far < 196 ? k : -1 }
@@ -131,7 +136,7 @@ function render({ model, el }) {
       e.preventDefault()
       if (!d) return keep(near)
       // the nearest one ahead; aside counts more
-      const [k, far] = find(near < 0 ? [width / 2, height / 2] : to(cloud[near]), (x, y, k) => {
+      const [k, far] = find(near < 0 ? [width / 2, height / 2] : to(drawn.dots[near]), (x, y, k) => {
         const ahead = x * d[0] - y * d[1]
         return k === near || ahead <= 0 ? Infinity : ahead + 2.5 * Math.abs(x * d[1] + y * d[0])
       })
@@ -152,7 +157,7 @@ function render({ model, el }) {
     stage.box.append(html("div", "head"), stage.canvas, stage.svg)
     return stage
   }
-  function drawStage(stage, k, drawn) {
+  function drawStage(stage, k) {
     const width = Math.max(140, Math.min(size, root.clientWidth - 8)), camera = stage.camera = ball ? globe(width, turn) : flat(width, extent)
     const { height, to } = camera, place = p => `${p[0]},${p[1]}`, names = k ? drawn.after : drawn.names ?? (ball ? rules.rows.map(i => at[i]) : null)
     const ratio = Math.min(window.devicePixelRatio || 1, 2), paper = styled("--paper"), ground = [], shapes = [], labels = [], taken = []
@@ -226,8 +231,8 @@ function render({ model, el }) {
     stage.box.firstChild.textContent = drawn.heads[k]
   }
   function scatter(ctx, ratio, to) {
-    const list = new Set(model.get("kept")), ink = styled("--ink")
-    cloud.forEach((p, k) => {
+    const list = new Set(kept), ink = styled("--ink")
+    drawn.dots.forEach((p, k) => {
       const [x, y] = to(p), [colour, shape] = dots.palette[dots.group[k]], chosen = list.has(k) || k === near, path = new Path2D(SHAPES[shape](chosen ? 7 : 4))
       ctx.setTransform(ratio, 0, 0, ratio, ratio * x, ratio * y)
       Object.assign(ctx, { globalAlpha: chosen ? 1 : 0.75, fillStyle: colour === "ink" ? ink : colour, strokeStyle: ink, lineWidth: 2 })
@@ -249,23 +254,27 @@ function render({ model, el }) {
   }
   function draw() {
     frame = 0
-    if (moved) { moved = false; model.set("at", at.map(v => [...v])); model.save_changes() }
-    const drawn = model.get("drawn"), count = drawn.after ? 2 : 1
+    if (moved) report({ at: at.map(v => [...v]), turn })
+    else if (turned) { model.set("turn", turn); model.save_changes() }
+    moved = turned = false
+    const count = drawn.after ? 2 : 1
     while (stages.length < count) { stages.push(build(stages.length)); side.before(stages.at(-1).box) }
-    stages.forEach((stage, k) => { stage.box.hidden = k >= count; if (k < count) drawStage(stage, k, drawn) })
+    stages.forEach((stage, k) => { stage.box.hidden = k >= count; if (k < count) drawStage(stage, k) })
     drawBars(drawn.bars)
     if (caption.textContent !== drawn.caption) caption.textContent = drawn.caption
-    kept.replaceChildren(...model.get("kept").map(i => {
+    tray.replaceChildren(...kept.map(i => {
       const button = set(html("button", "", ...(dots.pictured ? [thumb(points.length + i)] : []), `${dots.names[i]} ×`), { "aria-label": `let go of ${dots.names[i]}` })
       button.addEventListener("click", () => keep(i))
       return button
     }))
   }
-  function read() {
-    const { buffer, byteOffset, byteLength } = model.get("cloud"), all = new Float32Array(buffer.slice(byteOffset, byteOffset + byteLength))
-    cloud = Array.from({ length: all.length / 2 }, (_, k) => [all[2 * k], all[2 * k + 1]])
-    at = model.get("at").map((v, i) => (i === held || moved ? at[i] : [...v]))
-    turn = moved && turn ? turn : model.get("turn")
+  function hear() {
+    drawn = JSON.parse(channel.get("value"))
+    // an answer to an older report moves nothing
+    if (!at || (drawn.report === model.get("report") && !moved)) {
+      at = drawn.at.map((v, i) => (i === held ? at[i] : v))
+      kept = drawn.kept
+    }
     later()
   }
   if (dots?.legend) side.append(html("div", "legend", ...dots.palette.map(([colour, shape, name]) => {
@@ -274,12 +283,19 @@ function render({ model, el }) {
     return html("span", "", key, name)
   })))
   el.replaceChildren(root)
-  read()
-  for (const name of ["at", "turn", "cloud", "drawn", "kept"]) model.on(`change:${name}`, read)
+  hear()
+  channel.on("change:value", hear)
+  channel.on("msg:custom", receive)
   const wide = new ResizeObserver(later), theme = new MutationObserver(later)
   wide.observe(root)
   theme.observe(document.body, { attributes: true })
-  return () => { wide.disconnect(); theme.disconnect(); cancelAnimationFrame(frame) }
+  return () => {
+    wide.disconnect()
+    theme.disconnect()
+    cancelAnimationFrame(frame)
+    channel.off("change:value", hear)
+    channel.off("msg:custom", receive)
+  }
 }
 
 export default { render }

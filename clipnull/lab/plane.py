@@ -6,6 +6,7 @@ the lesson's own functions are what moves.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,19 @@ from matplotlib.figure import Figure
 
 from clipnull.hull import nearest_mixture
 from clipnull.lab.base import Live, alarm, in_turn, row
-from clipnull.lab.drawn import Dots, Drawn, Point, dots_wire, hull, numbers, points_wire, source, unit, wire
+from clipnull.lab.drawn import (
+    Dots,
+    Drawn,
+    Point,
+    dots_wire,
+    hull,
+    numbers,
+    plain,
+    points_wire,
+    source,
+    unit,
+    wire,
+)
 from clipnull.lab.still import still
 
 __all__ = ["Globe", "Plane"]
@@ -27,16 +40,21 @@ HERE = Path(__file__).parent
 
 
 class Drawing(anywidget.AnyWidget):
-    """The browser's part of a plane or globe."""
+    """The browser's part of a plane or globe: what it says to Python.
+
+    What Python says to it goes over the model ``channel``, a label that is never shown: anywidget 0.11
+    stops listening for good where a page is so busy that a module takes more than two seconds to load.
+    """
 
     _esm = "".join((HERE / name).read_text(encoding="utf-8") for name in ("geometry.js", "plane.js"))
     _css = HERE / "plane.css"
     fixed = traitlets.Dict().tag(sync=True)
+    channel = traitlets.Unicode().tag(sync=True)
     at: Any = traitlets.List().tag(sync=True)
-    turn = traitlets.List([0.0, 0.0]).tag(sync=True)
-    drawn = traitlets.Dict().tag(sync=True)
-    cloud = traitlets.Bytes().tag(sync=True)
     kept: Any = traitlets.List().tag(sync=True)
+    turn = traitlets.List([0.0, 0.0]).tag(sync=True)
+    #: how many reports there were: an answer to an old one moves no point
+    report = traitlets.Int().tag(sync=True)
 
 
 class Plane(Live):
@@ -72,6 +90,8 @@ class Plane(Live):
         May be set.
     drawn : Drawn
         What ``follow`` answered last.
+    shown : dict
+        The same as the browser gets it, plain values.
 
     Raises
     ------
@@ -81,6 +101,7 @@ class Plane(Live):
 
     kind, d = "plane", 2
     drawn: Drawn
+    shown: dict[str, Any]
 
     def __init__(
         self,
@@ -108,10 +129,10 @@ class Plane(Live):
             "circle": circle, "extent": self.extent, **points_wire(self.points, self.walls, at),
             "dots": None if dots is None else dots_wire(dots),
         }  # fmt: skip
-        # with its first answer: the browser may draw it as soon as it is there
-        self.drawn, state = self._ask(at, [])
+        self.channel = widgets.Label()
         turn = self._facing(at[self.fixed["rules"]["rows"]])
-        self.drawing = Drawing(fixed=self.fixed, turn=turn, **state)
+        self.drawing = Drawing(fixed=self.fixed, channel=self.channel.model_id, at=at.tolist(), turn=turn)
+        self._answer()
         self.message = widgets.HTML()
         above = [row(*self.controls.values())] if self.controls else []
         super().__init__([*above, self.drawing, self.message])
@@ -177,28 +198,22 @@ class Plane(Live):
     def _send_picture(self, drawing: Any, content: Mapping[str, Any], buffers: Any) -> None:
         i, n = int(content["thumb"]), len(self.points)
         picture = self.points[i].thumbnail if i < n else self.dots.thumbnails[i - n]  # type: ignore[union-attr, index]
-        self.drawing.send({"thumb": i, "src": source(picture)})
+        self.channel.send({"thumb": i, "src": source(picture)})
 
     @in_turn
     def update(self) -> None:
         """Ask what follows, and show it. A ValueError becomes a sentence; other errors are raised too."""
         try:
-            drawn, state = self._ask(self.positions, self.kept)
+            self._answer()
         except Exception as problem:
             self.message.value = alarm(problem)
             if not isinstance(problem, ValueError):
                 raise
-            return
-        self.drawn, self.message.value = drawn, ""
-        if np.allclose(state["at"], self.drawing.at, rtol=0, atol=1e-6):
-            del state["at"]  # the browser is where it may be, and perhaps further by now
-        with self.paused(), self.drawing.hold_sync():
-            for name, value in state.items():
-                setattr(self.drawing, name, value)
+        else:
+            self.message.value = ""
 
-    def _ask(self, at: np.ndarray, kept: list[int]) -> tuple[Drawn, dict[str, Any]]:
-        """What follows, and as what it travels."""
-        at = self._legal(at)
+    def _answer(self) -> None:
+        at, kept = self._legal(self.positions), self.kept
         values = {name: control.value for name, control in self.controls.items()}
         if self.dots:
             values["kept"] = kept
@@ -207,18 +222,20 @@ class Plane(Live):
             raise TypeError(f"follow: returned {type(drawn).__name__}, want a Drawn")
         if drawn.at is not None:
             at = self._legal(numbers("at", drawn.at, self.d, len(self.points)))
-        state = {"at": at.tolist(), "drawn": wire(drawn, at, self.fixed)}
+        self.shown = wire(drawn, at, self.fixed)
+        self.shown |= {"at": at.tolist(), "kept": kept, "report": self.drawing.report, "dots": []}
         if self.dots:
             many = self.dots.at if drawn.dots is None else drawn.dots
-            state["cloud"] = numbers("dots", many, 2, len(self.dots.names)).astype("<f4").tobytes()
-        return drawn, state
+            self.shown["dots"] = plain(numbers("dots", many, 2, len(self.dots.names)))
+        self.drawn = drawn
+        with self.paused():
+            self.drawing.at = self.shown["at"]
+        self.channel.value = json.dumps(self.shown)
 
     def figure(self) -> Figure:
         """The present state as a figure, for viewers that run no kernel."""
-        drawing = self.drawing
-        dots = np.frombuffer(drawing.cloud, "<f4").reshape(-1, 2)
         thumbnails = [p.thumbnail if p.role == "picture" else None for p in self.points]
-        return still(self.fixed, drawing.drawn, self.positions, drawing.turn, dots, self.kept, thumbnails)
+        return still(self.fixed, self.shown, self.drawing.turn, thumbnails)
 
 
 class Globe(Plane):

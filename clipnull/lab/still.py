@@ -24,16 +24,10 @@ GRID = 360
 
 
 def still(
-    fixed: Mapping[str, Any],
-    drawn: Mapping[str, Any],
-    at: np.ndarray,
-    turn: Sequence[float],
-    dots: np.ndarray,
-    kept: Sequence[int],
-    thumbnails: Sequence[Any],
+    fixed: Mapping[str, Any], drawn: Mapping[str, Any], turn: Sequence[float], thumbnails: Sequence[Any]
 ) -> matplotlib.figure.Figure:
     """What the browser shows, drawn by matplotlib."""
-    globe, bars = fixed["kind"] == "globe", drawn["bars"]
+    globe, bars, at = fixed["kind"] == "globe", drawn["bars"], drawn["at"]
     panels = 1 + (drawn["after"] is not None)
     x0, x1, y0, y1 = (-1.25, 1.25, -1.25, 1.25) if globe else fixed["extent"]
     side = fixed["size"] / 108
@@ -48,12 +42,12 @@ def still(
         R = _frame(*turn) if globe else np.eye(2)
         names = drawn["after"] if k else drawn["names"]
         if names is None and globe:
-            names = at[fixed["rules"]["rows"]]
+            names = [at[i] for i in fixed["rules"]["rows"]]
         if names is not None:
             _regions(ax, np.asarray(names, float), drawn["candidates"], fixed["rules"], R)
         ax.set_title(drawn["heads"][k], fontsize=11)
         if not globe:
-            _ground(ax, fixed, drawn, dots, kept)
+            _ground(ax, fixed, drawn)
         _lines(ax, [line for line in drawn["lines"] if line["stage"] == k], R)
         own = zip(fixed["points"], at, thumbnails, strict=True)
         marks = [{**p, "at": x, "thumbnail": t} for p, x, t in own if p["drag"] and k == 0]
@@ -95,7 +89,7 @@ def _regions(ax: Axes, T: np.ndarray, on: Sequence[bool], rules: Mapping[str, An
             ax.contour(x, y, inside, [0.5], colors="white" if globe else base.GREY, linewidths=0.8)
 
 
-def _ground(ax: Axes, fixed: Mapping[str, Any], drawn: Mapping[str, Any], dots: Any, kept: Any) -> None:
+def _ground(ax: Axes, fixed: Mapping[str, Any], drawn: Mapping[str, Any]) -> None:
     """Axes, circle, shaded areas and dots."""
     ax.axhline(0, color=base.PALE, linewidth=0.8, zorder=1)
     ax.axvline(0, color=base.PALE, linewidth=0.8, zorder=1)
@@ -108,12 +102,12 @@ def _ground(ax: Axes, fixed: Mapping[str, Any], drawn: Mapping[str, Any], dots: 
         ax.fill(*corners.T, facecolor=colour, alpha=0.16, zorder=2)
         ax.fill(*corners.T, facecolor="none", edgecolor=colour, linewidth=1.2, zorder=2)
         _say(ax, area["spot"], area["label"], (0, 0), ha="center")
-    many = fixed["dots"]
+    many, dots = fixed["dots"], np.array(drawn["dots"])
     for g, (colour, shape, kind) in enumerate(many["palette"] if many else []):
         rows = np.flatnonzero(np.array(many["group"]) == g)
         look = dict(marker=SHAPES[shape], color=_ink(colour), zorder=3)
         ax.scatter(*dots[rows].T, s=14, alpha=0.75, linewidths=0, label=kind, **look)
-        chosen = [i for i in kept if i in rows]
+        chosen = [i for i in drawn["kept"] if i in rows]
         ax.scatter(*dots[chosen].T, s=50, edgecolors=base.BLACK, **look)
         for i in chosen:
             _say(ax, dots[i], many["names"][i], (5, 4))

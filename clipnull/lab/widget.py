@@ -195,7 +195,8 @@ class ForgetRetainLab(Live):
         self.image.value = views.png(key, result)
         self.result, self.numbers.value = result, accuracy_line(result)
         sentence = PANELS[key].sentence(result)
-        self.caption.value, self.guard.alt = _caption(sentence), f"{PANELS[key].title}. {sentence}"
+        self.caption.value = _caption(sentence)
+        self.alt.value = html.escape(f"{PANELS[key].title}. {sentence}")
         with self.paused():
             self.sliders.tell(result.edit)
         if self.code.layout.display is None:
