@@ -34,10 +34,11 @@ def array(name: str, value: Any) -> torch.Tensor:
         Not numbers, or rows of unlike length.
     """
     try:
-        if isinstance(value, Sequence) and len(value) and all(isinstance(x, torch.Tensor) for x in value):
-            return torch.stack(list(value))
-        if isinstance(value, Sequence) and len(value) and all(isinstance(x, np.ndarray) for x in value):
-            value = np.stack(value)
+        if isinstance(value, Sequence) and len(value):
+            if all(isinstance(x, torch.Tensor) for x in value):
+                return torch.stack(list(value))
+            if all(isinstance(x, np.ndarray) for x in value):
+                value = np.stack(value)
         if hasattr(value, "to_numpy"):  # pandas: the numbers in their order, whatever the index
             value = value.to_numpy()
         if isinstance(value, np.ndarray):  # torch reads neither foreign bytes nor negative strides
@@ -122,10 +123,11 @@ def one_of(name: str, value: Any, options: Iterable[str]) -> str:
 
 def some_of(name: str, value: Any, options: Iterable[str]) -> list[str]:
     """``value`` as a list of one or more of ``options``."""
+    known = list(options)
     if isinstance(value, str) or not isinstance(value, Iterable) or not (chosen := list(value)):
-        raise ValueError(f"{name}: got {value!r}, want a list of one or more of {', '.join(options)}")
+        raise ValueError(f"{name}: got {value!r}, want a list of one or more of {', '.join(known)}")
     for item in chosen:
-        if item not in (known := list(options)):
+        if item not in known:
             near = ", ".join(closest(str(item), known))
             raise ValueError(f"{name}: unknown {item!r}; the closest are {near}")
     return chosen
@@ -227,13 +229,12 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Kind = Callable[[str, Any], Any]
 
-#: the same name means the same everywhere; `Edit` and `Case` put themselves here
+#: the same name means the same everywhere; what `edit` and `evaluation` define, they put here
 KINDS: dict[str, Kind] = {
     "seed": lambda name, value: whole(name, value, 0, 2**63 - 1),
     "seeds": lambda name, value: whole(name, value, 1),
     "draws": lambda name, value: whole(name, value, 1),
     "nearest": lambda name, value: whole(name, value, 1),
-    "side": lambda name, value: one_of(name, value, ("image", "text", "both")),
     "folds": lambda name, value: whole(name, value, 2),
 }
 
@@ -260,9 +261,11 @@ def by_name(function: Callable[P, R]) -> Callable[P, R]:
         for name in KINDS.keys() & given.keys():
             if given[name] is not None or "None" not in str(signature.parameters[name].annotation):
                 given[name] = KINDS[name](name, given[name])
-        edit, T = given.get("edit"), given["case"].T if "case" in given else given.get("T_f")
-        if edit is not None and T is not None and edit.dim != (d := rows("T_f", T).shape[1]):
-            raise ValueError(f"edit: acts on {edit.dim} dimensions, want {d} like the names")
+        if (edit := given.get("edit")) is not None and given.keys() & {"case", "T_f"}:
+            # a case has checked its names; here a slider may be waiting
+            d = (given["case"].T if "case" in given else rows("T_f", given["T_f"])).shape[1]
+            if edit.dim != d:
+                raise ValueError(f"edit: acts on {edit.dim} dimensions, want {d} like the names")
         return function(*bound.args, **bound.kwargs)
 
     return checked

@@ -100,7 +100,7 @@ def trials(
     if tune is not None:
         pictured = sorted({*pictured} & {*tune.labels.unique().tolist()})
     size = _check.whole("size", size, 1, min(len(pictured), len(test.T) - 1))
-    draws, listed = _check.whole("draws", draws, 1), _check.number("listed", listed, 0.0, 1.0)
+    listed = _check.number("listed", listed, 0.0, 1.0)
     under = None if other is None else Case(test.Z, other, test.labels, test.forget, test.classes)
     gen, found = torch.Generator().manual_seed(seed), []
     for case in filter(None, (test, tune, under)):

@@ -269,6 +269,7 @@ class Case:
 
 
 _check.KINDS["case"] = _check.KINDS["test"] = _check.instance(Case)
+_check.KINDS["side"] = lambda name, value: _check.one_of(name, value, SIDES)
 
 # --- scores to predictions -----------------------------------------------------------------
 
@@ -391,10 +392,7 @@ def evaluate(case: Case, edit: Edit, side: Side = "image") -> Report:
     Forget recall, and retain accuracy with the forgotten classes still candidates: Kravets and
     Namboodiri, arXiv 2407.07485.
     """
-    _check.one_of("side", side, SIDES)
     T = case.T
-    if edit.dim != T.shape[1]:
-        raise ValueError(f"edit: acts on {edit.dim} dimensions, want {T.shape[1]} like Z")
     title = str(edit.info.get("method", "edit")) + ("" if side == "image" else f", {side} side")
     if "scores" in case.__dict__:
         return Report(case, case.predicted, _updated(case, edit, side), title, edit, side)

@@ -117,9 +117,12 @@ def orthogonality_error(Q: ArrayLike) -> float:
     Q = _check.array("Q", Q)
     if Q.ndim != 2:
         raise ValueError(f"Q: got shape {tuple(Q.shape)}, want columns [d, k]")
-    Q = _check.rows("Q", Q) if Q.shape[1] else Q
-    eye = torch.eye(Q.shape[1], dtype=Q.dtype, device=Q.device)
-    return float((Q.T @ Q - eye).abs().max()) if Q.shape[1] else 0.0
+    return _off(_check.rows("Q", Q)) if Q.shape[1] else 0.0
+
+
+def _off(Q: torch.Tensor) -> float:
+    """Largest entry of |QᵀQ - I|."""
+    return float((Q.T @ Q - torch.eye(Q.shape[1], dtype=Q.dtype, device=Q.device)).abs().max())
 
 
 def projector(U: ArrayLike) -> torch.Tensor:
@@ -146,7 +149,7 @@ def _orthonormal(name: str, U: ArrayLike) -> torch.Tensor:
         raise ValueError(f"{name}: got shape {tuple(U.shape)}, want [d, r], a basis in columns")
     _check.rows(name, U.T)
     U = U.double()
-    if (error := orthogonality_error(U)) > 1e-4:
+    if (error := _off(U)) > 1e-4:
         raise ValueError(f"{name}: columns are not orthonormal, max |{name}^T {name} - I| = {error:.2g}")
     return U
 
