@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import clipnull as cn
+from clipnull.lab.base import Guard
 
 
 def test_a_number_is_shown_beside_the_guess() -> None:
@@ -46,3 +47,8 @@ def test_the_answer_is_folded_beside_the_widget(monkeypatch: pytest.MonkeyPatch)
 def test_bad_questions_are_refused(wrong: dict, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         cn.lab.Prediction("Which?", "c", **wrong)
+
+
+def test_keys_typed_in_a_prediction_stay_in_it() -> None:
+    asked = cn.lab.Prediction("How long?", 0.5, between=(0, 1))
+    assert any(isinstance(child, Guard) for child in asked.children)

@@ -9,12 +9,12 @@ from typing import Any
 import ipywidgets as widgets
 from IPython.display import HTML, display
 
-from clipnull.lab.base import in_turn, row
+from clipnull.lab.base import Live, in_turn, row
 
 __all__ = ["Prediction", "predict"]
 
 
-class Prediction(widgets.VBox):
+class Prediction(Live):
     """A guess, and beside it, once it is made, the answer.
 
     Parameters
