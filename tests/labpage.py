@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 #: how long a lesson may take to run; a minute is the aim, a busy machine needs more
 RUN_MS = 300_000
 
 
 def run_all(page: Any, address: str, notebook: str) -> None:
-    """Open a notebook, run all its cells, and wait until the last one is done."""
-    page.goto(f"{address}/doc/tree/{notebook}")
+    """Open a notebook, run all its cells, and wait until the last one is done.
+
+    In a workspace of its own: JupyterLab keeps a workspace's layout, and a sidebar that took a part of a
+    narrow page takes the same part of the next wide one.
+    """
+    page.goto(f"{address}/doc/workspaces/{uuid4().hex}/tree/{notebook}")
     page.locator(".jp-Notebook .jp-CodeCell").first.wait_for(timeout=60_000)
     # run before its kernel is connected, a cell only loses its output, or JupyterLab asks for a kernel
     page.get_by_text("| Idle").first.wait_for(timeout=60_000)
