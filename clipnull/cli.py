@@ -9,13 +9,17 @@ import importlib.util
 import io
 import os
 import re
+import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from clipnull import _files
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,6 +34,21 @@ if TYPE_CHECKING:
 PACKAGE = Path(__file__).resolve().parent
 WEIGHTS = PACKAGE / "pocket" / "open_clip_model.safetensors"
 FIRST_NOTEBOOK = "00_tour.ipynb"
+FORGET = "tiger"
+#: bytes that one message of a browser may have: Jupyter's own 10 MB end the connection at a large picture
+MESSAGE = 100_000_000
+#: what `--help` lists without importing it; a test compares with the registries
+METHODS = "nullspace, partial, ccup, mean, hull, random"
+LISTS = f"""methods: {METHODS}
+pictures, in CLIPNULL_DATA: twemoji, openmoji, folder:PATH, coop:PATH, imagenet,
+  tiny-imagenet, dogs, caltech101, flowers102, pets, cars, cifar10, cifar100, food101
+model, in CLIPNULL_MODEL: pocket, NAME:TAG, local-dir:PATH, hf-hub:ORG/REPO"""
+PROTOCOL = f"""sets: animals-nature, food-drink, travel-places, activities; with --full
+  StanfordDogs, StanfordCars, Caltech101, OxfordFlowers
+methods, too: candidate masking, and with training gradient, lora
+{LISTS}"""
+#: an option that takes several values, and more where it comes again
+SEVERAL: dict[str, Any] = {"nargs": "+", "action": "extend"}
 #: extras and what each is for; `lab` is what the notebooks run with
 EXTRAS = {
     "lab": "the notebooks",
@@ -59,52 +78,67 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 when all is well, 1 when `doctor` or `lab` misses something, 2 on bad input.
+        0 when all is well, 1 when `doctor` or `lab` misses something, 2 on bad input, 130 after Ctrl-C,
+        141 when whoever reads the output has closed it.
     """
-    parser = _parser()
-    args, extra = parser.parse_known_args(argv)
-    if extra and args.command != "lab":
-        parser.error(f"unrecognized arguments: {' '.join(extra)}")
-    if args.command == "lab":
-        return lab(extra)
+    command = "clipnull"
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a console without λ gets the rest
     try:
-        return args.run(args)
+        try:
+            parser = _parser()
+            args, args.others = parser.parse_known_args(argv)
+            command += f" {args.command}"
+            if args.others and args.command != "lab":
+                parser.error(f"unrecognized arguments: {' '.join(args.others)}")
+            return args.run(args)
+        finally:
+            print(end="", flush=True)  # a closed pipe is noticed here, not when Python ends
+    except KeyboardInterrupt:
+        print(f"{command}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # what is still to be flushed goes nowhere, and without a word
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except (ValueError, OSError) as error:
-        print(f"clipnull {args.command}: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{command}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="clipnull", description="Class unlearning in CLIP, in closed form.")
+    lists: Any = {"epilog": LISTS, "formatter_class": argparse.RawDescriptionHelpFormatter}
+    parser = argparse.ArgumentParser("clipnull", description="Unlearn classes of CLIP.", **lists)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(run: Callable[..., int], what: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        one = commands.add_parser(run.__name__, parents=parents, help=what, description=what, **lists)
+        one.set_defaults(run=run)
+        return one
+
     both = argparse.ArgumentParser(add_help=False)
-    both.add_argument("--forget", nargs="+", default=["tiger"], metavar="CLASS", help="default: tiger")
-    both.add_argument("--subset", default="classroom", help="classroom (default), all, or a category")
-    both.add_argument("--scenes", type=int, default=4, help="pictures per class (default: 4)")
+    both.add_argument("--forget", **SEVERAL, metavar="CLASS", help=f"default: {FORGET}, else the first class")
+    both.add_argument("--subset", help="of the drawings: classroom (default), all, or a category")
+    both.add_argument("--scenes", type=int, help="drawings per class (default: 4)")
     both.add_argument("--seed", type=int, default=0, help="for the scenes and every random choice")
-    what = "make a CLIP forget a class, and measure it"
-    one = commands.add_parser("demo", parents=[both], help=what)
+    one = add(demo, "make a CLIP forget a class by every method, and measure it", both)
     one.add_argument("--out", default="demo.png", help="where the picture goes (default: demo.png)")
-    one.set_defaults(run=demo)
-    what = "what an edit leaves: every measurement of `cn.audit`, one table"
-    one = commands.add_parser("audit", parents=[both], help=what)
-    one.add_argument("--method", default=RECOMMENDED, help="a key of clipnull.METHODS (default: mean)")
-    one.set_defaults(run=audit)
-    one = commands.add_parser("protocol", help="forget by the Kravets-Namboodiri protocol, and compare")
+    one = add(audit, "what an edit leaves: every measurement of `cn.audit`, one table", both)
+    one.add_argument("--method", default=RECOMMENDED, help="default: mean")
+    one = add(protocol, "forget by the Kravets-Namboodiri protocol, and compare")
     which = one.add_mutually_exclusive_group()
     which.add_argument("--full", action="store_true", help="the published one; the default is a miniature")
     which.add_argument("--real", action="store_true", help="on embeddings of a real CLIP that are here")
     one.add_argument("--root", metavar="FOLDER", help="where the data sets are, for --full")
-    one.add_argument("--models", nargs="+", metavar="MODEL", help="only these, such as ViT-B/16")
-    one.add_argument("--data", nargs="+", metavar="SET", help="only these data sets")
-    one.add_argument("--methods", nargs="+", metavar="METHOD", help="by default all that need no training")
-    one.set_defaults(run=protocol)
-    one = commands.add_parser("doctor", help="versions, device, weights, and what is missing")
-    one.set_defaults(run=doctor)
-    one = commands.add_parser("cache", help="image features kept on disk: show them, or clear them")
+    one.add_argument("--models", **SEVERAL, metavar="MODEL", help="only these, such as ViT-B/16")
+    one.add_argument("--data", **SEVERAL, metavar="SET", help="only these sets")
+    one.add_argument("--methods", **SEVERAL, metavar="METHOD", help="by default all that need no training")
+    one.epilog = PROTOCOL
+    one = add(doctor, "versions, device, weights, and what is missing")
+    one.add_argument("data", nargs="?", help="looked for in place of what CLIPNULL_DATA names")
+    one = add(cache, "image features kept on disk: show them, or clear them")
     one.add_argument("action", nargs="?", choices=["show", "clear"], default="show", help="default: show")
-    one.set_defaults(run=cache)
-    commands.add_parser("lab", help="JupyterLab on the notebooks; further arguments go to it")
+    add(lab, "JupyterLab on the notebooks; further arguments go to it")
     return parser
 
 
@@ -112,11 +146,16 @@ def _load(args: argparse.Namespace) -> tuple[Clip, LabelledImages, list[int], Te
     """Model, pictures as large as it looks, the classes to forget, and all the names' embeddings."""
     import clipnull as cn
     from clipnull import _check
+    from clipnull.protocol.find import DRAWN
 
     clip = cn.load()
-    options = {"subset": args.subset, "scenes": args.scenes, "seed": args.seed}
-    data = cn.datasets.load("twemoji", **options, size=clip.image_size)
-    index = _check.forget_set(args.forget, len(data.classes), data.classes)
+    name = os.environ.get("CLIPNULL_DATA") or DRAWN[0]
+    options = {k: v for k, v in (("subset", args.subset), ("scenes", args.scenes)) if v is not None}
+    if name in DRAWN:
+        options |= {"seed": args.seed, "size": clip.image_size}
+    data = cn.datasets.load(name, **options)
+    default = [FORGET if FORGET in data.classes else data.classes[0]]
+    index = _check.forget_set(args.forget or default, len(data.classes), data.classes)
     return clip, data, index, clip.embed_text(data.classes, templates=data.templates)
 
 
@@ -129,7 +168,8 @@ def demo(args: argparse.Namespace) -> int:
 
     clip, data, index, T = _load(args)
     case = cn.Case(clip.embed_images(data.images), T, data.labels, index, data.classes)
-    label = f"{'PocketCLIP' if clip.name == 'pocket' else clip.name}, Twemoji"
+    known = {"pocket": "PocketCLIP", "twemoji": "Twemoji"}
+    label = ", ".join(known.get(name, name) for name in (clip.name, data.name))
     tables = {label: forget(case, args.seed), "ViT-B/16, COCO": forget(photographs(args.seed), args.seed)}
     for label, reports in tables.items():
         print(f"{table(label, reports)}\n")
@@ -228,11 +268,16 @@ def meaning(label: str, reports: Mapping[str, Report]) -> str:
 
 
 def _writable(out: str) -> Path:
-    path = Path(out)
-    if path.suffix.lower() not in (".jpg", ".png"):
+    """The path of a picture to be, after a file was made beside it."""
+    path = _files.path("out", out)
+    if path.suffix.lower() not in (".jpg", ".png") or path.is_dir():
         raise ValueError(f"out: got {out!r}, want a file name ending in .jpg or .png")
     if not path.parent.is_dir():
         raise ValueError(f"out: there is no folder {str(path.parent)!r}")
+    try:
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise ValueError(f"out: no file can be made in {str(path.parent)!r} ({error.strerror})") from error
     return path
 
 
@@ -250,7 +295,8 @@ def _picture(path: Path, *figures: Figure) -> None:
     for part in parts:
         sheet.paste(part, (0, top))
         top += part.height
-    sheet.save(path)
+    with _files.replacing(path.resolve()) as partial:
+        sheet.save(partial, "png" if path.suffix.lower() == ".png" else "jpeg")
 
 
 def audit(args: argparse.Namespace) -> int:
@@ -269,14 +315,14 @@ def protocol(args: argparse.Namespace) -> int:
     """Run the protocol and print its tables."""
     from clipnull import protocol as room
 
-    which = room.KRAVETS if args.full else room.COCO if args.real else room.POCKET
+    which = room.KRAVETS if args.full else room.COCO if args.real else room.miniature(room.POCKET)
     only = {"models": args.models, "data": args.data, "methods": args.methods}
     print(room.run_protocol(which, root=args.root, **only))
     return 0
 
 
-def doctor(_: argparse.Namespace) -> int:
-    """Print versions, device, the weights' checksum, and what is missing.
+def doctor(args: argparse.Namespace) -> int:
+    """Print versions, device, the weights' checksum, and what is missing, model and data asked for too.
 
     An optional package that is not there is listed with the extra that installs it; it is no problem.
     """
@@ -292,6 +338,7 @@ def doctor(_: argparse.Namespace) -> int:
         print(f"{distribution:<18}{version or 'missing'}")
         if version is None:
             problems.append(f'{distribution} is missing: pip install -e "."')
+    importable = not problems
     if _version("torch"):
         print(f"{'device':<18}{_device()}")
     if WEIGHTS.is_file():
@@ -300,13 +347,30 @@ def doctor(_: argparse.Namespace) -> int:
     else:
         print(f"{'PocketCLIP':<18}missing")
         problems.append(f"clipnull/pocket/{WEIGHTS.name} is missing: every notebook needs it")
-    for variable in ("CLIPNULL_MODEL", "CLIPNULL_DATA"):
-        print(f"{variable:<18}{os.environ.get(variable) or 'not set: the offline default'}")
+    for name, given in (("CLIPNULL_MODEL", None), ("CLIPNULL_DATA", args.data)):
+        value = given or os.environ.get(name)
+        print(f"{name:<18}{value or 'not set: the offline default'}")
+        if value and importable and (problem := _not_here(name, value)):
+            problems.append(f"{name}: {problem}")
     if not _notebooks().is_dir():
         problems.append("There are no notebooks here: get the source and run `clipnull lab` in it.")
     fine = f"Nothing is missing{'' if complete else ', optional packages aside'}."
     print("\n" + ("\n".join(problems) or fine))
     return 1 if problems else 0
+
+
+def _not_here(name: str, value: str) -> str:
+    """What is wrong with the model or the data that were asked for, or nothing; nothing is fetched."""
+    from clipnull import datasets, model
+
+    try:
+        if name == "CLIPNULL_MODEL":
+            model.check_here()
+        else:
+            print(f"{'':<18}{datasets.load(value)!r}")
+    except (ValueError, OSError) as error:
+        return " ".join(str(error).removeprefix("name: ").split())
+    return ""
 
 
 def _required() -> dict[str, str]:
@@ -359,8 +423,8 @@ def _notebooks() -> Path:
     return beside if (beside / FIRST_NOTEBOOK).is_file() else Path.cwd() / "notebooks"
 
 
-def lab(arguments: Sequence[str] = ()) -> int:
-    """Start JupyterLab on the notebooks; ``arguments`` go to it as they are."""
+def lab(args: argparse.Namespace) -> int:
+    """Become JupyterLab on the notebooks; arguments that are not ours go to it as they are."""
     folder = _notebooks()
     if not folder.is_dir():
         print(
@@ -372,11 +436,13 @@ def lab(arguments: Sequence[str] = ()) -> int:
     if importlib.util.find_spec("jupyterlab") is None:
         print('clipnull lab: JupyterLab is missing: pip install -e ".[lab]"', file=sys.stderr)
         return 1
-    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder}", *arguments]
-    first = folder / FIRST_NOTEBOOK
-    if first.is_file():
+    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder}", *args.others]
+    if not any("tornado_settings" in other for other in args.others):
+        command.append(f"--ServerApp.tornado_settings={{'websocket_max_message_size': {MESSAGE}}}")
+    if (folder / FIRST_NOTEBOOK).is_file():
         command.append(f"--LabApp.default_url=/lab/tree/{FIRST_NOTEBOOK}")
-    try:
-        return subprocess.call(command)
-    except KeyboardInterrupt:
-        return 0
+    if sys.platform == "win32":  # where exec gives the prompt back at once
+        server = subprocess.Popen(command)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the console's Ctrl-C reaches the server too
+        return server.wait()
+    os.execv(sys.executable, command)  # from here on this process is the server: signals are its own

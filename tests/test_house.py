@@ -23,7 +23,7 @@ PROJECT = PYPROJECT["project"]
 CONDA_NAMES = {"playwright-python": "playwright"}
 #: who may import whom: a room (or flat module) imports those of its own line, and lines above it here
 LEVELS = [
-    {"_check", "_show"},
+    {"_check", "_files", "_show"},
     {"subspace", "edit", "measures"},
     {"hull"},
     {"erasers", "solver"},

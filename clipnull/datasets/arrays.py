@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from clipnull import _check
+from clipnull import _check, _files
 
 __all__ = ["Embeddings", "load_arrays", "read_array"]
 
@@ -109,7 +109,7 @@ def read_array(path: str | os.PathLike[str], name: str = "array") -> Any:
 
 def _read_arrays(path: str | os.PathLike[str], role: str) -> dict[str, Any]:
     """The arrays in a file by name; an array without a name is called ''."""
-    file = Path(path).expanduser()
+    file = _files.path(role, path)
     made: Any
     try:
         if file.suffix in (".npy", ".npz"):

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from clipnull import _show
+from clipnull import _files, _show
 from clipnull.datasets.pictures import LabelledImages, photographs
 
 __all__ = []
@@ -35,7 +35,7 @@ def subfolders(folder: str | Path) -> list[str]:
 
 def folder(path: str) -> LabelledImages:
     """One class per sub-folder."""
-    root = Path(path).expanduser()
+    root = _files.path("name", path)
     if not root.is_dir():
         raise ValueError(
             f"name: 'folder:{path}' is not a folder, want one with a sub-folder of images per class"

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from clipnull import _check
+from clipnull import _check, _files
 from clipnull.datasets.folders import picture_files, spaced, subfolders
 from clipnull.datasets.pictures import FLOWER, PHOTO, LabelledImages, open_image, photographs
 
@@ -26,7 +26,7 @@ ROOT = Path.home() / ".cache" / "clipnull"
 
 def coop(path: str | Path, split: str = "test", root: str | Path | None = None) -> LabelledImages:
     """A CoOp ``split_zhou_*.json``: {"train" | "val" | "test": [[image path, label, class name], …]}."""
-    file = Path(path).expanduser()
+    file = _files.path("name", path)
     try:
         splits = json.loads(file.read_text(encoding="utf-8"))
         rows = [(str(p), int(y), str(c)) for p, y, c in splits[split]]
@@ -41,7 +41,11 @@ def coop(path: str | Path, split: str = "test", root: str | Path | None = None) 
             f"name: 'coop:{path}' has no images or labels with gaps, want classes 0, 1, … in {split!r}"
         )
     # CoOp keeps pictures beside the file or one folder down (jpg/, images/, 101_ObjectCategories/)
-    roots = [Path(root)] if root else [file.parent, *sorted(d for d in file.parent.iterdir() if d.is_dir())]
+    roots = (
+        [_files.path("root", root)]
+        if root
+        else [file.parent, *sorted(d for d in file.parent.iterdir() if d.is_dir())]
+    )
     base = next((r for r in roots if any((r / p).exists() for p, _, _ in rows[:100])), None)
     if base is None:
         raise ValueError(
@@ -66,7 +70,7 @@ def _missing(name: str, split: str, folder: Path, why: str, hint: str = "") -> V
 
 def _base(name: str, root: str | Path | None, split: str, folder: str, marker: str) -> Path:
     """``root``, or ``folder`` in it: whichever holds ``marker``."""
-    place = Path(root or ROOT).expanduser()
+    place = _files.path("root", root or ROOT)
     for base in (place, place / folder):
         if (base / marker).exists():
             return base
@@ -223,7 +227,7 @@ def from_torchvision(
 ) -> LabelledImages:
     import torchvision.datasets
 
-    spec, folder = TORCHVISION[name], Path(root or ROOT).expanduser()
+    spec, folder = TORCHVISION[name], _files.path("root", root or ROOT)
     chosen = spec.split(split)
     try:
         if not download and not folder.is_dir():  # torchvision would create it

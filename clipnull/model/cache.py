@@ -11,7 +11,6 @@ import os
 import pickle
 import re
 import sys
-import uuid
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,6 +21,8 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import nn
+
+from clipnull import _files
 
 __all__ = ["clear", "entries", "folder", "key", "read", "write"]
 
@@ -35,7 +36,7 @@ def folder() -> Path | None:
     import platformdirs
 
     asked = os.environ.get("CLIPNULL_CACHE", "").strip() or platformdirs.user_cache_dir("clipnull", False)
-    return None if asked.lower() == "off" else Path(asked).expanduser() / "features"
+    return None if asked.lower() == "off" else _files.path("CLIPNULL_CACHE", asked) / "features"
 
 
 class _Hash(pickle.Pickler):
@@ -113,15 +114,12 @@ def write(name: str, Z: torch.Tensor) -> None:
 
     if (place := folder()) is None:
         return
-    partial = place / f".{uuid.uuid4().hex}.partial"
     try:
         place.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(save({_sha256(name, Z): Z.contiguous()}))
-        os.replace(partial, place / f"{name}.safetensors")
+        with _files.replacing(place / f"{name}.safetensors") as partial:
+            partial.write_bytes(save({_sha256(name, Z): Z.contiguous()}))
     except OSError as error:
         warnings.warn(f"cache: features were not kept in {str(place)!r} ({error})", stacklevel=3)
-        with contextlib.suppress(OSError):
-            partial.unlink()
 
 
 def entries() -> list[Path]:

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import nn
 
-from clipnull import _check
+from clipnull import _check, _files
 from clipnull.model import hf
 from clipnull.model.clip import Clip
 from clipnull.model.saving import CONFIG, RECEIPT, WEIGHTS
@@ -180,7 +180,7 @@ def _source(name: str, pretrained: str | None, cache_dir: str | None, fetch: boo
     if name == "pocket":
         return _folder(POCKET)
     if name.startswith("local-dir:"):
-        return _folder(Path(name.removeprefix("local-dir:")).expanduser())
+        return _folder(_files.path("name", name.removeprefix("local-dir:")))
     if name.startswith("hf-hub:"):
         return _hub(name, cache_dir, fetch)
     return _open_clip(name, pretrained, cache_dir, fetch)
@@ -265,7 +265,7 @@ def _cached(known: Mapping[str, Any], cache_dir: str | None) -> str | None:
     from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 
     if not known.get("hf_hub"):
-        path = Path(cache_dir or "~/.cache/clip").expanduser() / Path(known.get("url", "")).name
+        path = _files.path("cache_dir", cache_dir or "~/.cache/clip") / Path(known.get("url", "")).name
         return str(path) if path.is_file() else None
     repository, file = os.path.split(known["hf_hub"])
     safe = f"{file.rsplit('.', 1)[0]}.safetensors" if file else HF_SAFE_WEIGHTS_NAME

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from clipnull import _files
 from clipnull.hull import certificate
 from clipnull.model.fold import folded_edits, merged_state
 from clipnull.report import Report
@@ -37,7 +38,7 @@ def save(clip: Clip, path: str | Path, report: Report | Mapping[str, Any] | None
     """What `Clip.save` does."""
     if clip.config is None:
         raise ValueError("save: this model came without open_clip's model_cfg, want Clip(..., config=...)")
-    target = Path(path).expanduser().resolve()
+    target = _files.path("path", path).resolve()
     _replaceable(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     with _whole(target) as folder:

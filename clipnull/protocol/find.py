@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from clipnull import _check
+from clipnull import _check, _files
 from clipnull.datasets.arrays import Embeddings, load_arrays
 from clipnull.datasets.literature import ROOT
 from clipnull.datasets.pictures import LabelledImages
@@ -18,7 +18,35 @@ from clipnull.datasets.registry import load as load_data
 from clipnull.model.loading import check_here
 from clipnull.protocol.published import KRAVETS, POCKET, Protocol, ProtocolData
 
-__all__ = ["chosen"]
+__all__ = ["chosen", "miniature"]
+
+#: data sets that are drawn at any size that a model looks at; the first is the default
+DRAWN = ("twemoji", "openmoji")
+
+
+def miniature(protocol: Protocol = POCKET) -> Protocol:
+    """`POCKET`, on the data set that the environment variable ``CLIPNULL_DATA`` names, if it does.
+
+    Drawings of another artist take the place of its own. Of any other set the three classes with the most
+    pictures are to be forgotten, or fewer where none would be left.
+
+    Raises
+    ------
+    ValueError
+        Data that are not there, or of one class.
+    """
+    name = os.environ.get("CLIPNULL_DATA") or DRAWN[0]
+    if name in DRAWN:
+        return replace(protocol, data=tuple(replace(spec, sources=(name,)) for spec in protocol.data))
+    data = load_data(name)
+    if len(data.classes) < 2:
+        raise ValueError(f"CLIPNULL_DATA: {name!r} has one class, want at least two")
+    pictures = data.labels.bincount(minlength=len(data.classes))
+    most = pictures.argsort(descending=True, stable=True)[: min(3, len(pictures) - 1)]
+    forget: dict[str, dict[str, Any]] = {data.classes[i]: {} for i in most.tolist()}
+    source = name.replace("{", "{{").replace("}", "}}")  # `ProtocolData.sources` fills in {root}
+    spec = ProtocolData(data.name, (source,), forget, train={"split": "train"})
+    return replace(protocol, data=(spec,))
 
 
 def chosen() -> tuple[Protocol, str]:
@@ -57,12 +85,12 @@ class Found:
     @property
     def drawn(self) -> bool:
         """Whether the pictures are drawn at any size that a model looks at."""
-        return self.source in ("twemoji", "openmoji")
+        return self.source in DRAWN
 
 
 def find_data(protocol: Protocol) -> list[Found]:
     """The data sets; one ValueError names all that are missing."""
-    root = str(Path(protocol.root or ROOT).expanduser())
+    root = str(_files.path("root", protocol.root or ROOT))
     found = [_first(spec, root) for spec in protocol.data]
     if missing := [one for one in found if isinstance(one, str)]:
         raise ValueError(f"data: not found are {'; '.join(missing)}; root= (--root) names another folder")
