@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from clipnull import _check
 
@@ -147,24 +147,12 @@ def article(word: str) -> str:
     return "an" if word[:1] in "aeiou" else "a"
 
 
-def random_looks(rng: random.Random, rare: float = 0.0) -> dict[str, Any]:
-    """Background, colours and light; ``rare`` in [0, 1] scales how often what is rare or hard happens."""
-    background = rng.choices(["white", "named", "gradient"], [0.3, 0.5, 0.2])[0]
-    return dict(
-        background=rng.choice(list(COLOURS)) if background == "named" else background,
-        grey=rng.random() < 0.08 * rare,
-        blurred=rng.random() < 0.12 * rare,
-        light=rng.choices(list(GAIN), [0.15, 0.7, 0.15])[0],
-    )
-
-
-def random_pose(rng: random.Random, rare: float = 0.0) -> dict[str, Any]:
-    """Size, place and upside down, of one object."""
-    size = rng.choices(list(ZOOM), [0.2, 0.6, 0.2])[0]
-    place = rng.choice(list(CENTRE)) if size == "small" else "centre"
-    return dict(size=size, place=place, upside_down=rng.random() < 0.05 * rare)
+def random_background(rng: random.Random) -> str:
+    """White, a colour or a gradient."""
+    kind = rng.choices(["white", "named", "gradient"], [0.3, 0.5, 0.2])[0]
+    return rng.choice(list(COLOURS)) if kind == "named" else kind
 
 
 def random_scene(rng: random.Random) -> Scene:
-    """A plain scene: one upright object in colour, sharp, in any size, place and light, on anything."""
-    return Scene(**random_looks(rng), **random_pose(rng))
+    """A plain scene: one object, upright, medium or large, sharp, in its own colours, on anything."""
+    return Scene(size=rng.choices(["large", "medium"], [0.25, 0.75])[0], background=random_background(rng))

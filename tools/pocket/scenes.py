@@ -16,7 +16,17 @@ import torch.nn.functional as F
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 
 from clipnull import datasets
-from clipnull.datasets.scenes import COLOURS, GAIN, PAIR, SHADE, TURN, Placement, random_looks, random_pose
+from clipnull.datasets.scenes import (
+    CENTRE,
+    COLOURS,
+    GAIN,
+    PAIR,
+    SHADE,
+    TURN,
+    ZOOM,
+    Placement,
+    random_background,
+)
 from tools.pocket.art import STYLES
 
 INPUT = 64
@@ -71,10 +81,18 @@ class Sprites:
 def random_scene(cls: int, sprites: Sprites, rng: random.Random, rare: float = 1.0) -> Scene:
     """A scene of one class; ``rare`` in [0, 1] scales how often what is rare or hard happens."""
     artist = rng.choice(sprites.artists[cls])
-    looks = random_looks(rng, rare)
+    looks = dict(
+        background=random_background(rng),
+        grey=rng.random() < 0.08 * rare,
+        blurred=rng.random() < 0.12 * rare,
+        light=rng.choices(list(GAIN), [0.15, 0.7, 0.15])[0],
+    )
     if rng.random() < 0.02 + 0.1 * rare:
-        return Scene(cls, artist, beside=rng.choice(sprites.classes[artist]), **looks)
-    return Scene(cls, artist, **looks, **random_pose(rng, rare))
+        return Scene(cls, artist, beside=rng.choice(sprites.classes[artist]), **looks)  # type: ignore[arg-type]
+    size = rng.choices(list(ZOOM), [0.2, 0.6, 0.2])[0]
+    place = rng.choice(list(CENTRE)) if size == "small" else "centre"
+    pose = dict(size=size, place=place, upside_down=rng.random() < 0.05 * rare)
+    return Scene(cls, artist, **looks, **pose)  # type: ignore[arg-type]
 
 
 class _Uniform:
