@@ -26,12 +26,12 @@ def picture(path, colour="red", size=(12, 10)):
 # --- Twemoji -------------------------------------------------------------------------------
 
 
-def test_default_is_classroom_in_four_scenes():
+def test_default_is_classroom_in_eight_scenes():
     data = datasets.load("twemoji")
     assert 80 <= len(data.classes) <= 100 and "tiger" in data.classes
-    assert len(data) == len(data.images) == 4 * len(data.classes)
+    assert len(data) == len(data.images) == 8 * len(data.classes)
     assert data.labels.dtype == torch.long and data.labels.tolist() == sorted(data.labels.tolist())
-    assert data.scene.tolist() == [0, 1, 2, 3] * len(data.classes)
+    assert data.scene.tolist() == [*range(8)] * len(data.classes)
     assert len(set(data.categories)) == 5
     assert max(data.categories.count(c) for c in data.categories) <= 20
     assert len(data.keywords) == len(data.subcategories) == len(data.classes)
@@ -128,6 +128,12 @@ def test_it_is_a_dataset_for_torch():
         (lambda: datasets.load("twemoji", scenes=0), "scenes: got 0"),
         (lambda: datasets.load("twemoji", scenes=True), "scenes: got True"),
         (lambda: datasets.load("twemoji", scenes="many"), "scenes: got 'many'"),
+        (lambda: datasets.load("twemoji", scenes=[]), r"scenes: got \[\]"),
+        (lambda: datasets.load("twemoji", scenes=["blue"]), r"scenes: got \['blue'\].*at least one Scene"),
+        (
+            lambda: datasets.load("twemoji", scenes=[datasets.Scene(beside="guitarr")]),
+            "beside: unknown class 'guitarr'; the closest are 'guitar'",
+        ),
         (lambda: datasets.load("twemoji", size=2), "size: got 2"),
         (lambda: datasets.load("twemoji", size=(32, 32, 3)), r"size: got \(32, 32, 3\)"),
         (lambda: datasets.load("twemoji", subset="animal"), "subset: got 'animal'.*animals-nature"),
@@ -193,7 +199,7 @@ def test_folder_layout(tmp_path):
     assert data.classes == ["owl", "red panda"] and data.labels.tolist() == [0, 1, 1]
     assert data.images[0].size == (7, 9) and data.images[0].getpixel((0, 0)) == (0, 0, 255)
     assert data.templates == ["a photo of a {}."] and data.scene.tolist() == [0, 0, 0]
-    assert data.categories == ["", ""] and data.keywords == [[], []]
+    assert data.categories == ["", ""] and data.keywords == [[], []] and data.descriptions is None
     assert datasets.load(f"folder:{tmp_path}", subset=["red panda"]).labels.tolist() == [0, 0]
 
 

@@ -131,6 +131,52 @@ def test_two_prompts_are_compared_name_by_name():
     assert measure.two_prompts(Clip(), ["x"], ["{}", "a {}", "the {}"]) == pytest.approx((0.6 + 0.8 + 0) / 3)
 
 
+def test_real_clips_are_measured_by_the_same_functions():
+    real = measure.real_shapes()
+    coco, lvis = real["COCO, ViT-B/16"], real["LVIS, ViT-B/32"]
+    assert 34 < coco["participation_ratio"] < 38 and 105 < lvis["participation_ratio"] < 109
+    assert 0.05 < coco["matched"] - coco["unmatched"] < 0.15
+    assert "matched" not in lvis and 0.7 < lvis["text_text"] < 0.85
+
+
+@pytest.fixture(scope="module")
+def wide():
+    """24 names in a cone, and two pictures of each near its own."""
+    names = torch.nn.functional.normalize(torch.eye(24) + 0.3, dim=1)
+    return cn.Case(names.repeat(2, 1), names, [*range(24)] * 2, [0])
+
+
+def test_names_are_forgotten_alone(wide):
+    found = measure.one_at_a_time(wide)
+    assert list(found) == [*cn.METHODS, "candidate masking"]
+    before = {name: values["before"] for name, values in found.items()}
+    assert set(before.values()) == {1.0} and found["random"]["full"] > 0.5
+    mean, masked = found["mean"], found["candidate masking"]
+    assert (mean["full"], mean["listed"]) == (0, 1) and mean["certificate"] == pytest.approx(0, abs=1e-9)
+    assert found["random"]["certificate"] > 0.3
+    assert math.isnan(mean["unlisted"]) and math.isnan(masked["search"]) and masked["two_way"] == 0
+
+
+def test_ten_names_are_forgotten_where_few_of_the_others_are_listed(wide, monkeypatch):
+    seen = []
+    monkeypatch.setattr(measure, "forgetting", lambda cases, seed: seen.extend(cases))
+    measure.ten_at_once(wide, seed=3)
+    assert [len(case.forget) for case in seen] == [10] * 5 and {len(case.listed) for case in seen} == {4}
+    assert len({(*case.forget,) for case in seen}) > 1
+    monkeypatch.undo()
+    found = measure.ten_at_once(wide, seed=3)
+    assert found["mean"]["full"] == 0 and found["mean"]["listed"] == 1
+    assert all(values["unlisted"] == values["unlisted"] for values in found.values())
+
+
+def test_a_name_that_is_projected_out_can_win():
+    """Its score is 0, which beats kept names that are below: no tie is broken in its favour."""
+    T = torch.nn.functional.normalize(torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.8, 0.55]]), dim=1)
+    Z = torch.nn.functional.normalize(torch.tensor([[1.0, -0.5], [1.0, 0.5]]), dim=1)
+    case = cn.Case(Z, T, [0, 1], [0])
+    assert case.evaluate(cn.nullspace(case.T_f)).forget_after == 1.0
+
+
 def test_writing_fills_the_marked_block(tmp_path):
     pair = {"top1": 0.5, "top5": 0.75}
     part = {"classes": 3, "clean": pair, "scenes": pair}
@@ -139,13 +185,17 @@ def test_writing_fills_the_marked_block(tmp_path):
     )
     columns += "participation_ratio participation_ratio_images components_50 components_90 components_99"
     geometry = dict.fromkeys(columns.split(), 0.25) | {"participation_ratio": 51.96, "components_90": 53.0}
+    values = dict(before=0.7, full=0.0, two_way=0.5, ten_way=0.1, search=math.nan, listed=1.0)
+    values |= dict(unlisted=math.nan, certificate=math.nan)
     result = dict(
         parameters=9, without_token_table=5, token_rows_used=2, all=part, classroom=part,
         categories={"objects": part}, geometry_all=geometry, geometry_classroom=geometry,
+        real={"LVIS": {"text_text": 0.8, "participation_ratio": 107.0}},
         one_at_a_time={
-            "nullspace": dict(a=0.7, b=0.0, c=0.5, d=0.6, e=0.857, certificate=0.104),
-            "candidate masking": dict(a=0.7, b=0.0, c=0.0, d=math.nan, e=1.0, certificate=math.nan),
+            "nullspace": values | dict(full=0.07, search=0.6, certificate=0.104),
+            "candidate masking": values | dict(two_way=0.0),
         },
+        ten_at_once={"hull": values | dict(unlisted=0.857)},
     )  # fmt: skip
     path = tmp_path / "README.md"
     path.write_text(f"before\n{measure.START}\nold\n{measure.END}\nafter\n")
@@ -154,12 +204,16 @@ def test_writing_fills_the_marked_block(tmp_path):
     text = path.read_text()
     assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
     assert "| objects | 3 | 50.0 | 75.0 | 50.0 | 75.0 |" in text
-    assert "| participation ratio of the names | 52.0 | 52.0 |" in text and "| … 90% | 53 | 53 |" in text
-    assert "| nullspace | 70.0 | 0.0 | 50.0 | 60.0 | 85.7 | 0.10 |\n" in text
+    assert "| participation ratio of the names | 52.0 | 52.0 | 107.0 |" in text
     assert (
-        "| candidate masking | 70.0 | 0.0 | 0.0 | – | 100.0 | – |\n" in text
-        and text.count(measure.START) == 1
+        "| … 90% | 53 | 53 | – |" in text
+        and "| mean cosine between different names | 0.25 | 0.25 | 0.80 |" in text
     )
+    assert "| nullspace | 70.0 | 7.0 | 50.0 | 10.0 | 60.0 | 100.0 | 0.10 |\n" in text
+    assert "| candidate masking | 70.0 | 0.0 | 0.0 | 10.0 | – | 100.0 | – |\n" in text
+    assert "it wins: on 7.0% of its own." in text
+    assert "| method | full, before | full | 2-way | 10-way | kept | kept, not listed |\n" in text
+    assert "| hull | 70.0 | 0.0 | 50.0 | 10.0 | 100.0 | 85.7 |\n" in text and text.count(measure.START) == 1
     path.write_text("no block")
     with pytest.raises(ValueError, match="has no block"):
         measure.write(result, path)

@@ -7,3 +7,4 @@ from clipnull.datasets.literature import *
 from clipnull.datasets.pictures import *
 from clipnull.datasets.real_clip import *
 from clipnull.datasets.registry import *
+from clipnull.datasets.scenes import *

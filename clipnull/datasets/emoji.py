@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import colorsys
 import io
 import json
+import math
 import random
 from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache, partial
@@ -12,17 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from clipnull import _check
 from clipnull.datasets.pictures import TEMPLATES, Images, LabelledImages
+from clipnull.datasets.scenes import COLOURS, GAIN, PAIR, SHADE, TURN, Placement, Scene, random_scene
 
 __all__ = ["class_table", "classroom"]
 
 CLASSROOM_PER_CATEGORY = 20
-#: Twemoji touches the edges of its box; the clean scene leaves this share of the width free, as the
-#: training artists do; OpenMoji's box already leaves a fifth
+#: Twemoji touches the edges of its box; the pictures leave this share of the width free, as the training
+#: artists do; OpenMoji's box already leaves a fifth
 MARGIN = {"twemoji": 0.1, "openmoji": 0.0}
+FRAME = 'x="0" y="0" width="36" height="36"'
+#: standard deviation, as a share of the width
+BLUR = 0.018
 
 
 @cache
@@ -74,77 +78,132 @@ def _art(artist: str, code: str) -> str:
     return text[text.index("<svg") :]
 
 
-def _scene_svg(artist: str, code: str, scene: int, seed: int) -> str:
-    """One emoji in one scene: neither the other classes nor the number of scenes decide how it looks.
+def _scene_svg(artist: str, code: str, scene: Scene, drawing: int, seed: int) -> str:
+    """One emoji in one scene: neither the other classes nor the other scenes decide how it looks.
 
-    Scene 0 is upright, centred, on white. Scenes 1, 2, … are turned by up to 20 degrees, scaled to
-    0.7 … 1, shifted, on white, a plain colour or a gradient, and dimmed by up to 20%.
+    Drawing 0 is as exact as the scene allows; in drawings 1, 2, … the art is turned by up to 20 degrees
+    and everything else that the words leave open is drawn too: the exact size, place and shades.
     """
-    pose, colours, end, dim = _pose(18, 18, 0, 1 - MARGIN[artist]), ("#fff", "#fff"), "", 0.0
-    if scene:
-        rng = random.Random(f"{seed}/{code}/{scene}")  # Python guarantees this stream across versions
-        angle, scale, dim = rng.uniform(-20, 20), rng.uniform(0.7, 1.0), rng.uniform(0, 0.2)
-        reach = 18 * (1 - scale) + 1  # of 36 units: the picture stays in the frame, or nearly
-        x, y = 18 + rng.uniform(-reach, reach), 18 + rng.uniform(-reach, reach)
-        pose = _pose(x, y, angle, scale)
-        first, second = _pale(rng), _pale(rng)
-        colours = rng.choice([("#fff", "#fff"), (first, first), (first, second)])
-        end = rng.choice(['x2="1" y2="0"', 'x2="0" y2="1"'])
+    rng = random.Random(f"{seed}/{code}/{drawing}/drawn")
+    loose = rng if drawing else None
+    first, second = (
+        "rgb({} {} {})".format(*(round(255 * c) for c in colour)) for colour in _background(scene, rng, loose)
+    )
+    end = 'x1="0" x2="0" y2="1"' if rng.random() < 0.5 else 'x2="1" y2="0"'
+    objects = _posed(artist, code, scene.placement, 180.0 * scene.upside_down, loose)
+    if scene.beside is not None:
+        objects += _posed(artist, _code(scene.beside), PAIR[1], 0.0, loose)
+    if scene.grey or scene.light != "normal" or loose:
+        gain = _within(GAIN[scene.light], loose)
+        rows = [[gain * (1 / 3 if scene.grey else i == j) for j in range(3)] for i in range(3)]
+        values = " ".join(f"{r:.4f} {g:.4f} {b:.4f} 0 0" for r, g, b in rows)
+        objects = (
+            f'<filter id="scene-light" filterUnits="userSpaceOnUse" {FRAME} color-interpolation-filters='
+            f'"sRGB"><feColorMatrix values="{values} 0 0 0 1 0"/></filter>'
+            f'<g filter="url(#scene-light)">{objects}</g>'
+        )
     return (
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 36 36"><defs>'
-        f'<linearGradient id="scene-background" {end}>'
-        f'<stop offset="0" stop-color="{colours[0]}"/><stop offset="1" stop-color="{colours[1]}"/>'
-        '</linearGradient></defs><rect width="36" height="36" fill="url(#scene-background)"/>'
-        f'<g transform="{pose}">{_art(artist, code)}</g>'
-        f'<rect width="36" height="36" fill-opacity="{dim:.3f}"/></svg>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 36 36"><linearGradient id="scene-background" '
+        f'{end}><stop stop-color="{first}"/><stop offset="1" stop-color="{second}"/></linearGradient>'
+        f'<rect {FRAME} fill="url(#scene-background)"/>{objects}</svg>'
     )
 
 
-def _pose(x: float, y: float, angle: float, scale: float) -> str:
-    """Move the centre of the 36 x 36 box to (x, y), turned (degrees) and scaled."""
-    return f"translate({x:.2f} {y:.2f}) rotate({angle:.2f}) scale({scale:.3f}) translate(-18 -18)"
+def _within(bounds: tuple[float, float], rng: random.Random | None) -> float:
+    """Uniform in the logarithm; without a generator 1 where that is allowed, else the middle."""
+    low, high = bounds
+    if rng is None:
+        return 1.0 if low <= 1 <= high else math.sqrt(low * high)
+    return low * (high / low) ** rng.random()
 
 
-def _pale(rng: random.Random) -> str:
-    """A light colour: dark art stays visible on it."""
-    rgb = colorsys.hsv_to_rgb(rng.random(), rng.uniform(0.1, 0.45), rng.uniform(0.85, 1.0))
-    return "#" + "".join(f"{round(255 * v):02x}" for v in rgb)
+def _posed(artist: str, code: str, placement: Placement, turn: float, rng: random.Random | None) -> str:
+    """The art, its 36 x 36 box scaled, turned (degrees) and moved to its place in the frame."""
+    scale = (1 - MARGIN[artist]) / _within(placement.zoom, rng)
+    x, y = (
+        18 + 18 * (c + (rng.uniform(-reach, reach) if rng else 0.0))
+        for c, reach in zip(placement.centre, placement.reach, strict=True)
+    )
+    turn += math.degrees(rng.uniform(-TURN, TURN)) if rng else 0.0
+    pose = f"translate({x:.2f} {y:.2f}) rotate({turn:.2f}) scale({scale:.3f}) translate(-18 -18)"
+    return f'<g transform="{pose}">{_art(artist, code)}</g>'
+
+
+def _background(scene: Scene, rng: random.Random, loose: random.Random | None) -> list[list[float]]:
+    """The two ends of a gradient, RGB in [0, 1]: unlike colours if it is to be seen, otherwise the same."""
+    if scene.background == "gradient":
+        first = [rng.random() for _ in range(3)]
+        second = [(c + rng.uniform(0.3, 0.7)) % 1 for c in first]
+        pale = rng.choice([0.4, 1.0])
+        return [[1 - (1 - c) * pale for c in colour] for colour in (first, second)]
+    if scene.background == "white":
+        return [[1.0] * 3] * 2
+    plain = [c + (loose.gauss(0, SHADE) if loose else 0.0) for c in COLOURS[scene.background]]
+    return [[min(1.0, max(0.0, c)) for c in plain]] * 2
+
+
+@cache
+def _code(name: str) -> str:
+    table = class_table()
+    return table[_check.class_indices("beside", [name], len(table), [c["label"] for c in table])[0]]["code"]
 
 
 @lru_cache(maxsize=8192)
-def _png(artist: str, code: str, scene: int, seed: int, size: int) -> bytes:
+def _png(artist: str, code: str, scene: Scene, drawing: int, seed: int, size: int) -> bytes:
     """Rasterised scene as PNG: a few kilobytes each, so that thousands can be kept."""
     import resvg_py
 
-    svg = _scene_svg(artist, code, scene, seed)
+    svg = _scene_svg(artist, code, scene, drawing, seed)
     # there is no text in the art; looking for the system's fonts would cost more than drawing
     return bytes(resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size, skip_system_fonts=True))
 
 
-def _draw(item: tuple[str, int], artist: str, seed: int, size: int) -> Image.Image:
-    return Image.open(io.BytesIO(_png(artist, *item, seed, size))).convert("RGB")
+def _draw(item: tuple[str, Scene, int], artist: str, seed: int, size: int) -> Image.Image:
+    image = Image.open(io.BytesIO(_png(artist, *item, seed, size))).convert("RGB")
+    return image.filter(ImageFilter.GaussianBlur(BLUR * size)) if item[1].blurred else image
+
+
+def _numbered(scenes: int | list[Scene], code: str, seed: int) -> list[tuple[Scene, int]]:
+    """Scenes with the number of the drawing: of given ones, how often the same scene came before.
+
+    Training's random streams are called "seed/step" and "seed/step/names": none of these is one of them.
+    """
+    if isinstance(scenes, list):
+        return [(scene, scenes[:i].count(scene)) for i, scene in enumerate(scenes)]
+    more = [(random_scene(random.Random(f"{seed}/{code}/{i}")), i) for i in range(1, scenes)]
+    return [(Scene(), 0), *more]
+
+
+def _asked(scenes: int | str | Sequence[Scene]) -> int | list[Scene]:
+    """What ``scenes`` of `emoji` asks for."""
+    if not isinstance(scenes, list | tuple):
+        return _check.whole("scenes", 1 if scenes == "clean" else scenes, 1)
+    if not scenes or not all(isinstance(scene, Scene) for scene in scenes):
+        raise ValueError(f"scenes: got {scenes!r}, want a number, 'clean', or at least one Scene in a list")
+    for scene in scenes:
+        if scene.beside is not None:
+            _code(scene.beside)  # an unknown name is said now
+    return list(scenes)
 
 
 def emoji(
     artist: str,
     subset: str | Iterable[str | int] | None = "classroom",
-    scenes: int | str = 4,
+    scenes: int | str | Sequence[Scene] = 8,
     seed: int = 0,
     size: int | Sequence[int] = 64,
 ) -> LabelledImages:
     """Emoji of ``artist``, "twemoji" or "openmoji"; the options are those of `clipnull.datasets.load`."""
-    table = class_table()
-    k = _check.whole("scenes", 1 if scenes == "clean" else scenes, 1)
+    table, asked = class_table(), _asked(scenes)
     if isinstance(size, tuple | list) and len(size) == 2:
         size = max(size)  # open_clip's towers give (height, width); the art is square
     width = _check.whole("size", size, 8, 4096)
     _files(artist)  # a missing package is said now, not at the first picture
     rows = [table[i] for i in _chosen(table, "classroom" if subset is None else subset)]
+    items = [(c["code"], *scene) for c in rows for scene in _numbered(asked, c["code"], seed)]
+    k = len(items) // len(rows)
     return LabelledImages(
-        images=Images(
-            partial(_draw, artist=artist, seed=seed, size=width),
-            [(c["code"], s) for c in rows for s in range(k)],
-        ),
+        images=Images(partial(_draw, artist=artist, seed=seed, size=width), items),
         labels=torch.arange(len(rows)).repeat_interleave(k),
         classes=[c["label"] for c in rows],
         templates=list(TEMPLATES),
@@ -152,6 +211,7 @@ def emoji(
         subcategories=[c["subcategory"] for c in rows],
         keywords=[list(c["keywords"]) for c in rows],
         scene=torch.arange(k).repeat(len(rows)),
+        descriptions=[scene for _, scene, _ in items],
         split="test" if artist == "twemoji" else "train",  # PocketCLIP's
         name=artist,
     )

@@ -224,9 +224,7 @@ def without_broken(data: LabelledImages) -> LabelledImages:
         f"images: {len(paths)} of {len(data)} cannot be read and are skipped: {_show.few(paths, 10)}{more}",
         stacklevel=3,
     )
-    return replace(
-        data, images=data.images[good], labels=data.labels[good], scene=data.scene[good], skipped=paths
-    )
+    return replace(data.take(good), skipped=paths)
 
 
 def spaced(name: str) -> str:

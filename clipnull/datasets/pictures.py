@@ -14,6 +14,7 @@ import torch
 from PIL import ExifTags, Image, ImageOps
 
 from clipnull import _check, _show
+from clipnull.datasets.scenes import Scene
 
 __all__ = ["TEMPLATES", "Images", "LabelledImages", "open_image"]
 
@@ -76,6 +77,8 @@ class LabelledImages:
         Synonyms and related words (CLDR for Twemoji).
     scene : torch.LongTensor [n]
         Which drawing of its class an image is; 0 is the clean one. Zero for photographs.
+    descriptions : list of Scene [n] or None
+        What each image shows; None for all but emoji.
     split, name : str
     skipped : list of str
         Paths of the images that could not be read, with ``load(..., on_error="skip")``.
@@ -95,6 +98,7 @@ class LabelledImages:
     subcategories: list[str] = field(default_factory=list)
     keywords: list[list[str]] = field(default_factory=list)
     scene: torch.Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
+    descriptions: list[Scene] | None = None
     split: str = "all"
     name: str = ""
     skipped: list[str] = field(default_factory=list)
@@ -143,13 +147,23 @@ class LabelledImages:
         keep = _check.class_indices("classes", classes, len(self.classes), self.classes)
         new = torch.full((len(self.classes),), -1)
         new[keep] = torch.arange(len(keep))
-        rows = (new[self.labels] >= 0).nonzero()[:, 0]
+        part = self.take(new[self.labels] >= 0)
         of_class = ("classes", "categories", "subcategories", "keywords")
         picked: dict[str, Any] = {k: [getattr(self, k)[i] for i in keep] for k in of_class}
-        own = {"images": self.images[rows], "labels": new[self.labels[rows]], "scene": self.scene[rows]}
-        part = replace(self, **own, **picked)
+        part = replace(part, labels=new[part.labels], **picked)
         part.loaded_with, part.picked = self.loaded_with, part.classes
         return part
+
+    def take(self, mask: torch.Tensor) -> LabelledImages:
+        """The images where a mask [n] is true, with all the classes."""
+        rows, said = mask.nonzero()[:, 0], self.descriptions
+        return replace(
+            self,
+            images=self.images[rows],
+            labels=self.labels[rows],
+            scene=self.scene[rows],
+            descriptions=said and [said[i] for i in rows.tolist()],
+        )
 
 
 def tally(passed: Mapping[str, str]) -> list[str]:

@@ -87,9 +87,11 @@ def load(
     on_error : {"raise", "skip"}
         Raise a ValueError with the path when an image that cannot be read is asked for; or read all
         images now, leave such out and warn with their number and paths (all: ``data.skipped``).
-    scenes, seed : int or "clean", int
-        Emoji: images per class, default 4, and which. The first is clean (upright on white, scene
-        0), the others differ in pose, background and light; 1 and ``"clean"`` give the clean one.
+    scenes, seed : int or "clean" or list of Scene, int
+        Emoji: images per class, default 8, and which. The first is clean (upright on white, scene
+        0), the others differ in size, place, background and light; 1 and ``"clean"`` give the clean
+        one. Or what to show of every class: ``[Scene(upside_down=True), Scene(beside="guitar")]``, no
+        clean one added; a scene given again is drawn differently. ``data.descriptions`` has them all.
     size : int or (int, int)
         Emoji: width in pixels, default 64 (PocketCLIP's); of two numbers, as `Clip.image_size` has them
         for some models, the larger counts.

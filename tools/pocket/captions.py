@@ -15,8 +15,9 @@ import torch
 from open_clip.tokenizer import SimpleTokenizer
 
 from clipnull.datasets.pictures import TEMPLATES
+from clipnull.datasets.scenes import COLOURS, PLACES, article
 from tools.pocket.art import STYLES
-from tools.pocket.scenes import COLOURS, Scene
+from tools.pocket.scenes import Scene
 
 CONTEXT = 24
 #: artist -> what a caption calls the picture; the shaded one's come nearest to photos
@@ -30,20 +31,8 @@ MEDIA = {
     "fluent-emoji": ["photo", "picture"],
     "fluent-emoji-flat": ["icon"],
 }
-PLACES = {"left": "on the left", "right": "on the right", "top": "at the top", "bottom": "at the bottom"}
 PAIRS = ["{a} and a {b}", "{a} next to a {b}", "{a} to the left of a {b}", "{b} to the right of a {a}"]
 UPSIDE_DOWN, BACKGROUND, KIND = "upside down", "on a {} background", "a kind of"
-
-
-def adjectives(scene: Scene) -> list[str]:
-    """All that are true, in the order of English."""
-    words = {
-        "blurry": scene.blurred,
-        scene.light: scene.light != "normal",
-        scene.size: scene.size != "medium" and scene.beside is None,
-        "grey": scene.grey,
-    }
-    return [word for word, true in words.items() if true]
 
 
 def _name(c: Mapping[str, Any], rng: random.Random) -> str:
@@ -75,17 +64,13 @@ def _sentence(scene: Scene, words: list[str], name: str, rng: random.Random) -> 
     return f"{article(style)} {style} {medium} of a {thing}."
 
 
-def article(word: str) -> str:
-    return "an" if word[0] in "aeiou" else "a"
-
-
 def caption(scene: Scene, classes: Sequence[Mapping[str, Any]], rng: random.Random) -> str:
     """A sentence about a scene, each part of which is true."""
     if scene.beside is None:
         name = _name(classes[scene.cls], rng)
     else:
         name = rng.choice(PAIRS).format(a=classes[scene.cls]["label"], b=classes[scene.beside]["label"])
-    text = _sentence(scene, [word for word in adjectives(scene) if rng.random() < 0.5], name, rng)
+    text = _sentence(scene, [word for word in scene.adjectives if rng.random() < 0.5], name, rng)
     said = []
     if scene.upside_down and rng.random() < 0.7:
         said.append(UPSIDE_DOWN)

@@ -2,7 +2,7 @@
 
     python -m tools.pocket.measure                       # the shipped model, figures as JSON
     python -m tools.pocket.measure build/pocket/model    # one just trained
-    python -m tools.pocket.measure --one-at-a-time       # also forgets each classroom class in turn
+    python -m tools.pocket.measure --forget              # also forgets classroom names, one and ten at once
     python -m tools.pocket.measure --write               # everything, into the model card
 
 Accuracies are fractions in the JSON and percent in the model card.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 import statistics
 import time
@@ -26,8 +27,10 @@ from clipnull.datasets import LabelledImages
 
 CARD = Path(cn.__file__).parent / "pocket" / "README.md"
 START, END = "<!-- measured: start -->", "<!-- measured: end -->"
-#: images per class in the measurements "with scenes"; the first is the clean one
-SCENES = 4
+#: images per class, the default of `datasets.load`; the first is the clean one
+SCENES = 8
+#: names forgotten at once, how often they are drawn, and the share of the kept names that T_r holds then
+TEN, DRAWS, LISTED = 10, 5, 0.3
 
 
 def accuracy(Z: torch.Tensor, T: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
@@ -37,18 +40,24 @@ def accuracy(Z: torch.Tensor, T: torch.Tensor, labels: torch.Tensor) -> dict[str
     return {"top1": float(hit[:, 0].double().mean()), "top5": float(hit.any(1).double().mean())}
 
 
-def geometry(Z: torch.Tensor, T: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
+def geometry(Z: torch.Tensor | None, T: torch.Tensor, labels: torch.Tensor | None = None) -> dict[str, float]:
     """The cone and the modality gap, as mean cosines and norms of means; unit rows.
 
     text_text is over pairs of distinct classes; matched is an image with its own name, unmatched
-    with all the others.
+    with all the others. Without images the names alone.
     """
-    text, cross = T @ T.T, Z @ T.T
+    text = T @ T.T
+    found = {
+        "text_text": float(text[~torch.eye(len(T), dtype=torch.bool)].mean()),
+        "norm_of_mean_text": float(T.mean(0).norm()),
+    }
+    if Z is None or labels is None:
+        return found
+    cross = Z @ T.T
     own = torch.zeros_like(cross, dtype=torch.bool)
     own[torch.arange(len(Z)), labels] = True
     return {
-        "text_text": float(text[~torch.eye(len(T), dtype=torch.bool)].mean()),
-        "norm_of_mean_text": float(T.mean(0).norm()),
+        **found,
         "norm_of_mean_image": float(Z.mean(0).norm()),
         "matched": float(cross[own].mean()),
         "unmatched": float(cross[~own].mean()),
@@ -94,6 +103,17 @@ def shape(
     }
 
 
+def real_shapes() -> dict[str, dict[str, float]]:
+    """The same of the two real CLIPs whose embeddings ship, as far as these go."""
+    found = {}
+    for name, title in (("coco", "COCO, ViT-B/16"), ("lvis", "LVIS, ViT-B/32")):
+        real = cn.datasets.embeddings(name)
+        found[title] = {**geometry(real.Z, real.T, real.labels), **width(real.T)}
+        if real.Z is not None:
+            found[title]["participation_ratio_images"] = width(real.Z)["participation_ratio"]
+    return found
+
+
 def parameters(clip: cn.Clip) -> dict[str, int]:
     """How many parameters, with and without the token table, and how many of its rows are used."""
     table = clip.model.token_embedding.weight
@@ -110,7 +130,7 @@ def zero_shot(clip: cn.Clip, subset: str | list[str] = "all") -> dict[str, Any]:
 
     Of a part of the classes (``subset``, as `datasets.load` takes it) without the classroom.
     """
-    data = cn.datasets.load("twemoji", subset=subset, scenes=SCENES, size=clip.image_size)
+    data = cn.datasets.load("twemoji", subset=subset, size=clip.image_size)
     T = clip.embed_text(data.classes, templates=data.templates)
     Z, labels = clip.embed_images(data.images), data.labels
     clean = data.scene == 0
@@ -147,36 +167,57 @@ def zero_shot(clip: cn.Clip, subset: str | list[str] = "all") -> dict[str, Any]:
     return result
 
 
-def one_at_a_time(clip: cn.Clip, seed: int = 0) -> dict[str, dict[str, float]]:
-    """Forget each classroom class alone, by every method; means over the classes.
+def classroom_case(clip: cn.Clip) -> cn.Case:
+    """All the classroom's pictures and names; its forget set plays no part."""
+    data = cn.datasets.load("twemoji", size=clip.image_size)
+    T = clip.embed_text(data.classes, templates=data.templates)
+    case = cn.Case(clip.embed_images(data.images), T, data.labels, [0], data.classes)
+    _ = case.scores  # kept: every edit is then a rank-m update of them
+    return case
 
-    Image-side edits, classroom names as candidates, `SCENES` images per class.
+
+def one_at_a_time(case: cn.Case, seed: int = 0) -> dict[str, dict[str, float]]:
+    """Forget each class alone; as `forgetting` returns it."""
+    return forgetting([case.forgetting([f]) for f in range(len(case.T))], seed)
+
+
+def ten_at_once(case: cn.Case, seed: int = 0) -> dict[str, dict[str, float]]:
+    """Forget `TEN` classes, drawn `DRAWS` times, T_r being a random `LISTED` of the others."""
+    drawn = cn.trials(case, TEN, draws=DRAWS, seed=seed, listed=LISTED)
+    return forgetting([trial.test for trial in drawn], seed)
+
+
+def forgetting(cases: Sequence[cn.Case], seed: int = 0) -> dict[str, dict[str, float]]:
+    """Every method at its defaults, on the image side, all names of a case as candidates.
 
     Returns
     -------
-    dict of method -> forget_before, forget_after, two_way, search, retained, certificate
-        Means of fractions: full recall before and after, 2-way recall and search (AUC) after, the mean
-        of retain after / retain before; the largest certificate, a lead in cosine. NaN: has none.
+    dict of method -> before, full, two_way, ten_way, search, listed, unlisted, certificate
+        Means over the cases of fractions: full recall before and after, 2-way and 10-way recall and
+        search (AUC) after, retain after as a share of before, on the classes that T_r lists and on the
+        other kept ones; the largest certificate over all kept names, a lead in cosine. NaN: has none.
     """
-    data = cn.datasets.load("twemoji", scenes=SCENES, size=clip.image_size)
-    T = clip.embed_text(data.classes, templates=data.templates)
-    Z = clip.embed_images(data.images)
     reports: dict[str, list[cn.Report]] = {}
-    cases = cn.Case(Z, T, data.labels, [0])
-    for f in range(len(T)):
-        case = cases.forgetting([f])
+    for i, case in enumerate(cases):
         for name, method in cn.METHODS.items():
-            edit = method.make(case.T_f, case.T_r, seed=seed + f)
+            edit = method.make(case.T_f, case.T_r, seed=seed + i)
             reports.setdefault(name, []).append(case.evaluate(edit))
         reports.setdefault("candidate masking", []).append(cn.candidate_masking(case))
     found = {}
     for name, of_method in reports.items():
-        means = {k: [getattr(r, k) for r in of_method] for k in ("forget_before", "forget_after")}
-        means |= {"two_way": [r.n_way[2].after for r in of_method]}
-        means |= {"search": [r.search.after for r in of_method], "retained": [r.retained for r in of_method]}
-        leads = [float(cn.certificate(r.edit, r.case.T_f, r.case.T_r)) for r in of_method if r.edit]
+        means = {
+            "before": [r.forget_before for r in of_method],
+            "full": [r.forget_after for r in of_method],
+            "two_way": [r.n_way[2].after for r in of_method],
+            "ten_way": [r.n_way[10].after for r in of_method],
+            "search": [r.search.after for r in of_method],
+            "listed": [r.retained_listed for r in of_method],
+            "unlisted": [r.retained_unlisted for r in of_method],
+        }
+        kept = [(r.edit, r.case.T_f, r.case.T[r.case.retain]) for r in of_method if r.edit]
+        leads = [float(cn.certificate(*each, progress=False).max()) for each in kept]
         found[name] = {k: statistics.fmean(v) for k, v in means.items()}
-        found[name]["certificate"] = max(leads, default=float("nan"))
+        found[name]["certificate"] = max(leads, default=math.nan)
     return found
 
 
@@ -189,14 +230,15 @@ def measure(
     ----------
     folder : Path, optional
     forget : bool
-        Also `one_at_a_time`.
+        Also `one_at_a_time` and `ten_at_once`.
     subset : str or list of str
         As in `zero_shot`.
     """
     clip = cn.load(f"local-dir:{folder or CARD.parent}", device="cpu")
-    result = {**parameters(clip), **zero_shot(clip, subset)}
+    result = {**parameters(clip), **zero_shot(clip, subset), "real": real_shapes()}
     if forget:
-        result["one_at_a_time"] = one_at_a_time(clip)
+        case = classroom_case(clip)
+        result |= {"one_at_a_time": one_at_a_time(case), "ten_at_once": ten_at_once(case)}
     return result
 
 
@@ -207,6 +249,27 @@ def _row(*cells: object) -> str:
     return "| " + " | ".join(f"{100 * c:.1f}" if isinstance(c, float) else str(c) for c in cells) + " |"
 
 
+def _forgotten(found: dict[str, dict[str, float]]) -> list[str]:
+    """What `forgetting` found, as a table without the columns that nothing has."""
+    names = {
+        "before": "full, before",
+        "full": "full",
+        "two_way": "2-way",
+        "ten_way": "10-way",
+        "search": "search",
+        "listed": "kept",
+        "unlisted": "kept, not listed",
+        "certificate": "largest certificate",
+    }
+    keys = [k for k in names if not all(math.isnan(values[k]) for values in found.values())]
+    rows = [
+        [name, *(f"{values[k]:.2f}" if k == "certificate" else values[k] for k in keys)]
+        for name, values in found.items()
+    ]
+    head = [_row("method", *(names[k] for k in keys)), _row("---", *["---:"] * len(keys))]
+    return [*head, *(_row(*row).replace("nan", "–") for row in rows)]
+
+
 def card(result: dict[str, Any]) -> str:
     """The measured part of the model card, as Markdown."""
     lines = [
@@ -214,8 +277,8 @@ def card(result: dict[str, Any]) -> str:
         f"{result['parameters']:,} with it ({result['token_rows_used']:,} of its rows are used).",
         "",
         "Zero-shot accuracy on Twemoji, %, prompts averaged over the templates. Clean: one image per "
-        f"class, on white. Scenes: {SCENES - 1} images per class, turned, scaled, on a background. By "
-        "category the candidates are still all the classes.",
+        f"class, on white. Scenes: {SCENES - 1} images per class, of any size, place, light and background. "
+        "By category the candidates are still all the classes.",
         "",
         _row("", "classes", "clean, top-1", "clean, top-5", "scenes, top-1", "scenes, top-5"),
         _row("---", *["---:"] * 5),
@@ -240,11 +303,18 @@ def card(result: dict[str, Any]) -> str:
         "components_90": "… 90%",
         "components_99": "… 99%",
     }
-    lines += ["", "Geometry, clean images:", "", _row("", "all", "classroom"), _row("---", "---:", "---:")]
+    shapes = {k: result[f"geometry_{k}"] for k in ("all", "classroom")} | result["real"]
+    lines += [
+        "",
+        "Geometry, clean images; beside it that of two real CLIPs, from the embeddings that ship (160 "
+        "photographs and 80 names of COCO, 1,203 names of LVIS):",
+        "",
+        _row("", *shapes),
+        _row("---", *["---:"] * len(shapes)),
+    ]
     for key, what in names.items():
         digits = 0 if "components" in key else 1 if "ratio" in key else 4 if key == "two_prompts" else 2
-        values = [f"{result[g][key]:.{digits}f}" for g in ("geometry_all", "geometry_classroom")]
-        lines.append(_row(what, *values))
+        lines.append(_row(what, *(f"{g[key]:.{digits}f}" if key in g else "–" for g in shapes.values())))
     if "one_at_a_time" in result:
         lines += [
             "",
@@ -252,12 +322,15 @@ def card(result: dict[str, Any]) -> str:
             "classes, %; chance is 50 for 2-way recall and search. Kept: retain after as a share of before. "
             "The largest certificate is a lead in cosine.",
             "",
-            _row("method", "full, before", "full", "2-way", "search", "kept", "largest certificate"),
-            _row("---", *["---:"] * 6),
-            *(
-                _row(method, *list(values.values())[:-1], f"{values['certificate']:.2f}").replace("nan", "–")
-                for method, values in result["one_at_a_time"].items()
-            ),
+            *_forgotten(result["one_at_a_time"]),
+            "",
+            "One name projected out scores 0 on every image, and where all others score less it wins: on "
+            f"{100 * result['one_at_a_time']['nullspace']['full']:.1f}% of its own.",
+            "",
+            f"Forgetting {TEN} classroom classes at once, means over {DRAWS} draws, %; T_r lists a random "
+            f"{LISTED:.0%} of the others, and what is kept is shown for those and for the rest.",
+            "",
+            *_forgotten(result["ten_at_once"]),
         ]
     return "\n".join(lines)
 
@@ -278,11 +351,11 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path, nargs="?", help="an open_clip folder (default: the shipped one)")
-    parser.add_argument("--one-at-a-time", action="store_true", help="forget each classroom class in turn")
+    parser.add_argument("--forget", action="store_true", help="forget classroom names, one and ten at once")
     parser.add_argument("--write", action="store_true", help=f"fill the marked block of {CARD.name}")
     args = parser.parse_args(argv)
     start = time.perf_counter()
-    result = measure(args.folder, forget=args.one_at_a_time or args.write)
+    result = measure(args.folder, forget=args.forget or args.write)
     result["seconds"] = round(time.perf_counter() - start, 1)
     if args.write:
         write(result)

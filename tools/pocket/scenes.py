@@ -1,4 +1,4 @@
-"""A scene first: a small description of what a picture shows, and the picture drawn from it.
+"""A scene first (`clipnull.datasets.Scene`), then the picture drawn from it.
 
 The description holds what a caption may say. What it leaves open (the exact angle, shift, shade and
 noise) is drawn at random within what the description allows.
@@ -8,46 +8,36 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 
+from clipnull import datasets
+from clipnull.datasets.scenes import (
+    CENTRE,
+    COLOURS,
+    GAIN,
+    PAIR,
+    SHADE,
+    TURN,
+    ZOOM,
+    Placement,
+    random_background,
+)
 from tools.pocket.art import STYLES
 
 INPUT = 64
 MEAN = torch.tensor(OPENAI_DATASET_MEAN).view(1, 3, 1, 1)
 STD = torch.tensor(OPENAI_DATASET_STD).view(1, 3, 1, 1)
 ARTISTS = list(STYLES)
-#: backgrounds that have a name, RGB in [0, 1]
-COLOURS = {
-    "red": (0.85, 0.15, 0.15), "orange": (0.95, 0.55, 0.15), "yellow": (0.95, 0.85, 0.25),
-    "green": (0.2, 0.65, 0.25), "turquoise": (0.25, 0.8, 0.75), "blue": (0.2, 0.35, 0.85),
-    "purple": (0.55, 0.25, 0.7), "pink": (0.95, 0.6, 0.75), "brown": (0.5, 0.33, 0.2),
-    "grey": (0.55, 0.55, 0.55), "black": (0.08, 0.08, 0.08),
-}  # fmt: skip
-Size = Literal["small", "medium", "large"]
-Place = Literal["centre", "left", "right", "top", "bottom"]
-Light = Literal["dark", "normal", "bright"]
-#: how far the art is zoomed out: 1 fills the frame, 2 half of its width; ranges that do not meet
-ZOOM: dict[Size, tuple[float, float]] = {"large": (0.75, 0.93), "medium": (0.95, 1.42), "small": (1.55, 2.0)}
-PAIR_ZOOM = (1.75, 2.15)
-#: centre of a small object, of two side by side; the frame is [-1, 1] wide and y points down
-CENTRE: dict[Place, tuple[float, float]] = {
-    "centre": (0.0, 0.0), "left": (-0.45, 0.0), "right": (0.45, 0.0),
-    "top": (0.0, -0.45), "bottom": (0.0, 0.45),
-}  # fmt: skip
-PAIR = 0.48
-#: brightness of the art; again ranges that do not meet
-GAIN: dict[Light, tuple[float, float]] = {"dark": (0.6, 0.76), "normal": (0.84, 1.08), "bright": (1.16, 1.35)}
 
 
 @dataclass(frozen=True)
-class Scene:
-    """What a picture shows.
+class Scene(datasets.Scene):
+    """What a training picture shows.
 
     Attributes
     ----------
@@ -56,26 +46,12 @@ class Scene:
     artist : str
         Who drew it (a key of `STYLES`).
     beside : int or None
-        Class of a second object to its right, by the same artist. Two objects have their own size and
-        place, whatever ``size`` and ``place`` say.
-    size, place, upside_down, grey, light
-        Of the art. Only a small object is anywhere but near the centre.
-    background : str
-        "white", one of `COLOURS`, or "gradient".
-    blurred : bool
-        The whole picture.
+        Class of a second object to its right, by the same artist.
     """
 
     cls: int
     artist: str
-    beside: int | None = None
-    size: Size = "medium"
-    place: Place = "centre"
-    upside_down: bool = False
-    grey: bool = False
-    light: Light = "normal"
-    background: str = "white"
-    blurred: bool = False
+    beside: int | None = field(default=None, kw_only=True)  # type: ignore[assignment]
 
 
 class Sprites:
@@ -105,9 +81,8 @@ class Sprites:
 def random_scene(cls: int, sprites: Sprites, rng: random.Random, rare: float = 1.0) -> Scene:
     """A scene of one class; ``rare`` in [0, 1] scales how often what is rare or hard happens."""
     artist = rng.choice(sprites.artists[cls])
-    background = rng.choices(["white", "named", "gradient"], [0.3, 0.5, 0.2])[0]
     looks = dict(
-        background=rng.choice(list(COLOURS)) if background == "named" else background,
+        background=random_background(rng),
         grey=rng.random() < 0.08 * rare,
         blurred=rng.random() < 0.12 * rare,
         light=rng.choices(list(GAIN), [0.15, 0.7, 0.15])[0],
@@ -116,7 +91,8 @@ def random_scene(cls: int, sprites: Sprites, rng: random.Random, rare: float = 1
         return Scene(cls, artist, beside=rng.choice(sprites.classes[artist]), **looks)  # type: ignore[arg-type]
     size = rng.choices(list(ZOOM), [0.2, 0.6, 0.2])[0]
     place = rng.choice(list(CENTRE)) if size == "small" else "centre"
-    return Scene(cls, artist, None, size, place, rng.random() < 0.05 * rare, **looks)  # type: ignore[arg-type]
+    pose = dict(size=size, place=place, upside_down=rng.random() < 0.05 * rare)
+    return Scene(cls, artist, **looks, **pose)  # type: ignore[arg-type]
 
 
 class _Uniform:
@@ -143,7 +119,7 @@ def _pose(
     """Art [n, 4, S, S] turned (radians), mirrored half of the time and moved: [n, 4, INPUT, INPUT]."""
     n, shrunk = len(x), zoom > 1.3
     x[shrunk] = F.avg_pool2d(x[shrunk], 3, 1, 1)  # no aliasing where several pixels become one
-    turn = turn + u(n, low=-0.35, high=0.35)
+    turn = turn + u(n, low=-TURN, high=TURN)
     mirror = torch.where(u(n) < 0.5, -1.0, 1.0)
     aspect = torch.exp(u(n, low=-0.1, high=0.1))
     cos, sin = torch.cos(turn) * zoom, torch.sin(turn) * zoom
@@ -153,29 +129,25 @@ def _pose(
     return F.grid_sample(x, grid, align_corners=False)
 
 
+def _centres(placements: Sequence[Placement], u: _Uniform) -> torch.Tensor:
+    """One at random per placement [n, 2]."""
+    middle = torch.tensor([p.centre for p in placements], device=u.gen.device)
+    reach = torch.tensor([p.reach for p in placements], device=u.gen.device)
+    return middle + u(len(placements), 2, low=-1) * reach
+
+
 def _objects(scenes: Sequence[Scene], sprites: Sprites, u: _Uniform) -> torch.Tensor:
     """The art in its place: premultiplied RGBA [n, 4, INPUT, INPUT]."""
-    device = sprites.rgba.device
-    pair = [s.beside is not None for s in scenes]
-    zoom = u.within([PAIR_ZOOM if two else ZOOM[s.size] for s, two in zip(scenes, pair, strict=True)])
-    centre = torch.tensor(
-        [(-PAIR, 0.0) if s.beside is not None else CENTRE[s.place] for s in scenes], device=device
-    )
-    reach = [
-        (0.05, 0.15) if two else (0.08, 0.08) if s.size == "small" else (0.15, 0.15)
-        for s, two in zip(scenes, pair, strict=True)
-    ]
-    centre = centre + u(len(scenes), 2, low=-1) * torch.tensor(reach, device=device)
+    device, placements = sprites.rgba.device, [s.placement for s in scenes]
+    zoom, centre = u.within([p.zoom for p in placements]), _centres(placements, u)
     turn = torch.tensor([torch.pi * s.upside_down for s in scenes], device=device)
     x = _pose(sprites.of([(s.cls, s.artist) for s in scenes]), zoom, centre, turn, u)
     second = [(s.beside, s.artist) for s in scenes if s.beside is not None]
     if second:
         n = len(second)
-        at = torch.tensor([PAIR, 0.0], device=device) + u(n, 2, low=-1) * torch.tensor(
-            [0.05, 0.15], device=device
-        )
-        front = _pose(sprites.of(second), u.within([PAIR_ZOOM] * n), at, torch.zeros(n, device=device), u)
-        rows = torch.tensor(pair, device=device)
+        centre, zoom = _centres([PAIR[1]] * n, u), u.within([PAIR[1].zoom] * n)
+        front = _pose(sprites.of(second), zoom, centre, torch.zeros(n, device=device), u)
+        rows = torch.tensor([s.beside is not None for s in scenes], device=device)
         x[rows] = front + x[rows] * (1 - front[:, 3:])
     return x
 
@@ -186,7 +158,7 @@ def _backgrounds(scenes: Sequence[Scene], u: _Uniform) -> torch.Tensor:
     named = {"white": (1.0, 1.0, 1.0), "gradient": (0.0, 0.0, 0.0), **COLOURS}
     plain = torch.tensor([named[s.background] for s in scenes], device=device)
     shade = torch.tensor([s.background in COLOURS for s in scenes], device=device)[:, None]
-    plain = plain + shade * u.normal(n, 3) * 0.04
+    plain = plain + shade * u.normal(n, 3) * SHADE
     first = u(n, 3)
     second = (first + u(n, 3, low=0.3, high=0.7)) % 1
     pale = torch.where(u(n, 1) < 0.5, 0.4, 1.0)
