@@ -4,7 +4,6 @@ from clipnull.lab.base import *
 from clipnull.lab.bench import *
 from clipnull.lab.code import *
 from clipnull.lab.dials import *
-from clipnull.lab.explorer import *
 from clipnull.lab.prediction import *
 from clipnull.lab.result import *
 from clipnull.lab.state import *
