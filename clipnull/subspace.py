@@ -22,10 +22,12 @@ __all__ = [
     "numerical_rank",
     "orthogonality_error",
     "orthonormal_basis",
+    "participation_ratio",
     "principal_angles",
     "project_onto",
     "project_out",
     "projector",
+    "variance_shares",
 ]
 
 
@@ -206,6 +208,49 @@ def principal_angles(U: ArrayLike, V: ArrayLike) -> torch.Tensor:
     cos = torch.linalg.svdvals(U.T @ V).clamp(0, 1)
     sin = torch.linalg.svdvals(V - U @ (U.T @ V)).clamp(0, 1).flip(0)
     return torch.where(cos**2 > 0.5, torch.asin(sin), torch.acos(cos))
+
+
+def variance_shares(X: ArrayLike) -> torch.Tensor:
+    """Share of the variance on each principal component of the rows of ``X``, the largest first.
+
+    Parameters
+    ----------
+    X : array [n, d]
+
+    Returns
+    -------
+    p : torch.Tensor [min(n, d)], float64
+        Fractions that add up to 1: sigma^2 over their sum, sigma the singular values of X - mean.
+
+    Raises
+    ------
+    ValueError
+        Rows that are not finite, or all the same.
+
+    Examples
+    --------
+    >>> variance_shares([[3., 0.], [-3., 0.], [0., 1.], [0., -1.]]).tolist()
+    [0.9, 0.1]
+    """
+    x = _check.rows("X", X).double()
+    variance = torch.linalg.svdvals(x - x.mean(0)).square()
+    if variance.sum() <= (tolerance(x) * x.norm()) ** 2:
+        raise ValueError(f"X: its {len(x)} rows are all the same, want some variance")
+    return variance / variance.sum()
+
+
+def participation_ratio(X: ArrayLike) -> float:
+    """In how many dimensions the rows of ``X [n, d]`` spread, about their mean (notebook 01).
+
+    1 / sum p^2 over `variance_shares` p: k where k components share the variance equally, at most
+    min(n - 1, d). Errors as there.
+
+    Examples
+    --------
+    >>> round(participation_ratio([[1., 0.], [-1., 0.], [0., 1.], [0., -1.]]), 6)
+    2.0
+    """
+    return float(1 / variance_shares(X).square().sum())
 
 
 @dataclass(frozen=True)

@@ -39,8 +39,10 @@ FIGURES = {
     ),
     "zero_shot_bars": lambda: plots.zero_shot_bars(PICTURE, NAMES, SCORES, SCORES.flip(0)),
     "pca_scatter": lambda: plots.pca_scatter(embeddings(), ["x", "x", "y", "y", "z"]),
-    "pca_thumbnails": lambda: plots.pca_scatter(embeddings(), thumbnails=[PICTURE] * 5, after=embeddings()),
-    "cosine_histogram": lambda: plots.cosine_histogram(*(RNG.uniform(-0.2, 1, 50) for _ in range(4))),
+    "cone": lambda: plots.cone({"names": embeddings(), "pictures": embeddings()}),
+    "two_means": lambda: plots.two_means({"names": embeddings(), "pictures": embeddings()}),
+    "cumulative_variance": lambda: plots.cumulative_variance({"names": embeddings()}, title="Of five names"),
+    "cosine_histogram": lambda: plots.cosine_histogram(embeddings(), embeddings(), [0, 1, 2, 2, 0]),
     "forget_retain_bars": lambda: plots.forget_retain_bars(REPORTS),
     "forget_retain_plane": lambda: plots.forget_retain_plane(REPORTS),
     "curves": lambda: plots.curves([1, 2], {"forget": [1, 0]}, x_label="α", y_label="%", title="Falls"),
@@ -140,5 +142,6 @@ def test_show_publishes_png_with_alt_text(monkeypatch, capsys):
     (first, _), (second, options) = published
     assert first["image/png"].startswith(b"\x89PNG") and "forget" in first["text/plain"]
     assert options["metadata"]["image/png"]["alt"] == "Two lines. One falls." == plots.alt(fig)
-    assert Image.open(io.BytesIO(second["image/png"])).info["Description"] == "Two lines. One falls."
+    picture = Image.open(io.BytesIO(second["image/png"]))
+    assert picture.info["Description"] == "Two lines. One falls." and picture.mode == "P"  # small
     assert capsys.readouterr().out == ""

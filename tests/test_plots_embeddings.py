@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.colors import to_hex
-from matplotlib.offsetbox import AnnotationBbox
 from PIL import Image
 
 from clipnull import plots
@@ -16,7 +15,6 @@ COLOURS = ["red", "green", "blue", "yellow", "black"]
 PICTURES = [Image.new("RGB", (8, 6), colour) for colour in COLOURS]
 #: five points, three directions; every coordinate differs from every other one
 Z = np.array([[9.0, 1.0, 0.2], [-7.0, 2.5, -0.4], [1.5, -4.0, 0.6], [-6.0, -1.2, -1.1], [3.1, 0.9, 0.7]])
-AFTER = Z + np.array([[1.0, -2.0, 0.3], [0.0, 0.0, 0.0], [-3.0, 1.5, 0.2], [2.0, 2.2, 0.1], [0.5, -1.7, 0.9]])
 
 
 def pixel(ax):
@@ -56,59 +54,75 @@ def test_zero_shot_bars():
         plain, hit = (PALE.lower(), ""), (FORGET.lower(), "///")
         assert drawn.fills(ax) == {name: hit if name == "pizza" else plain for name in wanted}
         assert drawn.labels(ax) == ("probability, %", "")
-    assert [a.get_title(loc="left") for a in plots.zero_shot_bars(PICTURES[0], NAMES, before).axes] == [
-        "",
-        "",
-    ]
+    alone = plots.zero_shot_bars(PICTURES[0], NAMES, before)
+    assert [a.get_title(loc="left") for a in alone.axes] == ["", ""] and drawn.title(alone) == "Tiger (50%)"
 
 
 @pytest.mark.parametrize("components", [(1, 2), (3, 1)])
 def test_pca_scatter(components):
     groups = ["cat", "dog", "cat", "owl", "dog"]
-    scores, V, ratio = plots.pca(Z, 3)
+    scores, _, ratio = plots.pca(Z, 3)
     index = [c - 1 for c in components]
-    fig = plots.pca_scatter(Z, groups, after=AFTER, components=components)
+    fig = plots.pca_scatter(Z, groups, components=components)
     (ax,) = fig.axes
-    to = ((AFTER - Z.mean(0)) @ V.T)[:, index]
-    xy = scores[:, index]
-    after, *clouds = drawn.clouds(ax)
-    drawn.same(after.points, to)
-    assert after.colour == "#ffffff"
-    assert [(c.label, c.colour) for c in clouds] == [
-        (kind, SERIES[i].lower()) for i, kind in enumerate(["cat", "dog", "owl"])
-    ]
-    for kind, cloud in zip(["cat", "dog", "owl"], clouds, strict=True):
-        drawn.same(cloud.points, xy[[g == kind for g in groups]])
-    assert list(drawn.legend(fig)) == ["after", "cat", "dog", "owl"]
-    moved = [0, 2, 3, 4]  # the second one stays
-    drawn.same(drawn.arrows(ax), np.stack([xy[moved], to[moved]], 1))
+    clouds = drawn.clouds(ax)
+    kinds = ["cat", "dog", "owl"]
+    assert [(c.label, c.colour) for c in clouds] == [(k, SERIES[i].lower()) for i, k in enumerate(kinds)]
+    for kind, cloud in zip(kinds, clouds, strict=True):
+        drawn.same(cloud.points, scores[:, index][[g == kind for g in groups]])
+    assert list(drawn.legend(fig)) == kinds
     assert drawn.labels(ax) == tuple(f"component {c} ({100 * ratio[c - 1]:.0f}%)" for c in components)
     assert not ax.xaxis_inverted() and not ax.yaxis_inverted()
 
 
-def test_pca_scatter_of_pictures():
-    (ax,) = plots.pca_scatter(Z, thumbnails=PICTURES).axes
-    boxes = [box for box in ax.artists if isinstance(box, AnnotationBbox)]
-    drawn.same([box.xy for box in boxes], plots.pca(Z, 2)[0])
-    pixels = [tuple(box.offsetbox.get_data()[0, 0][:3]) for box in boxes]
-    assert pixels == [picture.getpixel((0, 0)) for picture in PICTURES]
+#: at length 1 they are 60, 0 and 60 degrees from their mean, which is along the first axis
+SIN, COS = np.sqrt(0.75), 0.5
+NAMES_3 = np.array([[COS, SIN, 0, 0], [3, 0, 0, 0], [COS, -SIN, 0, 0]])
+ACROSS = np.array([[0, 0, 0.5, 0], [0.6, 0, 0, 0.8], [0, 0, 0.6, -0.8], [0.6, 0.8, 0, 0]])
 
 
-def test_pca_scatter_3d():
-    components, groups = (2, 3, 1), ["cat", "dog", "cat", "dog", "cat"]
-    scores, V, ratio = plots.pca(Z, 3)
-    index = [c - 1 for c in components]
-    fig = plots.pca_scatter_3d(Z, groups, after=AFTER, components=components, azimuth=-17, elevation=41)
+def test_cone():
+    fig = plots.cone({"names": NAMES_3, "pictures": ACROSS})
     (ax,) = fig.axes
-    xyz, to = scores[:, index], ((AFTER - Z.mean(0)) @ V.T)[:, index]
-    shown = {c.get_label(): np.stack(c._offsets3d, 1) for c in ax.collections}
-    cats = [g == "cat" for g in groups]
-    drawn.same(shown, {"after": to, "cat": xyz[cats], "dog": xyz[np.invert(cats)]})
-    drawn.same([np.stack(line.get_data_3d(), 1) for line in ax.get_lines()], np.stack([xyz, to], 1))
-    assert list(drawn.legend(fig)) == ["after", "cat", "dog"] and (ax.elev, ax.azim) == (41, -17)
-    assert [ax.get_xlabel(), ax.get_ylabel(), ax.get_zlabel()] == [
-        f"component {c} ({100 * ratio[c - 1]:.0f}%)" for c in components
-    ]
+    names, pictures = drawn.clouds(ax)
+    assert (names.label, pictures.label) == ("names 40° ± 28°", "pictures 72° ± 18°")
+    drawn.same(names.points, [[COS, SIN], [1, 0], [COS, SIN]], atol=1e-7)  # every second one below the axis
+    drawn.same(pictures.points, [[0, 1], [0.6, -0.8], [0, 1], [0.6, -0.8]], atol=1e-7)
+    assert [line for line in drawn.rules(ax) if len(line) == 2] == [[(0, 0), tuple(p)] for p in names.points]
+    drawn.same(drawn.arrows(ax), [[[0, 0], [1, 0]]])
+    assert ax.get_aspect() == 1 and "names 40° ± 28°, pictures 72° ± 18°" in drawn.title(fig)
+
+
+def test_two_means():
+    fig = plots.two_means({"names": NAMES_3, "pictures": ACROSS, "others": np.eye(4)})
+    (ax,) = fig.axes
+    unit = ACROSS / np.linalg.norm(ACROSS, axis=1, keepdims=True)
+    up = unit.mean(0) * [0, 1, 1, 1]
+    up /= np.linalg.norm(up)
+    names, pictures, others = drawn.clouds(ax)
+    drawn.same(names.points, [[COS, SIN * up[1]], [1, 0], [COS, -SIN * up[1]]], atol=1e-7)
+    drawn.same(pictures.points, np.stack([unit[:, 0], unit @ up], 1), atol=1e-7)
+    drawn.same(others.points, np.stack([np.eye(4)[:, 0], up], 1), atol=1e-7)
+    drawn.same(drawn.arrows(ax), [[[0, 0], [2 / 3, 0]], [[0, 0], [0.3, unit.mean(0) @ up]]], atol=1e-7)
+    gap = np.linalg.norm(unit.mean(0) - [2 / 3, 0, 0, 0])
+    length = np.linalg.norm(unit.mean(0))
+    assert drawn.title(fig) == f"Names and pictures: means 0.67 and {length:.2f} long, {gap:.2f} apart"
+    assert ax.get_aspect() == 1
+
+
+def test_cumulative_variance():
+    # about their mean, variances as 4 : 1 : 1, and as 3 : 1
+    wide = np.concatenate([np.eye(3), -np.eye(3)]) * [2.0, 1.0, 1.0] + [5, 0, 0]
+    flat = np.array([[3**0.5, 0.0], [-(3**0.5), 0.0], [0.0, 1.0], [0.0, -1.0]])
+    fig = plots.cumulative_variance({"wide": wide, "flat": flat}, title="T")
+    (ax,) = fig.axes
+    wanted = {"wide: 1, 3, 3; participation ratio 2": [(1, 200 / 3), (2, 250 / 3), (3, 100)]}
+    wanted["flat: 1, 2, 2; participation ratio 2"] = [(1, 75), (2, 100)]
+    drawn.same(drawn.lines(ax), wanted)
+    assert [line.get_markevery() for line in ax.get_lines()] == [[0, 2, 2], [0, 1, 1]]
+    assert list(drawn.legend(fig)) == list(wanted)
+    assert ax.get_xscale() == "log" and list(drawn.ticks(ax.yaxis).values()) == [99, 90, 50, 0]
+    assert "flat: 1, 2, 2; participation ratio 2" in plots.alt(fig)
 
 
 @pytest.mark.parametrize("log", ["", "x", "y", "xy"])
@@ -170,24 +184,28 @@ def test_gram_schmidt_step_in_space():
 
 def test_cosine_histogram():
     rng = np.random.default_rng(0)
+    Z, T, labels = rng.normal(size=(9, 4)), rng.normal(size=(3, 4)), torch.tensor([0, 1, 2] * 3)
+    Z, T = (X / np.linalg.norm(X, axis=1, keepdims=True) for X in (Z, T))
     given = {
-        "name – other name": rng.uniform(0.5, 0.7, 40),
-        "image – image of another class": rng.uniform(0.2, 0.45, 50),
-        "image – own name": rng.uniform(0.1, 0.3, 60),
-        "image – other name": rng.uniform(-0.2, 0.05, 70),
+        "name – other name": [T[i] @ T[j] for i in range(3) for j in range(3) if i != j],
+        "picture – picture of another class": [
+            Z[i] @ Z[j] for i in range(9) for j in range(9) if (i - j) % 3
+        ],
+        "picture – own name": [Z[i] @ T[i % 3] for i in range(9)],
+        "picture – other name": [Z[i] @ T[j] for i in range(9) for j in range(3) if i % 3 != j],
     }
-    fig = plots.cosine_histogram(*given.values())
+    fig = plots.cosine_histogram(Z, T, labels)
     (ax,) = fig.axes
-    edges = np.linspace(min(map(np.min, given.values())), 1, 61)
+    edges = np.linspace(min(map(min, given.values())), 1, 61)
     middle = (edges[1:] + edges[:-1]) / 2
     wanted = {
-        f"{label}, mean {x.mean():.2f}": np.stack([middle, np.histogram(x, edges, density=True)[0]], 1)
+        f"{label}, mean {np.mean(x):.2f}": np.stack([middle, np.histogram(x, edges, density=True)[0]], 1)
         for label, x in given.items()
     }
-    drawn.same(drawn.lines(ax), wanted)
+    drawn.same(drawn.lines(ax), wanted, atol=1e-6)
     looks = drawn.legend(fig)
     assert list(looks) == list(wanted) and len(set(looks.values())) == 4
     assert drawn.rules(ax)[0][0][0] == 0 and ax.get_ylim()[0] == 0
     assert drawn.labels(ax) == ("cosine", "density")
-    own, other = given["image – own name"].mean(), given["image – other name"].mean()
-    assert f"{own:.2f} with its own name, {other:.2f} with others" in drawn.title(fig)
+    own, other = (np.mean(given[f"picture – {which} name"]) for which in ("own", "other"))
+    assert f"{own:.2f} with its own name, {other:.2f} with the others" in drawn.title(fig)

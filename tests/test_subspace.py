@@ -153,3 +153,27 @@ def test_classical_gram_schmidt_loses_orthogonality_on_nearly_parallel_rows_and_
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("k", [1, 2, 5])
+def test_k_equal_variances_make_a_participation_ratio_of_k(k):
+    X = torch.cat([EYE[:k], -EYE[:k]]) + 7 * EYE[0]  # the mean does not count
+    assert sub.participation_ratio(X) == pytest.approx(k)
+    assert sub.variance_shares(X).tolist() == pytest.approx(
+        [1 / k] * k + [0] * (min(2 * k, 5) - k), abs=1e-12
+    )
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(2, 12), st.integers(2, 12), st.integers(0, 10**6))
+def test_the_participation_ratio_comes_from_dot_products_alone(n, d, seed):
+    X = torch.randn(n, d, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    G = (X - X.mean(0)) @ (X - X.mean(0)).T
+    assert sub.participation_ratio(X) == pytest.approx(float(G.trace() ** 2 / G.square().sum()))
+    assert sub.participation_ratio(X) <= min(n - 1, d) + 1e-9
+    assert sub.variance_shares(X).sum() == pytest.approx(1)
+
+
+def test_rows_that_are_all_the_same_have_no_shares():
+    with pytest.raises(ValueError, match="X: its 3 rows are all the same, want some variance"):
+        sub.variance_shares(torch.full((3, 4), 0.1))

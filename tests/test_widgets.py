@@ -1,4 +1,4 @@
-"""The widgets' base and those of lessons 01 and 02, without a browser: controls in, readout and picture out."""
+"""The widgets' base and that of lesson 02, without a browser: controls in, readout and picture out."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ import made_up
 import pytest
 import torch
 from matplotlib.figure import Figure
-from PIL import Image
 
-import clipnull as cn
 from clipnull import lab as widgets
-from clipnull import plots, subspace
+from clipnull import subspace
 from clipnull.lab import base
 
 PNG = b"\x89PNG"
@@ -142,69 +140,6 @@ def test_it_is_shown_by_jupyter():
             lab._ipython_display_()
             data = shown.outputs[0].data
     assert "application/vnd.jupyter.widget-view+json" in data
-
-
-# --- PCAExplorer -------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def explorer(case):
-    pictures = [Image.new("RGB", (8, 8), (10 * i, 40, 80)) for i in range(20)]
-    categories = ["animal", "food"] * 10
-    edits = {"without class 0": cn.nullspace(case.T[:1])}
-    return widgets.PCAExplorer(case.T, case.Z[::4], case.labels[::4], categories, pictures, edits)
-
-
-def test_explorer_starts_with_images_by_category(explorer):
-    before, after, groups = explorer.embeddings()
-    assert len(before) == 20 and after is None and groups == ["animal", "food"] * 10
-    ratio = plots.pca(before, 2)[2]
-    assert f"component 1: {100 * ratio[0]:.1f}%" in explorer.readout.value
-    assert bytes(explorer.image.value).startswith(PNG)
-
-
-@pytest.mark.parametrize(
-    ("which", "edit"),
-    [
-        ("names", "none"),
-        ("names", "without class 0"),
-        ("images", "without class 0"),
-    ],
-)
-def test_explorer_draws_every_combination(explorer, which, edit):
-    before = explorer.image.value
-    explorer.set(which=which, edit=edit, x=2, y=5)
-    assert explorer.image.value != before
-    assert "component 2: " in explorer.readout.value and "component 5: " in explorer.readout.value
-    assert ("The edit moves them" in explorer.readout.value) == (edit != "none")
-
-
-def test_explorer_applies_the_edit_on_the_right_side(case, explorer):
-    edit = explorer.edits["without class 0"]
-    explorer.set(edit="without class 0", which="images")
-    assert torch.equal(explorer.embeddings()[1], edit.apply_image(case.Z[::4]))
-    explorer.which.value = "names"
-    assert torch.equal(explorer.embeddings()[1], edit.apply_text(case.T))
-
-
-def test_explorer_pictures_mark_images_only(explorer):
-    before = explorer.image.value
-    explorer.marks.value = "picture"
-    assert explorer.image.value != before
-    with_pictures = explorer.image.value
-    explorer.which.value = "names"
-    assert explorer.image.value != with_pictures
-
-
-def test_explorer_takes_a_data_set_without_categories(case):
-    lab = widgets.PCAExplorer(case.T, case.Z, case.labels, [""] * 20)
-    assert set(lab.embeddings()[2]) == {"all classes"}
-    assert list(lab.marks.options) == ["category"] and list(lab.edit.options) == ["none"]
-
-
-def test_explorer_with_few_rows(case):
-    lab = widgets.PCAExplorer(case.T[:3], case.Z[:3], [0, 1, 2], ["a", "b", "c"])
-    assert lab.x.max == lab.y.max == 3
 
 
 # --- StepPlayer --------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ from clipnull.lab.bench import *
 from clipnull.lab.code import *
 from clipnull.lab.dials import *
 from clipnull.lab.drawn import *
-from clipnull.lab.explorer import *
 from clipnull.lab.plane import *
 from clipnull.lab.prediction import *
 from clipnull.lab.result import *

@@ -1,22 +1,25 @@
 """Pictures, scores, cosines and principal components."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.figure
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+from matplotlib.patheffects import withStroke
 
+from clipnull import subspace
 from clipnull.plots import base
 from clipnull.plots.base import BLACK, BLUE, FORGET, GREY, MARKERS, ORANGE, PALE, RED, SERIES, SKY, Figure
 
 __all__ = [
+    "cone",
     "cosine_histogram",
+    "cumulative_variance",
     "image_grid",
     "pca",
     "pca_scatter",
-    "pca_scatter_3d",
+    "two_means",
     "zero_shot_bars",
 ]
 
@@ -91,8 +94,9 @@ def zero_shot_bars(
     highlight : str, optional
         The class drawn in vermillion and hatched; by default the first one before.
     """
-    panels = [("before", base.array(before)), *([("after", base.array(after))] if after is not None else [])]
-    tops = [(label, p, np.argsort(-p, kind="stable")[:k]) for label, p in panels]
+    panels = [("", before)] if after is None else [("before: ", before), ("after: ", after)]
+    arrays = [(label, base.array(p)) for label, p in panels]
+    tops = [(label, p, np.argsort(-p, kind="stable")[:k]) for label, p in arrays]
     highlight = names[tops[0][2][0]] if highlight is None else highlight
     fig = Figure(figsize=(2.0 + 2.9 * len(panels), 0.32 * k + 1.0), layout="constrained")
     left, *rest = fig.subplots(1, 1 + len(panels), width_ratios=[1.0] + [1.35] * len(panels))
@@ -111,12 +115,11 @@ def zero_shot_bars(
         ax.set_xticks([0, 50, 100])
         ax.tick_params(axis="y", length=0)
         base.style(ax, x="probability, %")
-        if len(panels) > 1:
-            ax.set_title(label, fontsize=10, loc="left")
-    said = [f"{label}: {base.short(names[top[0]])} ({100 * p[top[0]]:.0f}%)" for label, p, top in tops]
-    title = base.capital("; ".join(said)) if title is None else title
+        ax.set_title(label.removesuffix(": "), fontsize=10, loc="left")
+    said = "; ".join(f"{label}{base.short(names[top[0]])} ({100 * p[top[0]]:.0f}%)" for label, p, top in tops)
+    title = base.capital(said) if title is None else title
     base.title(fig, title)
-    lists = [f"{label}: " + ", ".join(f"{names[i]} {100 * p[i]:.0f}%" for i in top) for label, p, top in tops]
+    lists = [label + ", ".join(f"{names[i]} {100 * p[i]:.0f}%" for i in top) for label, p, top in tops]
     return base.describe(fig, "A picture and its most likely names. " + "; ".join(lists) + ".")
 
 
@@ -152,144 +155,194 @@ def pca_scatter(
     Z: Any,
     groups: Sequence[Any] | None = None,
     *,
-    thumbnails: Sequence[Any] | None = None,
-    after: Any | None = None,
     components: tuple[int, int] = (1, 2),
     title: str | None = None,
 ) -> matplotlib.figure.Figure:
-    """Embeddings on two of their principal components, and where an edit takes them.
+    """Embeddings on two of their principal components.
 
     Parameters
     ----------
     Z : array [n, d]
     groups : n labels, optional
         Colour and marker shape by group (category, or class).
-    thumbnails : n PIL images, optional
-        Drawn in place of the markers.
-    after : array [n, d], optional
-        The same rows after an edit, in the components of ``Z``: arrows lead to them.
     components : two int
         Which ones are drawn, counted from 1.
     """
-    xy, to, labels, held = _components(Z, after, components)
-    ax = base.axes((6.4, 4.6))
-    if to is not None:
-        for a, b in zip(xy, to, strict=True):
-            if np.linalg.norm(b - a) > 0.01 * np.ptp(xy):
-                ax.annotate("", b, a, arrowprops=dict(arrowstyle="->", color=GREY, shrinkA=4, shrinkB=0))
-        ax.scatter(*to.T, s=18, facecolors="white", edgecolors=GREY, zorder=3, label="after")
-    if thumbnails is not None:
-        ax.scatter(*xy.T, s=1, alpha=0)  # so that the axes know the extent
-        for picture, point in zip(thumbnails, xy, strict=True):
-            zoom = 22 / max(base.array(picture).shape[:2])
-            ax.add_artist(AnnotationBbox(OffsetImage(base.array(picture), zoom=zoom), point, frameon=False))
-    elif _scatter_groups(ax, xy, groups) > 1:
-        ax.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    ax.margins(0.08)
-    title = held if title is None else title
-    fig = base.style(ax, title, *labels)
-    moved = "" if after is None else " Arrows lead to where an edit takes them."
-    return base.describe(fig, f"Scatter of {len(xy)} embeddings{_kinds(groups)}. {title}.{moved}")
-
-
-def pca_scatter_3d(
-    Z: Any,
-    groups: Sequence[Any] | None = None,
-    *,
-    after: Any | None = None,
-    components: tuple[int, int, int] = (1, 2, 3),
-    azimuth: float = -60,
-    elevation: float = 20,
-) -> matplotlib.figure.Figure:
-    """Embeddings on three of their principal components, seen from a direction (degrees).
-
-    Parameters are those of `pca_scatter`.
-    """
-    xyz, to, labels, held = _components(Z, after, components)
-    fig = Figure(figsize=(6.4, 4.3), layout="constrained")
-    ax = fig.add_subplot(projection="3d")
-    if to is not None:
-        for a, b in zip(xyz, to, strict=True):
-            ax.plot(*np.stack([a, b]).T, color=GREY, linewidth=0.6)
-        ax.scatter(*to.T, s=18, facecolors="white", edgecolors=GREY, label="after")
-    if _scatter_groups(ax, xyz, groups) > 1:  # beside the box a legend would lie on the third axis' label
-        fig.legend(*ax.get_legend_handles_labels(), fontsize=8, frameon=False, loc="outside right center")
-    ax.view_init(elev=elevation, azim=azimuth)
-    ax.tick_params(labelsize=7, pad=-2)
-    ax.set(xlabel=labels[0], ylabel=labels[1], zlabel=labels[2])
-    ax.set_box_aspect(None, zoom=0.86)
-    base.title(fig, held)
-    return base.describe(fig, f"Three-dimensional scatter of {len(xyz)} embeddings{_kinds(groups)}. {held}.")
-
-
-def _components(
-    Z: Any, after: Any | None, components: Sequence[int]
-) -> tuple[np.ndarray, np.ndarray | None, list[str], str]:
-    """Rows of Z, and of ``after``, in some components of Z; a label for each, and a title."""
     if min(components) < 1:
         raise ValueError(f"components: got {tuple(components)}, want numbers from 1")
-    scores, V, ratio = pca(Z, max(components))
+    scores, _, ratio = pca(Z, max(components))
     picked = [c - 1 for c in components]
-    to = None if after is None else (base.numbers(after) - base.numbers(Z).mean(0)) @ V[picked].T
+    ax = base.axes((6.4, 4.6))
+    groups = [""] * len(scores) if groups is None else [str(g) for g in groups]
+    _clouds(ax, {kind: scores[[g == kind for g in groups]][:, picked] for kind in dict.fromkeys(groups)})
+    ax.margins(0.08)
+    first, second = components
+    held = f"{first} and {second} hold {100 * ratio[picked].sum():.0f}% of the variance"
+    title = f"Principal components {held}" if title is None else title
     labels = [f"component {c} ({100 * ratio[c - 1]:.0f}%)" for c in components]
-    *first, last = map(str, components)
-    held = f"{', '.join(first)} and {last} hold {100 * ratio[picked].sum():.0f}% of the variance"
-    return scores[:, picked], to, labels, f"Principal components {held}"
+    kinds = dict.fromkeys(groups)
+    among = f" in {len(kinds)} groups{base.uncut(kinds, 30)}" if len(kinds) > 1 else ""
+    fig = base.style(ax, title, *labels)
+    return base.describe(fig, f"Scatter of {len(scores)} embeddings{among}. {title}.")
 
 
-def _kinds(groups: Sequence[Any] | None) -> str:
-    if groups is None:
-        return ""
-    kinds = dict.fromkeys(map(str, groups))
-    return f" in {len(kinds)} groups{base.uncut(kinds, 30)}"
 
 
-def _scatter_groups(ax: Axes, xy: np.ndarray, groups: Sequence[Any] | None) -> int:
-    """Draw the points group by group; how many groups there are."""
-    groups = [""] * len(xy) if groups is None else [str(g) for g in groups]
-    kinds = list(dict.fromkeys(groups))
-    for i, kind in enumerate(kinds):
-        rows = [g == kind for g in groups]
-        marker, colour = MARKERS[i % len(MARKERS)], SERIES[i % len(SERIES)]
-        ax.scatter(*xy[rows].T, s=26, marker=marker, color=colour, alpha=0.85, linewidths=0,
-                   label=base.short(kind, 30))  # fmt: skip
-    return len(kinds)
+def cone(kinds: Mapping[str, Any], *, title: str | None = None) -> matplotlib.figure.Figure:
+    """Embeddings at their angle from the mean of the first kind, the axis of its cone.
+
+    Parameters
+    ----------
+    kinds : dict of name -> array [n, d]
+        All drawn at length 1, on alternating sides of the axis: of a direction only the angle is kept.
+    """
+    unit = {kind: _unit_rows(rows) for kind, rows in kinds.items()}
+    first = next(iter(unit))
+    axis = _unit_rows(unit[first].mean(0, keepdims=True))[0]
+    angles = {kind: np.arccos(np.clip(rows @ axis, -1, 1)) for kind, rows in unit.items()}
+    clouds = {}
+    for kind, a in angles.items():
+        side = np.where(np.arange(len(a)) % 2 == 0, 1, -1)
+        of_kind = f"{kind} {np.degrees(a).mean():.0f}° ± {np.degrees(a).std():.0f}°"
+        clouds[of_kind] = np.stack([np.cos(a), side * np.sin(a)], 1)
+    ax = base.axes((6.4, 4.4))
+    _arc(ax, np.pi / 2)
+    turn = np.linspace(-1, 1, 61) * angles[first].mean()
+    ax.fill([0, *np.cos(turn)], [0, *np.sin(turn)], color=SERIES[0], alpha=0.1, linewidth=0)
+    for x, y in next(iter(clouds.values())):
+        ax.plot([0, x], [0, y], color=SERIES[0], linewidth=0.5, alpha=0.35)
+    _mean_arrow(ax, first, np.array([1.0, 0.0]))
+    _clouds(ax, clouds)
+    said = ", ".join(clouds)
+    title = f"Angle from the mean of the {first}: {said}" if title is None else title
+    fig = base.style(ax, title, "cosine with the mean", "sine, on alternating sides")
+    return base.describe(fig, f"{title}. Unit arrows at their angle from the mean of the {first}: {said}.")
 
 
-def cosine_histogram(
-    text_text: Any, image_image: Any, matched: Any, unmatched: Any
-) -> matplotlib.figure.Figure:
+def two_means(kinds: Mapping[str, Any], *, title: str | None = None) -> matplotlib.figure.Figure:
+    """Embeddings in the plane through the origin and the means of the first two kinds.
+
+    Parameters
+    ----------
+    kinds : dict of name -> array [n, d], at least two
+        At length 1, projected onto the plane. The first kind's mean lies on the first axis.
+    """
+    unit = {kind: _unit_rows(rows) for kind, rows in kinds.items()}
+    first, second, *_ = unit
+    means = np.stack([unit[first].mean(0), unit[second].mean(0)])
+    Q, R = np.linalg.qr(means.T)
+    Q = Q * np.where(np.diag(R) < 0, -1, 1)
+    ax = base.axes((6.4, 4.4))
+    _arc(ax, np.pi)
+    _clouds(ax, {kind: rows @ Q for kind, rows in unit.items()})
+    _mean_arrow(ax, first, means[0] @ Q)
+    _mean_arrow(ax, second, means[1] @ Q)
+    ax.set(xlim=(-0.4, 1.05), ylim=(-0.4, 1.05))
+    x, y = np.linalg.norm(means, axis=1)
+    gap = np.linalg.norm(means[0] - means[1])
+    said = f"{first.capitalize()} and {second}: means {x:.2f} and {y:.2f} long, {gap:.2f} apart"
+    title = said if title is None else title
+    fig = base.style(ax, title, f"along the mean of the {first}", f"the rest of the mean of the {second}")
+    return base.describe(fig, f"{title}. Plane through the origin and two means. {said}.")
+
+
+def _arc(ax: Axes, turn: float) -> None:
+    """The unit circle from -turn to turn."""
+    angle = np.linspace(-turn, turn, 181)
+    ax.plot(np.cos(angle), np.sin(angle), color=PALE, linewidth=1, zorder=1)
+    ax.set_aspect("equal")
+
+
+def _mean_arrow(ax: Axes, kind: str, xy: np.ndarray) -> None:
+    arrow = dict(arrowstyle="-|>", color=BLACK, lw=1.5, shrinkA=0, shrinkB=0)
+    ax.annotate("", xy, (0, 0), arrowprops=arrow)
+    at: dict[str, Any] = dict(xytext=(0, 5), textcoords="offset points", fontsize=9, ha="center")
+    ax.annotate(
+        f"mean of the {kind}", xy / 2, **at, path_effects=[withStroke(linewidth=3, foreground="white")]
+    )
+
+
+def _unit_rows(rows: Any) -> np.ndarray:
+    x = base.numbers(rows)
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def cumulative_variance(sets: Mapping[str, Any], *, title: str) -> matplotlib.figure.Figure:
+    """Share of the variance that the first k principal components hold, against k.
+
+    Parameters
+    ----------
+    sets : dict of name -> array [n, d]
+        Each with its participation ratio, and the numbers of components for 50, 90 and 99%.
+    """
+    ax = base.axes((6.4, 4.6))
+    levels, said = np.array([50, 90, 99]), []
+    for i, (name, X) in enumerate(sets.items()):
+        p = base.array(subspace.variance_shares(X))
+        held, k = 100 * p.cumsum(), np.arange(1, len(p) + 1)
+        counts = 1 + (held < levels[:, None] - 1e-7).sum(1)
+        look: dict[str, Any] = dict(color=SERIES[i % len(SERIES)], marker=MARKERS[i % len(MARKERS)])
+        label = f"{name}: {', '.join(map(str, counts))}; participation ratio {1 / (p**2).sum():.0f}"
+        ax.plot(
+            k,
+            held,
+            "-" if i % 2 == 0 else "--",
+            markevery=(counts - 1).tolist(),
+            label=label,
+            markersize=5,
+            **look,
+        )
+        said.append(label)
+    ax.set(xscale="log", ylim=(0, 103))
+    ax.set_yticks([0, *levels])
+    key = "components for 50, 90 and 99%"
+    ax.legend(
+        fontsize=8,
+        frameon=False,
+        title=key,
+        title_fontsize=8,
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.16),
+    )
+    fig = base.style(ax, title, "principal components", "share of the variance, %", "y")
+    return base.describe(fig, f"{title}. {key.capitalize()}: {'. '.join(said)}.")
+
+
+def cosine_histogram(Z: Any, T: Any, labels: Any, *, title: str | None = None) -> matplotlib.figure.Figure:
     """The cone and the modality gap: how cosines are distributed within and across modalities.
 
     Parameters
     ----------
-    text_text, image_image : array
-        Cosines between different names, and between images of different classes.
-    matched, unmatched : array
-        Cosines of images with their own name, and with the other names.
+    Z, T : array [n, d], array [C, d]
+        Images and names, unit rows.
+    labels : array [n]
     """
-    ax = base.axes((6.4, 3.6))
+    every = max(1, len(base.array(labels)) // 2000)  # of many pictures some thousand are enough
+    Z, T, y = base.numbers(Z)[::every], base.numbers(T), base.array(labels)[::every]
+    S, own = Z @ T.T, y[:, None] == np.arange(len(T))
     series = {
-        "name – other name": base.array(text_text),
-        "image – image of another class": base.array(image_image),
-        "image – own name": base.array(matched),
-        "image – other name": base.array(unmatched),
+        "name – other name": (T @ T.T)[~np.eye(len(T), dtype=bool)],
+        "picture – picture of another class": (Z @ Z.T)[y[:, None] != y],
+        "picture – own name": S[own],
+        "picture – other name": S[~own],
     }
+    ax = base.axes((6.4, 3.8))
     colours, lines = [ORANGE, SKY, RED, BLUE], ["-", "--", "-", "--"]
-    everything = np.concatenate([v.ravel() for v in series.values()])
+    everything = np.concatenate(list(series.values()))
     bins = np.linspace(min(0, everything.min()), max(1, everything.max()), 61)
     for (label, values), colour, line in zip(series.items(), colours, lines, strict=True):
-        density, _ = np.histogram(values.ravel(), bins, density=True)
+        density, _ = np.histogram(values, bins, density=True)
         middle = (bins[1:] + bins[:-1]) / 2
         label = f"{label}, mean {values.mean():.2f}"
         ax.plot(middle, density, line, color=colour, linewidth=2, label=label)
         ax.fill_between(middle, density, color=colour, alpha=0.12, linewidth=0)
     ax.axvline(0, color=GREY, linewidth=0.8)
-    ax.legend(fontsize=8, frameon=False, loc="upper left")
+    ax.legend(fontsize=8, frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.18))
     ax.set_ylim(0)
     means = {k: v.mean() for k, v in series.items()}
-    own, other = means["image – own name"], means["image – other name"]
-    title = f"Nothing is orthogonal: mean cosine {own:.2f} with its own name, {other:.2f} with others"
+    own_mean, other = means["picture – own name"], means["picture – other name"]
+    if title is None:
+        title = f"A picture's mean cosine is {own_mean:.2f} with its own name, {other:.2f} with the others"
     fig = base.style(ax, title, "cosine", "density")
     text = "; ".join(f"{k}: mean {v:.2f}" for k, v in means.items())
     return base.describe(fig, f"Four distributions of cosines. {text}.")

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 
 import clipnull as cn
+from clipnull import subspace
 from clipnull.datasets import LabelledImages
 
 CARD = Path(cn.__file__).parent / "pocket" / "README.md"
@@ -67,14 +68,11 @@ def geometry(Z: torch.Tensor | None, T: torch.Tensor, labels: torch.Tensor | Non
 def width(X: torch.Tensor) -> dict[str, float]:
     """In how many dimensions some embeddings [n, d] lie, about their mean; of any model.
 
-    participation_ratio is (Σσ²)² / Σσ⁴ over the singular values σ of the centred rows, at most
-    min(n − 1, d); components_k is how many principal components have k percent of the variance.
+    components_k is how many principal components have k percent of the variance.
     """
-    variance = torch.linalg.svdvals(X.double() - X.double().mean(0)).square()
-    share = variance.cumsum(0) / variance.sum()
-    ratio = variance.sum().square() / variance.square().sum()
+    share = subspace.variance_shares(X).cumsum(0)
     count = {f"components_{k}": float((share < k / 100 - 1e-9).sum() + 1) for k in (50, 90, 99)}
-    return {"participation_ratio": float(ratio), **count}
+    return {"participation_ratio": subspace.participation_ratio(X), **count}
 
 
 def nearest_of_a_kind(T: torch.Tensor, groups: Sequence[str]) -> float:
