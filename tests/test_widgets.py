@@ -1,4 +1,4 @@
-"""The widgets' base and those of lessons 01 and 02, without a browser: controls in, readout and picture out."""
+"""The widgets' base and the explorer of lesson 01, without a browser: controls in, readout and picture out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from PIL import Image
 
 import clipnull as cn
 from clipnull import lab as widgets
-from clipnull import plots, subspace
+from clipnull import plots
 from clipnull.lab import base
 
 PNG = b"\x89PNG"
@@ -196,39 +196,3 @@ def test_explorer_takes_a_data_set_without_categories(case):
 def test_explorer_with_few_rows(case):
     lab = widgets.PCAExplorer(case.T[:3], case.Z[:3], [0, 1, 2], ["a", "b", "c"])
     assert lab.x.max == lab.y.max == 3
-
-
-# --- StepPlayer --------------------------------------------------------------------------------
-
-
-def test_player_tells_gram_schmidt_step_by_step(case):
-    lab = widgets.StepPlayer(case.T[:3], ["tiger", "wolf", "bear"])
-    # enter + scale, enter + 1 subtraction + scale, enter + 2 subtractions + scale
-    assert lab.step.max == len(lab.moments) - 1 == 8
-    seen = set()
-    steps = list(subspace.gram_schmidt_steps(case.T[:3].double()))
-    for i in range(9):
-        lab.step.value = i
-        assert lab.readout.value.startswith(f"<b>{i} of 8.</b>")
-        seen.add(lab.image.value)
-    assert len(seen) == 9
-    assert torch.allclose(lab.moment.Q, steps[-1].Q, atol=1e-6)
-    lab.step.value = 7
-    assert f"Length of the residual: {steps[-1].norm:.3f}" in lab.readout.value
-
-
-def test_player_says_when_a_name_adds_nothing(case):
-    lab = widgets.StepPlayer(torch.stack([case.T[0], 2 * case.T[0], case.T[1]]), ["a", "a again", "b"])
-    lab.step.value = 4
-    assert "adds no direction" in lab.readout.value and "Basis vectors: 1" in lab.readout.value
-    lab.step.value = lab.step.max
-    assert "Basis vectors: 2" in lab.readout.value
-
-
-@pytest.mark.parametrize("m", [1, 2, 5])
-def test_player_draws_any_number_of_names(case, m):
-    lab = widgets.StepPlayer(case.T[:m], [f"name <{i}>" for i in range(m)])
-    lab.step.value = lab.step.max
-    assert bytes(lab.image.value).startswith(PNG)
-    lab.step.value = 0
-    assert "name &lt;0&gt; enters" in lab.readout.value
