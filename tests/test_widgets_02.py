@@ -50,8 +50,8 @@ def test_the_numbers_of_a_projection_are_the_packages():
     left = subspace.project_out(z[None], U)[0]
     wanted = {
         1: {"along u₁": U[:, 0] @ z, "along u₂": U[:, 1] @ z},
-        2: {"length inside": (U.T @ z).norm()},
-        4: {"length left": left.norm(), "score: class 0": T[0] @ z, "score: class 1": T[1] @ z},
+        2: {"inside, length": (U.T @ z).norm()},
+        4: {"residual, length": left.norm(), "score: class 0": T[0] @ z, "score: class 1": T[1] @ z},
         5: {"score: class 0": 0.0, "score: class 1": 0.0},
     }
     for step, numbers in wanted.items():
@@ -77,8 +77,8 @@ def test_the_drawing_is_true_to_scale(names):
     widget.step.value = 4
     shown = bars(widget)
     inside, left = side(widget, PURPLE), side(widget, GREEN)
-    np.testing.assert_allclose(inside, [shown["length inside"], 0], atol=1e-9)
-    np.testing.assert_allclose(left, [0, shown["length left"]], atol=1e-9)
+    np.testing.assert_allclose(inside, [shown["inside, length"], 0], atol=1e-9)
+    np.testing.assert_allclose(left, [0, shown["residual, length"]], atol=1e-9)
     np.testing.assert_allclose(inside + left, side(widget, "ink"), atol=1e-9)
 
 
@@ -142,7 +142,7 @@ def _readouts(widget: lab.Stepper) -> list[str]:
 def test_another_picture_and_other_names():
     widget = stepper()
     first = widget.readout.value
-    assert 'alt="a picture of class 0"' in first
+    assert 'alt="the picture"' in first
     widget.which.value = 3
     assert widget.index == 2 and widget.readout.value != first
     widget.of.value, widget.which.value = "class 7", 4
@@ -196,6 +196,7 @@ def test_the_still_shows_the_steps_asked_for_and_the_numbers_of_the_last():
     widget = stepper()
     fig = widget.figure()
     titles = [ax.get_title(loc="left") for ax in fig.axes]
+    assert len(fig.axes[0].child_axes[0].images) == 1  # the picture
     assert titles == ["z", "Uᵀz", "UUᵀz", "z − UUᵀz", "‖z − UUᵀz‖", "new scores", ""]
     drawn.same(drawn.ends(fig.axes[-1]), {b.name: b.value for b in widget.moments()[5].drawn.bars})
     assert "at a right angle to every name" in plots.alt(fig)

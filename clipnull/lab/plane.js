@@ -169,7 +169,10 @@ function render({ model, el }) {
       if (text) labels.push({ key, text, x: p[0], y: p[1], r, bold, struck, w: pen.measureText(text).width + 4, behind: p[2] < 0 })
     }
     // a label beside a line, not on it
-    const avoid = (a, b) => { for (let t = 0; t <= 1; t += 0.1) { const [x, y] = [0, 1].map(j => a[j] + t * (b[j] - a[j])); taken.push([x - 3, y - 3, x + 3, y + 3]) } }
+    const avoid = (a, b) => {
+      const far = Math.hypot(b[0] - a[0], b[1] - a[1])
+      for (let t = 0; t < far; t += 6) { const [x, y] = [0, 1].map(j => a[j] + t / far * (b[j] - a[j])); taken.push([x - 3, y - 3, x + 3, y + 3]) }
+    }
     const draw = (d, { colour, width, dash }, faint) => shapes.push(svg("path", { d, class: "line", stroke: css(colour),
       "stroke-width": width, "stroke-dasharray": dash ? "5 4" : null, "stroke-opacity": faint ? 0.3 : null }))
     const arrow = (a, b, line, short) => {

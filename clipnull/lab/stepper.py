@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 
 from clipnull import _check, subspace
-from clipnull.lab.base import player, row
+from clipnull.lab.base import row
+from clipnull.lab.controls import make
 from clipnull.lab.drawn import INK, Area, Bar, Drawn, Line, source, wire
 from clipnull.lab.plane import Plane
 from clipnull.lab.still import bar_panel, panel
@@ -28,6 +29,8 @@ __all__ = ["GramSchmidtStepper", "Moment", "ProjectionStepper", "Stepper"]
 COLUMNS, SCORES = 3, 6
 #: residuals below this part of a row are rounding: the rows are float32 embeddings
 RTOL = 1e-6
+#: four controls to a row
+SLIM = "16em"
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Stepper(Plane):
     Attributes
     ----------
     step : widgets.IntSlider
-        One position per moment. ``back`` and ``next`` move it by one, ``play`` runs through.
+        One position per moment; ``back`` and ``next`` move it by one.
     back, next : widgets.Button
     turn, tilt : widgets.IntSlider
         Where the drawing is seen from, in degrees; from two basis vectors on it has depth.
@@ -54,26 +57,29 @@ class Stepper(Plane):
     """
 
     def __init__(self, **controls: Any) -> None:
+        self.turn = make(widgets.IntSlider, 25, -30, 80, 5, description="turn °", width=SLIM)
+        self.tilt = make(widgets.IntSlider, 25, 0, 90, 5, description="tilt °", width=SLIM)
         self.readout = widgets.HTML(layout=widgets.Layout(min_height="5em", max_width="760px"))
-        self.turn = widgets.IntSlider(25, -30, 80, 5, description="turn °")
-        self.tilt = widgets.IntSlider(25, 0, 90, 5, description="tilt °")
-        self.play, self.step = player(len(self.moments()) - 1)
-        narrow = widgets.Layout(width="6em")
-        self.back, self.next = (widgets.Button(description=d, layout=narrow) for d in ("◀ back", "next ▶"))
+        self.step = make(widgets.IntSlider, 0, 0, len(self.moments()) - 1, description="step", width="20em")
+        self.back, self.next = (
+            make(widgets.Button, description=d, width="6em") for d in ("◀ back", "next ▶")
+        )
         self.back.on_click(lambda _: self._go(-1))
         self.next.on_click(lambda _: self._go(1))
         watched = {**controls, "step": self.step, "turn": self.turn, "tilt": self.tilt}
-        super().__init__([], self._now, controls=watched, extent=(-0.35, 1.45, -0.45, 1.15))
-        steps = row(self.back, self.next, self.step, self.play, self.turn, self.tilt)
+        super().__init__(
+            [], self._now, controls=watched, extent=(-0.35, 1.45, -0.45, 1.15), bars=(-0.25, 1.0)
+        )
+        steps = row(self.back, self.next, self.step, self.turn, self.tilt)
         self.children = (row(*controls.values()), steps, self.readout, *self.children[1:])
 
     def moments(self) -> list[Moment]:
         """All steps, as the controls stand."""
         raise NotImplementedError
 
-    def picture(self) -> str:
-        """An image to stand beside the words, as HTML."""
-        return ""
+    def picture(self) -> Any:
+        """The PIL image that the steps are about, if there is one."""
+        return None
 
     def _go(self, by: int) -> None:
         self.step.value += by  # a slider stays within its ends
@@ -83,9 +89,10 @@ class Stepper(Plane):
         now = moments[step]
         said = html.escape(f"{step} of {len(moments) - 1} · {now.title}"), html.escape(now.words)
         words = "<b>{}</b><br>{}".format(*said).replace("ᵀ", "<sup>T</sup>")  # which not every font has
-        self.readout.value = (
-            f'<div style="display:flex; gap:12px; line-height:1.4">{self.picture()}<div>{words}</div></div>'
-        )
+        picture = self.picture()
+        shown = "" if picture is None else f'<img src="{source(picture)}" alt="the picture" height="72">'
+        style = "display:flex; gap:12px; line-height:1.4"
+        self.readout.value = f'<div style="{style}">{shown}<div>{words}</div></div>'
         return now.drawn
 
     def figure(self, steps: Sequence[int] | None = None) -> matplotlib.figure.Figure:
@@ -99,6 +106,10 @@ class Stepper(Plane):
             ax = fig.add_subplot(grid[k // 3, k % 3])
             panel(ax, fixed, wire(moment.drawn, self.positions, fixed), self.positions)
             ax.set_title(moment.title, loc="left", fontsize=10)
+        if (picture := self.picture()) is not None:
+            inset = fig.axes[0].inset_axes((0.02, 0.68, 0.3, 0.3))
+            inset.imshow(base.array(picture))
+            inset.axis("off")
         bars = wire(shown[-1].drawn, self.positions, fixed)["bars"]
         bar_panel(fig.add_subplot(grid[:, 3]), bars, (min(0.0, *(b["value"] for b in bars)), 1.0))
         return base.describe(fig, " ".join(f"{m.title}: {m.words}" for m in shown))
@@ -220,18 +231,22 @@ class GramSchmidtStepper(Stepper):
             found.append(
                 Moment(f"{name} enters", f"t = {name}, length 1.00.", scene.drawn(*basis, *t, bars=new))
             )
-            new = [*new, Bar(f"new in {name}", s.norm, colour=GREEN)]
+            new = [*new, Bar(f"residual of {name}", s.norm, colour=GREEN)]
             if Q.shape[1]:
                 words = f"The parts of {name} along the basis so far: QQᵀt = {scene.sum('q')}."
-                found.append(Moment("Qᵀt", words, scene.drawn(*basis, *scene.feet(), *t, bars=along)))
+                found.append(
+                    Moment(f"{name}: Qᵀt", words, scene.drawn(*basis, *scene.feet(), *t, bars=along))
+                )
                 words = (
                     f"Subtracted. The residual has length {s.norm:.2f} and is at a right angle to the basis."
                 )
-                sides = scene.triangle("t", "inside", "left")
-                found.append(Moment("t − QQᵀt", words, scene.drawn(*basis, *sides, bars=[*along, *new])))
+                sides = scene.triangle("t", "inside", "residual")
+                found.append(
+                    Moment(f"{name}: t − QQᵀt", words, scene.drawn(*basis, *sides, bars=[*along, *new]))
+                )
             left = scene.arrow(scene.residual, "", GREEN)
             if s.kept:
-                words = f"What is left, divided by {s.norm:.2f}. Q has {s.Q.shape[1]} columns, QᵀQ = I."
+                words = f"The residual, divided by {s.norm:.2f}. Q has {s.Q.shape[1]} columns, QᵀQ = I."
                 left += scene.arrow(s.Q[:, -1], q, BLUE)
             else:
                 words = f"Nothing of {name} is left but rounding: it adds no column."
@@ -268,12 +283,21 @@ class ProjectionStepper(Stepper):
         self.Z = F.normalize(_check.rows("Z", Z, self.T.shape[1], nonzero=True).double(), dim=1)
         self.data, self.classes = data, list(data.classes)
         chosen = [self.classes[i] for i in _check.class_indices("names", names, len(self.T), self.classes)]
-        options, most = {"options": self.classes}, int(data.labels.bincount().max())
-        self.of = widgets.Dropdown(**options, value=chosen[0], description="picture of")
-        self.which = widgets.IntSlider(1, 1, max(2, most), description="which")
-        self.erased = widgets.SelectMultiple(**options, value=chosen, rows=4, description="names")
-        self.basis = widgets.Dropdown(options=["Gram–Schmidt", "SVD"], description="basis")
-        super().__init__(of=self.of, which=self.which, erased=self.erased, basis=self.basis)
+        most = int(data.labels.bincount().max())
+        self.of = make(
+            widgets.Dropdown, options=self.classes, value=chosen[0], description="picture", width=SLIM
+        )
+        self.which = make(widgets.IntSlider, 1, 1, max(2, most), description="which", width=SLIM)
+        self.basis = make(widgets.Dropdown, options=["Gram–Schmidt", "SVD"], description="basis", width=SLIM)
+        self.erased = make(
+            widgets.SelectMultiple,
+            options=self.classes,
+            value=chosen,
+            rows=4,
+            description="names",
+            width=SLIM,
+        )
+        super().__init__(of=self.of, which=self.which, basis=self.basis, erased=self.erased)
 
     @property
     def index(self) -> int:
@@ -281,10 +305,9 @@ class ProjectionStepper(Stepper):
         own = self.data.where(self.of.value)
         return int(own[min(self.which.value, len(own)) - 1])
 
-    def picture(self) -> str:
-        """The picture itself."""
-        said = html.escape(f"a picture of {self.of.value}")
-        return f'<img src="{source(self.data.images[self.index])}" alt="{said}" height="72">'
+    def picture(self) -> Any:
+        """The one at `of` and `which`."""
+        return self.data.images[self.index]
 
     def moments(self) -> list[Moment]:
         """The six steps."""
@@ -295,7 +318,10 @@ class ProjectionStepper(Stepper):
         s = Scene(z, U, T, self)
         (d, r), u, along = U.shape, s.columns("u"), s.bars("u")
         names = [x for i in chosen[:COLUMNS] for x in s.arrow(self.T[i], self.classes[i], FORGET, 1.5)]
-        inside, left = Bar("length inside", s.size, colour=PURPLE), Bar("length left", s.left, colour=GREEN)
+        inside, left = (
+            Bar("inside, length", s.size, colour=PURPLE),
+            Bar("residual, length", s.left, colour=GREEN),
+        )
         before, after = self.T @ z, self.T @ s.residual
         top = before.argsort(descending=True).tolist()
         shown = list(dict.fromkeys([*chosen[:COLUMNS], *top]))[:SCORES]
@@ -316,13 +342,13 @@ class ProjectionStepper(Stepper):
             ("UUᵀz", f"Back to {d} numbers: {s.sum('u')}, the point of the span that is nearest to z.",
              [*u, *s.path(), s.line(0 * z, s.inside, "inside", PURPLE, arrow=True), *picture],
              [*along, inside, *old]),
-            ("z − UUᵀz", "What is left: from the nearest point up to z, at a right angle to every name.",
-             [*s.triangle("z", "inside", "left"), *s.arrow(s.residual, "", GREEN)], [inside, left, *old]),
-            ("‖z − UUᵀz‖", f"The length of what is left: √(1 − {s.size:.2f}²) = {s.left:.2f}. Squared, "
-             f"{100 * s.size**2:.0f}% of z is in the span and {100 * s.left**2:.0f}% is left.",
+            ("z − UUᵀz", "The residual: from the nearest point up to z, at a right angle to every name.",
+             [*s.triangle("z", "inside", "residual"), *s.arrow(s.residual, "", GREEN)], [inside, left, *old]),
+            ("‖z − UUᵀz‖", f"The length of the residual: √(1 − {s.size:.2f}²) = {s.left:.2f}. Squared, "
+             f"{100 * s.size**2:.0f}% of z is in the span and {100 * s.left**2:.0f}% is not.",
              s.triangle("1.00", f"{s.size:.2f}", f"{s.left:.2f}"), [inside, left, *old]),
-            ("new scores", "What is left scores 0 with every name of the span. Highest score now: "
+            ("new scores", "The residual scores 0 with every name of the span. Highest score now: "
              f"{best[1]}, {after.max():.2f}.",
-             [*names, *s.arrow(s.residual, "left", GREEN)], [inside, left, *scores(after, before)]),
+             [*names, *s.arrow(s.residual, "residual", GREEN)], [inside, left, *scores(after, before)]),
         ]  # fmt: skip
         return [Moment(title, words, s.drawn(*lines, bars=bars)) for title, words, lines, bars in told]

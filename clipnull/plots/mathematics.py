@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import matplotlib.figure
 import numpy as np
+from matplotlib.ticker import NullLocator
 
 from clipnull.plots import base
 from clipnull.plots.base import FORGET, GREY, MARKERS, RED, RETAIN, SERIES, Figure
@@ -44,12 +45,13 @@ def curves(
     if "x" in log:
         ax.set_xscale("log")
     for i, (name, y) in enumerate(values.items()):
-        ax.plot(x[: len(y)], y, "-" if i % 2 == 0 else "--", marker=MARKERS[i % len(MARKERS)],
-                color=SERIES[i % len(SERIES)], markersize=5, label=base.short(name, 40))  # fmt: skip
+        ax.plot(x[: len(y)], y, "-" if i % 2 == 0 else "--", marker=MARKERS[i % len(MARKERS)], markersize=5,
+                markevery=-(-len(y) // 25), color=SERIES[i % len(SERIES)], label=base.short(name, 40))  # fmt: skip
     for i, (name, height) in enumerate((levels or {}).items()):
         ax.axhline(height, linestyle=":", color=[GREY, RED][i % 2], linewidth=1.6, label=name)
-    if "x" not in log and len(x) <= 12 and (x == np.round(x)).all():
-        ax.set_xticks(x)  # counts: no ticks between them
+    if len(x) <= 12 and (x == np.round(x)).all():
+        ax.set_xticks(x, [f"{n:g}" for n in x])  # counts: no ticks between them
+        ax.xaxis.set_minor_locator(NullLocator())
     ax.legend(fontsize=8, frameon=False)
     fig = base.style(ax, title, x_label, y_label, "both")
     ends = "; ".join(
