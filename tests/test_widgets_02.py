@@ -183,7 +183,7 @@ def test_gram_schmidt_is_told_name_by_name():
 def test_gram_schmidt_says_when_a_name_adds_nothing():
     widget = lab.GramSchmidtStepper(torch.stack([CASE.T[0], 2 * CASE.T[0], CASE.T[1]]), ["a", "a again", "b"])
     told = _readouts(widget)
-    assert "adds no column" in told[5] and "Q has 2 columns" in told[-1]
+    assert "no new column" in told[5] and "Q has 2 columns" in told[-1]
 
 
 @pytest.mark.parametrize("m", [1, 2, 5])

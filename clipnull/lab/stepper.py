@@ -112,6 +112,7 @@ class Stepper(Plane):
             inset.axis("off")
         bars = wire(shown[-1].drawn, self.positions, fixed)["bars"]
         bar_panel(fig.add_subplot(grid[:, 3]), bars, (min(0.0, *(b["value"] for b in bars)), 1.0))
+        base.literal(fig)
         return base.describe(fig, " ".join(f"{m.title}: {m.words}" for m in shown))
 
 
@@ -147,7 +148,13 @@ class Scene:
         """``v`` from the origin, its label at the tip."""
         return [self.line(0 * v, v, "", colour, arrow=True, width=width), self.line(v, v, label, colour)]
 
-    def drawn(self, *lines: Line, bars: Sequence[Bar] = ()) -> Drawn:
+    def told(
+        self, steps: Sequence[tuple[str, str, list[Line], list[Bar]]], always: Sequence[Line] = ()
+    ) -> list[Moment]:
+        """Title, words, lines and bars of each step as moments; the lines ``always`` are in all of them."""
+        return [Moment(title, words, self.drawn([*always, *x], bars)) for title, words, x, bars in steps]
+
+    def drawn(self, lines: Sequence[Line], bars: Sequence[Bar]) -> Drawn:
         """The span, and lines in it or above."""
         if self.U.shape[1] < 2:
             span = [Line((0, 0), (1, 0), colour=BLUE, extend=True, width=8)][: self.U.shape[1]]
@@ -224,34 +231,27 @@ class GramSchmidtStepper(Stepper):
         found: list[Moment] = []
         Q, new = self.T.new_zeros(self.T.shape[1], 0), []
         for s in subspace.gram_schmidt_steps(self.T, RTOL):
-            name = base.short(self.titles[s.index], 16)
+            name, q = base.short(self.titles[s.index], 16), indexed("q", Q.shape[1])
             scene = Scene(self.T[s.index], Q, self.T[: s.index], self)
-            t, basis, along = scene.arrow(scene.z, name), scene.columns("q"), scene.bars("q")
-            q = indexed("q", Q.shape[1])
-            found.append(
-                Moment(f"{name} enters", f"t = {name}, length 1.00.", scene.drawn(*basis, *t, bars=new))
+            t, along, left = (
+                scene.arrow(scene.z, name),
+                scene.bars("q"),
+                scene.arrow(scene.residual, "", GREEN),
             )
-            new = [*new, Bar(f"residual of {name}", s.norm, colour=GREEN)]
+            before, new = new, [*new, Bar(f"residual of {name}", s.norm, colour=GREEN)]
+            told = [(f"{name} enters", f"t = {name}, length 1.00.", t, before)]
             if Q.shape[1]:
                 words = f"The parts of {name} along the basis so far: QQᵀt = {scene.sum('q')}."
-                found.append(
-                    Moment(f"{name}: Qᵀt", words, scene.drawn(*basis, *scene.feet(), *t, bars=along))
-                )
-                words = (
-                    f"Subtracted. The residual has length {s.norm:.2f} and is at a right angle to the basis."
-                )
+                told.append((f"{name}: Qᵀt", words, [*scene.feet(), *t], along))
+                words = f"Subtracted. The residual has length {s.norm:.2f} and stands upright on the basis."
                 sides = scene.triangle("t", "inside", "residual")
-                found.append(
-                    Moment(f"{name}: t − QQᵀt", words, scene.drawn(*basis, *sides, bars=[*along, *new]))
-                )
-            left = scene.arrow(scene.residual, "", GREEN)
+                told.append((f"{name}: t − QQᵀt", words, sides, [*along, *new]))
             if s.kept:
                 words = f"The residual, divided by {s.norm:.2f}. Q has {s.Q.shape[1]} columns, QᵀQ = I."
-                left += scene.arrow(s.Q[:, -1], q, BLUE)
+                told.append((q, words, [*left, *scene.arrow(s.Q[:, -1], q, BLUE)], new))
             else:
-                words = f"Nothing of {name} is left but rounding: it adds no column."
-            title = q if s.kept else "nothing new"
-            found.append(Moment(title, words, scene.drawn(*basis, *left, bars=new)))
+                told.append(("nothing new", f"All of {name} but rounding is gone: no new column.", left, new))
+            found += scene.told(told, scene.columns("q"))
             Q = s.Q
         return found
 
@@ -284,19 +284,11 @@ class ProjectionStepper(Stepper):
         self.data, self.classes = data, list(data.classes)
         chosen = [self.classes[i] for i in _check.class_indices("names", names, len(self.T), self.classes)]
         most = int(data.labels.bincount().max())
-        self.of = make(
-            widgets.Dropdown, options=self.classes, value=chosen[0], description="picture", width=SLIM
-        )
-        self.which = make(widgets.IntSlider, 1, 1, max(2, most), description="which", width=SLIM)
-        self.basis = make(widgets.Dropdown, options=["Gram–Schmidt", "SVD"], description="basis", width=SLIM)
-        self.erased = make(
-            widgets.SelectMultiple,
-            options=self.classes,
-            value=chosen,
-            rows=4,
-            description="names",
-            width=SLIM,
-        )
+        names_of, slim = {"options": self.classes, "width": SLIM}, {"width": SLIM}
+        self.of = make(widgets.Dropdown, value=chosen[0], description="picture", **names_of)
+        self.which = make(widgets.IntSlider, 1, 1, max(2, most), description="which", **slim)
+        self.basis = make(widgets.Dropdown, options=["Gram–Schmidt", "SVD"], description="basis", **slim)
+        self.erased = make(widgets.SelectMultiple, value=chosen, rows=4, description="names", **names_of)
         super().__init__(of=self.of, which=self.which, basis=self.basis, erased=self.erased)
 
     @property
@@ -318,10 +310,8 @@ class ProjectionStepper(Stepper):
         s = Scene(z, U, T, self)
         (d, r), u, along = U.shape, s.columns("u"), s.bars("u")
         names = [x for i in chosen[:COLUMNS] for x in s.arrow(self.T[i], self.classes[i], FORGET, 1.5)]
-        inside, left = (
-            Bar("inside, length", s.size, colour=PURPLE),
-            Bar("residual, length", s.left, colour=GREEN),
-        )
+        inside = Bar("inside, length", s.size, colour=PURPLE)
+        left = Bar("residual, length", s.left, colour=GREEN)
         before, after = self.T @ z, self.T @ s.residual
         top = before.argsort(descending=True).tolist()
         shown = list(dict.fromkeys([*chosen[:COLUMNS], *top]))[:SCORES]
@@ -334,7 +324,7 @@ class ProjectionStepper(Stepper):
 
         best = [self.classes[int(x.argmax())] for x in (before, after)]
         picture, old = s.arrow(z, "z"), scores(before)
-        told: list[tuple[str, str, list[Line], list[Bar]]] = [
+        told = [
             ("z", f"The picture: {d} numbers, length 1. Highest score: {best[0]}, {before.max():.2f}.",
              [*names, *picture], old),
             ("Uᵀz", f"How far z reaches along each column of U: {d} numbers become {r}.",
@@ -351,4 +341,4 @@ class ProjectionStepper(Stepper):
              f"{best[1]}, {after.max():.2f}.",
              [*names, *s.arrow(s.residual, "residual", GREEN)], [inside, left, *scores(after, before)]),
         ]  # fmt: skip
-        return [Moment(title, words, s.drawn(*lines, bars=bars)) for title, words, lines, bars in told]
+        return s.told(told)

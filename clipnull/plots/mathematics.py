@@ -45,10 +45,11 @@ def curves(
     if "x" in log:
         ax.set_xscale("log")
     for i, (name, y) in enumerate(values.items()):
-        ax.plot(x[: len(y)], y, "-" if i % 2 == 0 else "--", marker=MARKERS[i % len(MARKERS)], markersize=5,
-                markevery=-(-len(y) // 25), color=SERIES[i % len(SERIES)], label=base.short(name, 40))  # fmt: skip
+        look = dict(marker=MARKERS[i % len(MARKERS)], color=SERIES[i % len(SERIES)], markersize=5)
+        ax.plot(x[: len(y)], y, "-" if i % 2 == 0 else "--", markevery=-(-len(y) // 25),
+                label=base.short(name, 40), **look)  # fmt: skip
     for i, (name, height) in enumerate((levels or {}).items()):
-        ax.axhline(height, linestyle=":", color=[GREY, RED][i % 2], linewidth=1.6, label=name)
+        ax.axhline(height, linestyle=":", color=[GREY, RED][i % 2], linewidth=1.6, label=base.short(name, 40))
     if len(x) <= 12 and (x == np.round(x)).all():
         ax.set_xticks(x, [f"{n:g}" for n in x])  # counts: no ticks between them
         ax.xaxis.set_minor_locator(NullLocator())
