@@ -127,6 +127,7 @@ def test_formulas_need_no_rare_letter_on_the_page():
     for step in range(6):
         widget.step.value = step
         assert "ᵀ" not in widget.readout.value
+        assert widget.drawn.alt.startswith(widget.moments()[step].title)
         assert not any("ᵀ" in line.label for line in widget.drawn.lines)
     assert "U<sup>T</sup>z" in "".join(_readouts(widget))
 

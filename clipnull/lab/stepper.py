@@ -113,7 +113,7 @@ class Stepper(Plane):
         bars = wire(shown[-1].drawn, self.positions, fixed)["bars"]
         bar_panel(fig.add_subplot(grid[:, 3]), bars, (min(0.0, *(b["value"] for b in bars)), 1.0))
         base.literal(fig)
-        return base.describe(fig, " ".join(f"{m.title}: {m.words}" for m in shown))
+        return base.describe(fig, " ".join(m.drawn.alt for m in shown))
 
 
 class Scene:
@@ -152,17 +152,22 @@ class Scene:
         self, steps: Sequence[tuple[str, str, list[Line], list[Bar]]], always: Sequence[Line] = ()
     ) -> list[Moment]:
         """Title, words, lines and bars of each step as moments; the lines ``always`` are in all of them."""
-        return [Moment(title, words, self.drawn([*always, *x], bars)) for title, words, x, bars in steps]
+        areas, floor = self.floor()
+        drawings = [
+            Drawn(alt=f"{title}: {words}", areas=areas, lines=[*floor, *always, *lines], bars=bars)
+            for title, words, lines, bars in steps
+        ]
+        return [Moment(step[0], step[1], drawn) for step, drawn in zip(steps, drawings, strict=True)]
 
-    def drawn(self, lines: Sequence[Line], bars: Sequence[Bar]) -> Drawn:
-        """The span, and lines in it or above."""
+    def floor(self) -> tuple[list[Area], list[Line]]:
+        """The span: nothing, a line or a rectangle."""
         if self.U.shape[1] < 2:
-            span = [Line((0, 0), (1, 0), colour=BLUE, extend=True, width=8)][: self.U.shape[1]]
-            return Drawn(lines=[*span, *lines], bars=bars)
+            line = Line((0, 0), (1, 0), colour=BLUE, extend=True, width=8)
+            return [], [line][: self.U.shape[1]]
         seen = torch.cat([self.T, self.U.T, self.inside[None], 0 * self.T[:1]]) @ self.flat
         (x0, y0), (x1, y1) = (seen.amin(0) - 0.06).tolist(), (seen.amax(0) + 0.06).tolist()
         corners = torch.tensor([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], dtype=seen.dtype)
-        return Drawn(areas=[Area(corners @ self.flat.T @ self.frame, colour=BLUE)], lines=lines, bars=bars)
+        return [Area(corners @ self.flat.T @ self.frame, colour=BLUE)], []
 
     def columns(self, letter: str) -> list[Line]:
         """The first columns of U."""
