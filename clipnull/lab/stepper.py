@@ -99,7 +99,7 @@ class Stepper(Plane):
         """Some or all steps side by side, then the numbers of the last, for viewers that run no kernel."""
         moments = self.moments()
         shown = [moments[i] for i in (range(len(moments)) if steps is None else steps)]
-        rows, fixed = -(-len(shown) // 3), self.drawing.fixed
+        rows, fixed = -(-len(shown) // 3), self.fixed
         fig = base.Figure(figsize=(9.6, 2.35 * rows), layout="constrained")
         grid = fig.add_gridspec(rows, 4, width_ratios=[1, 1, 1, 0.8])
         for k, moment in enumerate(shown):
