@@ -148,16 +148,15 @@ class Scene:
         """``v`` from the origin, its label at the tip."""
         return [self.line(0 * v, v, "", colour, arrow=True, width=width), self.line(v, v, label, colour)]
 
-    def told(
-        self, steps: Sequence[tuple[str, str, list[Line], list[Bar]]], always: Sequence[Line] = ()
-    ) -> list[Moment]:
-        """Title, words, lines and bars of each step as moments; the lines ``always`` are in all of them."""
+    def told(self, steps: Sequence[tuple[str, str, list[Line], list[Bar]]]) -> list[Moment]:
+        """Title, words, lines and bars of each step as moments."""
         areas, floor = self.floor()
-        drawings = [
-            Drawn(alt=f"{title}: {words}", areas=areas, lines=[*floor, *always, *lines], bars=bars)
+        return [
+            Moment(
+                title, words, Drawn(alt=f"{title}: {words}", areas=areas, lines=[*floor, *lines], bars=bars)
+            )
             for title, words, lines, bars in steps
         ]
-        return [Moment(step[0], step[1], drawn) for step, drawn in zip(steps, drawings, strict=True)]
 
     def floor(self) -> tuple[list[Area], list[Line]]:
         """The span: nothing, a line or a rectangle."""
@@ -170,9 +169,9 @@ class Scene:
         return [Area(corners @ self.flat.T @ self.frame, colour=BLUE)], []
 
     def columns(self, letter: str) -> list[Line]:
-        """The first columns of U."""
-        columns = enumerate(self.U.T[:COLUMNS])
-        return [line for k, u in columns for line in self.arrow(u, indexed(letter, k), BLUE, 1.5)]
+        """The first columns of U; without a letter they bear no labels."""
+        columns = [(u, letter and indexed(letter, k)) for k, u in enumerate(self.U.T[:COLUMNS])]
+        return [line for u, label in columns for line in self.arrow(u, label, BLUE, 1.5)]
 
     def feet(self) -> list[Line]:
         """How far z reaches along each column."""
@@ -238,25 +237,22 @@ class GramSchmidtStepper(Stepper):
         for s in subspace.gram_schmidt_steps(self.T, RTOL):
             name, q = base.short(self.titles[s.index], 16), indexed("q", Q.shape[1])
             scene = Scene(self.T[s.index], Q, self.T[: s.index], self)
-            t, along, left = (
-                scene.arrow(scene.z, name),
-                scene.bars("q"),
-                scene.arrow(scene.residual, "", GREEN),
-            )
+            basis, along, t = scene.columns("q"), scene.bars("q"), scene.arrow(scene.z, name)
+            left = [*basis, *scene.arrow(scene.residual, "", GREEN)]
             before, new = new, [*new, Bar(f"residual of {name}", s.norm, colour=GREEN)]
-            told = [(f"{name} enters", f"t = {name}, length 1.00.", t, before)]
+            told = [(f"{name} enters", f"t = {name}, length 1.00.", [*basis, *t], before)]
             if Q.shape[1]:
                 words = f"The parts of {name} along the basis so far: QQᵀt = {scene.sum('q')}."
-                told.append((f"{name}: Qᵀt", words, [*scene.feet(), *t], along))
+                told.append((f"{name}: Qᵀt", words, [*basis, *scene.feet(), *t], along))
                 words = f"Subtracted. The residual has length {s.norm:.2f} and stands upright on the basis."
-                sides = scene.triangle("t", "inside", "residual")
+                sides = [*scene.columns(""), *scene.triangle("t", "inside", "residual")]
                 told.append((f"{name}: t − QQᵀt", words, sides, [*along, *new]))
             if s.kept:
                 words = f"The residual, divided by {s.norm:.2f}. Q has {s.Q.shape[1]} columns, QᵀQ = I."
                 told.append((q, words, [*left, *scene.arrow(s.Q[:, -1], q, BLUE)], new))
             else:
                 told.append(("nothing new", f"All of {name} but rounding is gone: no new column.", left, new))
-            found += scene.told(told, scene.columns("q"))
+            found += scene.told(told)
             Q = s.Q
         return found
 
