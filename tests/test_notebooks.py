@@ -292,6 +292,15 @@ def test_check_shows_what_nbval_would_object_to(executed, changed):
     assert changes(executed, executed) == []
 
 
+def test_the_order_of_an_outputs_kinds_is_no_change():
+    def shown(*kinds):
+        data = {kind: f"as {kind}" for kind in kinds}
+        cell = nbformat.v4.new_code_cell(outputs=[nbformat.v4.new_output("display_data", data)])
+        return nbformat.v4.new_notebook(cells=[cell])
+
+    assert changes(shown("text/html", "text/plain"), shown("text/plain", "text/html")) == []
+
+
 def test_execution_leaves_nothing_random(executed, tmp_path):
     assert executed == execute(little_notebook(), tmp_path, timeout=120)
     assert [cell.execution_count for cell in executed.cells] == list(range(1, len(CHANGES) + 1))

@@ -4,11 +4,10 @@ import drawn
 import numpy as np
 import pytest
 import torch
-from matplotlib.colors import to_hex
 from PIL import Image
 
 from clipnull import plots
-from clipnull.plots.base import BLUE, FORGET, GREY, PALE, RED, SERIES
+from clipnull.plots.base import BLUE, FORGET, PALE, RED, SERIES
 
 NAMES = ["tiger", "wolf", "rose", "pizza"]
 COLOURS = ["red", "green", "blue", "yellow", "black"]
@@ -142,44 +141,21 @@ def test_curves(log):
     assert drawn.labels(ax) == ("rank", "recall, %")
 
 
-def test_curves_of_counts_have_a_tick_for_each():
-    (ax,) = plots.curves([1, 2, 5], {"a": [3, 1, 2]}, x_label="k", y_label="y", title="T").axes
-    assert list(drawn.ticks(ax.xaxis).values()) == [1, 2, 5]
+@pytest.mark.parametrize("log", ["", "x"])
+def test_curves_of_counts_have_a_tick_for_each(log):
+    (ax,) = plots.curves([1, 2, 50], {"a": [3, 1, 2]}, x_label="k", y_label="y", title="T", log=log).axes
+    assert drawn.ticks(ax.xaxis) == {"1": 1, "2": 2, "50": 50} and not len(ax.xaxis.get_minorticklocs())
 
 
-T_STEP = np.array([[0.8, 0.1, 0.5], [0.3, 0.9, -0.2]])
-Q_STEP = np.array([[0.6, 0.2], [0.1, 0.9], [0.7, 0.05]])
-RESIDUAL, BEFORE = np.array([0.05, 0.55, 0.3]), np.array([0.45, 0.65, 0.15])
-
-
-def test_gram_schmidt_step_in_the_plane():
-    frame = np.array([[1.0, 0], [0, 0], [0, 1.0]])  # the first and the third coordinate
-    fig = plots.gram_schmidt_step(T_STEP, ["tiger", "wolf"], Q_STEP, frame, residual=RESIDUAL, before=BEFORE)
-    (ax,) = fig.axes
-    tips = np.array([[0.8, 0.5], [0.3, -0.2], [0.6, 0.7], [0.2, 0.05], [0.05, 0.3]])
-    shown = drawn.arrows(ax)
-    drawn.same(shown[:5], np.stack([np.zeros((5, 2)), tips], 1))
-    drawn.same(shown[5:], [[[0.45, 0.15], [0.05, 0.3]]])  # one step back, to what is left
-    colours = [t.arrow_patch.get_edgecolor() for t in ax.texts if not t.get_text()]
-    assert [to_hex(c) for c in colours] == [c.lower() for c in [GREY] * 2 + [BLUE] * 2 + [RED] * 2]
-    at = {text: (x, y) for text, x, y in drawn.texts(ax)}
-    share = [0.62, 0.62, 1.06, 1.06, 1.06]
-    drawn.same(
-        at, dict(zip(["tiger", "wolf", "q1", "q2", "residual"], np.array(share)[:, None] * tips, strict=True))
-    )
-    assert drawn.labels(ax) == ("along q1", "along q2") and ax.get_aspect() == 1
-    assert ax.get_xlim() == ax.get_ylim() == pytest.approx((-0.25, 1.1))
-
-
-def test_gram_schmidt_step_in_space():
-    fig = plots.gram_schmidt_step(
-        T_STEP, ["tiger", "wolf"], Q_STEP[:, :0], np.eye(3)[:, [1, 2, 0]], azimuth=12
+def test_curves_with_levels_to_compare_with():
+    fig = plots.curves(
+        [1, 2], {"a": [3, 1]}, x_label="k", y_label="y", title="T", levels={"noise": 1.5, "rounding": 0.25}
     )
     (ax,) = fig.axes
-    shafts = [quiver._segments3d[0][::-1] for quiver in ax.collections]  # kept from tip to tail
-    drawn.same(shafts, np.stack([np.zeros((2, 3)), T_STEP[:, [1, 2, 0]]], 1))
-    assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_zlabel()) == ("along q1", "along q2", "along q3")
-    assert ax.azim == 12
+    across = {name: points[:, 1] for name, points in drawn.lines(ax).items()}
+    drawn.same(across, {"a": [3, 1], "noise": [1.5, 1.5], "rounding": [0.25, 0.25]})
+    assert list(drawn.legend(fig)) == ["a", "noise", "rounding"]
+    assert "noise: 1.5. rounding: 0.25." in plots.alt(fig)
 
 
 def test_cosine_histogram():

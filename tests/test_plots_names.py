@@ -116,9 +116,6 @@ DRAWN = {
     "fingerprint": fingerprint,
     "forget_retain_bars": lambda n: plots.forget_retain_bars(dict.fromkeys(n, report(0.1, 0.5))),
     "forget_retain_plane": lambda n: plots.forget_retain_plane(dict.fromkeys(n, report(0.1, 0.5))),
-    "gram_schmidt_step": lambda n: plots.gram_schmidt_step(
-        np.abs(Z) / 12, n, np.eye(3)[:, :2], np.eye(3)[:, :2], title="Arrows"
-    ),
     "image_grid": lambda n: plots.image_grid([PICTURE] * 3, n, title="Pictures"),
     "kept_elsewhere": kept_elsewhere,
     "layer_probe": layer_probe,

@@ -1,4 +1,4 @@
-"""The widgets' base and that of lesson 02, without a browser: controls in, readout and picture out."""
+"""The widgets' base, without a browser: controls in, readout and picture out."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ import threading
 import ipywidgets
 import made_up
 import pytest
-import torch
 from matplotlib.figure import Figure
 
 from clipnull import lab as widgets
-from clipnull import subspace
 from clipnull.lab import base
 
 PNG = b"\x89PNG"
@@ -47,8 +45,7 @@ class Counter(widgets.FigureWidget):
         self.drawn = 0
         self.a = ipywidgets.IntSlider(max=9)
         self.b = ipywidgets.IntSlider(max=9)
-        self.play, self.step = widgets.player(5)
-        super().__init__([self.a, [self.b, self.play, self.step]])
+        super().__init__([self.a, [self.b, ipywidgets.Button()]])
 
     def text(self):
         return f"{self.a.value} and {10 // (9 - self.b.value)}"
@@ -80,14 +77,6 @@ def test_set_draws_once():
     lab = Counter()
     lab.set(a=4, b=7)
     assert lab.readout.value == "4 and 5" and lab.drawn == 2
-
-
-def test_a_player_is_watched_through_its_slider_only():
-    lab = Counter()
-    lab.play.value = 3  # the browser moves the slider with it; the kernel does not
-    assert lab.drawn == 1
-    lab.step.value = 3
-    assert lab.drawn == 2 and (lab.play.max, lab.step.max) == (5, 5)
 
 
 def test_two_threads_draw_one_after_the_other():
@@ -140,39 +129,3 @@ def test_it_is_shown_by_jupyter():
             lab._ipython_display_()
             data = shown.outputs[0].data
     assert "application/vnd.jupyter.widget-view+json" in data
-
-
-# --- StepPlayer --------------------------------------------------------------------------------
-
-
-def test_player_tells_gram_schmidt_step_by_step(case):
-    lab = widgets.StepPlayer(case.T[:3], ["tiger", "wolf", "bear"])
-    # enter + scale, enter + 1 subtraction + scale, enter + 2 subtractions + scale
-    assert lab.step.max == len(lab.moments) - 1 == 8
-    seen = set()
-    steps = list(subspace.gram_schmidt_steps(case.T[:3].double()))
-    for i in range(9):
-        lab.step.value = i
-        assert lab.readout.value.startswith(f"<b>{i} of 8.</b>")
-        seen.add(lab.image.value)
-    assert len(seen) == 9
-    assert torch.allclose(lab.moment.Q, steps[-1].Q, atol=1e-6)
-    lab.step.value = 7
-    assert f"Length of the residual: {steps[-1].norm:.3f}" in lab.readout.value
-
-
-def test_player_says_when_a_name_adds_nothing(case):
-    lab = widgets.StepPlayer(torch.stack([case.T[0], 2 * case.T[0], case.T[1]]), ["a", "a again", "b"])
-    lab.step.value = 4
-    assert "adds no direction" in lab.readout.value and "Basis vectors: 1" in lab.readout.value
-    lab.step.value = lab.step.max
-    assert "Basis vectors: 2" in lab.readout.value
-
-
-@pytest.mark.parametrize("m", [1, 2, 5])
-def test_player_draws_any_number_of_names(case, m):
-    lab = widgets.StepPlayer(case.T[:m], [f"name <{i}>" for i in range(m)])
-    lab.step.value = lab.step.max
-    assert bytes(lab.image.value).startswith(PNG)
-    lab.step.value = 0
-    assert "name &lt;0&gt; enters" in lab.readout.value

@@ -80,7 +80,8 @@ def texts(cell: Any) -> list[str]:
     found = []
     for out in cell.get("outputs", []):
         data = {**out.get("data", {}), **alt_texts(out)}
-        shown = [text for mime, text in data.items() if not mime.startswith("image/")]
+        # a stored file has the kinds in the order of the alphabet, a fresh run has not
+        shown = [text for mime, text in sorted(data.items()) if not mime.startswith("image/")]
         found += [out["text"]] if "text" in out else shown
     return found
 

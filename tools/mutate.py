@@ -125,7 +125,9 @@ clipnull/plots/mathematics.py || (left, f, "Reds" || (left, r, "Reds" || tests/t
 clipnull/plots/embeddings.py || np.argsort(-p, kind="stable")[:k]) for label, p in panels] || np.argsort(p, kind="stable")[:k]) for label, p in panels] || tests/test_plots_embeddings.py
 clipnull/plots/embeddings.py || (base.numbers(after) - base.numbers(Z).mean(0)) @ V[picked].T || base.numbers(after) @ V[picked].T || tests/test_plots_embeddings.py
 clipnull/plots/embeddings.py || ax.plot(middle, density, line || ax.plot(density, middle, line || tests/test_plots_embeddings.py
-clipnull/plots/mathematics.py || at = (0.62 if colour == GREY else 1.06) * (vector @ frame) || at = 0.62 * (vector @ frame) || tests/test_plots_embeddings.py
+clipnull/exercises/checking.py || made.shape[-2:] == (self.size, self.size) || made.shape == (self.size, self.size + 1) || tests/test_exercises_02.py
+clipnull/lab/stepper.py || self.residual = z - self.inside || self.residual = z + self.inside || tests/test_widgets_02.py
+clipnull/lab/stepper.py || (start, corner, PURPLE), (corner, self.z, GREEN) || (start, corner, GREEN), (corner, self.z, PURPLE) || tests/test_widgets_02.py
 # the notebook gate
 tools/nbval_close.py || bool(_PERCENT.match(text, number.end())) or any( || "%" in text or any( || tests/test_notebooks.py::test_which_numbers_are_percentages
 tools/nbval_close.py || named = heads[0] in speaking and || named = bool(speaking) and || tests/test_notebooks.py::test_which_numbers_are_percentages

@@ -4,15 +4,15 @@ import torch
 import torch.nn.functional as F
 
 from clipnull import subspace
-from clipnull.exercises.checking import TOLERANCE, Call, Inputs, Wrong, check, error, expect
+from clipnull.exercises.checking import TOLERANCE, Call, Inputs, Wrong, check, error, expect, synthetic
 
-__all__ = ["check_basis", "check_project_out"]
+__all__ = ["check_basis", "check_project_out", "check_rank"]
 
 
-@check("UᵀU = I, the span is right, and repeated names add no column.")
+@check("UᵀU = I, the span is right; repeated names add no column, nearly parallel ones do.")
 def check_basis(case: Inputs, call: Call) -> None:
     """Check ``function(T [m, d])``: U [d, r], orthonormal columns that span the rows of T, r the rank."""
-    for T in (case.T_f, _with_repeats(case.T_f)):
+    for T in (case.T_f, _with_repeats(case.T_f), _nearly_parallel(case)):
         d, r = subspace.orthonormal_basis(T).shape
         U = call(T).double()
         if tuple(U.shape) in ((r, d), (len(T), d)):
@@ -25,7 +25,7 @@ def check_basis(case: Inputs, call: Call) -> None:
         if k > r:
             raise Wrong(
                 f"U has {k} columns, but the {len(T)} rows span {r} directions: two rows are repeated, up to "
-                "length. Drop what is numerically zero."
+                "length. What is left of them is rounding, some 1e-7 in float32; your cut lets it through."
             )
         if (off := error(gram, torch.eye(k))) > TOLERANCE:
             hint = "the columns have unit length but are not orthogonal to each other. Subtract first."
@@ -33,9 +33,51 @@ def check_basis(case: Inputs, call: Call) -> None:
                 hint = "are the columns unit length?"
             raise Wrong(f"UᵀU differs from I by {off:.2g}: {hint}")
         if k < r:
-            raise Wrong(f"U has {k} columns, but the rows span {r} directions.")
+            raise Wrong(
+                f"U has {k} columns, but the rows span {r} directions. Two of them may differ by 1% only, "
+                "which is small and no rounding: cut at max(m, d) times the precision of the data."
+            )
         if (left := float(subspace.project_out(T.double(), U).norm(dim=1).max())) > TOLERANCE:
             raise Wrong(f"UᵀU = I, but U does not span the rows of T: a part {left:.2g} long is left over.")
+
+
+def _many_names() -> list[Inputs]:
+    # counts of some sixty names seldom coincide, so that a hint fits
+    return [synthetic("made-up", 1.25, 60, 96, seed=0)]
+
+
+@check("it counts the directions that the other prompt could not have made.", inputs=_many_names)
+def check_rank(case: Inputs, call: Call) -> None:
+    """Check ``function(T [C, d], other [C, d])``: number of singular values above the prompts' difference."""
+    T = case.T.double()
+    centred = T - T.mean(0)
+    s = torch.linalg.svdvals(centred)
+    noise = torch.randn(T.shape, generator=torch.Generator().manual_seed(0), dtype=T.dtype)
+    noise -= noise.mean(0)
+    noise *= 0.6 * s.median() / torch.linalg.svdvals(noise)[0]
+    other = T + 0.12 * F.normalize(case.Z.double().mean(0), dim=0) + noise
+    raw, both, bound = (torch.linalg.svdvals(x) for x in (T, T - other, noise))
+    delta, shifted = bound[0], both[0]
+    mistakes = {
+        "the means are still in, and a prompt shifts all names alike: subtract each mean.": raw > shifted,
+        "the mean is still in the difference: subtract each list's own mean first.": s > shifted,
+        "the mean is still in the names.": raw > delta,
+        "that compares with the Frobenius norm, all singular values of the difference together. Weyl wants "
+        "the largest alone.": s > noise.norm(),
+        "that compares with the longest row of the difference. Several rows may add up: want its largest "
+        "singular value.": s > noise.norm(dim=1).max(),
+        "your singular values are divided by the largest one, the noise is not.": s / s[0] > delta,
+        "those are squares, the eigenvalues of TᵀT. Compare singular values.": s**2 > delta,
+        "that counts those below the noise.": s <= delta,
+        "that counts what is above rounding. The noise is what another prompt changes.": s > 1e-5 * s[0],
+    }  # fmt: skip
+    want = (s > delta).sum()
+    expect(
+        "rank_above(T, other)",
+        call(T.float(), other.float()),
+        want,
+        {k: v.sum() for k, v in mistakes.items()},
+    )
 
 
 @check("nothing of U is left in Z, and nothing else is lost.")
@@ -54,12 +96,23 @@ def check_project_out(case: Inputs, call: Call) -> None:
         "that takes out the first column of U only.": Z - (Z @ U[:, :1]) @ U[:, :1].T,
         "that adds the part inside instead of subtracting it.": Z + inside,
         "it is transposed: samples are rows.": out.T,
-        "that is the projector I − P itself. Apply it to Z.": torch.eye(len(U)) - U @ U.T,
+        "that is the projector I − P. Apply it to Z, and form no d × d matrix.": torch.eye(len(U)) - U @ U.T,
         "that adds up the coefficients before using them.": Z - coefficients * U.sum(1),
     }
     expect("project_out(Z, U)", call(Z, U), out, mistakes)
+    try:
+        call(Z, U, square=len(U))
+    except Wrong as wrong:
+        raise Wrong(f"the numbers are right, but {wrong}. (ZU)Uᵀ is two thin products.") from wrong
 
 
 def _with_repeats(T: torch.Tensor) -> torch.Tensor:
     """Rows [m + 2, d]: the second is the first again, the last is the third, shorter. Rank as before."""
     return torch.cat([T[:1], T[:1], T[1:], 0.5 * T[-1:]])
+
+
+def _nearly_parallel(case: Inputs) -> torch.Tensor:
+    """Rows [3, d] of rank 3: the second is the first but for 1%."""
+    first, second = case.T_f[:2]
+    across = subspace.project_out(case.Z[:1], subspace.orthonormal_basis(case.T_f[:2]))
+    return torch.stack([first, first + 0.01 * F.normalize(across, dim=1)[0], second])

@@ -9,6 +9,6 @@ from clipnull.lab.plane import *
 from clipnull.lab.prediction import *
 from clipnull.lab.result import *
 from clipnull.lab.state import *
-from clipnull.lab.steps import *
+from clipnull.lab.stepper import *
 from clipnull.lab.views import *
 from clipnull.lab.widget import *

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 
 from clipnull.plots.base import alt
 
-__all__ = ["FigureWidget", "player"]
+__all__ = ["FigureWidget"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -145,8 +145,7 @@ class FigureWidget(Live):
         rows = [[c] if isinstance(c, widgets.Widget) else list(c) for c in controls]
         super().__init__([*(row(*r) for r in rows), self.readout, self.image])
         for control in (control for r in rows for control in r):
-            # a Play is linked to its slider in the browser; watching both would draw twice
-            if control.has_trait("value") and not isinstance(control, widgets.Play):
+            if control.has_trait("value"):
                 control.observe(self.changed, names="value")
         self.update()
 
@@ -177,18 +176,3 @@ class FigureWidget(Live):
             for name, value in values.items():
                 getattr(self, name).value = value
         self.update()
-
-
-def player(last: int, description: str = "step", interval: int = 1200) -> tuple[Any, Any]:
-    """A Play button and the slider it drives, over 0 … ``last``.
-
-    Returns
-    -------
-    play : widgets.Play
-    slider : widgets.IntSlider
-        Watch this one. The two are linked in the browser (`jslink`), so playing needs no kernel.
-    """
-    play = widgets.Play(min=0, max=last, step=1, interval=interval)
-    slider = widgets.IntSlider(min=0, max=last, description=description)
-    widgets.jslink((play, "value"), (slider, "value"))
-    return play, slider

@@ -173,11 +173,17 @@ async function render({ model, el }) {
       pen.font = `${bold ? "600 14px" : "13px"} ${getComputedStyle(root).fontFamily}`
       if (text) labels.push({ key, text, x: p[0], y: p[1], r, bold, struck, w: pen.measureText(text).width + 4, behind: p[2] < 0 })
     }
+    // a label beside a line, not on it
+    const avoid = (a, b) => {
+      const far = Math.hypot(b[0] - a[0], b[1] - a[1])
+      for (let t = 0; t < far; t += 6) { const [x, y] = [0, 1].map(j => a[j] + t / far * (b[j] - a[j])); taken.push([x - 3, y - 3, x + 3, y + 3]) }
+    }
     const draw = (d, { colour, width, dash }, faint) => shapes.push(svg("path", { d, class: "line", stroke: css(colour),
       "stroke-width": width, "stroke-dasharray": dash ? "5 4" : null, "stroke-opacity": faint ? 0.3 : null }))
     const arrow = (a, b, line, short) => {
       const d = unit(minus(b, a).slice(0, 2)), far = Math.hypot(b[0] - a[0], b[1] - a[1]) - short, [neck, tip] = [far - 8, far].map(t => [a[0] + t * d[0], a[1] + t * d[1]])
       if (far < 10) return
+      avoid(a, b)
       draw(`M${place(a)}L${neck}`, line)
       shapes.push(svg("path", { d: "M0,0l-12,-5.5v11z", fill: css(line.colour), transform: `translate(${tip})rotate(${Math.atan2(d[1], d[0]) * 180 / Math.PI})` }))
     }
@@ -199,7 +205,8 @@ async function render({ model, el }) {
       // what lies behind the globe is faint
       path.forEach((p, n) => { const behind = +(p[2] < 0); paths[behind] += (n && path[n - 1][2] < 0 === !!behind ? "L" : "M") + place(p) })
       if (line.arrow && !ball) arrow(...path, line, 0)
-      else paths.forEach((d, behind) => { if (d) draw(d, line, behind || line.width > 5) })
+      else if (!ball) avoid(path[0], path.at(-1))
+      if (ball || !line.arrow) paths.forEach((d, behind) => { if (d) draw(d, line, behind || line.width > 5) })
       say(`line ${i}`, line.label, to(line.spot), 3)
     }
     for (const [i, { name, at, colour, shape }] of marks.entries()) {

@@ -27,35 +27,52 @@ def still(
     fixed: Mapping[str, Any], drawn: Mapping[str, Any], turn: Sequence[float], thumbnails: Sequence[Any]
 ) -> matplotlib.figure.Figure:
     """What the browser shows, drawn by matplotlib."""
-    globe, bars, at = fixed["kind"] == "globe", drawn["bars"], drawn["at"]
+    bars = drawn["bars"]
     panels = 1 + (drawn["after"] is not None)
-    x0, x1, y0, y1 = (-1.25, 1.25, -1.25, 1.25) if globe else fixed["extent"]
+    x0, x1, y0, y1 = _window(fixed)
     side = fixed["size"] / 108
     height = side * (y1 - y0) / (x1 - x0)
     widths = [side] * panels + ([3.0] if bars else [])
     fig = base.Figure(figsize=(sum(widths) + 0.3, height + 0.3), layout="constrained")
     axes = fig.subplots(1, len(widths), squeeze=False, width_ratios=widths)[0]
     for k, ax in enumerate(axes[:panels]):
-        ax.set(xlim=(x0, x1), ylim=(y0, y1), aspect="equal", xticks=[], yticks=[])
-        ax.spines[:].set_visible(not globe)
-        ax.spines[:].set_color(base.PALE)
-        R = _frame(*turn) if globe else np.eye(2)
-        names = drawn["after"] if k else drawn["names"]
-        if names is None and globe:
-            names = [at[i] for i in fixed["rules"]["rows"]]
-        if names is not None:
-            _regions(ax, np.asarray(names, float), drawn["candidates"], fixed["rules"], R)
-        ax.set_title(drawn["heads"][k], fontsize=11)
-        if not globe:
-            _ground(ax, fixed, drawn)
-        _lines(ax, [line for line in drawn["lines"] if line["stage"] == k], R)
-        own = zip(fixed["points"], at, thumbnails, strict=True)
-        marks = [{**p, "at": x, "thumbnail": t} for p, x, t in own if p["drag"] and k == 0]
-        _points(ax, marks + [p for p in drawn["points"] if p["stage"] == k], R)
+        panel(ax, fixed, drawn, turn, thumbnails, k)
     if bars:
-        _bars(axes[-1], bars, fixed["bars"])
+        bar_panel(axes[-1], bars, fixed["bars"])
     base.title(fig, drawn["caption"])
     return base.describe(fig, drawn["alt"])
+
+
+def panel(
+    ax: Axes,
+    fixed: Mapping[str, Any],
+    drawn: Mapping[str, Any],
+    turn: Sequence[float] = (0.0, 0.0),
+    thumbnails: Sequence[Any] = (),
+    k: int = 0,
+) -> None:
+    """One drawing without its numbers; ``k`` is 1 for the globe after the edit."""
+    at, globe, (x0, x1, y0, y1) = drawn["at"], fixed["kind"] == "globe", _window(fixed)
+    ax.set(xlim=(x0, x1), ylim=(y0, y1), aspect="equal", xticks=[], yticks=[])
+    ax.spines[:].set_visible(not globe)
+    ax.spines[:].set_color(base.PALE)
+    R = _frame(*turn) if globe else np.eye(2)
+    names = drawn["after"] if k else drawn["names"]
+    if names is None and globe:
+        names = [at[i] for i in fixed["rules"]["rows"]]
+    if names is not None:
+        _regions(ax, np.asarray(names, float), drawn["candidates"], fixed["rules"], R)
+    ax.set_title(drawn["heads"][k], fontsize=11)
+    if not globe:
+        _ground(ax, fixed, drawn)
+    _lines(ax, [line for line in drawn["lines"] if line["stage"] == k], R)
+    own = zip(fixed["points"], at, thumbnails, strict=True)
+    marks = [{**p, "at": x, "thumbnail": t} for p, x, t in own if p["drag"] and k == 0]
+    _points(ax, marks + [p for p in drawn["points"] if p["stage"] == k], R)
+
+
+def _window(fixed: Mapping[str, Any]) -> Sequence[float]:
+    return (-1.25, 1.25, -1.25, 1.25) if fixed["kind"] == "globe" else fixed["extent"]
 
 
 def _ink(colour: str) -> str:
@@ -127,7 +144,7 @@ def _lines(ax: Axes, lines: Sequence[Mapping[str, Any]], R: np.ndarray) -> None:
             ax.annotate("", path[1], path[0], arrowprops=dict(arrowstyle="-|>", shrinkA=0, shrinkB=0, **look))
         else:
             ax.plot(*path.T, alpha=0.3 if line["width"] > 5 else 1, **look)
-        _say(ax, (np.asarray(line["spot"]) @ R.T)[:2], line["label"], (4, 4))
+        _say_beside(ax, path[:, :2], (np.asarray(line["spot"]) @ R.T)[:2], line["label"])
 
 
 def _points(ax: Axes, points: Sequence[Mapping[str, Any]], R: np.ndarray) -> None:
@@ -155,6 +172,15 @@ def _points(ax: Axes, points: Sequence[Mapping[str, Any]], R: np.ndarray) -> Non
         _say(ax, xy[:2], p["name"], (0, size / 2 + 4), ha="center", fontweight="bold" if drag else None)
 
 
+def _say_beside(ax: Axes, path: np.ndarray, spot: np.ndarray, text: str) -> None:
+    """A label at a right angle to its line, to the left of it; of a point, away from the origin."""
+    along = path[-1] - path[0]
+    x, y = (-along[1], along[0]) if along.any() else spot
+    x, y = np.array([x, y]) / (np.hypot(x, y) or 1) * (-1 if along[0] <= 0 < abs(along[1]) else 1)
+    side = "left" if x > 0.4 else "right" if x < -0.4 else "center"
+    _say(ax, spot, text, (7 * x, 9 * y), ha=side, va="center")
+
+
 def _say(ax: Axes, xy: Any, text: str, offset: tuple[float, float], **style: Any) -> None:
     if text:
         halo = [withStroke(linewidth=3, foreground="white")]
@@ -163,7 +189,8 @@ def _say(ax: Axes, xy: Any, text: str, offset: tuple[float, float], **style: Any
         )
 
 
-def _bars(ax: Axes, bars: Sequence[Mapping[str, Any]], reach: Sequence[float]) -> None:
+def bar_panel(ax: Axes, bars: Sequence[Mapping[str, Any]], reach: Sequence[float]) -> None:
+    """The numbers beside the drawing, from ``reach[0]`` to ``reach[1]``."""
     rows = np.arange(len(bars))
     ax.barh(rows, [b["value"] for b in bars], 0.6, color=[_ink(b["colour"]) for b in bars])
     for y, b in zip(rows, bars, strict=True):

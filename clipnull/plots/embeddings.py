@@ -186,6 +186,13 @@ def pca_scatter(
     return base.describe(fig, f"Scatter of {len(scores)} embeddings{among}. {title}.")
 
 
+def _clouds(ax: Axes, clouds: Mapping[str, np.ndarray]) -> None:
+    """Points [n, 2] by their kind; a legend where there is more than one."""
+    for i, (kind, xy) in enumerate(clouds.items()):
+        look: dict[str, Any] = dict(marker=MARKERS[i % len(MARKERS)], color=SERIES[i % len(SERIES)])
+        ax.scatter(*xy.T, s=26, alpha=0.85, linewidths=0, label=base.short(kind, 30), **look)
+    if len(clouds) > 1:
+        ax.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 def cone(kinds: Mapping[str, Any], *, title: str | None = None) -> matplotlib.figure.Figure:

@@ -5,11 +5,12 @@ from typing import Any, Literal
 
 import matplotlib.figure
 import numpy as np
+from matplotlib.ticker import NullLocator
 
 from clipnull.plots import base
-from clipnull.plots.base import BLUE, FORGET, GREY, MARKERS, RED, RETAIN, SERIES, Figure
+from clipnull.plots.base import FORGET, GREY, MARKERS, RED, RETAIN, SERIES, Figure
 
-__all__ = ["curves", "dial_map", "gram_schmidt_step"]
+__all__ = ["curves", "dial_map"]
 
 
 def curves(
@@ -20,6 +21,7 @@ def curves(
     y_label: str,
     title: str,
     log: Literal["", "x", "y", "xy"] = "",
+    levels: Mapping[str, float] | None = None,
 ) -> matplotlib.figure.Figure:
     """Several series over one axis, told apart by colour, marker and line.
 
@@ -30,6 +32,8 @@ def curves(
         A shorter one ends early.
     log : {"", "x", "y", "xy"}
         Logarithmic axes; on y, zeros are drawn at the smallest value above zero.
+    levels : dict of name -> number, optional
+        Heights to compare with: dotted lines across.
     """
     ax = base.axes((6.4, 3.6))
     x = base.numbers(x)
@@ -41,85 +45,21 @@ def curves(
     if "x" in log:
         ax.set_xscale("log")
     for i, (name, y) in enumerate(values.items()):
-        ax.plot(x[: len(y)], y, "-" if i % 2 == 0 else "--", marker=MARKERS[i % len(MARKERS)],
-                color=SERIES[i % len(SERIES)], markersize=5, label=base.short(name, 40))  # fmt: skip
-    if "x" not in log and len(x) <= 12 and (x == np.round(x)).all():
-        ax.set_xticks(x)  # counts: no ticks between them
+        look = dict(marker=MARKERS[i % len(MARKERS)], color=SERIES[i % len(SERIES)], markersize=5)
+        ax.plot(x[: len(y)], y, "-" if i % 2 == 0 else "--", markevery=-(-len(y) // 25),
+                label=base.short(name, 40), **look)  # fmt: skip
+    for i, (name, height) in enumerate((levels or {}).items()):
+        ax.axhline(height, linestyle=":", color=[GREY, RED][i % 2], linewidth=1.6, label=base.short(name, 40))
+    if len(x) <= 12 and (x == np.round(x)).all():
+        ax.set_xticks(x, [f"{n:g}" for n in x])  # counts: no ticks between them
+        ax.xaxis.set_minor_locator(NullLocator())
     ax.legend(fontsize=8, frameon=False)
     fig = base.style(ax, title, x_label, y_label, "both")
     ends = "; ".join(
         f"{name}: from {base.number(y[0])} to {base.number(y[-1])}" for name, y in values.items()
     )
-    return base.describe(fig, f"{title}. {base.capital(y_label)} against {x_label}. {ends}.")
-
-
-def gram_schmidt_step(
-    T: Any,
-    names: Sequence[str],
-    Q: Any,
-    frame: Any,
-    *,
-    residual: Any | None = None,
-    before: Any | None = None,
-    azimuth: float = 35,
-    title: str = "",
-) -> matplotlib.figure.Figure:
-    """A moment of Gram-Schmidt: the vectors, in the plane or space that they span.
-
-    Parameters
-    ----------
-    T : array [m, d]
-        The rows that have entered.
-    names : m str
-    Q : array [d, k]
-        The basis so far.
-    frame : array [d, 2 or 3]
-        Orthonormal columns: the axes of the drawing.
-    residual, before : array [d], optional
-        What is left of the row that is being worked on, and what it was one step ago.
-    """
-    T, Q, frame = base.numbers(T), base.numbers(Q), base.numbers(frame)
-    flat = frame.shape[1] == 2
-    fig = Figure(figsize=(5.4, 4.2), layout="constrained")
-    ax = fig.add_subplot(projection=None if flat else "3d")
-    arrows = [(t, name, GREY, "-", 1.4) for t, name in zip(T, names, strict=True)]
-    arrows += [(q, f"q{k + 1}", BLUE, "-", 2.6) for k, q in enumerate(Q.T)]
-    if residual is not None:
-        arrows.append((base.numbers(residual), "residual", RED, "-", 2.2))
-    origin = np.zeros(frame.shape[1])
-    for vector, label, colour, line, width in arrows:
-        _arrow(ax, origin, vector @ frame, colour, line, width)
-        # the first row lies along q1: names go to the shaft, so that labels do not meet at the tip
-        at = (0.62 if colour == GREY else 1.06) * (vector @ frame)
-        weight = "bold" if width > 2 else None
-        ax.text(*at, base.short(label, 14), color=colour, fontsize=9, fontweight=weight)
-    if residual is not None and before is not None:
-        _arrow(ax, base.numbers(before) @ frame, arrows[-1][0] @ frame, RED, ":", 1.4)
-    low = min(0.0, float((np.stack([a[0] for a in arrows]) @ frame).min())) - 0.05
-    ax.set(xlim=(low, 1.1), ylim=(low, 1.1), xlabel="along q1", ylabel="along q2")
-    if flat:
-        ax.set_aspect("equal")
-    else:
-        ax.set(zlim=(low, 1.1), zlabel="along q3")
-        ax.view_init(elev=18, azim=azimuth)
-        ax.set_box_aspect(None, zoom=0.9)
-        ax.tick_params(labelsize=7, pad=-2)
-    if title:
-        base.title(fig, title)
-    labels = ", ".join(a[1] for a in arrows)
-    return base.describe(fig, f"{title}. Arrows of {labels}.")
-
-
-def _arrow(ax: Any, a: np.ndarray, b: np.ndarray, colour: str, line: str, width: float) -> None:
-    if np.linalg.norm(b - a) < 1e-6:
-        return
-    if len(a) == 3:
-        head = 0 if line == ":" else 0.08
-        ax.quiver(*a, *(b - a), color=colour, linestyle=line, linewidth=width, arrow_length_ratio=head)
-    else:
-        style = "-" if line == ":" else "-|>"
-        ax.annotate("", b, a, arrowprops=dict(arrowstyle=style, color=colour, ls=line, lw=width,
-                                              shrinkA=0, shrinkB=0))  # fmt: skip
+    across = "".join(f" {name}: {base.number(height)}." for name, height in (levels or {}).items())
+    return base.describe(fig, f"{title}. {base.capital(y_label)} against {x_label}. {ends}.{across}")
 
 
 def dial_map(

@@ -1,0 +1,345 @@
+"""A calculation in steps, forwards and backwards: Gram-Schmidt, and the projection of a picture."""
+
+from __future__ import annotations
+
+import html
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ipywidgets as widgets
+import matplotlib.figure
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from clipnull import _check, subspace
+from clipnull.lab.base import row
+from clipnull.lab.controls import make
+from clipnull.lab.drawn import INK, Area, Bar, Drawn, Line, source, wire
+from clipnull.lab.plane import Plane
+from clipnull.lab.still import bar_panel, panel
+from clipnull.plots import base
+from clipnull.plots.base import BLUE, FORGET, GREEN, PURPLE, RETAIN
+
+__all__ = ["GramSchmidtStepper", "Moment", "ProjectionStepper", "Stepper"]
+
+#: columns of a basis that are drawn, and names whose scores are shown
+COLUMNS, SCORES = 3, 6
+#: residuals below this part of a row are rounding: the rows are float32 embeddings
+RTOL = 1e-6
+#: four controls to a row
+SLIM = "16em"
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What a `Stepper` shows at one step: a short title, a sentence with the numbers, the drawing."""
+
+    title: str
+    words: str
+    drawn: Drawn
+
+
+class Stepper(Plane):
+    """A calculation in steps; the numbers and the drawing move together.
+
+    Attributes
+    ----------
+    step : widgets.IntSlider
+        One position per moment; ``back`` and ``next`` move it by one.
+    back, next : widgets.Button
+    turn, tilt : widgets.IntSlider
+        Where the drawing is seen from, in degrees; from two basis vectors on it has depth.
+    readout : widgets.HTML
+        The step in words and numbers.
+    """
+
+    def __init__(self, **controls: Any) -> None:
+        self.turn = make(widgets.IntSlider, 25, -30, 80, 5, description="turn °", width=SLIM)
+        self.tilt = make(widgets.IntSlider, 25, 0, 90, 5, description="tilt °", width=SLIM)
+        self.readout = widgets.HTML(layout=widgets.Layout(min_height="5em", max_width="760px"))
+        self.step = make(widgets.IntSlider, 0, 0, len(self.moments()) - 1, description="step", width="20em")
+        self.back, self.next = (
+            make(widgets.Button, description=d, width="6em") for d in ("◀ back", "next ▶")
+        )
+        self.back.on_click(lambda _: self._go(-1))
+        self.next.on_click(lambda _: self._go(1))
+        watched = {**controls, "step": self.step, "turn": self.turn, "tilt": self.tilt}
+        super().__init__(
+            [], self._now, controls=watched, extent=(-0.35, 1.45, -0.45, 1.15), bars=(-0.25, 1.0)
+        )
+        steps = row(self.back, self.next, self.step, self.turn, self.tilt)
+        self.children = (row(*controls.values()), steps, self.readout, *self.children[1:])
+
+    def moments(self) -> list[Moment]:
+        """All steps, as the controls stand."""
+        raise NotImplementedError
+
+    def picture(self) -> Any:
+        """The PIL image that the steps are about, if there is one."""
+        return None
+
+    def _go(self, by: int) -> None:
+        self.step.value += by  # a slider stays within its ends
+
+    def _now(self, at: np.ndarray, step: int, **others: Any) -> Drawn:
+        moments = self.moments()
+        now = moments[step]
+        said = html.escape(f"{step} of {len(moments) - 1} · {now.title}"), html.escape(now.words)
+        words = "<b>{}</b><br>{}".format(*said).replace("ᵀ", "<sup>T</sup>")  # which not every font has
+        picture = self.picture()
+        shown = "" if picture is None else f'<img src="{source(picture)}" alt="the picture" height="72">'
+        style = "display:flex; gap:12px; line-height:1.4"
+        self.readout.value = f'<div style="{style}">{shown}<div>{words}</div></div>'
+        return now.drawn
+
+    def figure(self, steps: Sequence[int] | None = None) -> matplotlib.figure.Figure:
+        """Some or all steps side by side, then the numbers of the last, for viewers that run no kernel."""
+        moments = self.moments()
+        shown = [moments[i] for i in (range(len(moments)) if steps is None else steps)]
+        rows, fixed = -(-len(shown) // 3), self.fixed
+        fig = base.Figure(figsize=(9.6, 2.35 * rows), layout="constrained")
+        grid = fig.add_gridspec(rows, 4, width_ratios=[1, 1, 1, 0.8])
+        for k, moment in enumerate(shown):
+            ax = fig.add_subplot(grid[k // 3, k % 3])
+            panel(ax, fixed, {**wire(moment.drawn, self.positions, fixed), "at": [], "dots": []})
+            ax.set_title(moment.title, loc="left", fontsize=10)
+        if (picture := self.picture()) is not None:
+            inset = fig.axes[0].inset_axes((0.02, 0.68, 0.3, 0.3))
+            inset.imshow(base.array(picture))
+            inset.axis("off")
+        bars = wire(shown[-1].drawn, self.positions, fixed)["bars"]
+        bar_panel(fig.add_subplot(grid[:, 3]), bars, (min(0.0, *(b["value"] for b in bars)), 1.0))
+        base.literal(fig)
+        return base.describe(fig, " ".join(m.drawn.alt for m in shown))
+
+
+class Scene:
+    """A vector z and a subspace, true to scale: the span is the floor, and what is left of z stands on it.
+
+    With one column or none the drawing is flat: the span across, the residual up. Of more than two the
+    floor holds the direction of UUᵀz, and the one in which the rows T [m, d] of the span differ most.
+    """
+
+    def __init__(self, z: torch.Tensor, U: torch.Tensor, T: torch.Tensor, stepper: Stepper) -> None:
+        self.z, self.U, self.T, self.coefficients = z, U, T, U.T @ z
+        self.inside = U @ self.coefficients
+        self.residual = z - self.inside
+        self.size, self.left = float(self.inside.norm()), float(self.residual.norm())
+        first = U[:, 0] if U.shape[1] and self.size < 1e-9 else self.inside
+        axes = [F.normalize(v, dim=0) for v in (first, 0 * z, self.residual)]
+        turn = tilt = 0.0
+        if U.shape[1] > 1:
+            turn, tilt = np.deg2rad(stepper.turn.value), np.deg2rad(stepper.tilt.value)
+            second = torch.linalg.svd(T - (T @ axes[0])[:, None] * axes[0], full_matrices=False).Vh[0]
+            axes[1] = second if float(second @ U[:, -1]) > 0 else -second
+        c, s = np.cos(turn), np.sin(turn)
+        camera = [[c, -s * np.sin(tilt)], [s, c * np.sin(tilt)], [0.0, np.cos(tilt)]]
+        self.frame = torch.stack(axes, 1) @ torch.tensor(camera, dtype=z.dtype)
+        self.flat = torch.stack(axes[:2], 1)
+
+    def line(self, a: torch.Tensor, b: torch.Tensor, label: str = "", colour: str = INK, **look: Any) -> Line:
+        """From the tip of ``a`` to that of ``b``."""
+        return Line((a @ self.frame).tolist(), (b @ self.frame).tolist(), label, colour, **look)
+
+    def arrow(self, v: torch.Tensor, label: str, colour: str = INK, width: float = 2.5) -> list[Line]:
+        """``v`` from the origin, its label at the tip."""
+        return [self.line(0 * v, v, "", colour, arrow=True, width=width), self.line(v, v, label, colour)]
+
+    def told(self, steps: Sequence[tuple[str, str, list[Line], list[Bar]]]) -> list[Moment]:
+        """Title, words, lines and bars of each step as moments."""
+        areas, floor = self.floor()
+        return [
+            Moment(
+                title, words, Drawn(alt=f"{title}: {words}", areas=areas, lines=[*floor, *lines], bars=bars)
+            )
+            for title, words, lines, bars in steps
+        ]
+
+    def floor(self) -> tuple[list[Area], list[Line]]:
+        """The span: nothing, a line or a rectangle."""
+        if self.U.shape[1] < 2:
+            line = Line((0, 0), (1, 0), colour=BLUE, extend=True, width=8)
+            return [], [line][: self.U.shape[1]]
+        seen = torch.cat([self.T, self.U.T, self.inside[None], 0 * self.T[:1]]) @ self.flat
+        (x0, y0), (x1, y1) = (seen.amin(0) - 0.06).tolist(), (seen.amax(0) + 0.06).tolist()
+        corners = torch.tensor([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], dtype=seen.dtype)
+        return [Area(corners @ self.flat.T @ self.frame, colour=BLUE)], []
+
+    def columns(self, letter: str) -> list[Line]:
+        """The first columns of U; without a letter they bear no labels."""
+        columns = [(u, letter and indexed(letter, k)) for k, u in enumerate(self.U.T[:COLUMNS])]
+        return [line for u, label in columns for line in self.arrow(u, label, BLUE, 1.5)]
+
+    def feet(self) -> list[Line]:
+        """How far z reaches along each column."""
+        feet = (self.U * self.coefficients).T[:COLUMNS]
+        along = [
+            self.line(0 * u, u, f"{c:.2f}", BLUE, width=5)
+            for u, c in zip(feet, self.coefficients, strict=False)
+        ]
+        return [*along, *(self.line(self.z, u, dash=True, width=1) for u in feet)]
+
+    def path(self) -> list[Line]:
+        """The columns times their coefficients, one after the other: they end at the part inside."""
+        ends = torch.cat([0 * self.z[None], (self.U * self.coefficients).T.cumsum(0)])
+        return [self.line(a, b, "", BLUE, width=4) for a, b in itertools.pairwise(ends)]
+
+    def triangle(self, *said: str) -> list[Line]:
+        """z, the part inside and the residual, and the right angle; ``said`` at the three sides."""
+        start, corner = 0 * self.z, self.inside
+        sides = [(start, self.z, INK), (start, corner, PURPLE), (corner, self.z, GREEN)]
+        lines = [
+            self.line(a, b, word, colour, width=2.5) for (a, b, colour), word in zip(sides, said, strict=True)
+        ]
+        if min(self.size, self.left) > 0.15:
+            back, up = -0.07 * self.inside / self.size, 0.07 * self.residual / self.left
+            lines += [self.line(corner + x, corner + back + up, width=1) for x in (back, up)]
+        return lines
+
+    def bars(self, letter: str) -> list[Bar]:
+        """The first coefficients."""
+        parts = enumerate(self.coefficients[:COLUMNS].tolist())
+        return [Bar(f"along {indexed(letter, k)}", c, colour=BLUE) for k, c in parts]
+
+    def sum(self, letter: str) -> str:
+        """The part inside as a sum of columns."""
+        parts = [f"{c:.2f} {indexed(letter, k)}" for k, c in enumerate(self.coefficients.tolist())]
+        return " + ".join(parts[:COLUMNS]) + (" + …" if len(parts) > COLUMNS else "")
+
+
+def indexed(letter: str, k: int) -> str:
+    """The k-th column, from 0, in writing: u₁."""
+    return letter + str(k + 1).translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
+
+
+class GramSchmidtStepper(Stepper):
+    """Gram-Schmidt: each name is split by the span of those before it (notebook 02).
+
+    Parameters
+    ----------
+    T : array [m, d]
+        Embeddings, in the order in which they enter.
+    names : m str
+    """
+
+    def __init__(self, T: Any, names: Sequence[str]) -> None:
+        self.T = F.normalize(_check.rows("T", T, nonzero=True).double(), dim=1)
+        self.titles = [str(n) for n in names]
+        super().__init__()
+
+    def moments(self) -> list[Moment]:
+        """Of each name: it enters, its parts along the basis, what is left, the new column."""
+        found: list[Moment] = []
+        Q, new = self.T.new_zeros(self.T.shape[1], 0), []
+        for s in subspace.gram_schmidt_steps(self.T, RTOL):
+            name, q = base.short(self.titles[s.index], 16), indexed("q", Q.shape[1])
+            scene = Scene(self.T[s.index], Q, self.T[: s.index], self)
+            basis, along, t = scene.columns("q"), scene.bars("q"), scene.arrow(scene.z, name)
+            left = [*basis, *scene.arrow(scene.residual, "", GREEN)]
+            before, new = new, [*new, Bar(f"residual of {name}", s.norm, colour=GREEN)]
+            told = [(f"{name} enters", f"t = {name}, length 1.00.", [*basis, *t], before)]
+            if Q.shape[1]:
+                words = f"The parts of {name} along the basis so far: QQᵀt = {scene.sum('q')}."
+                told.append((f"{name}: Qᵀt", words, [*basis, *scene.feet(), *t], along))
+                words = f"Subtracted. The residual has length {s.norm:.2f} and stands upright on the basis."
+                sides = [*scene.columns(""), *scene.triangle("t", "inside", "residual")]
+                told.append((f"{name}: t − QQᵀt", words, sides, [*along, *new]))
+            if s.kept:
+                words = f"The residual, divided by {s.norm:.2f}. Q has {s.Q.shape[1]} columns, QᵀQ = I."
+                told.append((q, words, [*left, *scene.arrow(s.Q[:, -1], q, BLUE)], new))
+            else:
+                told.append(("nothing new", f"All of {name} but rounding is gone: no new column.", left, new))
+            found += scene.told(told)
+            Q = s.Q
+        return found
+
+
+class ProjectionStepper(Stepper):
+    """z → Uᵀz → UUᵀz → z − UUᵀz → its length → new scores, of a chosen picture and names (notebook 02).
+
+    Parameters
+    ----------
+    Z, T : array [n, d], array [C, d]
+        Image embeddings, and text embeddings of the classes.
+    data : LabelledImages
+        The pictures, their labels and classes.
+    names : sequence of str
+        The classes that are projected out first. The first picture shown is the first one of the first.
+
+    Attributes
+    ----------
+    of, basis : widgets.Dropdown
+        Class of the picture; "Gram–Schmidt" or "SVD", two bases of one span.
+    which : widgets.IntSlider
+        Which picture of its class, from 1; the last one where there are fewer.
+    erased : widgets.SelectMultiple
+        What is projected out.
+    """
+
+    def __init__(self, Z: Any, T: Any, data: Any, names: Sequence[str]) -> None:
+        self.T = F.normalize(_check.rows("T", T, nonzero=True).double(), dim=1)
+        self.Z = F.normalize(_check.rows("Z", Z, self.T.shape[1], nonzero=True).double(), dim=1)
+        self.data, self.classes = data, list(data.classes)
+        chosen = [self.classes[i] for i in _check.class_indices("names", names, len(self.T), self.classes)]
+        most = int(data.labels.bincount().max())
+        names_of, slim = {"options": self.classes, "width": SLIM}, {"width": SLIM}
+        self.of = make(widgets.Dropdown, value=chosen[0], description="picture", **names_of)
+        self.which = make(widgets.IntSlider, 1, 1, max(2, most), description="which", **slim)
+        self.basis = make(widgets.Dropdown, options=["Gram–Schmidt", "SVD"], description="basis", **slim)
+        self.erased = make(widgets.SelectMultiple, value=chosen, rows=4, description="names", **names_of)
+        super().__init__(of=self.of, which=self.which, basis=self.basis, erased=self.erased)
+
+    @property
+    def index(self) -> int:
+        """Which picture is shown."""
+        own = self.data.where(self.of.value)
+        return int(own[min(self.which.value, len(own)) - 1])
+
+    def picture(self) -> Any:
+        """The one at `of` and `which`."""
+        return self.data.images[self.index]
+
+    def moments(self) -> list[Moment]:
+        """The six steps."""
+        chosen = _check.class_indices("names", list(self.erased.value), len(self.T), self.classes)
+        T, z = self.T[chosen], self.Z[self.index]
+        basis = subspace.gram_schmidt if self.basis.value == "Gram–Schmidt" else subspace.orthonormal_basis
+        U = basis(T, RTOL)
+        s = Scene(z, U, T, self)
+        (d, r), u, along = U.shape, s.columns("u"), s.bars("u")
+        names = [x for i in chosen[:COLUMNS] for x in s.arrow(self.T[i], self.classes[i], FORGET, 1.5)]
+        inside = Bar("inside, length", s.size, colour=PURPLE)
+        left = Bar("residual, length", s.left, colour=GREEN)
+        before, after = self.T @ z, self.T @ s.residual
+        top = before.argsort(descending=True).tolist()
+        shown = list(dict.fromkeys([*chosen[:COLUMNS], *top]))[:SCORES]
+
+        def scores(now: torch.Tensor, ago: torch.Tensor | None = None) -> list[Bar]:
+            ticks = [None if ago is None else float(ago[i]) for i in shown]
+            colours = [FORGET if i in chosen else RETAIN for i in shown]
+            said = [base.short(f"score: {self.classes[i]}", 22) for i in shown]
+            return [Bar(*x) for x in zip(said, now[shown].tolist(), ticks, colours, strict=True)]
+
+        best = [self.classes[int(x.argmax())] for x in (before, after)]
+        picture, old = s.arrow(z, "z"), scores(before)
+        told = [
+            ("z", f"The picture: {d} numbers, length 1. Highest score: {best[0]}, {before.max():.2f}.",
+             [*names, *picture], old),
+            ("Uᵀz", f"How far z reaches along each column of U: {d} numbers become {r}.",
+             [*u, *s.feet(), *picture], [*along, *old]),
+            ("UUᵀz", f"Back to {d} numbers: {s.sum('u')}, the point of the span that is nearest to z.",
+             [*u, *s.path(), s.line(0 * z, s.inside, "inside", PURPLE, arrow=True), *picture],
+             [*along, inside, *old]),
+            ("z − UUᵀz", "The residual: from the nearest point up to z, at a right angle to every name.",
+             [*s.triangle("z", "inside", "residual"), *s.arrow(s.residual, "", GREEN)], [inside, left, *old]),
+            ("‖z − UUᵀz‖", f"The length of the residual: √(1 − {s.size:.2f}²) = {s.left:.2f}. Squared, "
+             f"{100 * s.size**2:.0f}% of z is in the span and {100 * s.left**2:.0f}% is not.",
+             s.triangle("1.00", f"{s.size:.2f}", f"{s.left:.2f}"), [inside, left, *old]),
+            ("new scores", "The residual scores 0 with every name of the span. Highest score now: "
+             f"{best[1]}, {after.max():.2f}.",
+             [*names, *s.arrow(s.residual, "residual", GREEN)], [inside, left, *scores(after, before)]),
+        ]  # fmt: skip
+        return s.told(told)
