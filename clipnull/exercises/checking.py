@@ -1,5 +1,6 @@
 """How an exercise is checked: inputs, comparisons, a verdict in words."""
 
+import contextlib
 import functools
 import inspect
 import os
@@ -10,6 +11,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from clipnull.evaluation import Case
 
@@ -17,6 +19,8 @@ __all__ = ["Inputs", "Verdict", "cases"]
 
 #: largest error that passes, relative to the largest entry wanted; float32 work stays below it
 TOLERANCE = 1e-4
+#: what an error says of arrays whose sizes do not fit
+SIZES = ("must match", "size mismatch", "cannot be multiplied", "incompatible", "not aligned", "broadcast")
 
 
 @dataclass(frozen=True)
@@ -138,24 +142,43 @@ def expect(
     raise Wrong(f"{what} differs from the right answer by up to {error(got, want):.2g}.")
 
 
+class Square(TorchDispatchMode):
+    """Within it, no torch function may make a matrix of ``size`` rows and columns, or a stack of them."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for made in out if isinstance(out, (tuple, list)) else [out]:
+            if isinstance(made, torch.Tensor) and made.shape[-2:] == (self.size, self.size):
+                raise Wrong(f"forms a {self.size} × {self.size} matrix")
+        return out
+
+
 class Call:
     """The learner's function, called on copies; what goes wrong in it is said clearly."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
 
-    def raw(self, *args: Any) -> Any:
-        """What the function returns, whatever it is."""
+    def raw(self, *args: Any, square: int = -1) -> Any:
+        """What the function returns, whatever it is; it may form no ``square`` by ``square`` matrix."""
         copies = [a.clone() if isinstance(a, torch.Tensor) else a for a in args]
         try:
-            out = self.function(*copies)
+            with Square(square) if square > 0 else contextlib.nullcontext():
+                out = self.function(*copies)
         except NotImplementedError:
             raise
         except Exception as problem:
             where = traceback.extract_tb(problem.__traceback__)
             own = [f for f in where[1:] if f.name == getattr(self.function, "__name__", "")] or where[-1:]
             line = f" in the line `{own[-1].line}`" if own[-1].line else ""
-            raise Wrong(f"your function raised {type(problem).__name__}: {problem}{line}") from problem
+            what = problem if isinstance(problem, Wrong) else f"raised {type(problem).__name__}: {problem}"
+            sizes = any(words in str(problem) for words in SIZES)
+            hint = ". The check has sizes of its own: take them from the arguments, not from the lesson"
+            raise Wrong(f"your function {what}{line}{hint if sizes else ''}") from problem
         for before, after in zip(args, copies, strict=True):
             if isinstance(before, torch.Tensor) and not torch.equal(before, after):
                 raise Wrong("your function changes its input in place; work on a copy.")
@@ -165,9 +188,9 @@ class Call:
             raise Wrong("your function returns None: is the return statement missing?")
         return out
 
-    def __call__(self, *args: Any) -> torch.Tensor:
+    def __call__(self, *args: Any, square: int = -1) -> torch.Tensor:
         """What the function returns, as a tensor."""
-        return self.tensor(self.raw(*args))
+        return self.tensor(self.raw(*args, square=square))
 
     @staticmethod
     def tensor(out: Any) -> torch.Tensor:

@@ -9,6 +9,7 @@ from clipnull.lab.explorer import *
 from clipnull.lab.plane import *
 from clipnull.lab.prediction import *
 from clipnull.lab.result import *
+from clipnull.lab.sides import *
 from clipnull.lab.state import *
 from clipnull.lab.steps import *
 from clipnull.lab.views import *
