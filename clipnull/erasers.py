@@ -220,7 +220,7 @@ def consistent(
     References
     ----------
     CCUP: arXiv 2512.14137 (A = 0). The closed form with targets: UCE, arXiv 2308.14761. Anchors in
-    CLIP's space, lam = inf and the rule for mu are ours. Derived in notebook 04.
+    CLIP's space, lam = inf and the rule for mu are ours. CCUP is derived in notebook 04.
 
     Examples
     --------

@@ -21,7 +21,7 @@ from clipnull.solver import ConsistentSolver
 __all__ = ["Sweep", "sweep", "sweep_sizes"]
 
 ACCURACIES = ("forget_before", "forget_after", "retain_before", "retain_after")
-#: what `sweep_sizes` shows besides
+#: after the edit: 2-way recall and AUC
 LISTS = ("two_way", "search")
 
 
@@ -32,8 +32,8 @@ class Sweep:
     Attributes
     ----------
     points : list of dict
-        Parameters, then forget_before, forget_after, retain_before, retain_after; of `sweep_sizes`
-        also two_way and search, 2-way recall and AUC after the edit. All are fractions.
+        Parameters, then forget_before, forget_after, retain_before, retain_after, two_way and search:
+        2-way recall and AUC after the edit, NaN without pictures of forgotten classes. All are fractions.
     """
 
     points: list[dict[str, Any]] = field(default_factory=list)
@@ -72,7 +72,9 @@ class Sweep:
 
 
 def _point(report: Report, **parameters: Any) -> dict[str, Any]:
-    return {**parameters, **{k: getattr(report, k) for k in ACCURACIES}}
+    two = report.n_way.get(2)
+    lists = {"two_way": two.after if two else math.nan, "search": report.search.after}
+    return {**parameters, **{k: getattr(report, k) for k in ACCURACIES}, **lists}
 
 
 @_check.by_name
@@ -101,9 +103,9 @@ def sweep(case: Case, eraser: Callable[..., Edit], side: Side = "image", **grid:
     >>> from clipnull import Case, nullspace, sweep
     >>> T = torch.eye(3)
     >>> print(sweep(Case(T + 0.4, T, [0, 1, 2], [0]), nullspace, strength=[0, 1]))
-    strength  forget_before %  forget_after %  retain_before %  retain_after %
-           0            100.0           100.0            100.0           100.0
-           1            100.0             0.0            100.0           100.0
+    strength  forget_before %  forget_after %  retain_before %  retain_after %  two_way %  search %
+           0            100.0           100.0            100.0           100.0      100.0     100.0
+           1            100.0             0.0            100.0           100.0        0.0      50.0
     """
     make: Callable[..., Edit]
     if not callable(eraser):
@@ -159,16 +161,10 @@ def sweep_sizes(
     for size in sizes:
         drawn = [case.forgetting(torch.randperm(C, generator=gen)[:size].tolist()) for _ in range(draws)]
         for method in methods:
-            rows = [_both(_report(one, method, seed + i)) for i, one in enumerate(drawn)]
+            rows = [_point(_report(one, method, seed + i)) for i, one in enumerate(drawn)]
             means = {k: sum(r[k] for r in rows) / draws for k in rows[0]}
             points.append({"size": size, "method": method, **means})
     return Sweep(points)
-
-
-def _both(report: Report) -> dict[str, float]:
-    """Accuracies, 2-way recall and search; NaN without images of forgotten classes."""
-    two = report.n_way.get(2)
-    return {**_point(report), "two_way": two.after if two else math.nan, "search": report.search.after}
 
 
 def _report(case: Case, method: str, seed: int) -> Report:

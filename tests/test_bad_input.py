@@ -113,7 +113,6 @@ def valid() -> dict[str, dict[str, Any]]:
         "gradient_forgetting": dict(case=c, lr=0.1, weight=1.0, steps=2, scale=100.0),
         "lora_forgetting": dict(T_f=c.T_f, T_r=c.T_r, empty=unit(6), rank=1, lr=0.1, steps=2, seed=0),
         "protocol_score": dict(forget=cn.protocol.Change(0.9, 0.0), retain=cn.protocol.Change(0.9, 0.9)),
-        "dial_map": dict(lams=[1, 2], mus=[1, 2, 3], forget=np.zeros((2, 3)), retain=np.ones((2, 3))),
     }  # fmt: skip
 
 

@@ -289,6 +289,7 @@ def test_sweep_over_strength_agrees_with_single_evaluations_and_tables():
     for p in points:
         report = case.evaluate(cn.nullspace(case.T_f, strength=p["strength"]))
         assert p["forget_after"] == report.forget_after and p["retain_after"] == report.retain_after
+        assert (p["two_way"], p["search"]) == (report.n_way[2].after, report.search.after)
     assert points[0]["forget_after"] == points[0]["forget_before"]
     assert points[0]["forget_after"] > points[1]["forget_after"] > points[2]["forget_after"]
     assert len(str(points).splitlines()) == 4 and "<table>" in points._repr_html_()

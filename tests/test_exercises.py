@@ -8,7 +8,6 @@ import os
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from answers import answer_tests
 
 from clipnull import exercises as ex
@@ -18,21 +17,6 @@ REAL_CASES = ex.cases
 pytestmark = pytest.mark.usefixtures("synthetic_inputs")
 
 # --- right answers, written as a learner would -------------------------------------------------
-
-
-def zero_shot(Z, T, labels):
-    scores = F.normalize(Z, dim=1) @ F.normalize(T, dim=1).T
-    return (scores.argmax(1) == labels).double().mean()
-
-
-def cone(T):
-    T = F.normalize(T, dim=1)
-    C = len(T)
-    return ((T @ T.T).sum() - C) / (C * (C - 1))
-
-
-def modality_gap(Z, T):
-    return (F.normalize(Z, dim=1).mean(0) - F.normalize(T, dim=1).mean(0)).norm()
 
 
 def basis(T):
@@ -83,10 +67,7 @@ def test_a_forgotten_ellipsis_after_the_answer_is_no_stub():
     assert ex.check_project_out(answer).passed
 
 
-# --- the usual wrong answers, each with its own message ----------------------------------------
-
-unit = F.normalize
-
+# --- both kinds of answer ------------------------------------------------------------------------
 
 test_right_answer, test_stub, test_missing_return, _ = answer_tests(RIGHT, [])
 

@@ -1,7 +1,10 @@
-"""The checks of lesson 04: right answers pass, each usual wrong one gets its own message."""
+"""Lesson 04's checks: each usual wrong answer gets its own message."""
+
+import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from answers import answer_tests
 
 import clipnull as cn
@@ -10,93 +13,70 @@ from clipnull import exercises as ex
 pytestmark = pytest.mark.usefixtures("synthetic_inputs")
 
 
-def M_of(T_f, T_r, lam, mu):
-    return torch.eye(T_f.shape[1]) + lam * T_f.T @ T_f + mu * T_r.T @ T_r
+def right(X, T_f, lam, sign=1.0, front=None, gram=None, inverse=True, scale=1.0):
+    """R, or what a slip makes of it."""
+    small = scale * torch.eye(len(T_f), dtype=X.dtype) / lam + sign * (T_f @ X if gram is None else gram)
+    return (X if front is None else front) @ (small.inverse() if inverse else small)
 
 
-def ccup(T_f, T_r, lam, mu):
-    return (torch.eye(T_f.shape[1]) + mu * T_r.T @ T_r) @ torch.linalg.inv(M_of(T_f, T_r, lam, mu))
+def by_square(X, T_f, lam):
+    """R = λ M⁻¹T_f, with M = M_r + λ T_f T_fᵀ from T_f = M_r X: a d × d system."""
+    return (X @ T_f) @ T_f.T
 
 
-def anchored(T_f, T_r, A, lam, mu):
-    """As `clipnull.consistent` computes it."""
-    D = (T_f - A).T
-    X = torch.linalg.solve(torch.eye(len(D)) + mu * T_r.T @ T_r, D)
-    return D, X @ torch.linalg.inv(torch.eye(D.shape[1]) / lam + D.T @ X)
+def names(T, L, R):
+    return T - (T @ R) @ L.T
 
 
-CHECKS = {ex.check_ccup: ccup, ex.check_anchored: anchored}
+def halves(case):
+    return [cn.Case(case.Z[i::2], case.T, case.labels[i::2], case.forget) for i in (0, 1)]
 
 
-def test_package_passes_its_own_checks():
-    assert ex.check_ccup(lambda f, r, lam, mu: cn.consistent(f, r, lam, mu).matrix())
-
-    def factors(f, r, A, lam, mu):
-        edit = cn.consistent(f, r, lam, mu, anchor=A)
-        return edit.left, edit.right
-
-    assert ex.check_anchored(factors)
-    # another pair of factors of the same product is right too, and M in the place of M_r
-    assert ex.check_anchored(lambda *a: (2 * anchored(*a)[0], anchored(*a)[1] / 2))
-    assert ex.check_anchored(
-        lambda f, r, A, lam, mu: ((f - A).T, lam * torch.linalg.solve(M_of(f - A, r, lam, mu), (f - A).T))
-    )
+def chosen(case, lam, mus, on=0, reported=1, most=0.02):
+    """μ and what it keeps; ``on`` and ``reported`` are 0 and 1 for the halves, 2 for all pictures."""
+    edits = [cn.consistent(case.T_f, case.T_r, lam, mu) for mu in mus]
+    parts = [[part.evaluate(e) for e in edits] for part in (*halves(case), case)]
+    kept = [r.retain_after if r.forget_after <= most else -1.0 for r in parts[on]]
+    i = kept.index(max(kept))
+    return mus[i], parts[reported][i].retain_after
 
 
-def no_eye(T_f, T_r, lam, mu):
-    return M_of(T_f, T_r, lam, mu) - torch.eye(T_f.shape[1])
+RIGHT = {ex.check_right_factor: right, ex.check_edited_names: names, ex.check_held_out_mu: chosen}
+factor, moved, held_out = RIGHT
+EYE = torch.eye(256)  # a lesson's global
+WRONG = [
+    (factor, lambda X, T_f, lam: right(X, T_f, math.inf), "the I/λ is missing"),
+    (factor, lambda X, T_f, lam: right(X, T_f, 1 / min(lam, 1e9)), "in place of 1/λ"),
+    (factor, lambda X, T_f, lam: right(X, T_f, lam, inverse=False), "to be inverted"),
+    (factor, lambda X, T_f, lam: right(X, T_f, lam, sign=-1.0), "the sign"),
+    (factor, lambda X, T_f, lam: right(X, T_f, lam, gram=T_f @ T_f.T), "μ has no effect there"),
+    (factor, lambda X, T_f, lam: right(X, T_f, lam, front=T_f.T), "M_r⁻¹ is lost"),
+    (factor, lambda X, T_f, lam: lam * right(X, T_f, lam), ("entered twice", "not finite")),
+    (factor, lambda X, T_f, lam: lam * right(X, T_f, lam, scale=lam), "differs from the right answer"),
+    (factor, lambda X, T_f, lam: lam * (X @ (torch.eye(3) + lam * T_f @ X).inverse()), "not finite"),
+    (factor, lambda X, T_f, lam: right(X, T_f, lam).T, "transposed, want [d, m]"),
+    (factor, lambda X, T_f, lam: lam * X, "a series"),
+    (factor, by_square, ("forms a 32 × 32 matrix", "forms a 48 × 48 matrix")),
+    (factor, lambda X, T_f, lam: EYE @ X, "take them from the arguments, not from the lesson"),
+    (moved, lambda T, L, R: names(T, R, L), "the classic mistake"),
+    (moved, lambda T, L, R: F.normalize(names(T, L, R), dim=1), "undoes part of the edit"),
+    (moved, lambda T, L, R: F.normalize(names(T, R, L), dim=1), "scaled to unit length. Want T Wᵀ"),
+    (moved, lambda T, L, R: T - names(T, L, R), "subtract it from T"),
+    (moved, lambda T, L, R: 2 * T - names(T, L, R), "the sign"),
+    (moved, lambda T, L, R: names(T, L, L), "L alone"),
+    (moved, lambda T, L, R: names(T, R, R), "R alone"),
+    (moved, lambda T, L, R: names(T, L, R).T, "names are rows"),
+    (moved, lambda T, L, R: T @ (torch.eye(len(L)) - R @ L.T), "forms a 32 × 32 matrix"),
+    (held_out, lambda *a: chosen(*a, reported=0), "it flatters"),
+    (held_out, lambda *a: chosen(*a, reported=2), "half of them chose μ"),
+    (held_out, lambda *a: chosen(*a, on=1), "on the half that is reported"),
+    (held_out, lambda *a: chosen(*a, on=1, reported=0), "exchanged"),
+    (held_out, lambda *a: chosen(*a, on=2), "on all pictures"),
+    (held_out, lambda *a: chosen(*a, most=1.0), "whatever it forgets"),
+    (held_out, lambda *a: chosen(*a)[::-1], "the order"),
+    (held_out, lambda *a: (chosen(*a)[0], 100 * chosen(*a)[1]), "in percent"),
+    (held_out, lambda *a: chosen(*a)[0], "want two numbers"),
+    (held_out, lambda *a: ("μ", "kept"), "not numbers"),
+]  # fmt: skip
 
-
-CCUP_MISTAKES = [
-    (lambda f, r, lam, mu: ccup(f, r, lam, mu).T, "that is Wᵀ"),
-    (lambda f, r, lam, mu: ccup(f, r, mu, lam), "λ and μ are swapped: λ goes with the names to forget"),
-    (lambda f, r, lam, mu: ccup(f, r, mu, lam).T, "λ and μ are swapped, and W is transposed"),
-    (lambda f, r, lam, mu: torch.eye(f.shape[1]) - ccup(f, r, lam, mu), "take it away from I"),
-    (lambda f, r, lam, mu: ccup(f, r, lam, mu) - torch.eye(f.shape[1]), "the I of ‖W − I‖² is missing"),
-    (
-        lambda f, r, lam, mu: mu * r.T @ r @ torch.linalg.inv(M_of(f, r, lam, mu)),
-        "stands on the right",
-    ),
-    (
-        lambda f, r, lam, mu: (
-            torch.eye(f.shape[1]) - lam * f.T @ f @ torch.linalg.pinv(no_eye(f, r, lam, mu), 1e-5)
-        ),
-        "missing in M = I +",
-    ),
-    (lambda f, r, lam, mu: torch.linalg.inv(0 * no_eye(f, r, lam, mu)), "is the I of M"),
-    (lambda f, r, lam, mu: ccup(f, r, lam, 0.0), "μ has no effect"),
-    (lambda f, r, lam, mu: cn.nullspace(f).matrix(), "the projector I − UUᵀ"),
-    (
-        lambda f, r, lam, mu: torch.eye(f.shape[1]) - f.T @ f @ torch.linalg.inv(M_of(f, r, lam, mu)),
-        "λ is missing in front",
-    ),
-    (lambda f, r, lam, mu: ccup(f, r, lam, mu) + 0.01, "differs from the right answer by up to 0.01"),
-    (lambda f, r, lam, mu: f @ f.T, "has shape"),
-]
-
-
-def mixed(f, r, A, lam, mu):
-    """The anchor in L alone."""
-    return (f - A).T, lam * torch.linalg.solve(M_of(f, r, lam, mu), f.T)
-
-
-ANCHORED_MISTAKES = [
-    (lambda f, r, A, lam, mu: anchored(f, r, 0 * A, lam, mu), "the anchor is ignored"),
-    (lambda f, r, A, lam, mu: anchored(f, r, -A, lam, mu), "the anchor's sign"),
-    (mixed, "R, too, is made of D"),
-    (lambda f, r, A, lam, mu: anchored(f, r, A, 1e7, mu), "the I/λ is missing"),
-    (lambda *a: anchored(*a)[::-1], "that is Wᵀ"),
-    (lambda f, r, A, lam, mu: anchored(f, r, A, mu, lam), "λ and μ are swapped"),
-    (lambda f, r, A, lam, mu: anchored(f, r, A, lam, 0.0), "μ has no effect"),
-    (lambda f, r, A, lam, mu: (basis := cn.nullspace(f).left, basis), "the projector I − UUᵀ"),
-    (lambda *a: (anchored(*a)[0], anchored(*a)[1] / a[3]), "λ is missing in front"),
-    (lambda *a: [x.T for x in anchored(*a)], "It looks transposed"),
-    (lambda *a: (anchored(*a)[0], anchored(*a)[1].T), "both are [d, m]"),
-    (lambda *a: anchored(*a)[0] @ anchored(*a)[1].T, "return L, R"),
-]
-
-
-MISTAKES = {ex.check_ccup: CCUP_MISTAKES, ex.check_anchored: ANCHORED_MISTAKES}
-WRONG = [(check, *mistake) for check, some in MISTAKES.items() for mistake in some]
-
-test_right_answer, test_stub, test_missing_return, test_wrong_answer = answer_tests(CHECKS, WRONG)
+test_right_answer, test_stub, test_missing_return, test_wrong_answer = answer_tests(RIGHT, WRONG)

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from clipnull import plots
+from clipnull.plots import base
 from clipnull.plots.base import DPI
 
 NAMES = ["tiger", "wolf", "rose", "pizza", "a name that is far too long to be drawn in full"]
@@ -44,7 +45,6 @@ FIGURES = {
     "cumulative_variance": lambda: plots.cumulative_variance({"names": embeddings()}, title="Of five names"),
     "cosine_histogram": lambda: plots.cosine_histogram(embeddings(), embeddings(), [0, 1, 2, 2, 0]),
     "forget_retain_bars": lambda: plots.forget_retain_bars(REPORTS),
-    "forget_retain_plane": lambda: plots.forget_retain_plane(REPORTS),
     "curves": lambda: plots.curves([1, 2], {"forget": [1, 0]}, x_label="α", y_label="%", title="Falls"),
     "collateral": lambda: plots.collateral(SCORES, torch.tensor([0, -0.25, 0.1, -0.5, 0]), NAMES),
     "scores_before_after": lambda: plots.scores_before_after(
@@ -112,6 +112,11 @@ def test_alt_text_reads_as_sentences():
         [1, 2], {"recall": [100.0, 0.025], "time": [1e6, 1234.0]}, x_label="k", y_label="%", title="Falls"
     )
     assert "recall: from 100 to 0.025; time: from 1e+06 to 1234" in plots.alt(fig)
+
+
+@pytest.mark.parametrize(("x", "said"), [(99.6, "100"), (-99.6, "-100"), (99.4, "99"), (0.0251, "0.025")])
+def test_an_accuracy_near_100_is_said_as_one(x, said):
+    assert base.number(x) == said
 
 
 def test_pca_is_pca_with_the_sign_fixed():

@@ -1,12 +1,14 @@
-"""What the figures of forgetting draw: accuracies in percent, series, dials, losers."""
+"""What the figures of forgetting draw: accuracies in percent, series, hyperparameters, losers."""
 
+import math
 from types import SimpleNamespace
 
 import drawn
 import numpy as np
+import pytest
 
 from clipnull import plots
-from clipnull.plots.base import FORGET, GREY, MARKERS, PALE, RETAIN, SERIES
+from clipnull.plots.base import FORGET, GREY, RETAIN
 
 KEYS = ("forget_before", "forget_after", "retain_before", "retain_after")
 #: no two numbers are equal
@@ -42,32 +44,6 @@ def test_forget_retain_bars():
         "recall of the forgotten classes, %", "accuracy on the other classes, %"
     ]  # fmt: skip
     assert list(drawn.legend(fig, fig.axes[1])) == ["before", "after"]
-
-
-def test_forget_retain_plane():
-    fig = plots.forget_retain_plane(reports())
-    (ax,) = fig.axes
-    xy = dict(zip(NAMES, zip(percents("retain_after"), percents("forget_after"), strict=True), strict=True))
-    drawn.same(drawn.lines(ax), {f"{n}: {x:.1f} / {y:.1f}": [(x, y)] for n, (x, y) in xy.items()})
-    looks = drawn.legend(fig)
-    assert list(looks) == list(drawn.lines(ax))
-    assert [(look[0], look[2]) for look in looks.values()] == [
-        (SERIES[i].lower(), MARKERS[i]) for i in range(3)
-    ]
-    assert ax.get_legend().get_title().get_text() == "retain / forget, %"
-    assert drawn.labels(ax) == (
-        "accuracy on the other classes, after, %",
-        "recall of the forgotten, after, %",
-    )
-    assert ax.get_xlim() == (40, 100) and ax.get_ylim() == (-2, 102)
-    assert drawn.texts(ax) == [("best", 100, 0)]
-
-
-def test_forget_retain_plane_with_one_in_colour():
-    (ax,) = plots.forget_retain_plane(reports(), highlight="CCUP").axes
-    lines = [line for line in ax.get_lines() if len(line.get_xdata())]
-    assert [line.get_color() for line in lines] == [PALE, FORGET, PALE]
-    assert lines[1].get_zorder() > lines[0].get_zorder()
 
 
 def test_collateral():
@@ -129,23 +105,38 @@ def test_scores_before_after():
     assert drawn.title(fig) == "The highest score is tiger before, cat after"
 
 
-def test_dial_map():
-    lams, mus = [1, 30], [0, 5, 300]
-    forget = np.array([[0.91, 0.82, 0.73], [0.14, 0.25, 0.36]])
-    retain = np.array([[0.67, 0.58, 0.49], [0.77, 0.88, 0.99]])
-    fig = plots.dial_map(lams, mus, forget, retain)
-    for ax, values, what, red in zip(
-        fig.axes, (forget, retain), ("recall of the forgotten, % (low is good)", "accuracy on the others, % (high is good)"),
-        (True, False), strict=True,
-    ):  # fmt: skip
+@pytest.mark.parametrize(
+    ("best", "said"),
+    [
+        (None, "After the edit, in percent, by λ and μ"),
+        ((1, 1), "framed: λ = 30, μ = 5, inside the map"),
+        ((1, 2), "framed: λ = 30, μ = 10⁴, at the edge in μ"),
+        ((2, 0), "framed: λ = ∞, μ = 0, at the edge in λ and μ"),
+    ],
+)
+def test_hyperparameter_map(best, said):
+    lams, mus = [1.0, 30.0, math.inf], [0.0, 5.0, 1e4]
+    full = np.array([[0.91, 0.82, 0.73], [0.14, 0.25, 0.36], [0.02, 0.01, 0.0]])
+    measures = {"full recall": full, "kept": 1 - full, "search": full / 2}
+    fig = plots.hyperparameter_map(lams, mus, measures, best=best)
+    assert drawn.title(fig).endswith(said)
+    for ax, (name, values) in zip(fig.axes, measures.items(), strict=False):
         wanted = {
-            r: dict(zip(["0", "5", "300"], 100 * v, strict=True))
-            for r, v in zip(["1", "30"], values, strict=True)
+            r: dict(zip(["0", "5", "10⁴"], 100 * v, strict=True))
+            for r, v in zip(["1", "30", "∞"], values, strict=True)
         }
         drawn.same(drawn.table(ax), wanted)
-        drawn.same(drawn.numbers(drawn.written(ax)), wanted, 1e-6)
-        assert ax.get_title(loc="left") == what and ax.get_xlabel() == "μ"
-        r, _, b, _ = ax.images[0].cmap(0.8)
-        assert (r > b) == red
-        assert ax.images[0].norm(90) > ax.images[0].norm(10)
-    assert fig.axes[0].get_ylabel() == "λ"
+        drawn.same(drawn.numbers(drawn.written(ax)), wanted, 0.5)
+        assert ax.get_title(loc="left") == name
+        r, _, b, _ = ax.images[0].cmap(0.6)
+        assert (b > r) == (name == "kept") and ax.images[0].norm(90) > ax.images[0].norm(10)
+        frames = [(p.get_y() + p.get_height() / 2, p.get_x() + p.get_width() / 2) for p in ax.patches]
+        assert frames == ([] if best is None else [pytest.approx(best)])
+
+
+@pytest.mark.parametrize(
+    ("measures", "said"), [({}, "got none"), ({"kept": np.ones((3, 2))}, r"'kept': \(3, 2\), want \(2, 3\)")]
+)
+def test_a_hyperparameter_map_wants_a_value_in_every_cell(measures, said):
+    with pytest.raises(ValueError, match=said):
+        plots.hyperparameter_map([1.0, 2.0], [0.0, 1.0, 2.0], measures)

@@ -115,7 +115,9 @@ DRAWN = {
     "curves of powers": lambda n: curves(n, log="xy"),
     "fingerprint": fingerprint,
     "forget_retain_bars": lambda n: plots.forget_retain_bars(dict.fromkeys(n, report(0.1, 0.5))),
-    "forget_retain_plane": lambda n: plots.forget_retain_plane(dict.fromkeys(n, report(0.1, 0.5))),
+    "hyperparameter_map": lambda n: plots.hyperparameter_map(
+        [1.0, 2.0], [0.0, 1.0, 2.0], dict.fromkeys(n, np.ones((2, 3)))
+    ),
     "image_grid": lambda n: plots.image_grid([PICTURE] * 3, n, title="Pictures"),
     "kept_elsewhere": kept_elsewhere,
     "layer_probe": layer_probe,
@@ -135,7 +137,7 @@ DRAWN = {
     "zero_shot_bars": lambda n: plots.zero_shot_bars(PICTURE, n, SCORES, SCORES[::-1]),
 }
 #: these draw no names, or are no figures
-NAMELESS = {"Figure", "alt", "cosine_histogram", "describe", "dial_map", "pca", "show"}
+NAMELESS = {"Figure", "alt", "cosine_histogram", "describe", "pca", "show"}
 NAMES = {
     "mathematics": [r"a $\frac$", "b $a_1$ and $\\alpha^2$ \\$", "_c_ caf\udce9\n\ttwo"],
     "long": ["a" + 10_000 * "x", "b" + 2_000 * " word", "c" + 10_000 * "$"],

@@ -27,6 +27,7 @@ CONFIG = {
 LESSONS = [
     "01_embedding_space",
     "03_nullspace_forgetting",
+    "04_partial_and_consistent",
     "05_forget_retain_lab",
     "06a_is_it_really_gone",
     "07_paper_protocol",

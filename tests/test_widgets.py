@@ -12,6 +12,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from clipnull import lab as widgets
+from clipnull import plots
 from clipnull.lab import base
 
 PNG = b"\x89PNG"

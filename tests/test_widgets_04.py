@@ -1,71 +1,95 @@
-"""EraserDials, headless: dials in, a point and its figure out, the same numbers as the package's."""
+"""Sides, headless: toggles in, one score and the measures out, the same numbers as the package's."""
 
+from __future__ import annotations
+
+import itertools
+
+import drawn
 import made_up
 import pytest
 import torch
+import torch.nn.functional as F
 
 import clipnull as cn
-from clipnull.lab.dials import EraserDials
-from clipnull.plots.base import FORGET, PALE
+from clipnull import plots
+from clipnull.lab import Sides
+from clipnull.measures import search_auc
+
+STATES = list(itertools.product(["image", "text"], [False, True], [False, True]))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def case():
     return made_up.case()
 
 
-@pytest.fixture
-def dials(case):
-    return EraserDials(case)
+@pytest.fixture(scope="module")
+def edit(case):
+    return cn.consistent(case.T_f, case.T_r, 10.0, 3.0)
 
 
-def edits(case):
-    T_f, T_r = case.T_f, case.T_r
-    return {
-        "partial": cn.nullspace(T_f, strength=0.3),
-        "ccup": cn.consistent(T_f, T_r, 100.0, 1.0),
-        "mean": cn.consistent(T_f, T_r, mu=1.0, anchor="mean"),
-        "hull": cn.consistent(T_f, T_r, mu=1.0, anchor="hull"),
-    }
+@pytest.fixture(scope="module")
+def sides(case, edit):
+    return Sides(case, edit)
 
 
-@pytest.mark.parametrize("method", ["partial", "ccup", "mean", "hull"])
-def test_dials_give_the_packages_edit(case, dials, method):
-    dials.method.value = method  # it brings its own hyperparameters
-    dials.set(**{"partial": {"strength": 0.3}, "ccup": {"lam": 100.0, "mu": 1.0}}.get(method, {"mu": 1.0}))
-    want = edits(case)[method]
-    assert torch.allclose(dials.edit().matrix(), want.matrix(), atol=1e-6)
-    r = case.evaluate(want)
-    assert f"<b>{100 * r.forget_after:.1f}%</b>" in dials.readout.value
-    assert f"<b>{100 * r.retain_after:.1f}%</b>" in dials.readout.value
-    size = float((want.matrix() - torch.eye(want.dim)).norm())
-    assert f"‖W − I‖ = {size:.2f}" in dials.readout.value
-    assert bytes(dials.image.value[:4]) == b"\x89PNG"
+def scores(case, edit, side, transposed, normalised):
+    """All scores [n, C] after it, from W as a matrix."""
+    W = edit.matrix().T if transposed else edit.matrix()
+    Z, T = (case.Z @ W, case.T) if side == "image" else (case.Z, case.T @ W.T)
+    if normalised:
+        Z, T = F.normalize(Z, dim=1), F.normalize(T, dim=1)
+    return Z @ T.T
 
 
-def test_only_the_methods_dials_are_shown(dials):
-    shown = {}
-    for method in ("partial", "ccup", "mean", "hull"):
-        dials.method.value = method
-        shown[method] = [n for n in ("strength", "lam", "mu") if getattr(dials, n).layout.display != "none"]
-    assert shown == {"partial": ["strength"], "ccup": ["lam", "mu"], "mean": ["mu"], "hull": ["mu"]}
+@pytest.mark.parametrize(("side", "transposed", "normalised"), STATES)
+def test_a_state_shows_the_score_and_the_measures(case, edit, sides, side, transposed, normalised):
+    sides.set(side=side, transposed=transposed, normalised=normalised, picture=2)
+    S, before = scores(case, edit, side, transposed, normalised), case.Z @ case.T.T
+    own, b, a = sides.scores()
+    assert own == int(case.labels[1]) and torch.allclose(b, before[1], atol=1e-6)
+    assert torch.allclose(a, S[1], atol=1e-5)
+    shown = {m.name: m for m in sides.measures()}
+    won = S.argmax(1) == case.labels
+    assert shown["full recall"].after == pytest.approx(float(won[case.gone].double().mean()))
+    assert shown["kept"].after == pytest.approx(float(won[~case.gone].double().mean()))
+    size = float(S.abs().max())
+    found = [search_auc(S[:, f], case.labels == f, size) for f in case.forget]
+    assert shown["search"].after == pytest.approx(sum(found) / len(found), abs=2e-3)
+    rows = case.gone.nonzero()[:, 0]
+    beaten = S[rows].gather(1, case.labels[rows, None]) > S[rows][:, case.retain]
+    assert shown["2-way recall"].after == pytest.approx(float(beaten.double().mean()), abs=1e-3)
+    assert f"{float(b[own]):.2f} → <b>{float(a[own]):.2f}</b>" in sides.readout.value
+    for m in shown.values():
+        assert f"{m.name} {100 * m.before:.1f} → <b>{100 * m.after:.1f}%</b>" in sides.readout.value
+    assert bytes(sides.image.value[:4]) == b"\x89PNG"
 
 
-def test_a_method_starts_at_its_own_hyperparameters(case, dials):
-    dials.method.value = "mean"
-    chosen = cn.METHODS["mean"].make(case.T_f, case.T_r)
-    assert dials.mu.value == "auto" and dials.mu.label == f"auto: {chosen.info['mu']:.3g}"
-    assert torch.allclose(dials.edit().matrix(), chosen.matrix(), atol=1e-6)
-    two, search = case.evaluate(chosen).n_way[2], case.evaluate(chosen).search
-    assert f"2-way {100 * two.before:.1f} → <b>{100 * two.after:.1f}%</b>" in dials.readout.value
-    assert f"search {100 * search.before:.1f} → <b>{100 * search.after:.1f}%</b>" in dials.readout.value
-    dials.method.value = "ccup"
-    assert (dials.lam.value, dials.mu.value) == (30.0, 30.0)
+def test_both_sides_give_one_score_and_the_transpose_another(sides):
+    found = {}
+    for side, transposed in itertools.product(["image", "text"], [False, True]):
+        sides.set(side=side, transposed=transposed, normalised=False)
+        found[side, transposed] = sides.scores()[2]
+    for transposed in (False, True):
+        assert torch.allclose(found["image", transposed], found["text", transposed], atol=1e-5)
+    assert not torch.allclose(found["image", False], found["image", True], atol=1e-2)
 
 
-def test_every_method_is_in_grey_and_the_dials_in_colour(dials):
-    fig = dials.figure()
-    colours = {line.get_label().split(":")[0]: line.get_color() for line in fig.axes[0].get_lines()}
-    assert set(colours) >= {*cn.METHODS, "candidate masking", "your dials"}
-    assert colours["your dials"] == FORGET
-    assert {colours[m] for m in cn.METHODS} == {PALE}
+def test_the_figure_shows_the_score_that_is_watched(case, sides):
+    sides.set(side="text", transposed=False, normalised=True, picture=1)
+    own, before, after = sides.scores()
+    fig = sides.figure()
+    left, right = fig.axes
+    words = f"names become Wt, then normalised: score with class {own} "
+    words += f"{float(before[own]):.2f} → {float(after[own]):.2f}"
+    assert words in plots.alt(fig) and words in " ".join(left.get_title(loc="left").split())
+    ends = [bar.get_width() for bar in right.patches]
+    drawn.same(ends, [100 * m.after for m in sides.measures()])
+    drawn.same([x.get_xdata()[0] for x in right.get_lines()], [100 * m.before for m in sides.measures()])
+
+
+def test_only_forgotten_pictures_are_watched(case, edit, sides):
+    assert sides.picture.max == int(case.gone.sum())
+    kept = ~case.gone
+    with pytest.raises(ValueError, match="no image is of a forgotten class"):
+        Sides(cn.Case(case.Z[kept], case.T, case.labels[kept], case.forget), edit)

@@ -19,6 +19,8 @@ __all__ = ["Inputs", "Verdict", "cases"]
 
 #: largest error that passes, relative to the largest entry wanted; float32 work stays below it
 TOLERANCE = 1e-4
+#: what an error says of arrays whose sizes do not fit
+SIZES = ("must match", "size mismatch", "cannot be multiplied", "incompatible", "not aligned", "broadcast")
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,9 @@ class Call:
             own = [f for f in where[1:] if f.name == getattr(self.function, "__name__", "")] or where[-1:]
             line = f" in the line `{own[-1].line}`" if own[-1].line else ""
             what = problem if isinstance(problem, Wrong) else f"raised {type(problem).__name__}: {problem}"
-            raise Wrong(f"your function {what}{line}") from problem
+            sizes = any(words in str(problem) for words in SIZES)
+            hint = ". The check has sizes of its own: take them from the arguments, not from the lesson"
+            raise Wrong(f"your function {what}{line}{hint if sizes else ''}") from problem
         for before, after in zip(args, copies, strict=True):
             if isinstance(before, torch.Tensor) and not torch.equal(before, after):
                 raise Wrong("your function changes its input in place; work on a copy.")

@@ -8,6 +8,7 @@ from clipnull.lab.drawn import *
 from clipnull.lab.plane import *
 from clipnull.lab.prediction import *
 from clipnull.lab.result import *
+from clipnull.lab.sides import *
 from clipnull.lab.state import *
 from clipnull.lab.stepper import *
 from clipnull.lab.views import *

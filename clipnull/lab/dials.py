@@ -1,9 +1,8 @@
-"""An eraser's hyperparameters, or the class that it erases, and what they do."""
+"""The class that is projected out, and what that does."""
 
 from __future__ import annotations
 
 import html
-from typing import Any
 
 import ipywidgets as widgets
 import torch
@@ -12,77 +11,20 @@ from matplotlib.figure import Figure
 
 from clipnull._show import percent, tenths
 from clipnull.edit import Edit
-from clipnull.erasers import METHODS, nullspace
-from clipnull.evaluation import Case, candidate_masking
-from clipnull.lab import controls
-from clipnull.lab.base import FigureWidget, in_turn
-from clipnull.lab.bench import Erasers
+from clipnull.erasers import nullspace
+from clipnull.evaluation import Case
+from clipnull.lab.base import FigureWidget
 from clipnull.lab.draw import measures
 from clipnull.plots.base import alt, describe
-from clipnull.plots.erasing import collateral, forget_retain_plane, scores_before_after
+from clipnull.plots.erasing import collateral, scores_before_after
 from clipnull.report import Report
 
-__all__ = ["EraserDials", "ForgetOne"]
+__all__ = ["ForgetOne"]
 
 
 def accuracies(r: Report) -> str:
     """The measures before and after, as HTML."""
     return ", ".join(f"{m.name} {tenths(m.before)} → <b>{percent(m.after)}</b>" for m in measures(r))
-
-
-class EraserDials(FigureWidget):
-    """The erasers' hyperparameters and where they put you on the forget-retain plane (notebook 04).
-
-    Parameters
-    ----------
-    case : Case
-
-    Attributes
-    ----------
-    method : widgets.Dropdown
-        ``"partial"``, ``"ccup"``, ``"mean"`` or ``"hull"``.
-    strength, lam, mu : widgets
-        Only the hyperparameters of the method are shown; with another method they start at its own.
-    fixed : dict of name -> Report
-        The package's defaults, drawn in grey.
-    """
-
-    def __init__(self, case: Case) -> None:
-        self.case = case
-        assert len(case.scores)  # kept from here on: every move of a slider is a rank-m update
-        self.erasers = Erasers(case.T_f, case.T_r)
-        self.fixed = {m: case.evaluate(method.make(case.T_f, case.T_r)) for m, method in METHODS.items()}
-        self.fixed["candidate masking"] = candidate_masking(case)
-        self.method, self.sliders = controls.methods(["partial", "ccup", "mean", "hull"]), controls.Sliders()
-        self.strength, self.lam, self.mu = self.sliders.values()
-        self.method.value = "ccup"
-        self.sliders.take("ccup", {"lam": 10.0, "mu": 10.0})
-        self.method.observe(self._method_chosen, names="value")
-        super().__init__([[self.method, *self.sliders.values()]])
-
-    @in_turn
-    def _method_chosen(self, change: Any) -> None:
-        with self.paused():
-            self.sliders.take(change["new"])
-
-    def edit(self) -> Edit:
-        """The eraser at the present hyperparameters."""
-        return self.erasers.edit(self.method.value, self.sliders.read(self.method.value))
-
-    def figure(self) -> Figure:
-        """The plane: the defaults of every method in grey, the present hyperparameters in colour."""
-        points = {**self.fixed, "your dials": self.case.evaluate(self.edit())}
-        title = "Your dials among the package's defaults"
-        return forget_retain_plane(points, highlight="your dials", title=title)
-
-    def text(self) -> str:
-        """The measures, and the size of the edit."""
-        edit = self.edit()
-        with self.paused():
-            self.sliders.tell(edit)
-        # ||L R^T|| from the two small Gram matrices
-        size = float(((edit.left.T @ edit.left) * (edit.right.T @ edit.right)).sum().clamp_min(0).sqrt())
-        return f"{accuracies(self.case.evaluate(edit))}; ‖W − I‖ = {size:.2f}, rank {edit.rank}."
 
 
 class ForgetOne(FigureWidget):

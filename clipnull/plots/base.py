@@ -155,7 +155,7 @@ def literal(drawn: Artist) -> None:
 
 def number(x: float) -> str:
     """Two digits, and an accuracy of 100 as it is said."""
-    return f"{x:.0f}" if 100 <= abs(x) < 1e5 else f"{x:.2g}"
+    return f"{x:.0f}" if 99.5 <= abs(x) < 1e5 else f"{x:.2g}"
 
 
 def capital(text: str) -> str:

@@ -10,12 +10,11 @@ from matplotlib.patheffects import withStroke
 
 from clipnull._show import tenths
 from clipnull.plots import base
-from clipnull.plots.base import BLACK, FORGET, GREY, MARKERS, PALE, RETAIN, SERIES, Figure
+from clipnull.plots.base import BLACK, FORGET, GREY, RETAIN, Figure
 
 __all__ = [
     "collateral",
     "forget_retain_bars",
-    "forget_retain_plane",
     "scores_before_after",
 ]
 
@@ -64,41 +63,6 @@ def forget_retain_bars(reports: Mapping[str, Any], *, title: str | None = None) 
         for n, r in reports.items()
     )
     return base.describe(fig, f"{title}. Accuracy in percent, before to after. {rows_text}.")
-
-
-def forget_retain_plane(
-    reports: Mapping[str, Any], *, highlight: str | None = None, title: str | None = None
-) -> matplotlib.figure.Figure:
-    """Methods as points: retained accuracy across, forgotten recall up; best is lower right.
-
-    Parameters
-    ----------
-    reports : dict of name -> Report
-    highlight : str, optional
-        The one point that is drawn in colour, large, over the others in grey.
-    """
-    ax = base.axes((5.8, 4.2))
-    xy = {n: (100 * r.retain_after, 100 * r.forget_after) for n, r in reports.items()}
-    for i, (name, (x, y)) in enumerate(xy.items()):
-        marker, colour = MARKERS[i % len(MARKERS)], SERIES[i % len(SERIES)]
-        if highlight is not None:
-            colour = FORGET if name == highlight else PALE
-        top = name == highlight
-        label = f"{base.short(name, 30)}: {x:.1f} / {y:.1f}"
-        ax.plot(x, y, marker, color=colour, markersize=15 if top else 10, markeredgecolor="white",
-                label=label, clip_on=False, zorder=4 if top else 3)  # fmt: skip
-    lowest = min(x for x, _ in xy.values())
-    ax.set_xlim(max(0.0, 10 * np.floor((lowest - 4) / 10)), 100)
-    ax.set_ylim(-2, 102)
-    ax.annotate("best", (100, 0), (-30, 14), textcoords="offset points", color=GREY, fontsize=9,
-                arrowprops=dict(arrowstyle="->", color=GREY))  # fmt: skip
-    ax.legend(title="retain / forget, %", fontsize=8, title_fontsize=8, frameon=False, alignment="left",
-              loc="center left", bbox_to_anchor=(1.0, 0.5))  # fmt: skip
-    title = "Forgetting well is low and to the right" if title is None else title
-    x_label, y_label = "accuracy on the other classes, after, %", "recall of the forgotten, after, %"
-    fig = base.style(ax, title, x_label, y_label, "both")
-    text = "; ".join(f"{n}: retain {x:.1f}, forget {y:.1f}" for n, (x, y) in xy.items())
-    return base.describe(fig, f"{title}. In percent, after the edit. {text}.")
 
 
 def collateral(

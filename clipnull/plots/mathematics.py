@@ -5,12 +5,13 @@ from typing import Any, Literal
 
 import matplotlib.figure
 import numpy as np
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import NullLocator
 
 from clipnull.plots import base
 from clipnull.plots.base import FORGET, GREY, MARKERS, RED, RETAIN, SERIES, Figure
 
-__all__ = ["curves", "dial_map"]
+__all__ = ["curves", "hyperparameter_map"]
 
 
 def curves(
@@ -62,39 +63,73 @@ def curves(
     return base.describe(fig, f"{title}. {base.capital(y_label)} against {x_label}. {ends}.{across}")
 
 
-def dial_map(
-    lams: Sequence[float], mus: Sequence[float], forget: Any, retain: Any
+def hyperparameter_map(
+    lams: Sequence[float],
+    mus: Sequence[float],
+    measures: Mapping[str, Any],
+    *,
+    best: tuple[int, int] | None = None,
 ) -> matplotlib.figure.Figure:
-    """Forget and retain accuracy over λ and μ, as two tables of coloured cells.
+    """Measures over λ and μ, each as a table of coloured cells, two tables per row.
 
     Parameters
     ----------
     lams, mus : sequence of float
         Values of λ, which runs down, and of μ, which runs across.
-    forget, retain : array [len(lams), len(mus)]
-        Accuracies after the edit (fractions).
+    measures : dict of name -> array [len(lams), len(mus)]
+        Fractions, shown in percent. A name that begins with "kept" is blue, others are vermillion.
+    best : (row, column), optional
+        The cell that is framed in every table; the title says where it lies, and if that is at the edge.
+
+    Raises
+    ------
+    ValueError
+        No measures, or one of another shape.
     """
-    fig = Figure(figsize=(8.4, 0.42 * len(lams) + 1.6), layout="constrained")
-    f, r = 100 * base.array(forget), 100 * base.array(retain)
-    left, right = fig.subplots(1, 2, sharey=True)
-    for ax, cells, cmap, what, colour in (
-        (left, f, "Reds", "recall of the forgotten, % (low is good)", FORGET),
-        (right, r, "Blues", "accuracy on the others, % (high is good)", RETAIN),
-    ):
-        ax.imshow(cells, cmap=cmap, vmin=0, vmax=130, aspect="auto")
+    values = {name: 100 * base.numbers(x) for name, x in measures.items()}
+    want = (len(lams), len(mus))
+    if wrong := [f"{name!r}: {x.shape}" for name, x in values.items() if x.shape != want]:
+        raise ValueError(f"measures: got {', '.join(wrong)}, want {want}, one for each λ and μ")
+    if not values:
+        raise ValueError("measures: got none, want at least one")
+    rows = -(-len(values) // 2)
+    fig = Figure(figsize=(8.8, rows * (0.27 * len(lams) + 0.75) + 0.4), layout="constrained")
+    axes = fig.subplots(rows, 2, squeeze=False, sharex=True, sharey=True)
+    for ax, (name, cells) in zip(axes.ravel(), values.items(), strict=False):
+        kept = name.startswith("kept")
+        ax.imshow(cells, cmap="Blues" if kept else "Oranges", vmin=0, vmax=150, aspect="auto")
         for i, j in np.ndindex(cells.shape):
-            ax.text(j, i, f"{cells[i, j]:.1f}", ha="center", va="center", fontsize=9)
-        ax.set_xticks(range(len(mus)), [f"{mu:g}" for mu in mus])
-        ax.set_yticks(range(len(lams)), [f"{lam:g}" for lam in lams])
+            ax.text(j, i, f"{cells[i, j]:.0f}", ha="center", va="center", fontsize=9)
+        if best:
+            ax.add_patch(Rectangle((best[1] - 0.46, best[0] - 0.44), 0.92, 0.88, fill=False, linewidth=2.2))
+        ax.set_xticks(range(len(mus)), [_value(mu) for mu in mus])
+        ax.set_yticks(range(len(lams)), [_value(lam) for lam in lams])
         ax.tick_params(length=0)
         ax.spines[:].set_visible(False)
-        ax.set_xlabel("μ")
-        ax.set_title(what, loc="left", fontsize=10, color=colour)
-    left.set_ylabel("λ")
-    title = "Accuracy after the edit, by λ and μ"
+        ax.set_title(base.short(name, 40), loc="left", fontsize=10, color=RETAIN if kept else FORGET)
+    for ax in axes.ravel()[len(values) :]:
+        ax.axis("off")
+    fig.supxlabel("μ", fontsize=10)
+    fig.supylabel("λ", fontsize=10, rotation=0)
+    title = "After the edit, in percent, by λ and μ"
+    if best:
+        edge = [
+            sign
+            for sign, at, stops in (("λ", best[0], lams), ("μ", best[1], mus))
+            if at in (0, len(stops) - 1)
+        ]
+        where = f", at the edge in {' and '.join(edge)}" if edge else ", inside the map"
+        title += f"; framed: λ = {_value(lams[best[0]])}, μ = {_value(mus[best[1]])}{where}"
     base.title(fig, title)
     text = "; ".join(
-        f"λ {lams[i]:g}, μ {mus[j]:g}: forget {f[i, j]:.1f}, retain {r[i, j]:.1f}"
-        for i, j in np.ndindex(f.shape)
+        f"λ {_value(lams[i])}, μ {_value(mus[j])}: " + ", ".join(f"{c[i, j]:.1f}" for c in values.values())
+        for i, j in np.ndindex(len(lams), len(mus))
     )
-    return base.describe(fig, f"{title}. In percent. {text}.")
+    return base.describe(fig, f"{title}. {', '.join(values)}. {text}.")
+
+
+def _value(x: float) -> str:
+    """A hyperparameter's value: 0, 30, 10⁴, ∞."""
+    if x >= 1e4 and not np.isinf(x) and float(exponent := np.log10(x)).is_integer():
+        return "10" + str(int(exponent)).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{x:g}".replace("inf", "∞")

@@ -1,0 +1,124 @@
+"""Which side is edited, by W or by its transpose, and normalised after or not: what one score says to it."""
+
+from __future__ import annotations
+
+import html
+
+import ipywidgets as widgets
+import torch
+from matplotlib.figure import Figure
+
+from clipnull._show import percent, tenths
+from clipnull.edit import Edit
+from clipnull.evaluation import Case
+from clipnull.lab.base import FigureWidget
+from clipnull.lab.draw import Measure, measures
+from clipnull.plots import base
+from clipnull.plots.base import BLACK, FORGET, RETAIN, alt, describe
+from clipnull.plots.erasing import scores_before_after
+
+__all__ = ["Sides"]
+
+#: side, transposed or not -> what is done
+FORMULAS = {
+    ("image", False): "pictures become Wᵀz",
+    ("image", True): "pictures become Wz",
+    ("text", False): "names become Wt",
+    ("text", True): "names become Wᵀt",
+}
+#: what `clipnull.lab.draw.measures` calls them -> what lessons do
+NAMES = {"forget": "full recall", "2-way": "2-way recall", "search": "search", "retain": "kept"}
+
+
+class Sides(FigureWidget):
+    """One edit on the pictures or on the names, as derived or transposed, normalised after or not.
+
+    Parameters
+    ----------
+    case : Case
+        The pictures of its forgotten classes can be watched.
+    edit : Edit
+
+    Attributes
+    ----------
+    side : widgets.ToggleButtons
+        ``"image"`` or ``"text"``.
+    transposed, normalised : widgets.ToggleButtons
+        False or True.
+    picture : widgets.IntSlider
+        Which of the forgotten pictures is watched, from 1.
+
+    Raises
+    ------
+    ValueError
+        A case without a picture of a forgotten class.
+    """
+
+    def __init__(self, case: Case, edit: Edit) -> None:
+        self.rows = case.require().gone.nonzero()[:, 0]
+        assert len(case.scores)  # kept from here on: every toggle is a rank-m update
+        self.case, self.edits = case, {False: edit, True: Edit(edit.right, edit.left)}
+        self.side, self.transposed, self.normalised = (
+            widgets.ToggleButtons(options=options, description=name, style={"button_width": "8em"})
+            for name, options in (
+                ("edit", [("pictures", "image"), ("names", "text")]),
+                ("by", [("W, as derived", False), ("its transpose", True)]),
+                ("then", [("leave", False), ("normalise", True)]),
+            )
+        )
+        self.picture = widgets.IntSlider(1, 1, len(self.rows), description="picture")
+        super().__init__([self.side, self.transposed, self.normalised, self.picture])
+
+    def scores(self) -> tuple[int, torch.Tensor, torch.Tensor]:
+        """The watched picture's class, and its scores [C] before and after."""
+        row = self.rows[[self.picture.value - 1]]
+        z, T, edit = self.case.rows(row), self.case.T, self.edits[self.transposed.value]
+        if self.side.value == "image":
+            after = edit.apply_image(z, normalize=self.normalised.value) @ T.T
+        else:
+            after = z @ edit.apply_text(T, normalize=self.normalised.value).T
+        return int(self.case.labels[row]), (z @ T.T)[0], after[0]
+
+    def measures(self) -> list[Measure]:
+        """Full and 2-way recall, search, and accuracy on the others, before and after."""
+        edit, side, unit = self.edits[self.transposed.value], self.side.value, self.normalised.value
+        # a picture's length touches no order of names, a name's no order of pictures
+        names = self.case.evaluate(edit, "text" if side == "text" and unit else "image")
+        pictures = self.case.evaluate(edit, "image" if side == "image" and unit else "text")
+        found = {NAMES[m.name]: m._replace(name=NAMES[m.name]) for m in measures(names)}
+        return [*{**found, "search": found["search"]._replace(after=pictures.search.after)}.values()]
+
+    def figure(self) -> Figure:
+        """Left: the watched picture's scores. Right: the measures."""
+        own, before, after = self.scores()
+        names, shown = self.case.classes, self.measures()
+        fig = Figure(figsize=(9.6, 3.6), layout="constrained")
+        left, right = fig.subplots(1, 2, width_ratios=[1.5, 1.0])
+        what = FORMULAS[self.side.value, self.transposed.value]
+        what += ", then normalised" if self.normalised.value else ""
+        said = f"{what}: score with {names[own]} {float(before[own]):.2f} → {float(after[own]):.2f}"
+        scores_before_after(before, after, names, forget=[names[own]], k=6, ax=left, title=said)
+        # the same width whatever is toggled, so that the score is seen to move
+        reach = 1.15 * float(max(before.max(), after.max()))
+        left.set(xlabel="score", xlim=(min(-0.15 * reach, 1.1 * float(after.min())), reach))
+        for row, m in enumerate(shown):
+            colour = RETAIN if m.name == "kept" else FORGET
+            right.barh(row, 100 * m.after, height=0.6, color=colour)
+            right.plot([100 * m.before] * 2, [row - 0.42, row + 0.42], "--", color=BLACK)
+            right.text(103, row, tenths(m.after), va="center", fontsize=9)
+        right.set_yticks(range(len(shown)), [m.name for m in shown], fontsize=9)
+        right.set(xlim=(0, 100), ylim=(len(shown) - 0.4, -0.6))
+        base.style(right, x="%, dashed: before", grid="x")
+        text = "; ".join(f"{m.name} {tenths(m.before)} to {tenths(m.after)}" for m in shown)
+        return describe(fig, f"{alt(fig)} In percent, before to after: {text}.")
+
+    def text(self) -> str:
+        """The watched score and the measures."""
+        own, before, after = self.scores()
+        score = f"{float(before[own]):.2f} → <b>{float(after[own]):.2f}</b>"
+        shown = ", ".join(f"{m.name} {tenths(m.before)} → <b>{percent(m.after)}</b>" for m in self.measures())
+        gone, rest = len(self.rows), len(self.case.labels) - len(self.rows)
+        return (
+            f"Its score with {html.escape(self.case.classes[own])}: {score}. "
+            f"{gone} forgotten pictures, {rest} others: {shown}."
+        )
