@@ -52,8 +52,8 @@ SEVERAL: dict[str, Any] = {"nargs": "+", "action": "extend"}
 #: extras and what each is for; `lab` is what the notebooks run with
 EXTRAS = {
     "lab": "the notebooks",
-    "leace": "LEACE in lesson 06a",
-    "styles": "lesson 09",
+    "leace": "LEACE in lesson 07a",
+    "styles": "the elective one_style_only",
     "hf": "Hugging Face models",
 }
 RECOMMENDED, MASKING = "mean", "candidate masking"

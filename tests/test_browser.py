@@ -1,6 +1,6 @@
 """Lessons' widgets in a real JupyterLab: move a control, and readout and picture follow.
 
-The forget/retain lab (lesson 05) is compared with `Bench.compute` in this process, number by number.
+The forget/retain lab (lesson 06) is compared with `Bench.compute` in this process, number by number.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def has_widget(path: Path) -> bool:
     )
 
 
-LAB = ROOT / "notebooks" / "05_forget_retain_lab.ipynb"
+LAB = ROOT / "notebooks" / "06_forget_retain_lab.ipynb"
 LESSONS = [path for path in sorted((ROOT / "notebooks").glob("*.ipynb")) if has_widget(path) and path != LAB]
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

@@ -1,61 +1,70 @@
 """The checks of lesson 08: right answers pass, each usual wrong one gets its own message."""
 
-import math
+from __future__ import annotations
 
-import pytest
-import torch
 from answers import answer_tests
 
+import clipnull as cn
 from clipnull import exercises as ex
 
-pytestmark = pytest.mark.usefixtures("synthetic_inputs")
+
+def score(forget, retain, others):
+    left = forget[1] / forget[0]
+    terms = [left, *(max(0, (b - a) / b) for b, a in [retain, *others])]
+    return sum(terms) / len(terms)
 
 
-def recall(S, labels):
-    right = S.argmax(1) == labels
-    return torch.stack([right[labels == c].double().mean() for c in range(S.shape[1])])
+def fewest(percent):
+    n = 1
+    while not any(round(100 * k / n, 2) == percent for k in range(n + 1)):
+        n += 1
+    return n
 
 
-def known(S, labels, share):
-    return recall(S, labels) >= share
+CHECKS = {ex.check_protocol_score: score, ex.check_fewest_pictures: fewest}
 
 
-def zero_limit(n, confidence):
-    return 1 - (1 - confidence) ** (1 / n)
+def test_package_passes_its_own_check():
+    assert ex.check_protocol_score(cn.protocol.protocol_score)
 
 
-CHECKS = {
-    ex.check_known: known,
-    ex.check_zero_limit: zero_limit,
-}
+def terms(f, r, others, gains=False, left=None):
+    drops = [(b - a) / b for b, a in [r, *others]]
+    return [f[1] / f[0] if left is None else left(f), *(drops if gains else [max(0, d) for d in drops])]
 
 
-def precision(S, labels, share):
-    named = torch.bincount(S.argmax(1), minlength=S.shape[1]).clamp(min=1)
-    return torch.bincount(labels[S.argmax(1) == labels], minlength=S.shape[1]) / named >= share
+def mean(x):
+    return sum(x) / len(x)
 
 
-def of_all(S, labels, share):
-    return torch.bincount(labels[S.argmax(1) == labels], minlength=S.shape[1]) / len(S) >= share
-
-
-MISTAKES = [
-    (ex.check_known, precision, "that is precision"),
-    (ex.check_known, lambda S, y, share: recall(S, y) > share, "'at least' was asked for"),
-    (ex.check_known, of_all, "divided by all n pictures"),
-    (ex.check_known, lambda S, y, share: recall(S, y) < share, "the classes below the share"),
-    (ex.check_known, lambda S, y, share: recall(S, y), "that is the recall itself"),
-    (ex.check_known, lambda S, y, share: known(S, y, share).nonzero()[:, 0], "Want a mask"),
-    (ex.check_known, lambda S, y, share: recall(S, y) > 0, "one right picture is not enough"),
-    (ex.check_zero_limit, lambda n, c: (1 - c) ** (1 / n), "that is 1 − p"),
-    (ex.check_zero_limit, lambda n, c: 1 - c ** (1 / n), "are exchanged"),
-    (ex.check_zero_limit, lambda n, c: 1 - (1 - c) ** n, "n-th power was taken"),
-    (ex.check_zero_limit, lambda n, c: 3 / n, "rule of three"),
-    (ex.check_zero_limit, lambda n, c: -math.log(1 - c) / n, "the limit for many pictures"),
-    (ex.check_zero_limit, lambda n, c: 1 - ((1 - c) / 2) ** (1 / n), "two-sided interval"),
-    (ex.check_zero_limit, lambda n, c: 0.0 * n, "does not make the rate 0"),
-    (ex.check_zero_limit, lambda n, c: 0.5 + 0 * n, "is 0.5, want"),
+WRONG = [
+    (ex.check_protocol_score, lambda f, r, o: sum(terms(f, r, o)), "want their mean"),
+    (ex.check_protocol_score, lambda f, r, o: mean(terms(f, r, o, gains=True)), "a gain was counted"),
+    (
+        ex.check_protocol_score,
+        lambda f, r, o: mean([f[1] / f[0], *(max(0, b - a) for b, a in [r, *o])]),
+        "drops are relative",
+    ),
+    (ex.check_protocol_score, lambda f, r, o: mean(terms(f, r, o, left=lambda f: f[1])), "not as AF alone"),
+    (
+        ex.check_protocol_score,
+        lambda f, r, o: mean(terms(f, r, o, left=lambda f: 1 - f[1] / f[0])),
+        "what is left",
+    ),
+    (ex.check_protocol_score, lambda f, r, o: sum(terms(f, r, o)) / 5, "fewer other data sets"),
+    (
+        ex.check_protocol_score,
+        lambda f, r, o: (f[1] / f[0] + max(0, (r[0] - r[1]) / r[0]) + mean(terms(f, r, o)[2:])) / 3,
+        "averaged to one term",
+    ),
+    (ex.check_fewest_pictures, lambda p: max(10_000, int(p)), "is 1e+04, want 19"),
+    (ex.check_fewest_pictures, lambda p: 2000 if p == 78.95 else fewest(p), "takes the figure as exact"),
+    (ex.check_fewest_pictures, lambda p: round(p * fewest(p) / 100), "that is k"),
+    (ex.check_fewest_pictures, lambda p: fewest(p) - 1, "one less"),
+    (ex.check_fewest_pictures, lambda p: fewest(p) + 1, "one more"),
+    (ex.check_fewest_pictures, lambda p: 2 * fewest(p), "the smallest"),
+    (ex.check_fewest_pictures, lambda p: min(7, int(p)), "no k of 7 pictures"),
 ]
 
 
-test_right_answer, test_stub, test_missing_return, test_wrong_answer = answer_tests(CHECKS, MISTAKES)
+test_right_answer, test_stub, test_missing_return, test_wrong_answer = answer_tests(CHECKS, WRONG)

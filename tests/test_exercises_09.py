@@ -1,78 +1,61 @@
 """The checks of lesson 09: right answers pass, each usual wrong one gets its own message."""
 
-from __future__ import annotations
+import math
 
 import pytest
 import torch
 from answers import answer_tests
 
 from clipnull import exercises as ex
-from clipnull.auditing.one_style import gated
 
 pytestmark = pytest.mark.usefixtures("synthetic_inputs")
 
 
-def interaction(M):
-    return M - M.mean(0, keepdim=True) - M.mean(1, keepdim=True) + M.mean((0, 1), keepdim=True)
+def recall(S, labels):
+    right = S.argmax(1) == labels
+    return torch.stack([right[labels == c].double().mean() for c in range(S.shape[1])])
 
 
-def matrix(p, P_r, mu):
-    return torch.eye(len(p), dtype=p.dtype) + mu * P_r.T @ P_r
+def known(S, labels, share):
+    return recall(S, labels) >= share
 
 
-def reader(p, P_r, mu):
-    x = torch.linalg.solve(matrix(p, P_r, mu), p)
-    return x / (p @ x)
+def zero_limit(n, confidence):
+    return 1 - (1 - confidence) ** (1 / n)
 
 
-RIGHT = {
-    ex.check_interaction: interaction,
-    ex.check_reader: reader,
+CHECKS = {
+    ex.check_known: known,
+    ex.check_zero_limit: zero_limit,
 }
 
 
-def test_package_passes_its_own_check():
-    assert ex.check_interaction(
-        lambda M: M - M.mean(0, keepdim=True) - M.mean(1, keepdim=True) + M.mean((0, 1), keepdim=True)
-    )
-    assert ex.check_reader(
-        lambda p, P_r, mu: gated(p, P_r, p, P_r, strength=1.0, mu=mu, dtype=torch.float64).left[:, 0]
-    )
+def precision(S, labels, share):
+    named = torch.bincount(S.argmax(1), minlength=S.shape[1]).clamp(min=1)
+    return torch.bincount(labels[S.argmax(1) == labels], minlength=S.shape[1]) / named >= share
 
 
-def mean(M, *over):
-    return M.mean(over, keepdim=True)
+def of_all(S, labels, share):
+    return torch.bincount(labels[S.argmax(1) == labels], minlength=S.shape[1]) / len(S) >= share
 
 
-def pinv_reader(p, P_r, mu):
-    if mu == 0:
-        return p / (p @ p)
-    y = torch.linalg.pinv(mu * P_r.T @ P_r, rtol=1e-9) @ p
-    return y / (p @ y)
+MISTAKES = [
+    (ex.check_known, precision, "that is precision"),
+    (ex.check_known, lambda S, y, share: recall(S, y) > share, "'at least' was asked for"),
+    (ex.check_known, of_all, "divided by all n pictures"),
+    (ex.check_known, lambda S, y, share: recall(S, y) < share, "the classes below the share"),
+    (ex.check_known, lambda S, y, share: recall(S, y), "that is the recall itself"),
+    (ex.check_known, lambda S, y, share: known(S, y, share).nonzero()[:, 0], "Want a mask"),
+    (ex.check_known, lambda S, y, share: recall(S, y) > 0, "one right picture is not enough"),
+    (ex.check_zero_limit, lambda n, c: (1 - c) ** (1 / n), "that is 1 − p"),
+    (ex.check_zero_limit, lambda n, c: 1 - c ** (1 / n), "are exchanged"),
+    (ex.check_zero_limit, lambda n, c: 1 - (1 - c) ** n, "n-th power was taken"),
+    (ex.check_zero_limit, lambda n, c: 3 / n, "rule of three"),
+    (ex.check_zero_limit, lambda n, c: -math.log(1 - c) / n, "the limit for many pictures"),
+    (ex.check_zero_limit, lambda n, c: 1 - ((1 - c) / 2) ** (1 / n), "two-sided interval"),
+    (ex.check_zero_limit, lambda n, c: 0.0 * n, "does not make the rate 0"),
+    (ex.check_zero_limit, lambda n, c: 0.5 + 0 * n, "is 0.5, want"),
+]
 
 
-MISTAKES = {
-    ex.check_interaction: [
-        (lambda M: M - mean(M, 0) - mean(M, 1), "taken away twice"),
-        (lambda M: M - mean(M, 1), "the class is still in it"),
-        (lambda M: M - mean(M, 0), "the style is still in it"),
-        (lambda M: M - interaction(M), "the additive part"),
-        (lambda M: M - mean(M, 0, 1), "only the mean over everything is gone"),
-        (lambda M: M - mean(M, 0) - mean(M, 1) - mean(M, 0, 1), "do not take it away again"),
-        (lambda M: interaction(M).sum(0), "has shape"),
-    ],
-    ex.check_reader: [
-        (lambda p, P, mu: torch.linalg.solve(matrix(p, P, mu), p), "divide by p · l"),
-        (lambda p, P, mu: reader(p, P, mu) / reader(p, P, mu).norm(), "l has length 1"),
-        (lambda p, P, mu: p / (p @ p), "μ has no effect"),
-        (pinv_reader, "the I of M"),
-        (lambda p, P, mu: matrix(p, P, mu) @ p / (p @ matrix(p, P, mu) @ p), "that is M p; want M⁻¹ p"),
-        (lambda p, P, mu: -reader(p, P, mu), "a sign is wrong"),
-        (lambda p, P, mu: reader(p, P, mu)[None], "has shape"),
-    ],
-}
-
-
-WRONG = [(check, *mistake) for check, some in MISTAKES.items() for mistake in some]
-
-test_right_answer, test_stub, test_missing_return, test_wrong_answer = answer_tests(RIGHT, WRONG)
+test_right_answer, test_stub, test_missing_return, test_wrong_answer = answer_tests(CHECKS, MISTAKES)

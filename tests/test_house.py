@@ -103,8 +103,9 @@ def test_readme_has_the_two_commands_and_every_lesson():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert 'pip install -e ".[lab]" && clipnull demo\n' in readme
     assert 'pip install -e ".[test]" && pytest\n' in readme
-    linked = set(re.findall(r"\(notebooks/(\w+\.ipynb)\)", readme))
-    assert linked == {path.name for path in (ROOT / "notebooks").glob("*.ipynb")}
+    linked = set(re.findall(r"\((notebooks/(?:electives/)?\w+\.ipynb)\)", readme))
+    lessons = [*ROOT.glob("notebooks/*.ipynb"), *ROOT.glob("notebooks/electives/*.ipynb")]
+    assert linked == {path.relative_to(ROOT).as_posix() for path in lessons}
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", readme):
         assert (ROOT / target).exists(), target
 

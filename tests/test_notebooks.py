@@ -25,7 +25,7 @@ from tools.nbval_close import _NUMBER, WIDGET_MIME, _percentages
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted(p for p in (ROOT / "notebooks").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
-LESSONS = [p for p in NOTEBOOKS if p.parent.name == "notebooks"]
+LESSONS = [p for p in NOTEBOOKS if p.parent.name != "solutions"]
 MAX_BYTES, MAX_BYTES_TOGETHER, MAX_LINES = 2**20, 8 * 2**20, 25
 MIN_COMPARED = 5
 UNCHECKED = ("NBVAL_IGNORE_OUTPUT", "NBVAL_SKIP", "PYTEST_VALIDATE_IGNORE_OUTPUT")

@@ -10,7 +10,8 @@ import nbformat
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = ROOT / "notebooks"
+LESSONS = [*sorted(NOTEBOOKS.glob("*.ipynb")), *sorted(NOTEBOOKS.glob("electives/*.ipynb"))]
 
 pytestmark = pytest.mark.browser
 
@@ -26,7 +27,7 @@ def test_lesson_opens_and_shows_what_is_stored(lesson: Path, jupyterlab: str, ch
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     try:
-        page.goto(f"{jupyterlab}/doc/tree/{lesson.name}")
+        page.goto(f"{jupyterlab}/doc/tree/{lesson.relative_to(NOTEBOOKS).as_posix()}")
         heading = page.locator(".jp-Notebook h1").first
         heading.wait_for(timeout=60_000)
         assert re.sub(r"\W+", "", heading.inner_text()).startswith(re.sub(r"\W+", "", title[1])[:20])

@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 CELLS = [
     f"import sys; sys.path.insert(0, {str(TESTS)!r}); import draggable, ipywidgets, torch, clipnull as cn",
     *(f"draggable.{use}()" for use in ("circle", "globe", "triangle", "explorer")),
-    "cn.lab.StepPlayer(torch.eye(4)[:3] + 0.2, ['a', 'b', 'c'])",
+    "cn.lab.GramSchmidtStepper(torch.eye(4)[:3] + 0.2, ['a', 'b', 'c'])",
     "from clipnull.lab.base import alarm\n"
     "ipywidgets.VBox([ipywidgets.Text(), ipywidgets.Dropdown(options=list('abcdefghi')),"
     " ipywidgets.HTML(alarm(ValueError('strength: too strong')))])",

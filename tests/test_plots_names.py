@@ -127,7 +127,6 @@ DRAWN = {
         {n[0]: report(0.6, 0.9), n[1]: report(0.0, 0.7), n[2]: report(0.0, 0.4)}
     ),
     "pca_scatter": lambda n: plots.pca_scatter(Z, n),
-    "pca_scatter_3d": lambda n: plots.pca_scatter_3d(Z, n, components=(1, 2, 3)),
     "published_recall": published,
     "reliability": reliability,
     "score_parts": score_parts,

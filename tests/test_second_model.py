@@ -28,14 +28,14 @@ LESSONS = [
     "01_embedding_space",
     "03_nullspace_forgetting",
     "04_partial_and_consistent",
-    "05_forget_retain_lab",
-    "06a_is_it_really_gone",
-    "07_paper_protocol",
-    "08_your_own_model",
-    "09_one_style_only",
+    "06_forget_retain_lab",
+    "07a_is_it_really_gone",
+    "08_paper_protocol",
+    "09_your_own_model",
+    "electives/one_style_only",
 ]
 #: lessons that do not print the dimension of the space
-WITHOUT_DIMENSION = ["07_paper_protocol", "09_one_style_only"]
+WITHOUT_DIMENSION = ["08_paper_protocol", "electives/one_style_only"]
 
 
 @pytest.fixture(scope="module")

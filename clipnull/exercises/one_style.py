@@ -1,4 +1,4 @@
-"""Checks of lesson 09."""
+"""Checks of the elective one_style_only."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Checks of lesson 08."""
+"""Checks of lesson 09."""
 
 import math
 

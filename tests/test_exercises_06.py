@@ -1,4 +1,4 @@
-"""The check of lesson 05: the right answer passes, each usual wrong one gets its own message."""
+"""The check of lesson 06: the right answer passes, each usual wrong one gets its own message."""
 
 import pytest
 from answers import answer_tests

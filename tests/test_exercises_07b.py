@@ -1,4 +1,4 @@
-"""The checks of lesson 06b: right answers pass, each usual wrong one gets its own message."""
+"""The checks of lesson 07b: right answers pass, each usual wrong one gets its own message."""
 
 import pytest
 import torch
