@@ -73,6 +73,8 @@ def valid() -> dict[str, dict[str, Any]]:
         "nearest_mixture": dict(T_f=c.T_f, T_r=c.T_r),
         "gram_schmidt": dict(T=c.T_f, rtol=1e-6, variant="modified"),
         "gram_schmidt_steps": dict(T=c.T_f, rtol=1e-6, variant="modified"),
+        "variance_shares": dict(X=c.T),
+        "participation_ratio": dict(X=c.T),
         "numerical_rank": dict(T=c.T, rtol=1e-6),
         "orthonormal_basis": dict(T=c.T_f, rtol=1e-6),
         "orthogonality_error": dict(Q=U),

@@ -110,7 +110,9 @@ def curves(names, **how):
 #: every public figure that draws names
 DRAWN = {
     "collateral": lambda n: plots.collateral(SCORES, -SCORES, n),
+    "cone": lambda n: plots.cone(dict.fromkeys(n, Z)),
     "controls": lambda n: plots.controls([measurement(name) for name in n]),
+    "cumulative_variance": lambda n: plots.cumulative_variance(dict.fromkeys(n, Z), title="Variance"),
     "curves": curves,
     "curves of powers": lambda n: curves(n, log="xy"),
     "fingerprint": fingerprint,
@@ -132,6 +134,7 @@ DRAWN = {
     "score_parts": score_parts,
     "scores_before_after": lambda n: plots.scores_before_after(SCORES, SCORES[::-1], n, forget=n[:1]),
     "style_squares": style_squares,
+    "two_means": lambda n: plots.two_means(dict(zip(n, (Z, Z[::-1] + 1, Z), strict=True))),
     "words": words,
     "zero_shot_bars": lambda n: plots.zero_shot_bars(PICTURE, n, SCORES, SCORES[::-1]),
 }

@@ -186,11 +186,11 @@ def pca_scatter(
     return base.describe(fig, f"Scatter of {len(scores)} embeddings{among}. {title}.")
 
 
-def _clouds(ax: Axes, clouds: Mapping[str, np.ndarray]) -> None:
+def _clouds(ax: Axes, clouds: Mapping[str, np.ndarray], n: int = 30) -> None:
     """Points [n, 2] by their kind; a legend where there is more than one."""
     for i, (kind, xy) in enumerate(clouds.items()):
         look: dict[str, Any] = dict(marker=MARKERS[i % len(MARKERS)], color=SERIES[i % len(SERIES)])
-        ax.scatter(*xy.T, s=26, alpha=0.85, linewidths=0, label=base.short(kind, 30), **look)
+        ax.scatter(*xy.T, s=26, alpha=0.85, linewidths=0, label=base.short(kind, n), **look)
     if len(clouds) > 1:
         ax.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
@@ -210,7 +210,7 @@ def cone(kinds: Mapping[str, Any], *, title: str | None = None) -> matplotlib.fi
     clouds = {}
     for kind, a in angles.items():
         side = np.where(np.arange(len(a)) % 2 == 0, 1, -1)
-        of_kind = f"{kind} {np.degrees(a).mean():.0f}° ± {np.degrees(a).std():.0f}°"
+        of_kind = f"{base.short(kind, 14)} {np.degrees(a).mean():.0f}° ± {np.degrees(a).std():.0f}°"
         clouds[of_kind] = np.stack([np.cos(a), side * np.sin(a)], 1)
     ax = base.axes((6.4, 4.4))
     _arc(ax, np.pi / 2)
@@ -221,9 +221,10 @@ def cone(kinds: Mapping[str, Any], *, title: str | None = None) -> matplotlib.fi
     _mean_arrow(ax, first, np.array([1.0, 0.0]))
     _clouds(ax, clouds)
     said = ", ".join(clouds)
-    title = f"Angle from the mean of the {first}: {said}" if title is None else title
+    title = f"Angle from the mean of the {base.short(first, 14)}: {said}" if title is None else title
     fig = base.style(ax, title, "cosine with the mean", "sine, on alternating sides")
-    return base.describe(fig, f"{title}. Unit arrows at their angle from the mean of the {first}: {said}.")
+    whole = f"the {first}: {said}{base.uncut(kinds, 14)}"
+    return base.describe(fig, f"{title}. Unit arrows at their angle from the mean of {whole}.")
 
 
 def two_means(kinds: Mapping[str, Any], *, title: str | None = None) -> matplotlib.figure.Figure:
@@ -241,16 +242,18 @@ def two_means(kinds: Mapping[str, Any], *, title: str | None = None) -> matplotl
     Q = Q * np.where(np.diag(R) < 0, -1, 1)
     ax = base.axes((6.4, 4.4))
     _arc(ax, np.pi)
-    _clouds(ax, {kind: rows @ Q for kind, rows in unit.items()})
+    _clouds(ax, {kind: rows @ Q for kind, rows in unit.items()}, 14)
     _mean_arrow(ax, first, means[0] @ Q)
     _mean_arrow(ax, second, means[1] @ Q)
     ax.set(xlim=(-0.4, 1.05), ylim=(-0.4, 1.05))
     x, y = np.linalg.norm(means, axis=1)
     gap = np.linalg.norm(means[0] - means[1])
-    said = f"{first.capitalize()} and {second}: means {x:.2f} and {y:.2f} long, {gap:.2f} apart"
+    one, two = base.short(first, 14), base.short(second, 14)
+    said = f"{base.capital(one)} and {two}: means {x:.2f} and {y:.2f} long, {gap:.2f} apart"
     title = said if title is None else title
-    fig = base.style(ax, title, f"along the mean of the {first}", f"the rest of the mean of the {second}")
-    return base.describe(fig, f"{title}. Plane through the origin and two means. {said}.")
+    fig = base.style(ax, title, f"along the mean of the {one}", f"the rest of the mean of the {two}")
+    whole = f"{said}{base.uncut(kinds, 14)}"
+    return base.describe(fig, f"{title}. Plane through the origin and two means. {whole}.")
 
 
 def _arc(ax: Axes, turn: float) -> None:
@@ -265,7 +268,10 @@ def _mean_arrow(ax: Axes, kind: str, xy: np.ndarray) -> None:
     ax.annotate("", xy, (0, 0), arrowprops=arrow)
     at: dict[str, Any] = dict(xytext=(0, 5), textcoords="offset points", fontsize=9, ha="center")
     ax.annotate(
-        f"mean of the {kind}", xy / 2, **at, path_effects=[withStroke(linewidth=3, foreground="white")]
+        f"mean of the {base.short(kind, 14)}",
+        xy / 2,
+        **at,
+        path_effects=[withStroke(linewidth=3, foreground="white")],
     )
 
 
@@ -289,7 +295,8 @@ def cumulative_variance(sets: Mapping[str, Any], *, title: str) -> matplotlib.fi
         held, k = 100 * p.cumsum(), np.arange(1, len(p) + 1)
         counts = 1 + (held < levels[:, None] - 1e-7).sum(1)
         look: dict[str, Any] = dict(color=SERIES[i % len(SERIES)], marker=MARKERS[i % len(MARKERS)])
-        label = f"{name}: {', '.join(map(str, counts))}; participation ratio {1 / (p**2).sum():.0f}"
+        found = f"{', '.join(map(str, counts))}; participation ratio {1 / (p**2).sum():.0f}"
+        label = f"{base.short(name, 30)}: {found}"
         ax.plot(
             k,
             held,
@@ -312,7 +319,7 @@ def cumulative_variance(sets: Mapping[str, Any], *, title: str) -> matplotlib.fi
         bbox_to_anchor=(0.5, -0.16),
     )
     fig = base.style(ax, title, "principal components", "share of the variance, %", "y")
-    return base.describe(fig, f"{title}. {key.capitalize()}: {'. '.join(said)}.")
+    return base.describe(fig, f"{title}. {key.capitalize()}: {'. '.join(said)}{base.uncut(sets, 30)}.")
 
 
 def cosine_histogram(Z: Any, T: Any, labels: Any, *, title: str | None = None) -> matplotlib.figure.Figure:
