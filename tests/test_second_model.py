@@ -25,6 +25,7 @@ CONFIG = {
     "text_cfg": {"context_length": 32, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 1},
 }
 LESSONS = [
+    "00_tour",
     "01_embedding_space",
     "03_nullspace_forgetting",
     "04_partial_and_consistent",

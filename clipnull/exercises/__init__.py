@@ -11,3 +11,4 @@ from clipnull.exercises.nullspace import *
 from clipnull.exercises.one_style import *
 from clipnull.exercises.own_model import *
 from clipnull.exercises.protocol import *
+from clipnull.exercises.tour import *
