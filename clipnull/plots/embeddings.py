@@ -210,7 +210,7 @@ def cone(kinds: Mapping[str, Any], *, title: str | None = None) -> matplotlib.fi
     clouds = {}
     for kind, a in angles.items():
         side = np.where(np.arange(len(a)) % 2 == 0, 1, -1)
-        of_kind = f"{base.short(kind, 14)} {np.degrees(a).mean():.0f}° ± {np.degrees(a).std():.0f}°"
+        of_kind = f"{base.short(kind, 16)} {np.degrees(a).mean():.0f}° ± {np.degrees(a).std():.0f}°"
         clouds[of_kind] = np.stack([np.cos(a), side * np.sin(a)], 1)
     ax = base.axes((6.4, 4.4))
     _arc(ax, np.pi / 2)
@@ -221,9 +221,9 @@ def cone(kinds: Mapping[str, Any], *, title: str | None = None) -> matplotlib.fi
     _mean_arrow(ax, first, np.array([1.0, 0.0]))
     _clouds(ax, clouds)
     said = ", ".join(clouds)
-    title = f"Angle from the mean of the {base.short(first, 14)}: {said}" if title is None else title
+    title = f"Angle from the mean of the {base.short(first, 16)}: {said}" if title is None else title
     fig = base.style(ax, title, "cosine with the mean", "sine, on alternating sides")
-    whole = f"the {first}: {said}{base.uncut(kinds, 14)}"
+    whole = f"the {first}: {said}{base.uncut(kinds, 16)}"
     return base.describe(fig, f"{title}. Unit arrows at their angle from the mean of {whole}.")
 
 
@@ -242,17 +242,17 @@ def two_means(kinds: Mapping[str, Any], *, title: str | None = None) -> matplotl
     Q = Q * np.where(np.diag(R) < 0, -1, 1)
     ax = base.axes((6.4, 4.4))
     _arc(ax, np.pi)
-    _clouds(ax, {kind: rows @ Q for kind, rows in unit.items()}, 14)
+    _clouds(ax, {kind: rows @ Q for kind, rows in unit.items()}, 16)
     _mean_arrow(ax, first, means[0] @ Q)
     _mean_arrow(ax, second, means[1] @ Q)
     ax.set(xlim=(-0.4, 1.05), ylim=(-0.4, 1.05))
     x, y = np.linalg.norm(means, axis=1)
     gap = np.linalg.norm(means[0] - means[1])
-    one, two = base.short(first, 14), base.short(second, 14)
+    one, two = base.short(first, 16), base.short(second, 16)
     said = f"{base.capital(one)} and {two}: means {x:.2f} and {y:.2f} long, {gap:.2f} apart"
     title = said if title is None else title
     fig = base.style(ax, title, f"along the mean of the {one}", f"the rest of the mean of the {two}")
-    whole = f"{said}{base.uncut(kinds, 14)}"
+    whole = f"{said}{base.uncut(kinds, 16)}"
     return base.describe(fig, f"{title}. Plane through the origin and two means. {whole}.")
 
 
@@ -268,7 +268,7 @@ def _mean_arrow(ax: Axes, kind: str, xy: np.ndarray) -> None:
     ax.annotate("", xy, (0, 0), arrowprops=arrow)
     at: dict[str, Any] = dict(xytext=(0, 5), textcoords="offset points", fontsize=9, ha="center")
     ax.annotate(
-        f"mean of the {base.short(kind, 14)}",
+        f"mean of the {base.short(kind, 16)}",
         xy / 2,
         **at,
         path_effects=[withStroke(linewidth=3, foreground="white")],

@@ -275,7 +275,7 @@ def card(result: dict[str, Any]) -> str:
         f"{result['parameters']:,} with it ({result['token_rows_used']:,} of its rows are used).",
         "",
         "Zero-shot accuracy on Twemoji, %, prompts averaged over the templates. Clean: one image per "
-        f"class, on white. Scenes: {SCENES - 1} images per class, medium or large, turned, on any background. "
+        f"class, on white. Scenes: {SCENES - 1} per class, medium or large, turned, on any background. "
         "By category the candidates are still all the classes.",
         "",
         _row("", "classes", "clean, top-1", "clean, top-5", "scenes, top-1", "scenes, top-5"),
