@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 PACKAGE = Path(__file__).resolve().parent
 WEIGHTS = PACKAGE / "pocket" / "open_clip_model.safetensors"
 FIRST_NOTEBOOK = "00_tour.ipynb"
-FORGET = "tiger"
+FORGET = "bus"
 #: bytes that one message of a browser may have: Jupyter's own 10 MB end the connection at a large picture
 MESSAGE = 100_000_000
 #: what `--help` lists without importing it; a test compares with the registries

@@ -117,7 +117,7 @@ class Edit:
         ----------
         T : array [C, d]
         normalize : bool
-            Scale rows to unit length afterwards. That undoes part of the edit (notebook 03).
+            Scale rows to unit length afterwards. That undoes part of the edit (notebook 04).
 
         Returns
         -------

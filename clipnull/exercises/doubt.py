@@ -34,7 +34,7 @@ def check_recall_by_word(case: Inputs, call: Call) -> None:
 
 @check("as `clipnull.auditing.calibration_error`.")
 def check_calibration_error(case: Inputs, call: Call) -> None:
-    """``calibration_error(p, labels, bins)``: expected calibration error, a fraction (notebook 06a)."""
+    """``calibration_error(p, labels, bins)``: expected calibration error, a fraction (notebook 07a)."""
     p, y = _chances(case)
     of_true = p[torch.arange(len(p)), y]
     for bins in (10, 4):

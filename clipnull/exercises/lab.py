@@ -13,7 +13,7 @@ __all__ = ["check_retain_change"]
 
 @check("the retain accuracy after less before, in points, for several classes.")
 def check_retain_change(case: Inputs, call: Call) -> None:
-    """Check ``retain_change(bench, name, method)`` -> number, in points (notebook 05)."""
+    """Check ``retain_change(bench, name, method)`` -> number, in points (notebook 06)."""
     from clipnull.datasets.pictures import Images, LabelledImages
     from clipnull.lab.bench import Bench
 

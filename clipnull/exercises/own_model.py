@@ -11,7 +11,7 @@ __all__ = ["check_known", "check_zero_limit"]
 
 @check("recall class by class, and what counts as known.")
 def check_known(case: Inputs, call: Call) -> None:
-    """``known(S, labels, share)``: scores [n, C] to a mask [C], recall >= share (notebook 08)."""
+    """``known(S, labels, share)``: scores [n, C] to a mask [C], recall >= share (notebook 09)."""
     C, labels = len(case.T), case.labels.repeat(6)
     S = case.Z @ case.T.T
     # noise as large as the scores' lead: some classes are recognised always, some never
@@ -39,7 +39,7 @@ def check_known(case: Inputs, call: Call) -> None:
 
 @check("what a count of zero still allows.", made_up)
 def check_zero_limit(case: Inputs, call: Call) -> None:
-    """``zero_limit(n, confidence)``: the upper limit of a rate that showed 0 of n (notebook 08)."""
+    """``zero_limit(n, confidence)``: the upper limit of a rate that showed 0 of n (notebook 09)."""
     for n, confidence in ((3, 0.95), (9, 0.95), (20, 0.8), (300, 0.99)):
         miss = 1 - confidence
         two_sided = 1 - (miss / 2) ** (1 / n)

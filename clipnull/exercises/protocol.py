@@ -9,7 +9,7 @@ __all__ = ["check_fewest_pictures", "check_protocol_score"]
 
 @check("the protocol's score, whatever the number of data sets.", made_up)
 def check_protocol_score(case: Inputs, call: Call) -> None:
-    """``protocol_score(forget, retain, others)``: pairs (BF, AF), others a list of them (notebook 07)."""
+    """``protocol_score(forget, retain, others)``: pairs (BF, AF), others a list of them (notebook 08)."""
     runs = [
         ((0.8, 0.0), (0.6, 0.57), [(0.5, 0.5), (0.7, 0.6), (0.9, 0.9)]),
         ((0.8, 0.2), (0.6, 0.66), [(0.5, 0.4), (0.7, 0.77), (0.9, 0.9)]),
@@ -39,7 +39,7 @@ def check_protocol_score(case: Inputs, call: Call) -> None:
 
 @check("the fewest pictures that a figure can stand for.", made_up)
 def check_fewest_pictures(case: Inputs, call: Call) -> None:
-    """``fewest_pictures(percent)``: the smallest n for which k / n rounds to it (notebook 07)."""
+    """``fewest_pictures(percent)``: the smallest n for which k / n rounds to it (notebook 08)."""
 
     def rounds(n: int, percent: float) -> bool:
         """Whether 100 k / n is ``percent``, to two decimals, for a whole k."""

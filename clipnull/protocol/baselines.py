@@ -87,7 +87,7 @@ def gradient_forgetting(
     References
     ----------
     Ours in this form; the ascent needs images, which the data-free protocol of arXiv 2407.07485
-    does not give (notebook 07).
+    does not give (notebook 08).
     """
     case.require(forgotten=True, retained=True)
     lr, weight = _check.number("lr", lr, 0.0), _check.number("weight", weight, 0.0)
@@ -150,7 +150,7 @@ def lora_forgetting(
     References
     ----------
     The idea of text-image space adaptation (TMLR 2025); LoRA: arXiv 2106.09685. The loss, all
-    retained names in it, and these settings are ours. Compared in notebook 07.
+    retained names in it, and these settings are ours. Compared in notebook 08.
     """
     T_f = F.normalize(_check.rows("T_f", T_f, nonzero=True).float(), dim=1)
     d = T_f.shape[1]
