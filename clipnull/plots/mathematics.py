@@ -11,7 +11,10 @@ from matplotlib.ticker import NullLocator
 from clipnull.plots import base
 from clipnull.plots.base import FORGET, GREY, MARKERS, RED, RETAIN, SERIES, Figure
 
-__all__ = ["curves", "hyperparameter_map"]
+__all__ = ["anchor_maps", "curves", "hyperparameter_map"]
+
+#: where anchors are drawn: origin, mean, nearest mixture
+CORNERS = {"silent": (0.5, 0.0), "neutral": (0.0, 0.87), "its relatives": (1.0, 0.87)}
 
 
 def curves(
@@ -126,6 +129,55 @@ def hyperparameter_map(
         for i, j in np.ndindex(len(lams), len(mus))
     )
     return base.describe(fig, f"{title}. {', '.join(values)}. {text}.")
+
+
+def anchor_maps(weights: Any, measures: Mapping[str, Any], *, title: str) -> matplotlib.figure.Figure:
+    """Measures over the triangle of anchors, each as a coloured triangle, three per row.
+
+    Parameters
+    ----------
+    weights : array [n, 3]
+        What each anchor has of the origin, the mean and the nearest mixture; rows sum to 1. Numbers are
+        written at the corners, the middles of the edges and the centre.
+    measures : dict of name -> array [n]
+        Fractions, shown in percent. A name that begins with "kept" is blue, others are vermillion; one
+        that begins with "certificate" is grey, and no percentage.
+
+    Raises
+    ------
+    ValueError
+        No measures, or another number of values than of anchors.
+    """
+    B, values = base.numbers(weights), {name: base.numbers(x) for name, x in measures.items()}
+    if not values or any(len(x) != len(B) for x in values.values()):
+        got = ", ".join(f"{len(x)} of {name!r}" for name, x in values.items()) or "none"
+        raise ValueError(f"measures: got {got}, want {len(B)} values each, one for each anchor")
+    xy = B @ np.array([*CORNERS.values()])
+    told = [i for i, b in enumerate(B) if any(np.allclose(k * b, np.round(k * b)) for k in (2, 3))]
+    rows = -(-len(values) // 3)
+    fig = Figure(figsize=(8.8, 2.5 * rows + 0.3), layout="constrained")
+    axes = fig.subplots(rows, 3, squeeze=False).ravel()
+    for ax in axes:
+        ax.axis("off")
+    for ax, (name, x) in zip(axes, values.items(), strict=False):
+        kept, share = name.startswith("kept"), not name.startswith("certificate")
+        cmap, colour = ("Blues", RETAIN) if kept else ("Oranges", FORGET) if share else ("Greys", base.BLACK)
+        top = 1.5 if share else 1.5 * max(float(x.max()), 1e-9)
+        ax.tripcolor(*xy.T, x, shading="gouraud", cmap=cmap, vmin=0, vmax=top)
+        for i in told:
+            ax.text(
+                *xy[i], f"{100 * x[i]:.0f}" if share else f"{x[i]:.2f}", ha="center", va="center", fontsize=9
+            )
+        for corner, (left, up) in CORNERS.items():
+            ax.text(
+                left, up + (0.1 if up else -0.1), corner, ha="center", va="center", fontsize=8, color=GREY
+            )
+        ax.set(aspect="equal", xlim=(-0.25, 1.25), ylim=(-0.16, 1.02))
+        ax.set_title(base.short(name, 28) + (", %" if share else ""), fontsize=10, color=colour)
+    base.title(fig, title)
+    ends = B.argmax(0)
+    text = "; ".join(f"{name}: {', '.join(base.number(y) for y in x[ends])}" for name, x in values.items())
+    return base.describe(fig, f"{title}. At the corners {', '.join(CORNERS)}. {text}.")
 
 
 def _value(x: float) -> str:
