@@ -121,8 +121,6 @@ def valid() -> dict[str, dict[str, Any]]:
         "fingerprint": dict(before=torch.eye(6), after=torch.eye(6) - 0.5, vocabulary=c.T, names=list("abcdefgh")),
         "gradient_forgetting": dict(case=c, lr=0.1, weight=1.0, steps=2, scale=100.0),
         "lora_forgetting": dict(T_f=c.T_f, T_r=c.T_r, empty=unit(6), rank=1, lr=0.1, steps=2, seed=0),
-        "variance_shares": dict(X=c.Z),
-        "participation_ratio": dict(X=c.Z),
         **{f"plots.{name}": args for name, args in figures().items()},
         **{f"lab.{name}": args for name, args in widgets_of_the_lab().items()},
         "protocol_score": dict(forget=cn.protocol.Change(0.9, 0.0), retain=cn.protocol.Change(0.9, 0.9)),

@@ -191,7 +191,7 @@ def pca_scatter(
     title = f"Principal components {held}" if title is None else title
     labels = [f"component {c} ({100 * ratio[c - 1]:.0f}%)" for c in components]
     kinds = dict.fromkeys(groups)
-    among = f" in {len(kinds)} groups{base.uncut(kinds, 24)}" if len(kinds) > 1 else ""
+    among = f" in {len(kinds)} groups{base.uncut(kinds, 30)}" if len(kinds) > 1 else ""
     fig = base.style(ax, title, *labels)
     return base.describe(fig, f"Scatter of {len(scores)} embeddings{among}. {title}.")
 
