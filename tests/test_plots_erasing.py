@@ -135,7 +135,8 @@ def test_hyperparameter_map(best, said):
 
 
 @pytest.mark.parametrize(
-    ("measures", "said"), [({}, "got none"), ({"kept": np.ones((3, 2))}, r"'kept': \(3, 2\), want \(2, 3\)")]
+    ("measures", "said"),
+    [({}, "got none"), ({"kept": np.ones((3, 2))}, r"measures\['kept'\]: got shape \[3, 2\], want \[2, 3\]")],
 )
 def test_a_hyperparameter_map_wants_a_value_in_every_cell(measures, said):
     with pytest.raises(ValueError, match=said):

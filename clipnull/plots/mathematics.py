@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import NullLocator
 
+from clipnull import _check
 from clipnull.plots import base
 from clipnull.plots.base import FORGET, GREY, MARKERS, RED, RETAIN, SERIES, Figure
 
@@ -17,6 +18,7 @@ __all__ = ["anchor_maps", "curves", "hyperparameter_map"]
 CORNERS = {"silent": (0.5, 0.0), "neutral": (0.0, 0.87), "its relatives": (1.0, 0.87)}
 
 
+@_check.by_name
 def curves(
     x: Any,
     series: Mapping[str, Any],
@@ -39,9 +41,13 @@ def curves(
     levels : dict of name -> number, optional
         Heights to compare with: dotted lines across.
     """
+    x = base.numbers("x", x, None)
+    _check.one_of("log", log, ["", "x", "y", "xy"])
+    values = {name: base.numbers(f"series[{name!r}]", y, None, gaps=True) for name, y in series.items()}
+    if (longest := max(map(len, _check.having("series", values.values(), "")))) > len(x):
+        raise ValueError(f"series: got {longest} numbers, want at most {len(x)}, as many as x")
+    heights = {name: _check.number(f"levels[{name!r}]", y, -np.inf) for name, y in (levels or {}).items()}
     ax = base.axes((6.4, 3.6))
-    x = base.numbers(x)
-    values = {name: base.numbers(y) for name, y in series.items()}
     if "y" in log:
         floor = min((y[y > 0].min() for y in values.values() if (y > 0).any()), default=1e-16)
         values = {name: np.maximum(y, floor) for name, y in values.items()}
@@ -52,7 +58,7 @@ def curves(
         look = dict(marker=MARKERS[i % len(MARKERS)], color=SERIES[i % len(SERIES)], markersize=5)
         ax.plot(x[: len(y)], y, "-" if i % 2 == 0 else "--", markevery=-(-len(y) // 25),
                 label=base.short(name, 40), **look)  # fmt: skip
-    for i, (name, height) in enumerate((levels or {}).items()):
+    for i, (name, height) in enumerate(heights.items()):
         ax.axhline(height, linestyle=":", color=[GREY, RED][i % 2], linewidth=1.6, label=base.short(name, 40))
     if len(x) <= 12 and (x == np.round(x)).all():
         ax.set_xticks(x, [f"{n:g}" for n in x])  # counts: no ticks between them
@@ -62,10 +68,11 @@ def curves(
     ends = "; ".join(
         f"{name}: from {base.number(y[0])} to {base.number(y[-1])}" for name, y in values.items()
     )
-    across = "".join(f" {name}: {base.number(height)}." for name, height in (levels or {}).items())
+    across = "".join(f" {name}: {base.number(height)}." for name, height in heights.items())
     return base.describe(fig, f"{title}. {base.capital(y_label)} against {x_label}. {ends}.{across}")
 
 
+@_check.by_name
 def hyperparameter_map(
     lams: Sequence[float],
     mus: Sequence[float],
@@ -89,12 +96,12 @@ def hyperparameter_map(
     ValueError
         No measures, or one of another shape.
     """
-    values = {name: 100 * base.numbers(x) for name, x in measures.items()}
-    want = (len(lams), len(mus))
-    if wrong := [f"{name!r}: {x.shape}" for name, x in values.items() if x.shape != want]:
-        raise ValueError(f"measures: got {', '.join(wrong)}, want {want}, one for each λ and μ")
-    if not values:
-        raise ValueError("measures: got none, want at least one")
+    for name, stops in (("lams", lams), ("mus", mus), ("measures", measures)):
+        _check.having(name, stops, "")
+    shape = len(lams), len(mus)
+    values = {k: 100 * base.numbers(f"measures[{k!r}]", x, *shape, gaps=True) for k, x in measures.items()}
+    for at, n in zip(best or (), shape, strict=False):
+        _check.whole("best", at, 0, n - 1)
     rows = -(-len(values) // 2)
     fig = Figure(figsize=(8.8, rows * (0.27 * len(lams) + 0.75) + 0.4), layout="constrained")
     axes = fig.subplots(rows, 2, squeeze=False, sharex=True, sharey=True)
