@@ -54,9 +54,9 @@ def curves(
     if (x == np.round(x)).all():  # counts: no ticks between them
         if len(x) <= 12:
             ax.set_xticks(x, [f"{n:g}" for n in x])
+            ax.xaxis.set_minor_locator(NullLocator())
         elif "x" not in log:
             ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.xaxis.set_minor_locator(NullLocator())
     ax.legend(fontsize=8, frameon=False)
     fig = base.style(ax, title, x_label, y_label, "both")
     ends = "; ".join(
