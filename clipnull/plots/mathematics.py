@@ -6,7 +6,7 @@ from typing import Any, Literal
 import matplotlib.figure
 import numpy as np
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from clipnull import _check
 from clipnull.plots import base
@@ -60,9 +60,12 @@ def curves(
                 label=base.short(name, 40), **look)  # fmt: skip
     for i, (name, height) in enumerate(heights.items()):
         ax.axhline(height, linestyle=":", color=[GREY, RED][i % 2], linewidth=1.6, label=base.short(name, 40))
-    if len(x) <= 12 and (x == np.round(x)).all():
-        ax.set_xticks(x, [f"{n:g}" for n in x])  # counts: no ticks between them
-        ax.xaxis.set_minor_locator(NullLocator())
+    if (x == np.round(x)).all():  # counts: no ticks between them
+        if len(x) <= 12:
+            ax.set_xticks(x, [f"{n:g}" for n in x])
+            ax.xaxis.set_minor_locator(NullLocator())
+        elif "x" not in log:
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend(fontsize=8, frameon=False)
     fig = base.style(ax, title, x_label, y_label, "both")
     ends = "; ".join(
