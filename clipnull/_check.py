@@ -339,7 +339,9 @@ def _or_none(kind: Kind) -> Kind:
     return lambda name, value: None if value is None else kind(name, value)
 
 
-_fields = functools.cache(lambda kind: _kinds(kind.__annotations__))
+@functools.cache
+def _fields(kind: type) -> dict[str, Kind]:
+    return _kinds(kind.__annotations__)
 
 
 def fields(made: Any) -> None:
