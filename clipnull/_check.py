@@ -107,7 +107,7 @@ def interval(name: str, value: tuple[float, float]) -> tuple[float, float]:
     return value
 
 
-def whole(name: str, value: Any, low: int, high: int | None = None) -> int:
+def whole(name: str, value: Any, low: float, high: int | None = None) -> int:
     """``value`` as an int in [low, high]; NumPy's whole numbers are welcome.
 
     Raises
@@ -117,8 +117,8 @@ def whole(name: str, value: Any, low: int, high: int | None = None) -> int:
     """
     fits = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not fits or value < low or (high is not None and value > high):
-        want = f"from {low} to {high}" if high is not None else f"of at least {low}"
-        raise ValueError(f"{name}: got {value!r}, want a whole number {want}")
+        want = f" from {low} to {high}" if high is not None else f" of at least {low}"
+        raise ValueError(f"{name}: got {value!r}, want a whole number{'' if low == -math.inf else want}")
     return int(value)
 
 
@@ -279,6 +279,7 @@ KINDS: dict[str, Kind] = {
     "draws": lambda name, value: whole(name, value, 1),
     "nearest": lambda name, value: whole(name, value, 1),
     "folds": lambda name, value: whole(name, value, 2),
+    "worst": lambda name, value: whole(name, value, 0),
     **dict.fromkeys(("k", "shown", "columns"), lambda name, value: whole(name, value, 1)),
 }
 
@@ -299,7 +300,7 @@ def instance(kind: type) -> Kind:
 TYPES: dict[str, Kind] = {
     "str": text,
     "bool": lambda name, value: truth(name, plain(value)),
-    "int": lambda name, value: whole(name, value, 0),
+    "int": lambda name, value: whole(name, value, -math.inf),
     "float": lambda name, value: number(name, value, -math.inf, allow_inf=True),
     "Mapping": instance(Mapping),
     "Callable": instance(Callable),  # type: ignore[arg-type]

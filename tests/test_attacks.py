@@ -14,6 +14,7 @@ import clipnull as cn
 from clipnull import auditing as attacks
 from clipnull import plots
 from clipnull.auditing.layers import EMBEDDING, HIDDEN, PIXELS
+from clipnull.auditing.probes import linear_probe, ridge_probe
 from clipnull.auditing.relearning import _made_up, _train
 from clipnull.model import hf
 from clipnull.subspace import orthonormal_basis, principal_angles
@@ -355,8 +356,20 @@ def test_layer_probe_bad_input():
     case = cn.Case(X["a"], torch.eye(4, 5), y, [0])
     with pytest.raises(ValueError, match=r"after: has layers \['b'\], want \['a'\]"):
         attacks.layer_probe(case, X, {"b": X["a"]})
-    with pytest.raises(ValueError, match="folds: got 4, want 2 to 3, the images of the smallest"):
-        attacks.layer_probe(case, X, X)
+    with pytest.raises(ValueError, match="labels: a forgotten class has fewer than 2 images"):
+        attacks.layer_probe(cn.Case(X["a"][2:], torch.eye(4, 5), y[2:], [0]), X, X)
+
+
+@pytest.mark.parametrize(("fewer", "as_many"), [([3] * 4, 3), ([2] * 4, 2), ([2, 9], 2), ([1, 1, 5], 5)])
+def test_of_few_images_there_are_fewer_folds(fewer, as_many):
+    y = torch.arange(len(fewer)).repeat_interleave(torch.tensor(fewer))
+    X = normal(len(y), 5)
+    for probe in (linear_probe, ridge_probe):
+        assert torch.equal(probe(X, y, folds=7), probe(X, y, folds=as_many))
+    case = cn.Case(X, torch.eye(len(fewer), 5), y, [0])
+    if fewer[0] > 1:
+        most = attacks.layer_probe(case, {"a": X}, {"a": X}, folds=7)
+        assert most == attacks.layer_probe(case, {"a": X}, {"a": X}, folds=fewer[0])
 
 
 # --- figures ---------------------------------------------------------------------------------

@@ -456,7 +456,7 @@ def test_bad_input(cone, small):
         (lambda: other_words(case, edit, Words(T[:1], [1], ["a"])), r"owner: classes \[1\] are not forgotten"),
         (lambda: other_words(case, edit, Words(T[:1, :5], [0], ["a"])), "words: rows have 5 entries, want 40"),
         (lambda: linear_probe(Z, torch.zeros(240, dtype=torch.long)), "two classes or more"),
-        (lambda: linear_probe(Z[:3], [0, 1, 2]), "4 images, one per fold"),
+        (lambda: linear_probe(Z[:3], [0, 1, 2]), "two images, one per fold"),
         (lambda: probe(single, edit), "fewer than 2 images"),
         (lambda: conformal_sets(sure, sure, [0] * 12, 1.0), "alpha: got 1.0"),
         (lambda: conformal_sets(7 * sure, sure, [0] * 12), "p: want probabilities"),

@@ -395,7 +395,6 @@ OTHER_KIND = {
 WELCOME = {
     ("region_shares", "forget"): ("[]",),  # nothing is forgotten
     ("orthogonality_error", "Q"): ("[[]]",),  # no columns are orthonormal
-    ("ridge_probe", "labels"): (repr([99] * 48),),  # labels count no names: any whole numbers
     ("gated", "mu"): ("None",),  # the default of `consistent`
     ("collateral", "change"): (repr([NAN] * 3),),  # of a class without pictures
     ("hyperparameter_map", "best"): ("(0, 0)",),

@@ -89,5 +89,7 @@ def both_kinds(case: Case) -> Case:
 
 
 def fewest(case: Case) -> int:
-    """Images of the forgotten class that has the fewest."""
-    return int(torch.bincount(case.labels, minlength=len(case.T))[case.forget].min())
+    """Images of the forgotten class that has the fewest; NotMeasured where that is less than two."""
+    if (least := int(torch.bincount(case.labels, minlength=len(case.T))[case.forget].min())) < 2:
+        raise NotMeasured("labels: a forgotten class has fewer than 2 images: one to learn from, one to test")
+    return least

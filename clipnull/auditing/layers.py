@@ -115,20 +115,20 @@ def layer_probe(
     """Train a linear probe (`ridge_probe`) on every layer's features and see where the forgotten classes are.
 
     ``before`` and ``after`` map layers to features [n, width] of the case's images, in the un-edited and
-    in the edited model (`layers`). The seed is that of the folds and of the control's labels.
+    in the edited model (`layers`). The seed is that of the folds and of the control's labels. Folds are as
+    many as images of the smallest forgotten class where these are fewer.
 
     Raises
     ------
     ValueError
-        Different layers before and after, bad arrays, a forgotten class with fewer images than folds.
+        Different layers before and after, bad arrays, a forgotten class with fewer than two images.
     """
     for name, features in (("before", before), ("after", after)):
         if not isinstance(features, Mapping):
             raise ValueError(f"{name}: got {type(features).__name__}, want a mapping of layer to features")
     if list(before) != list(after):
         raise ValueError(f"after: has layers {list(after)}, want {list(before)} like before")
-    if not 2 <= folds <= (least := fewest(case)):
-        raise ValueError(f"folds: got {folds}, want 2 to {least}, the images of the smallest forgotten class")
+    folds = min(folds, fewest(case))
     y = case.labels.cpu().numpy()
     shuffled = np.random.default_rng(seed).permutation(y)
 

@@ -29,7 +29,8 @@ def linear_probe(X: ArrayLike, labels: ArrayLike, folds: int = 4, seed: int = 0)
         that an erased direction leaves behind until a probe can read it.
     labels : array of int [n]
     folds : int
-        Each image is predicted by a probe fitted without its fold.
+        Each image is predicted by a probe fitted without its fold. Fewer where the images are: the largest
+        class, or of two classes each, has one for every fold.
     seed : int
         Of the folds.
 
@@ -40,7 +41,7 @@ def linear_probe(X: ArrayLike, labels: ArrayLike, folds: int = 4, seed: int = 0)
     Raises
     ------
     ValueError
-        Bad arrays, one class only, no class with as many images as folds.
+        Bad arrays, one class only, too few images for two folds.
 
     References
     ----------
@@ -49,9 +50,6 @@ def linear_probe(X: ArrayLike, labels: ArrayLike, folds: int = 4, seed: int = 0)
     from sklearn.linear_model import LogisticRegression
 
     X, y = _readable(X, labels)
-    counts = torch.bincount(y)
-    if int((counts > 0).sum()) < 2 or int(counts.max()) < folds:
-        raise NotMeasured(f"labels: want two classes or more, with {folds} images, one per fold")
     return _held_out(LogisticRegression(C=100.0, class_weight="balanced", tol=1e-3), X, y, folds, seed)
 
 
@@ -79,7 +77,11 @@ def _held_out(probe: Any, X: torch.Tensor, y: torch.Tensor, folds: int, seed: in
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
     from threadpoolctl import threadpool_limits  # scikit-learn brings it
 
-    split = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    counts = torch.unique(y, return_counts=True)[1]
+    most = int(counts.min() if len(counts) == 2 else counts.max())
+    if len(counts) < 2 or most < 2:
+        raise NotMeasured("labels: want two classes or more, with two images, one per fold")
+    split = StratifiedKFold(min(folds, most), shuffle=True, random_state=seed)
     # products this small are slower on several threads than on one
     with warnings.catch_warnings(), threadpool_limits(1):
         # 100 steps are enough to rank classes; classes may be many, and smaller than the folds
@@ -110,8 +112,7 @@ def probe(case: Case, edit: Edit, folds: int = 4, seed: int = 0) -> Measurement:
     ----------
     arXiv 2604.08271.
     """
-    if (least := fewest(both_kinds(case))) < 2:
-        raise NotMeasured("labels: a forgotten class has fewer than 2 images: one to learn from, one to test")
+    least = fewest(both_kinds(case))
     Z, n = case.loaded, int(case.gone.sum())
     b, a = (yes_or_no(case, X, min(folds, least), seed) for X in (Z, edit.apply_image(Z, normalize=True)))
     room = math.sqrt((1 / n + 1 / (len(Z) - n)) / 4)  # two standard errors of a guess

@@ -121,6 +121,7 @@ class Plane(Live):
         self.points, self.follow, self.controls, self.dots = list(points), follow, dict(controls or {}), dots
         for control in self.controls.values():
             _check.having("controls", [control], "value observe")
+        _check.whole("size", size, 1)
         for point in self.points:
             _check.fields(point)
         at = np.zeros((0, self.d))
