@@ -163,7 +163,8 @@ def test_anchor_maps():
 
 
 @pytest.mark.parametrize(
-    ("measures", "said"), [({}, "got none"), ({"kept": [1.0]}, "got 1 of 'kept', want 3")]
+    ("measures", "said"),
+    [({}, "got none"), ({"kept": [1.0]}, r"measures\['kept'\]: got shape \[1\], want \[3\]")],
 )
 def test_anchor_maps_want_a_value_for_each_anchor(measures, said):
     with pytest.raises(ValueError, match=said):

@@ -141,6 +141,7 @@ def hyperparameter_map(
     return base.describe(fig, f"{title}. {', '.join(values)}. {text}.")
 
 
+@_check.by_name
 def anchor_maps(weights: Any, measures: Mapping[str, Any], *, title: str) -> matplotlib.figure.Figure:
     """Measures over the triangle of anchors, each as a coloured triangle, three per row.
 
@@ -158,10 +159,11 @@ def anchor_maps(weights: Any, measures: Mapping[str, Any], *, title: str) -> mat
     ValueError
         No measures, or another number of values than of anchors.
     """
-    B, values = base.numbers(weights), {name: base.numbers(x) for name, x in measures.items()}
-    if not values or any(len(x) != len(B) for x in values.values()):
-        got = ", ".join(f"{len(x)} of {name!r}" for name, x in values.items()) or "none"
-        raise ValueError(f"measures: got {got}, want {len(B)} values each, one for each anchor")
+    B = base.numbers("weights", weights, None, 3, within=(0, 1))
+    if len(B) < 3 or not np.allclose(B.sum(1), 1, atol=1e-4):
+        raise ValueError(f"weights: got {len(B)} rows, want 3 or more, each of sum 1")
+    _check.having("measures", measures, "")
+    values = {name: base.numbers(f"measures[{name!r}]", x, len(B)) for name, x in measures.items()}
     xy = B @ np.array([*CORNERS.values()])
     told = [i for i, b in enumerate(B) if any(np.allclose(k * b, np.round(k * b)) for k in (2, 3))]
     rows = -(-len(values) // 3)
