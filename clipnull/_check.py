@@ -7,7 +7,8 @@ import functools
 import inspect
 import math
 import numbers
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -93,9 +94,17 @@ def number(name: str, value: Any, low: float, high: float = math.inf, *, allow_i
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name}: got {value!r}, want a number") from error
     if isinstance(value, bool) or math.isnan(x) or not low <= x <= high or (math.isinf(x) and not allow_inf):
-        want = f"in [{low:g}, {high:g}]" if math.isfinite(high) else f"at least {low:g}"
-        raise ValueError(f"{name}: got {value!r}, want a{'' if allow_inf else ' finite'} number {want}")
+        want = f" in [{low:g}, {high:g}]" if math.isfinite(high) else f" at least {low:g}"
+        want = want if math.isfinite(low) else ""
+        raise ValueError(f"{name}: got {value!r}, want a{'' if allow_inf else ' finite'} number{want}")
     return x
+
+
+def interval(name: str, value: tuple[float, float]) -> tuple[float, float]:
+    """``value`` if it is two finite numbers, the lower one first."""
+    if not -math.inf < value[0] < value[1] < math.inf:
+        raise ValueError(f"{name}: got {value!r}, want two finite numbers, the lower one first")
+    return value
 
 
 def whole(name: str, value: Any, low: int, high: int | None = None) -> int:
@@ -140,6 +149,40 @@ def names(name: str, value: Any, n: int) -> list[str]:
         got = f"{len(listed)} names" if isinstance(listed, list) else repr(value)
         raise ValueError(f"{name}: got {got}, want a list of {n}")
     return [str(item) for item in listed]
+
+
+def text(name: str, value: Any) -> str:
+    """``value`` if it is a str."""
+    if not isinstance(value, str):
+        raise ValueError(f"{name}: got {value!r}, want a text")
+    return value
+
+
+def truth(name: str, value: Any) -> bool:
+    """``value`` if it is True or False."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name}: got {value!r}, want True or False")
+    return value
+
+
+def some(name: str, value: Any) -> list[Any]:
+    """``value`` as a list of whatever it holds; a str and a mapping are none."""
+    try:
+        if isinstance(value, (str, bytes, Mapping)):
+            raise TypeError
+        return list(value if isinstance(value, Iterable) else plain(value))
+    except TypeError as error:
+        raise ValueError(f"{name}: got {value!r}, want a list") from error
+
+
+def having(name: str, things: Iterable[Any], fields: str) -> list[Any]:
+    """One or more ``things`` as a list, if each has the ``fields``, which are separated by spaces."""
+    if not (found := list(things)):
+        raise ValueError(f"{name}: got none, want at least one")
+    for thing in found:
+        if lacking := [field for field in fields.split() if not hasattr(thing, field)]:
+            raise ValueError(f"{name}: got {type(thing).__name__}, want what has {', '.join(lacking)}")
+    return found
 
 
 def labels(name: str, value: ArrayLike, n: int, n_classes: int) -> torch.Tensor:
@@ -236,6 +279,7 @@ KINDS: dict[str, Kind] = {
     "draws": lambda name, value: whole(name, value, 1),
     "nearest": lambda name, value: whole(name, value, 1),
     "folds": lambda name, value: whole(name, value, 2),
+    **dict.fromkeys(("k", "shown", "columns"), lambda name, value: whole(name, value, 1)),
 }
 
 
@@ -244,23 +288,80 @@ def instance(kind: type) -> Kind:
 
     def check(name: str, value: Any) -> Any:
         if not isinstance(value, kind):
-            raise ValueError(f"{name}: got {type(value).__name__}, want a clipnull.{kind.__name__}")
+            want = f"{kind.__module__.partition('.')[0]}.{kind.__name__}"
+            raise ValueError(f"{name}: got {type(value).__name__}, want a {want}")
         return value
 
     return check
 
 
+#: annotation -> what any argument must be that has it; the rooms put their classes here
+TYPES: dict[str, Kind] = {
+    "str": text,
+    "bool": lambda name, value: truth(name, plain(value)),
+    "int": lambda name, value: whole(name, value, 0),
+    "float": lambda name, value: number(name, value, -math.inf, allow_inf=True),
+    "Mapping": instance(Mapping),
+    "Callable": instance(Callable),  # type: ignore[arg-type]
+}
+
+
+def _by_type(annotation: Any) -> Kind | None:
+    """What `TYPES` says of an annotation, of the entries of a tuple or sequence too; None of unions."""
+    written = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    kind, _, inner = re.sub(r"\w[\w.]*\.", "", written).removesuffix(" | None").partition("[")
+    if "|" in kind + inner:
+        return None
+    entries = [None if entry == "str" else TYPES.get(entry) for entry in inner.rstrip("]").split(", ")]
+
+    def several(name: str, value: Any) -> Any:
+        if inner == "Any]" and isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+            return value  # unread: these may be pictures on a disk
+        found = some(name, value)
+        if kind == "tuple" and len(found) != len(entries):
+            raise ValueError(f"{name}: got {value!r}, want {len(entries)} values")
+        checks = entries if kind == "tuple" else entries * len(found)
+        return [x if check is None else check(name, plain(x)) for x, check in zip(found, checks, strict=True)]
+
+    return several if kind in ("tuple", "Sequence", "Iterable") else TYPES.get(kind)
+
+
+def _kinds(annotations: Mapping[str, Any]) -> dict[str, Kind]:
+    """What each argument must be: by its name, else by its type; None where that is allowed."""
+    found: dict[str, Kind] = {}
+    for name, annotation in annotations.items():
+        if kind := KINDS.get(name) or _by_type(annotation):
+            found[name] = _or_none(kind) if "None" in str(annotation) else kind
+    return found
+
+
+def _or_none(kind: Kind) -> Kind:
+    return lambda name, value: None if value is None else kind(name, value)
+
+
+_fields = functools.cache(lambda kind: _kinds(kind.__annotations__))
+
+
+def fields(made: Any) -> None:
+    """Check what a dataclass holds, as `by_name` does the arguments of a function."""
+    for name, kind in _fields(type(made)).items():
+        kind(name, getattr(made, name))
+
+
 def by_name(function: Callable[P, R]) -> Callable[P, R]:
-    """Check the arguments that `KINDS` knows by name before the function runs, and that an edit fits."""
+    """Check arguments that `KINDS` knows by name or `TYPES` by annotation first, and that an edit fits."""
     signature = inspect.signature(function)
+    starred = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
+    single = {k: p.annotation for k, p in signature.parameters.items() if p.kind not in starred}
+    kinds = functools.cache(lambda: _kinds(single))  # when all rooms have put their classes there
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
         bound = signature.bind(*args, **kwargs)
         given = bound.arguments
-        for name in KINDS.keys() & given.keys():
-            if given[name] is not None or "None" not in str(signature.parameters[name].annotation):
-                given[name] = KINDS[name](name, given[name])
+        for name, kind in kinds().items():
+            if name in given:
+                given[name] = kind(name, given[name])
         if (edit := given.get("edit")) is not None and given.keys() & {"case", "T_f"}:
             # a case has checked its names; here a slider may be waiting
             d = (given["case"].T if "case" in given else rows("T_f", given["T_f"])).shape[1]

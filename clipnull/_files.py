@@ -10,11 +10,12 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 #: beside ``of``, while process ``pid`` writes it: what is not finished, what is being replaced
 _HIDDEN = re.compile(r"\.(?P<of>.+)\.(?P<mark>(?P<pid>\d+)-[0-9a-f]{8})\.(?P<state>partial|old)")
-#: marks of what this process is writing now
-_OPEN: set[str] = set()
+#: marks of what this process is writing now; each goes with the frame that writes
+_OPEN: WeakSet[frozenset[str]] = WeakSet()
 
 
 def path(name: str, value: Any) -> Path:
@@ -41,7 +42,8 @@ def replacing(target: Path) -> Iterator[Path]:
     tidy(target.parent, target.name)
     mark = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
     partial, old = (target.with_name(f".{target.name}.{mark}.{state}") for state in ("partial", "old"))
-    _OPEN.add(mark)
+    own = frozenset([mark])
+    _OPEN.add(own)
     try:
         yield partial
         try:
@@ -53,10 +55,10 @@ def replacing(target: Path) -> Iterator[Path]:
                 old.rename(target)
             raise
     finally:
+        _OPEN.discard(own)  # first: what an interrupt now leaves is for `tidy`
         _remove(partial)
         if target.exists():
             _remove(old)
-        _OPEN.discard(mark)
 
 
 def tidy(folder: Path, name: str | None = None) -> None:
@@ -76,7 +78,7 @@ def tidy(folder: Path, name: str | None = None) -> None:
 def _is_written(found: re.Match[str]) -> bool:
     """Whether the process that made a hidden file is still at it."""
     if int(found["pid"]) == os.getpid():  # in a container every run may have this one
-        return found["mark"] in _OPEN
+        return frozenset([found["mark"]]) in _OPEN
     if os.name == "posix":  # elsewhere signal 0 is no question, but Ctrl-C
         try:
             os.kill(int(found["pid"]), 0)

@@ -35,8 +35,6 @@ PACKAGE = Path(__file__).resolve().parent
 WEIGHTS = PACKAGE / "pocket" / "open_clip_model.safetensors"
 FIRST_NOTEBOOK = "00_tour.ipynb"
 FORGET = "bus"
-#: bytes that one message of a browser may have: Jupyter's own 10 MB end the connection at a large picture
-MESSAGE = 100_000_000
 #: what `--help` lists without importing it; a test compares with the registries
 METHODS = "nullspace, partial, ccup, mean, hull, random"
 LISTS = f"""methods: {METHODS}
@@ -438,8 +436,6 @@ def lab(args: argparse.Namespace) -> int:
         print('clipnull lab: JupyterLab is missing: pip install -e ".[lab]"', file=sys.stderr)
         return 1
     command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder}", *args.others]
-    if not any("tornado_settings" in other for other in args.others):
-        command.append(f"--ServerApp.tornado_settings={{'websocket_max_message_size': {MESSAGE}}}")
     if (folder / FIRST_NOTEBOOK).is_file():
         command.append(f"--LabApp.default_url=/lab/tree/{FIRST_NOTEBOOK}")
     if sys.platform == "win32":  # where exec gives the prompt back at once

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import numpy as np
 import pytest
 from labpage import failed, listen, run_all
+from PIL import Image
 
 import clipnull as cn
 from clipnull.lab.bench import Bench
@@ -287,6 +289,31 @@ def test_a_picture_of_a_class_and_an_upload(shown: Shown) -> None:
     chooser.value.set_files({"name": "x.png", "mimeType": "image/png", "buffer": b"no picture"})
     sentence = "picture: cannot be read (it is no picture), want a PNG or JPEG. The last result stays."
     shown.wait("message", sentence)
+
+
+def test_a_picture_larger_than_a_message_may_be(shown: Shown, tmp_path: Path) -> None:
+    """Under JupyterLab as it is: its server would close the connection."""
+    shown.click("One picture")
+    noise, text = tmp_path / "noise.png", tmp_path / "text.png"
+    dots = np.random.default_rng(0).integers(0, 256, (1700, 2500, 3), dtype=np.uint8)
+    dots[:, 1250:] |= 0x80  # light on the right
+    Image.fromarray(dots).save(noise)
+    text.write_bytes(b"no picture" * 2_000_000)
+    assert min(noise.stat().st_size, text.stat().st_size) > 11e6
+    for path, name, want in (
+        (text, "message", "picture: cannot be read (it is no picture), want a PNG or JPEG."),
+        (noise, "caption", "Your picture"),
+    ):
+        with shown.page.expect_file_chooser() as chooser:
+            shown.lab.locator("button", has_text="your picture").click()
+        chooser.value.set_files(path)
+        shown.page.wait_for_function(
+            "([e, want]) => e.innerText.startsWith(want)", timeout=30_000,
+            arg=[shown.lab.locator(f".clipnull-{name} .widget-html-content").element_handle(), want],
+        )  # fmt: skip
+    shown.choose("picture of …", "lemon")  # the connection is there
+    row = int(shown.bench.data.where("lemon")[0])
+    shown.wait("caption", shown.sentence("single", {"image": row}))
 
 
 def test_the_equivalent_python(shown: Shown) -> None:

@@ -579,21 +579,6 @@ def test_lab_starts_jupyterlab_on_the_notebooks(platform, monkeypatch):
     assert any(part.startswith("--ServerApp.root_dir=") and part.endswith("notebooks") for part in command)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "most"),
-    [([], 100e6), (["--ServerApp.tornado_settings={'websocket_max_message_size': 7}"], 7)],
-)
-def test_lab_lets_a_large_picture_through_unless_told_otherwise(arguments, most, monkeypatch):
-    from jupyter_server.serverapp import ServerApp
-
-    called: list[str] = []
-    monkeypatch.setattr(cli.os, "execv", lambda program, command: called.extend(command))
-    cli.main(["lab", *arguments])
-    server = ServerApp()
-    server.parse_command_line([part for part in called if "tornado" in part])
-    assert server.tornado_settings == {"websocket_max_message_size": most}
-
-
 #: in JupyterLab's place: slower to shut down than a parent may be patient
 SERVER = """
 import os, signal, sys, time

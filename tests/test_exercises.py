@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from answers import answer_tests
+from PIL import Image
 
 from clipnull import exercises as ex
 from clipnull.exercises import checking
@@ -139,6 +140,15 @@ def test_the_models_embeddings_are_those_of_the_model_asked_for_now(monkeypatch,
     REAL_CASES()
     assert loaded == [None, "another", "another"]
     checking._real.cache_clear()
+
+
+def test_of_a_folder_with_two_classes_the_made_up_inputs_are_left(monkeypatch, pocket, tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (32, 32), "red").save(tmp_path / name / "a.png")
+    monkeypatch.setattr("clipnull.model.loading.load", lambda: pocket)
+    monkeypatch.setenv("CLIPNULL_DATA", f"folder:{tmp_path}")
+    assert [case.name for case in REAL_CASES()] == ["random", "CLIP-shaped"]
 
 
 def test_a_check_looks_like_a_function_of_its_own():

@@ -1,4 +1,4 @@
-"""Lesson 03's checks: the right answer passes, and each usual wrong answer gets its own message."""
+"""Lesson 03's checks: each usual wrong answer gets its own message."""
 
 from __future__ import annotations
 
@@ -7,98 +7,99 @@ import torch
 import torch.nn.functional as F
 from answers import answer_tests
 
+import clipnull as cn
 from clipnull import exercises as ex
-from clipnull import subspace
 
 pytestmark = pytest.mark.usefixtures("synthetic_inputs")
 
 
-def basis(T):
-    U, s, _ = torch.linalg.svd(T.T, full_matrices=False)
-    return U[:, s > 1e-5 * s[0]]
-
-
-def forget_projector(T_f):
-    U = basis(T_f)
-    return torch.eye(len(U)) - U @ U.T
-
-
-def edited_scores(S, Z, T, L, R):
+def scores(S, Z, T, L, R):
     return S - (Z @ L) @ (T @ R).T
 
 
-def apply_edit(X, L, R, side):
-    return X - (X @ L) @ R.T if side == "image" else X - (X @ R) @ L.T
+def two_way(s, S_r, c):
+    return (S_r - s[:, None] * c < 0).double().mean()
+
+
+def basis(E, delta=None, centred=False, of=None):
+    """What lies above δ, or what a slip makes of it."""
+    rows = E.flatten(0, 1) if of is None else of(E)
+    noise = torch.linalg.svdvals((E - E.mean(0)).flatten(0, 1))[0] if delta is None else delta(E)
+    U, s, _ = torch.linalg.svd((rows - centred * rows.mean(0)).T, full_matrices=False)
+    return U[:, s > noise]
+
+
+def of_means(E):
+    p = len(E)
+    return basis(E, of=lambda E: p**0.5 * E.mean(0))
+
+
+def layer(M, b, U, weight=True, bias=True, sign=1.0):
+    return M - sign * weight * U @ (U.T @ M), b - sign * bias * U @ (U.T @ b)
 
 
 RIGHT = {
-    ex.check_forget_projector: forget_projector,
-    ex.check_edited_scores: edited_scores,
-    ex.check_apply_edit: apply_edit,
+    ex.check_edited_scores: scores,
+    ex.check_two_way_after: two_way,
+    ex.check_honest_basis: basis,
+    ex.check_folded_layer: layer,
 }
-
-
-@pytest.mark.parametrize("check", RIGHT, ids=lambda c: c.__name__)
-def test_in_double_precision_too(check):
-    def double(*args):
-        out = RIGHT[check](*(a.double() if isinstance(a, torch.Tensor) else a for a in args))
-        return out.float()
-
-    assert check(double).passed is True
-
-
-def qr_projector(T_f):
-    Q = torch.linalg.qr(T_f.T).Q  # one column a name, needed or not
-    return torch.eye(len(Q)) - Q @ Q.T
-
-
-def transposed_projector(T_f):
-    U = torch.linalg.svd(T_f, full_matrices=False).U
-    return torch.eye(T_f.shape[1]) - U @ U.T
-
-
+edited, pairs, span, folded = RIGHT
 WRONG = [
-    (
-        ex.check_forget_projector,
-        lambda T: torch.eye(T.shape[1]) - forget_projector(T),
-        "projects onto the names",
-    ),
-    (ex.check_forget_projector, lambda T: torch.eye(T.shape[1]) - T.T @ T, "unit length"),
-    (
-        ex.check_forget_projector,
-        lambda T: torch.eye(T.shape[1]) - F.normalize(T, dim=1).T @ F.normalize(T, dim=1),
-        "not perpendicular to each other",
-    ),
-    (ex.check_forget_projector, transposed_projector, "transpose T_f first"),
-    (ex.check_forget_projector, qr_projector, "removes 4 dimensions, but these 4 rows span only 3"),
-    (ex.check_forget_projector, lambda T: torch.eye(len(T)), "want [32, 32]"),
-    (ex.check_edited_scores, lambda S, Z, T, L, R: S - (Z @ R) @ (T @ L).T, "L and R are swapped"),
-    (ex.check_edited_scores, lambda S, Z, T, L, R: (Z @ L) @ (T @ R).T, "subtract it from S"),
-    (ex.check_edited_scores, lambda S, Z, T, L, R: S + (Z @ L) @ (T @ R).T, "the sign is wrong"),
-    (ex.check_edited_scores, lambda S, Z, T, L, R: (Z - (Z @ L) @ R.T) @ T.T, "computed anew"),
-    (
-        ex.check_edited_scores,
-        lambda S, Z, T, L, R: F.normalize(Z - (Z @ L) @ R.T, dim=1) @ T.T,
-        "the edited images were normalised",
-    ),
-    (
-        ex.check_edited_scores,
-        lambda S, Z, T, L, R: Z @ F.normalize(T - (T @ R) @ L.T, dim=1).T,
-        "the edited names were normalised",
-    ),
-    (ex.check_edited_scores, lambda S, Z, T, L, R: edited_scores(S, Z, T, L, R).T, "transposed"),
-    (ex.check_apply_edit, lambda X, L, R, side: X - (X @ R) @ L.T, "that is X Wᵀ, want X W"),
-    (ex.check_apply_edit, lambda X, L, R, side: X - (X @ L) @ R.T, "that is X W, want X Wᵀ"),
-    (ex.check_apply_edit, lambda X, L, R, side: X - apply_edit(X, L, R, side), "subtract it from X"),
-    (ex.check_apply_edit, lambda *a: F.normalize(apply_edit(*a), dim=1), "your rows were normalised"),
-]
-
+    (edited, lambda S, Z, T, L, R: scores(S, Z, T, R, L), "L and R are swapped"),
+    (edited, lambda S, Z, T, L, R: S - scores(S, Z, T, L, R), "subtract it from S"),
+    (edited, lambda S, Z, T, L, R: 2 * S - scores(S, Z, T, L, R), "the sign is wrong"),
+    (edited, lambda S, Z, T, L, R: (Z - (Z @ L) @ R.T) @ T.T, "do not come from the S you are given"),
+    (edited, lambda S, Z, T, L, R: F.normalize(Z - (Z @ L) @ R.T) @ T.T, "pictures were normalised"),
+    (edited, lambda S, Z, T, L, R: Z @ F.normalize(T - (T @ R) @ L.T).T, "names were normalised"),
+    (edited, lambda S, Z, T, L, R: scores(S, Z, T, L, R).T, "transposed"),
+    (edited, lambda S, Z, T, L, R: S - Z @ (L @ R.T) @ T.T, ("forms a 32 × 32", "forms a 48 × 48")),
+    (pairs, lambda s, S, c: (S < s[:, None]).double().mean(), "that is before the edit"),
+    (pairs, lambda s, S, c: (S - s[:, None] * c < s[:, None]).double().mean(), "Its new one is 0"),
+    (pairs, lambda s, S, c: (S < 0).double().mean(), "They lose something too"),
+    (pairs, lambda s, S, c: (S - s[:, None] * c <= 0).double().mean(), "a tie is lost"),
+    (pairs, lambda s, S, c: 1 - two_way(s, S, c), "that the kept name wins"),
+    (pairs, lambda s, S, c: (S - s[:, None] * c < 0).all(1).double().mean(), "that is full recall"),
+    (pairs, lambda s, S, c: (S - s[:, None] * c < 0).any(1).double().mean(), "wins against any one name"),
+    (pairs, lambda s, S, c: (S + s[:, None] * c < 0).double().mean(), "the wrong sign"),
+    (pairs, lambda s, S, c: (S < c).double().mean(), "times c[j]"),
+    (pairs, lambda s, S, c: 100 * two_way(s, S, c), "in percent"),
+    (pairs, lambda s, S, c: (S - s[:, None] * c < 0).sum(), "a count"),
+    (pairs, lambda s, S, c: (S - s * c < 0).double().mean(), "take them from the arguments"),
+    (span, lambda E: basis(E, lambda E: 1e-5), "one per row of E"),
+    (span, lambda E: basis(E, lambda E: 0.35), "want 3: which singular values are above δ?"),
+    (span, lambda E: torch.linalg.svd(E.flatten(0, 1).T).U[:, : E.shape[1]], "a word may repeat"),
+    (span, lambda E: basis(E, lambda E: (E - E.mean(0)).norm()), "adds them all up"),
+    (span, lambda E: basis(E, lambda E: torch.linalg.svdvals(E.flatten(0, 1) - E.mean((0, 1)))[0]), "own mean"),
+    (span, lambda E: basis(E, centred=True), ("U has 2 columns", "the rows were centred")),
+    (span, of_means, "directions of the words' means"),
+    (span, lambda E: basis(E).T, "a basis is in columns"),
+    (span, lambda E: 2 * basis(E), "UᵀU differs from I"),
+    (folded, lambda M, b, U: layer(M, b, U, bias=False), "puts its part along the names back"),
+    (folded, lambda M, b, U: layer(M, b, U, weight=False), "the weight is as it was"),
+    (folded, lambda M, b, U: layer(M, b, U, sign=-1.0), "in place of subtracting"),
+    (folded, lambda M, b, U: (U @ (U.T @ M), U @ (U.T @ b)), "that is the part inside"),
+    (folded, lambda M, b, U: layer(M, b, U)[0], "want two arrays"),
+    (folded, lambda M, b, U: layer(M, b, U)[::-1], "M and b have shapes"),
+    (folded, lambda M, b, U: (M - U @ U.T @ M, b - U @ U.T @ b), ("forms a 32 × 32", "forms a 48 × 48")),
+    (folded, lambda M, b, U: (M - M @ U @ U.T, b), "take them from the arguments"),
+]  # fmt: skip
 
 test_right_answer, test_stub, test_missing_return, test_wrong_answer = answer_tests(RIGHT, WRONG)
 
 
-def test_the_checks_agree_with_the_package():
-    verdict = ex.check_forget_projector(
-        lambda T_f: torch.eye(T_f.shape[1]) - subspace.projector(subspace.orthonormal_basis(T_f)).float()
-    )
-    assert verdict.passed is True
+def test_two_way_after_is_that_of_a_report():
+    case = ex.cases()[1].forgetting([0])
+    Z, t = case.Z[case.gone], case.T[0]
+    own = two_way(Z @ t, Z @ case.T_r.T, case.T_r @ t)
+    report = case.evaluate(cn.nullspace(case.T_f))
+    assert 0 < float(own) < 1 and float(own) == pytest.approx(report.n_way[2].after)
+
+
+def test_the_packages_own_basis_is_in_double_precision_and_passes():
+    def by_package(E):
+        count = basis(E).shape[1]
+        rows = torch.linalg.svd(E.flatten(0, 1), full_matrices=False).Vh[:count]
+        return cn.subspace.orthonormal_basis(rows)
+
+    assert ex.check_honest_basis(by_package).passed

@@ -602,7 +602,7 @@ def the_same(one, other):
     return one[0] == other[0] and edited_alike(one, other)
 
 
-def stopped_at(n, error, run):
+def stopped_at(n, error, run, watched=watched):
     """Run with ``error`` raised before the n-th line of the package's that is executed; False if it has fewer.
 
     Not at a ``with``: Python comes back to its line to leave it, where no signal is ever delivered.
@@ -629,8 +629,9 @@ def stopped_at(n, error, run):
     return False
 
 
-@pytest.mark.parametrize(("kind", "nested"), [("resnet", True), ("siglip", False)])
-def test_an_interrupt_anywhere_in_folded_leaves_no_edit(kind, nested):
+@pytest.mark.parametrize("block", ["folded", "unprojected"])
+@pytest.mark.parametrize(("kind", "nested"), [("resnet", True), ("siglip", False), ("vit", False)])
+def test_an_interrupt_anywhere_in_a_block_leaves_no_edit_and_shuts_no_thread_out(kind, nested, block):
     model = build(kind)
     d = embedding_dim(model)
     if nested:
@@ -638,14 +639,19 @@ def test_an_interrupt_anywhere_in_folded_leaves_no_edit(kind, nested):
     before = state_of(model)
 
     def run():
-        with folded(model, random_edit(d), "both"):
+        with folded(model, random_edit(d), "both") if block == "folded" else unprojected(model):
             model.visual.eval()
+
+    def elsewhere():
+        with folded(model, random_edit(d)):
+            return len(folded_edits(model))
 
     n = 1
     while stopped_at(n, KeyboardInterrupt, run):
         assert the_same(before, state_of(model)), n
+        assert in_thread(elsewhere) == 1 + nested, n
         n += 1
-    assert n > 100  # there were lines to stop at
+    assert n > (100 if block == "folded" else 20)  # there were lines to stop at
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
@@ -669,6 +675,26 @@ def test_a_failure_anywhere_in_fold_or_unfold_leaves_all_or_nothing(kind, error)
             assert state() == first
             n += 1
         assert n > 50 and state() == wanted
+
+
+@pytest.mark.parametrize("kind", ["vit", "text-none"])
+def test_a_failure_anywhere_in_a_fold_for_good_leaves_all_or_nothing(kind):
+    source = build(kind)
+    edit, n = random_edit(embedding_dim(source)), 1
+    plain, edited = state_of(source), state_of(fold(copy.deepcopy(source), edit, "both", permanent=True))
+    while True:
+        model = copy.deepcopy(source)
+        if not stopped_at(n, MemoryError, lambda twin=model: fold(twin, edit, "both", permanent=True)):
+            break
+        found = state_of(model)
+        if found[2]:
+            assert edited_alike(found, edited), n
+            with pytest.raises(ValueError, match="fold had permanent=True"):
+                unfold(model)
+        else:
+            assert edited_alike(found, plain) and edited_alike(state_of(unfold(model)), plain), n
+        n += 1
+    assert n > 50 and edited_alike(state_of(model), edited)
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")

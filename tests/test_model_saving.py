@@ -6,6 +6,7 @@ import copy
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 
@@ -14,9 +15,11 @@ import pytest
 import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from safetensors.torch import load_file, save_file
+from test_model_fold import stopped_at
 from test_models import NAMES, TINY, pictures, plain_features, write_folder
 
 import clipnull as cn
+from clipnull import _files
 from clipnull.model import load, saving
 from clipnull.model.clip import Clip
 
@@ -69,6 +72,35 @@ def test_a_config_follows_what_the_model_was_forced_to(forced, folder, tmp_path)
     torch.testing.assert_close(T, clip.embed_text(NAMES))
     config = json.loads((tmp_path / "saved" / saving.CONFIG).read_text())["model_cfg"]
     assert (config["vision_cfg"] | config)[key] == value and VIT["vision_cfg"]["image_size"] == 32
+
+
+@pytest.mark.parametrize(("there", "error"), [(False, MemoryError), (True, KeyboardInterrupt)])
+def test_a_failure_anywhere_in_saving_leaves_the_old_folder_or_the_new(
+    there, error, clip, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(saving, "_prove", lambda clip, folder: None)  # it only reads, for long
+    target, files, kept = tmp_path / "saved", (saving.__file__, _files.__file__), None
+
+    def steps(code):
+        return code.co_filename in files and code.co_name not in ("_plain", "sha256")  # which repeat
+
+    if there:
+        clip.save(target, {"is": "old"})
+        kept = (target / saving.RECEIPT).read_bytes()
+    n = 1
+    while stopped_at(n, error, lambda: clip.save(target, {"is": "new"}), steps):
+        if target.exists() and (said := (target / saving.RECEIPT).read_bytes()) != kept:
+            assert b'"is": "new"' in said, n
+            load(f"local-dir:{target}", device="cpu")
+            shutil.rmtree(target)
+            if there:
+                clip.save(target, {"is": "old"})
+                kept = (target / saving.RECEIPT).read_bytes()
+        assert target.exists() == there, n
+        _files.tidy(tmp_path)
+        assert [*tmp_path.iterdir()] == [target][:there], n
+        n += 1
+    assert n > 100 and [*tmp_path.iterdir()] == [target]
 
 
 def another_transform(clip):

@@ -126,7 +126,7 @@ def test_on_real_reports():
 
 
 def test_what_cannot_be_drawn_is_refused():
-    with pytest.raises(ValueError, match="curves: got no n-way recall"):
+    with pytest.raises(ValueError, match="curves: got none"):
         plots.n_way({})
     with pytest.raises(ValueError, match="other: got True"):
         plots.n_way(comparison(other=False), other=True)

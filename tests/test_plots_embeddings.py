@@ -147,6 +147,11 @@ def test_curves_of_counts_have_a_tick_for_each(log):
     assert drawn.ticks(ax.xaxis) == {"1": 1, "2": 2, "50": 50} and not len(ax.xaxis.get_minorticklocs())
 
 
+def test_curves_of_many_counts_have_whole_ticks():
+    (ax,) = plots.curves(range(1, 19), {"a": range(18)}, x_label="k", y_label="y", title="T").axes
+    assert all(float(tick).is_integer() for tick in ax.get_xticks())
+
+
 def test_curves_with_levels_to_compare_with():
     fig = plots.curves(
         [1, 2], {"a": [3, 1]}, x_label="k", y_label="y", title="T", levels={"noise": 1.5, "rounding": 0.25}

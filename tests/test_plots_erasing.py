@@ -135,8 +135,36 @@ def test_hyperparameter_map(best, said):
 
 
 @pytest.mark.parametrize(
-    ("measures", "said"), [({}, "got none"), ({"kept": np.ones((3, 2))}, r"'kept': \(3, 2\), want \(2, 3\)")]
+    ("measures", "said"),
+    [({}, "got none"), ({"kept": np.ones((3, 2))}, r"measures\['kept'\]: got shape \[3, 2\], want \[2, 3\]")],
 )
 def test_a_hyperparameter_map_wants_a_value_in_every_cell(measures, said):
     with pytest.raises(ValueError, match=said):
         plots.hyperparameter_map([1.0, 2.0], [0.0, 1.0, 2.0], measures)
+
+
+def test_anchor_maps():
+    anchors = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0.5, 0.5, 0], [0.25, 0.75, 0]])
+    full = np.array([0.11, 0.52, 0.93, 0.34, 0.45])
+    measures = {"search": full, "kept, listed": 1 - full, "certificate": full / 2}
+    fig = plots.anchor_maps(anchors, measures, title="Where it goes")
+    for ax, (name, values) in zip(fig.axes, measures.items(), strict=True):
+        (mesh,) = ax.collections
+        drawn.same(mesh.get_array(), values)
+        r, _, b, _ = mesh.cmap(0.6)
+        assert (b > r) == (name == "kept, listed") and mesh.norm(0.4) > mesh.norm(0.1)
+        texts = {text: (x, y) for text, x, y in drawn.texts(ax)}
+        for k, corner in enumerate(("silent", "neutral", "its relatives")):
+            number = f"{100 * values[k]:.0f}" if name != "certificate" else f"{values[k]:.2f}"
+            assert texts[corner] == pytest.approx(texts[number], abs=0.11)
+        assert len(texts) == 7, "corners and their numbers, and one middle of an edge"
+        assert ax.get_title() == name + ("" if name == "certificate" else ", %")
+    assert drawn.title(fig) == "Where it goes"
+
+
+@pytest.mark.parametrize(
+    ("measures", "said"), [({}, "got none"), ({"kept": [1.0]}, "got 1 of 'kept', want 3")]
+)
+def test_anchor_maps_want_a_value_for_each_anchor(measures, said):
+    with pytest.raises(ValueError, match=said):
+        plots.anchor_maps(np.eye(3), measures, title="Anchors")

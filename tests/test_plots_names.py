@@ -109,6 +109,7 @@ def curves(names, **how):
 
 #: every public figure that draws names
 DRAWN = {
+    "anchor_maps": lambda n: plots.anchor_maps(np.eye(3), dict.fromkeys(n, SCORES[:3]), title="Anchors"),
     "collateral": lambda n: plots.collateral(SCORES, -SCORES, n),
     "cone": lambda n: plots.cone(dict.fromkeys(n, Z)),
     "controls": lambda n: plots.controls([measurement(name) for name in n]),

@@ -29,6 +29,7 @@ LESSONS = [
     "01_embedding_space",
     "03_nullspace_forgetting",
     "04_partial_and_consistent",
+    "05_what_should_a_name_become",
     "06_forget_retain_lab",
     "07a_is_it_really_gone",
     "08_paper_protocol",

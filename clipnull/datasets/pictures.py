@@ -166,6 +166,9 @@ class LabelledImages:
         )
 
 
+_check.TYPES["LabelledImages"] = _check.instance(LabelledImages)
+
+
 def tally(passed: Mapping[str, str]) -> list[str]:
     """What was passed over, a line for each reason: how many, why, the first paths."""
     reasons = dict.fromkeys(passed.values())

@@ -1,5 +1,6 @@
 """Checks of the lessons' exercises: they take the learner's own function."""
 
+from clipnull.exercises.anchors import *
 from clipnull.exercises.attacks import *
 from clipnull.exercises.bases import *
 from clipnull.exercises.checking import *

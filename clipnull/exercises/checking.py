@@ -70,8 +70,8 @@ def made_up() -> list[Inputs]:
 
 
 @functools.lru_cache(maxsize=1)
-def _real(*asked: str | None) -> Inputs:
-    """The embeddings of some everyday classes and a picture of each; kept while the same is asked for."""
+def _real(*asked: str | None) -> list[Inputs]:
+    """Embeddings of some everyday classes, a picture of each; none of a few. Kept while the same is asked."""
     from clipnull.datasets import registry
     from clipnull.model import loading
 
@@ -82,15 +82,16 @@ def _real(*asked: str | None) -> Inputs:
     first = [int(data.where(c)[0]) for c in range(len(data.classes))]
     T = clip.embed_text(data.classes, templates=data.templates).float().cpu()
     Z = clip.embed_images(data.images[first]).float().cpu()
-    return Inputs("the model's", Z, T, torch.arange(len(T)))
+    # checks forget three names, and want others to keep
+    return [Inputs("the model's", Z, T, torch.arange(len(T)))] if len(T) >= 8 else []
 
 
 def cases() -> list[Inputs]:
-    """The inputs that most checks use: random, CLIP-shaped, and the model's own (`CLIPNULL_MODEL`)."""
+    """The inputs that most checks use: random, CLIP-shaped, and the model's own, of 8 classes or more."""
     return [
         synthetic("random", 0.0, 12, 32, seed=0),
         synthetic("CLIP-shaped", 1.25, 20, 48, seed=1),
-        _real(*map(os.environ.get, ("CLIPNULL_MODEL", "CLIPNULL_DATA"))),
+        *_real(*map(os.environ.get, ("CLIPNULL_MODEL", "CLIPNULL_DATA"))),
     ]
 
 

@@ -5,87 +5,145 @@ import torch.nn.functional as F
 
 from clipnull import subspace
 from clipnull.erasers import consistent
-from clipnull.exercises.checking import Call, Inputs, Wrong, check, error, expect
+from clipnull.exercises.checking import TOLERANCE, Call, Inputs, Wrong, check, error, expect, synthetic
 
-__all__ = ["check_apply_edit", "check_edited_scores", "check_forget_projector"]
-
-
-@check("your projector forgets one name, several, and repeated ones.")
-def check_forget_projector(case: Inputs, call: Call) -> None:
-    """``forget_projector(T_f)``: text embeddings [m, d] to W = I - U U^T [d, d] (notebook 03)."""
-    one, several = case.T[:1], case.T_f
-    repeated = torch.cat([several, 2 * several[:1]])
-    for what, T_f in (
-        ("one name", one),
-        ("a name of length 3", 3 * one),
-        ("three names", several),
-        ("three names and one of them again", repeated),
-    ):
-        _expect_projector(f"W for {what}", call(T_f), T_f)
+__all__ = ["check_edited_scores", "check_folded_layer", "check_honest_basis", "check_two_way_after"]
 
 
-@check("new scores from the old ones, without a new [n, d] by [d, C] product.")
+@check("new scores from the old ones, by two thin products.")
 def check_edited_scores(case: Inputs, call: Call) -> None:
-    """``edited_scores(S, Z, T, L, R)``: scores [n, C] after W = I - L R^T (notebook 03)."""
+    """Check ``function(S, Z, T, L, R)``: scores [n, C] after W = I - L R^T, from S [n, C]."""
     edit = consistent(case.T_f, case.T_r)
     Z, T, L, R = case.Z, case.T, edit.left, edit.right
     S = Z @ T.T
     taken = (Z @ L) @ (T @ R).T
     what = "edited_scores(S, Z, T, L, R)"
     mistakes = {
-        "L and R are swapped, which is Wᵀ in the place of W. Images meet L, names meet R.":
+        "L and R are swapped, which is Wᵀ in the place of W. Pictures meet L, names meet R.":
             S - (Z @ R) @ (T @ L).T,
         "that is what the edit takes away: subtract it from S.": taken,
         "the sign is wrong: the edit takes this away.": S + taken,
-        "the edited images were normalised. The update gives raw scores.":
+        "the edited pictures were normalised. The update gives raw scores.":
             edit.apply_image(Z, normalize=True) @ T.T,
         "the edited names were normalised. The update gives raw scores.":
             Z @ edit.apply_text(T, normalize=True).T,
     }  # fmt: skip
     expect(what, call(S, Z, T, L, R), S - taken, mistakes)
-    again = "they were computed anew. Start from the S you are given: n·C·m steps, not n·C·d."
+    again = "they do not come from the S you are given. Start from it: n·C·m steps, not n·C·d."
     expect(f"{what} with 1 added to S", call(S + 1, Z, T, L, R), S + 1 - taken, {again: S - taken})
+    _thin(call, (S, Z, T, L, R), len(L), "(ZL)(TR)ᵀ is a product of thin ones.")
 
 
-@check("both sides, each with its own of W and Wᵀ.")
-def check_apply_edit(case: Inputs, call: Call) -> None:
-    """``apply_edit(X, L, R, side)``: rows of images to X W, rows of names to X W^T (notebook 03)."""
-    # CCUP: W is not symmetric, so that the sides differ
-    edit = consistent(case.T_f, case.T_r)
-    L, R = edit.left, edit.right
-    swapped = {
-        "image": "that is X Wᵀ, want X W: W for Wᵀ. Rows of images meet L first.",
-        "text": "that is X W, want X Wᵀ: W for Wᵀ. Rows of names meet R first.",
-    }
-    for side, X, a, b in [("image", case.Z, L, R), ("text", case.T, R, L)]:
-        want = X - (X @ a) @ b.T
-        mistakes = {
-            swapped[side]: X - (X @ b) @ a.T,
-            "that is what the edit takes away: subtract it from X.": (X @ a) @ b.T,
-            "your rows were normalised; leave their length as it comes out.": F.normalize(want, dim=1),
-        }
-        expect(f"apply_edit(X, L, R, {side!r})", call(X, L, R, side), want, mistakes)
+def _many_names() -> list[Inputs]:
+    return [synthetic("made-up", 0.6, 60, 96, seed=0)]  # shares of many pairs seldom coincide
 
 
-def _expect_projector(what: str, W: torch.Tensor, T_f: torch.Tensor) -> None:
-    """Raise `Wrong` unless ``W`` projects out the span of the rows of ``T_f [m, d]``, and no more."""
-    m, d = T_f.shape
-    eye, unit = torch.eye(d, dtype=T_f.dtype), F.normalize(T_f, dim=1)
-    U = subspace.orthonormal_basis(T_f).to(T_f)
-    r = U.shape[1]
-    want = eye - U @ U.T
+@check("you know from the scores before how often zero wins.", inputs=_many_names)
+def check_two_way_after(case: Inputs, call: Call) -> None:
+    """Check ``function(s [n], S_r [n, k], c [k])``: share of pairs that the name wins, projected out."""
+    t, rivals = case.T[0], case.T[3:]
+    # one picture at a right angle to all names: it ties with each
+    Z = torch.cat([case.Z, torch.zeros(1, case.Z.shape[1])])
+    s, S_r, c = Z @ t, Z @ rivals.T, rivals @ t
+    after = S_r - s[:, None] * c
+    won = after < 0
     mistakes = {
-        "that projects onto the names: subtract it from I to project out of them.": U @ U.T,
-        "the columns of your U are unit vectors but not perpendicular to each other: "
-        "UUᵀ wants an orthonormal basis (SVD or QR) of the names.": eye - unit.T @ unit,
-        "that is I - UUᵀ with raw names as U: are its columns unit length?": eye - T_f.T @ T_f,
-        "that is I minus a number: your U has m rows. A basis has d: transpose T_f first.": eye - 1,
+        "that is before the edit. Projected out, the name scores 0.": S_r < s[:, None],
+        "the others' scores are new, that of the name is old. Its new one is 0.": after < s[:, None],
+        "the others are compared as they were before. They lose something too.": S_r < 0,
+        "a score of 0 against 0 is a tie, and a tie is lost.": after <= 0,
+        "that is the share of pairs that the kept name wins.": ~won,
+        "that is full recall: the share of pictures that win against all names at once.": won.all(1),
+        "that counts a picture that wins against any one name. Want the share of all pairs.": won.any(1),
+        "what the others lose has the wrong sign.": S_r + s[:, None] * c < 0,
+        "what name j loses is the score of the picture with the forgotten name, times c[j].": S_r < c,
+    }  # fmt: skip
+    shares = {hint: wrong.double().mean() for hint, wrong in mistakes.items()}
+    shares |= {"that is in percent, want a fraction.": 100 * won.double().mean()}
+    shares |= {"that is a count, want a share.": won.double().sum()}
+    expect("two_way_after(s, S_r, c)", call(s, S_r, c), won.double().mean(), shares, tolerance=1e-6)
+
+
+@check("you keep what no prompt has made, and nothing else.")
+def check_honest_basis(case: Inputs, call: Call) -> None:
+    """Check ``function(E [p, w, d])``: U [d, r], the directions of E that stand above its prompts' noise.
+
+    Words may repeat, so r is not w.
+    """
+    # the third word is near the first; or it is the first again
+    across = subspace.project_out(case.T[2:3].double(), subspace.orthonormal_basis(case.T[:2])).float()
+    near = F.normalize(case.T[:1] + 0.45 * F.normalize(across, dim=1), dim=1)
+    for E in (_prompted(torch.cat([case.T[:2], near])), _prompted(case.T[:2])[:, [0, 1, 0]]):
+        rows, noise = E.flatten(0, 1), (E - E.mean(0)).flatten(0, 1)
+        basis, s, _ = torch.linalg.svd(rows.double().T, full_matrices=False)
+        delta = torch.linalg.svdvals(noise.double())[0]
+        U, r = call(E).double(), int((s > delta).sum())
+        if U.ndim != 2 or U.shape[0] != len(basis):
+            raise Wrong(f"U has shape {list(U.shape)}, want [{len(basis)}, {r}]: a basis is in columns.")
+        if (k := U.shape[1]) != r:
+            counts = {
+                "one per row of E. Most of them are the prompts' noise.": len(rows),
+                "one per word, but a word may repeat: count the singular values above δ.": E.shape[1],
+                "δ is the largest singular value of E − Ē. `.norm()` adds them all up.":
+                    int((s > noise.norm()).sum()),
+                "δ is a singular value of the noise: subtract each word's own mean over the prompts.":
+                    int((s > torch.linalg.svdvals((rows - rows.mean(0)).double())[0]).sum()),
+            }  # fmt: skip
+            hint = next((hint for hint, n in counts.items() if n == k), "which singular values are above δ?")
+            raise Wrong(f"U has {k} columns, want {r}: {hint}")
+        if (off := error(U.T @ U, torch.eye(r))) > TOLERANCE:
+            raise Wrong(f"UᵀU differs from I by {off:.2g}: want the singular vectors, which are orthonormal.")
+        centred = torch.linalg.svd((rows - rows.mean(0)).double().T, full_matrices=False).U[:, :r]
+        of_means = torch.linalg.svd(E.mean(0).double().T, full_matrices=False).U[:, :r]
+        mistakes = {
+            "the rows were centred. The span that is projected out goes through the origin.": centred,
+            "these are the directions of the words' means. Want those of all rows of E.": of_means,
+        }
+        projectors = {hint: V @ V.T for hint, V in mistakes.items()}
+        expect("UUᵀ", U @ U.T, basis[:, :r] @ basis[:, :r].T, projectors)
+
+
+@check("weight and bias, and no d × d matrix.")
+def check_folded_layer(case: Inputs, call: Call) -> None:
+    """Check ``function(M [d, h], b [d], U [d, r])``: the layer (M, b) that answers with z - U U^T z."""
+    U = subspace.orthonormal_basis(case.T_f).float()
+    d, h = len(U), len(U) + 7
+    random = torch.Generator().manual_seed(0)
+    M, b = torch.randn(d, h, generator=random), torch.randn(d, generator=random)
+    H = torch.cat([torch.zeros(1, h), torch.randn(9, h, generator=random)])
+    out = call.raw(M, b, U)
+    if not isinstance(out, (tuple, list)) or len(out) != 2:
+        raise Wrong(f"your function returns {type(out).__name__}, want two arrays: return M, b")
+    new, bias = (call.tensor(x) for x in out)
+    if tuple(new.shape) != (d, h) or tuple(bias.shape) != (d,):
+        raise Wrong(
+            f"M and b have shapes {list(new.shape)} and {list(bias.shape)}, want [{d}, {h}] and [{d}]."
+        )
+    z = H @ M.T + b
+    inside = (z @ U) @ U.T
+    along = U @ (U.T @ b)
+    mistakes = {
+        "the bias is as it was, and puts its part along the names back.": z - inside + along,
+        "the weight is as it was.": z - along,
+        "that is the part inside the span. Want what is left of z.": inside,
+        "that adds the part inside in place of subtracting it.": z + inside,
     }
-    if W.shape == want.shape and r < m:
-        removed = d - float(W.trace())
-        if error(W @ W, W) < 1e-2 and error(T_f @ W, torch.zeros_like(T_f)) < 1e-2 and removed > r + 0.5:
-            raise Wrong(
-                f"{what} removes {removed:.0f} dimensions, but these {m} rows span only {r}: one is a "
-                "multiple of another. Drop the directions whose singular value is zero but for noise."
-            )
-    expect(what, W, want, mistakes)
+    expect("Mh + b, for some features h", H @ new.to(H).T + bias.to(H), z - inside, mistakes)
+    _thin(call, (M, b, U), d, "U(UᵀM) is two thin products.")
+
+
+def _thin(call: Call, args: tuple[torch.Tensor, ...], d: int, instead: str) -> None:
+    """Raise `Wrong` if the call forms a matrix of ``d`` rows and columns."""
+    try:
+        call.raw(*args, square=d)
+    except Wrong as wrong:
+        raise Wrong(f"the numbers are right, but {wrong}. {instead}") from wrong
+
+
+def _prompted(words: torch.Tensor, p: int = 5) -> torch.Tensor:
+    """Words [w, d] under p prompts, [p, w, d]: their noise is partly shared by all words."""
+    w, d = words.shape
+    random = torch.Generator().manual_seed(0)
+    shift = torch.randn(p, 1, 1, generator=random) * F.normalize(torch.randn(d, generator=random), dim=0)
+    rest = torch.randn(p, w, d, generator=random) / d**0.5
+    return words + 0.05 * shift + 0.25 * rest

@@ -3,7 +3,6 @@
 from clipnull.lab.base import *
 from clipnull.lab.bench import *
 from clipnull.lab.code import *
-from clipnull.lab.dials import *
 from clipnull.lab.drawn import *
 from clipnull.lab.plane import *
 from clipnull.lab.prediction import *

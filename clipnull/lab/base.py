@@ -19,6 +19,7 @@ import anywidget
 import ipywidgets as widgets
 from matplotlib.figure import Figure
 
+from clipnull import _check
 from clipnull.plots.base import alt
 
 __all__ = ["FigureWidget"]
@@ -142,7 +143,10 @@ class FigureWidget(Live):
 
     def __init__(self, controls: Sequence[Any]) -> None:
         self.readout, self.image = widgets.HTML(), image()
-        rows = [[c] if isinstance(c, widgets.Widget) else list(c) for c in controls]
+        given = _check.some("controls", controls)
+        rows = [[c] if isinstance(c, widgets.Widget) else _check.some("controls", c) for c in given]
+        for control in (control for r in rows for control in r):
+            _check.instance(widgets.Widget)("controls", control)
         super().__init__([*(row(*r) for r in rows), self.readout, self.image])
         for control in (control for r in rows for control in r):
             if control.has_trait("value"):

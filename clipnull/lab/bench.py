@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.nn.functional as F
 
+from clipnull import _check
 from clipnull.edit import Edit
 from clipnull.evaluation import Case
 from clipnull.lab.result import LabResult, Line
@@ -39,7 +40,8 @@ class Erasers:
     """
 
     def __init__(self, T_f: torch.Tensor, T_r: torch.Tensor) -> None:
-        self.T_f, self.T_r = T_f, T_r
+        self.T_f = _check.rows("T_f", T_f)
+        self.T_r = _check.rows("T_r", T_r, self.T_f.shape[1])
 
     @cached_property
     def basis(self) -> torch.Tensor:
@@ -88,6 +90,7 @@ class Bench:
         Two classes of one name.
     """
 
+    @_check.by_name
     def __init__(self, clip: Clip, data: LabelledImages) -> None:
         if twice := [name for name, count in Counter(data.classes).items() if count > 1]:
             raise ValueError(
@@ -170,7 +173,7 @@ class Bench:
         ValueError
             A state that cannot be, see `check`.
         """
-        return LabResult(self, self.check(state))
+        return LabResult(self, state)
 
     def line(self, state: Mapping[str, Any]) -> Line:
         """A method's curve; kept, since the hyperparameter itself and the picture shown do not change it."""
@@ -200,3 +203,6 @@ class Bench:
             share = variance.flip(0)[:2].clamp_min(0) / total
             self._planes[what] = mean, fix_signs(V.flip(1)[:, :2]), share.tolist()
         return self._planes[what]
+
+
+_check.TYPES["Bench"] = _check.instance(Bench)

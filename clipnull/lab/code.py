@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from clipnull import _check
 from clipnull.datasets.registry import load as load_data
 from clipnull.lab.state import dials, texts_of
 from clipnull.model.fold import folded_edits
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["equivalent_python"]
 
 
+@_check.by_name
 def equivalent_python(bench: Bench, state: Mapping[str, Any]) -> str:
     """The Python that does what a state does. It runs as it is.
 

@@ -185,6 +185,9 @@ class Drawn:
     dots: Any = None
 
 
+_check.TYPES |= {kind.__name__: _check.instance(kind) for kind in (Area, Bar, Dots, Drawn, Line, Point)}
+
+
 def colour(value: str, known: Mapping[str, str]) -> str:
     """A colour as #rrggbb, or "ink"; ``known`` are those of the points, by name."""
     from matplotlib.colors import to_hex
@@ -198,20 +201,6 @@ def colour(value: str, known: Mapping[str, str]) -> str:
     except ValueError as error:
         want = f"a point's name, a colour of matplotlib, {INK!r} or one of {', '.join(ROLES)}"
         raise ValueError(f"colour: got {value!r}, want {want}") from error
-
-
-def numbers(name: str, value: Any, d: int, n: int | None = None) -> np.ndarray:
-    """``value`` as an array [n, d], a single row as [1, d]; a ValueError that names it otherwise."""
-    want = f"want [{n or 'n'}, {d}]"
-    try:
-        x = np.atleast_2d(base.numbers(value))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name}: cannot be read as numbers ({error}), {want}") from error
-    if x.ndim != 2 or x.shape[1] != d or (n is not None and len(x) != n):
-        raise ValueError(f"{name}: got shape {list(np.shape(value))}, {want}")
-    if not np.isfinite(x).all():
-        raise ValueError(f"{name}: holds NaN or infinity, want finite numbers")
-    return x
 
 
 def plain(x: np.ndarray) -> Any:
@@ -269,7 +258,8 @@ def points_wire(points: Sequence[Point], walls: Sequence[Any], at: np.ndarray) -
 
 def dots_wire(dots: Dots) -> dict[str, Any]:
     """What stays of the dots while they move."""
-    n = len(numbers("dots", dots.at, 2))
+    _check.fields(dots)
+    n = len(base.numbers("at, of the dots", dots.at, None, 2))
     groups = ["" for _ in dots.names] if dots.groups is None else list(map(str, dots.groups))
     for name, given in (("names", dots.names), ("groups", groups), ("thumbnails", dots.thumbnails)):
         if given is not None and len(given) != n:
@@ -286,6 +276,9 @@ def dots_wire(dots: Dots) -> dict[str, Any]:
 
 def wire(drawn: Drawn, at: np.ndarray, fixed: Mapping[str, Any]) -> dict[str, Any]:
     """A `Drawn` as plain values, checked; ``at`` are the points' positions, ``fixed`` what stays."""
+    _check.fields(drawn)
+    for part in (*drawn.areas, *drawn.lines, *drawn.points, *drawn.bars):
+        _check.fields(part)
     d, rows = at.shape[1], fixed["rules"]["rows"]
     known = {p["name"]: p["colour"] for p in fixed["points"]}
     if d == 3 and drawn.areas:
@@ -293,7 +286,7 @@ def wire(drawn: Drawn, at: np.ndarray, fixed: Mapping[str, Any]) -> dict[str, An
     if d == 2 and drawn.after is not None:
         raise ValueError("after: a plane has one drawing, want names, points and lines in it")
     sets = {
-        key: None if (x := getattr(drawn, key)) is None else plain(numbers(key, x, d, len(rows)))
+        key: None if (x := getattr(drawn, key)) is None else plain(base.numbers(key, x, len(rows), d))
         for key in ("names", "after")
     }
     candidates = [True] * len(rows) if drawn.candidates is None else [bool(c) for c in drawn.candidates]
@@ -317,7 +310,7 @@ def _heads(after: Any, names: Sequence[str]) -> list[str]:
 
 
 def _area(i: int, area: Area, known: Mapping[str, str]) -> dict[str, Any]:
-    corners = numbers(f"areas[{i}]", area.points, 2)
+    corners = base.numbers(f"points, of areas[{i}]", area.points, None, 2)
     corners = hull(corners) if area.hull else corners
     spot = plain(corners.mean(0))
     return {"points": plain(corners), "spot": spot, "label": area.label, "colour": colour(area.colour, known)}
@@ -325,7 +318,7 @@ def _area(i: int, area: Area, known: Mapping[str, str]) -> dict[str, Any]:
 
 def _line(i: int, line: Line, d: int, extent: Sequence[float], known: Mapping[str, str]) -> dict[str, Any]:
     """With all its points: two in the plane, a piece of a great circle on the globe."""
-    a, b = numbers(f"lines[{i}]", np.stack([line.a, line.b]), d)
+    a, b = (base.numbers(f"{k}, of lines[{i}]", getattr(line, k), d) for k in ("a", "b"))
     path = np.stack([a, b])
     if d == 3:
         u = unit(a)
@@ -350,10 +343,10 @@ def _marks(
     own = zip(fixed["points"], at, strict=True)
     marks = [{**p, "at": plain(x), "stage": 0} for p, x in own if not p["drag"]]
     if drawn.after is not None:
-        after = zip(fixed["rules"]["rows"], numbers("after", drawn.after, 3), strict=True)
+        after = zip(fixed["rules"]["rows"], base.numbers("after", drawn.after, None, 3), strict=True)
         marks += [{**fixed["points"][i], "at": plain(x), "stage": 1} for i, x in after]
     for i, (p, look) in enumerate(zip(drawn.points, roles(drawn.points, known), strict=True)):
-        x = numbers(f"points[{i}]", p.at, at.shape[1], 1)[0]
+        x = base.numbers(f"at, of points[{i}]", p.at, at.shape[1])
         marks.append({"name": p.name, "at": plain(x), "stage": int(p.after), "arrow": p.arrow, **look})
     return marks
 

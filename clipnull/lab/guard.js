@@ -1,4 +1,4 @@
-// Keys typed in a widget stay in it, and a widget's picture says what it shows.
+// Keys typed in a widget stay in it, a widget's picture says what it shows, and a large upload is made small.
 
 // keys that a notebook may have although a widget has the focus: with Ctrl or Cmd, those that edit nothing
 const edits = new Set(["a", "c", "v", "x", "y", "z", "Enter", "Home", "End", "Delete", "Backspace"])
@@ -9,11 +9,43 @@ function inWidget(e) {
   return at && (at.closest(".jp-Notebook, #notebook") ?? document).querySelector(".clipnull")
 }
 
+// a server closes the connection at a message of more than 10 MB, and says nothing; in pixels
+const most = 8e6, side = 1024
+
+/** A smaller picture in place of a file that is too large; of what is no picture, enough to say so. */
+async function smaller(file) {
+  try {
+    const whole = await createImageBitmap(file), k = Math.min(1, side / Math.max(whole.width, whole.height))
+    const small = new OffscreenCanvas(Math.ceil(k * whole.width), Math.ceil(k * whole.height))
+    Object.assign(small.getContext("2d"), { imageSmoothingQuality: "high" }).drawImage(whole, 0, 0, small.width, small.height)
+    return new File([await small.convertToBlob()], file.name, { type: "image/png" })
+  } catch { return new File([file.slice(0, 1000)], file.name, { type: file.type }) }
+}
+
+/** Hear of what is chosen before the upload's own listener does. */
+async function chosen(e) {
+  if (![...this.files].some(file => file.size > most)) return
+  e.stopImmediatePropagation()
+  const all = new DataTransfer()
+  for (const file of this.files) all.items.add(file.size > most ? await smaller(file) : file)
+  this.files = all.files
+  this.dispatchEvent(new Event("change"))
+}
+
+/** An upload's input is no part of the page: it is met when its button clicks it. */
+function meet(e) {
+  if (!(e.target instanceof Element && e.target.closest(".clipnull .widget-upload"))) return
+  const kind = HTMLInputElement.prototype, click = kind.click
+  kind.click = function () { this.addEventListener("change", chosen, true); click.call(this) }
+  setTimeout(() => { kind.click = click })
+}
+
 export default {
   initialize() {
     // every model has a copy of this module; the page needs it once
     if (window.clipnullGuard) return
     window.clipnullGuard = true
+    window.addEventListener("click", meet, true)
     // JupyterLab asks the focused element itself, and asks on the way down or up, by version
     window.addEventListener("keydown", e => {
       if (!inWidget(e)) return

@@ -17,6 +17,7 @@ import numpy as np
 import traitlets
 from matplotlib.figure import Figure
 
+from clipnull import _check
 from clipnull.hull import nearest_mixture
 from clipnull.lab.base import Live, alarm, in_turn, row
 from clipnull.lab.drawn import (
@@ -25,7 +26,6 @@ from clipnull.lab.drawn import (
     Point,
     dots_wire,
     hull,
-    numbers,
     plain,
     points_wire,
     source,
@@ -33,6 +33,7 @@ from clipnull.lab.drawn import (
     wire,
 )
 from clipnull.lab.still import still
+from clipnull.plots import base
 
 __all__ = ["Globe", "Plane"]
 
@@ -103,6 +104,7 @@ class Plane(Live):
     drawn: Drawn
     shown: dict[str, Any]
 
+    @_check.by_name
     def __init__(
         self,
         points: Sequence[Point],
@@ -117,15 +119,21 @@ class Plane(Live):
         size: int = 440,
     ) -> None:
         self.points, self.follow, self.controls, self.dots = list(points), follow, dict(controls or {}), dots
+        for control in self.controls.values():
+            _check.having("controls", [control], "value observe")
+        for point in self.points:
+            _check.fields(point)
         at = np.zeros((0, self.d))
         if self.points:
-            at = np.concatenate([numbers(f"at, of {p.name!r}", p.at, self.d, 1) for p in self.points])
-        self.walls = [None if p.within is None else hull(numbers("within", p.within, 2)) for p in self.points]
+            at = np.stack([base.numbers(f"at, of {p.name!r}", p.at, self.d) for p in self.points])
+        self.walls = [
+            None if p.within is None else hull(base.numbers("within", p.within, None, 2)) for p in self.points
+        ]
         circle = any(p.on_circle for p in self.points) if circle is None else circle
         self.extent = self._in_view(extent, at, circle)
         at = self._legal(at)
         self.fixed = {
-            "kind": self.kind, "size": size, "axes": list(axes), "bars": list(bars),
+            "kind": self.kind, "size": size, "axes": list(axes), "bars": list(_check.interval("bars", bars)),
             "circle": circle, "extent": self.extent, **points_wire(self.points, self.walls, at),
             "dots": None if dots is None else dots_wire(dots),
         }  # fmt: skip
@@ -146,14 +154,14 @@ class Plane(Live):
     def _in_view(self, given: Any, at: np.ndarray, circle: bool) -> list[float]:
         """x from, to, y from, to."""
         if given is not None:
-            r = np.ravel(given).astype(float)
+            r = base.numbers("extent", np.ravel(given), None)
             x = np.array([-r[0], r[0], -r[0], r[0]]) if len(r) == 1 else r
             if len(x) != 4 or not (x[0] < x[1] and x[2] < x[3] and np.isfinite(x).all()):
                 raise ValueError(f"extent: got {given!r}, want a number above 0 or (x0, x1, y0, y1)")
             return list(map(float, x))
         seen = [np.zeros((1, 2)), at, *(w for w in self.walls if w is not None)]
         seen += [np.array([[-1.0, -1.0], [1.0, 1.0]])] if circle else []
-        seen += [numbers("dots", self.dots.at, 2)] if self.dots else []
+        seen += [base.numbers("at, of the dots", self.dots.at, None, 2)] if self.dots else []
         low, high = np.concatenate(seen).min(0), np.concatenate(seen).max(0)
         wide = float((high - low).max()) or 2.0
         # room for labels, and never a strip: a reader drags both ways
@@ -184,7 +192,7 @@ class Plane(Live):
 
     @positions.setter
     def positions(self, at: Any) -> None:
-        self.drawing.at = numbers("positions", at, self.d, len(self.points)).tolist()
+        self.drawing.at = base.numbers("positions", at, len(self.points), self.d).tolist()
 
     @property
     def kept(self) -> list[int]:
@@ -221,12 +229,12 @@ class Plane(Live):
         if not isinstance(drawn, Drawn):
             raise TypeError(f"follow: returned {type(drawn).__name__}, want a Drawn")
         if drawn.at is not None:
-            at = self._legal(numbers("at", drawn.at, self.d, len(self.points)))
+            at = self._legal(base.numbers("at", drawn.at, len(self.points), self.d))
         self.shown = wire(drawn, at, self.fixed)
         self.shown |= {"at": at.tolist(), "kept": kept, "report": self.drawing.report, "dots": []}
         if self.dots:
             many = self.dots.at if drawn.dots is None else drawn.dots
-            self.shown["dots"] = plain(numbers("dots", many, 2, len(self.dots.names)))
+            self.shown["dots"] = plain(base.numbers("dots", many, len(self.dots.names), 2))
         self.drawn = drawn
         with self.paused():
             self.drawing.at = self.shown["at"]
@@ -253,6 +261,7 @@ class Globe(Plane):
 
     kind, d = "globe", 3
 
+    @_check.by_name
     def __init__(
         self,
         points: Sequence[Point],

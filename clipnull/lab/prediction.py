@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
+from math import inf
 from typing import Any
 
 import ipywidgets as widgets
 from IPython.display import HTML, display
 
+from clipnull import _check
 from clipnull.lab.base import Live, in_turn, row
 
 __all__ = ["Prediction", "predict"]
@@ -39,6 +41,7 @@ class Prediction(Live):
     verdict : widgets.HTML
     """
 
+    @_check.by_name
     def __init__(
         self,
         question: str,
@@ -52,6 +55,10 @@ class Prediction(Live):
             raise ValueError("between, choices: got both or neither, want one of them")
         if choices is not None and answer not in choices:
             raise ValueError(f"answer: got {answer!r}, want one of choices, {list(choices)}")
+        _check.number("step", step, 1e-9)
+        if between is not None:
+            _check.number("answer", answer, -inf)
+            _check.interval("between", between)
         self.answer, self.step, self.unit = answer, step, unit
         wide = widgets.Layout(width="max-content")
         if between is None:
@@ -93,6 +100,7 @@ class Prediction(Live):
         self.verdict.value = f"You said <b>{said}</b>; it is <b>{true}</b>."
 
 
+@_check.by_name
 def predict(question: str, answer: float | str, because: str = "", **control: Any) -> None:
     """Ask for a prediction; the answer stays folded until it is wanted, with or without a kernel.
 

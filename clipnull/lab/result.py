@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
+from clipnull import _check
 from clipnull.hull import certificate
 from clipnull.lab.state import CURVES, LAB_METHODS, dials
 from clipnull.subspace import project_onto
@@ -99,8 +100,10 @@ class LabResult:
     report : Report
     """
 
+    @_check.by_name
     def __init__(self, bench: Bench, state: Mapping[str, Any]) -> None:
-        self.bench, self.state, self.data = bench, dict(state), bench.data
+        state = bench.check(state)
+        self.bench, self.state, self.data = bench, state, bench.data
         self.edit = bench.edit(state)
         self.case = bench.case.forgetting(state["forget"])
         self.report = self.case.evaluate(self.edit, state["side"])
@@ -200,6 +203,9 @@ class LabResult:
             return list(zip(names, top.values.tolist(), strict=True))
 
         return Single(best((z @ T.T)[0]), best((z_after @ T_after.T)[0]))
+
+
+_check.TYPES["LabResult"] = lambda name, value: _check.having(name, [value], "state report edit")[0]
 
 
 def _spread(rows: torch.Tensor, k: int) -> torch.Tensor:

@@ -8,6 +8,7 @@ import ipywidgets as widgets
 import torch
 from matplotlib.figure import Figure
 
+from clipnull import _check
 from clipnull._show import percent, tenths
 from clipnull.edit import Edit
 from clipnull.evaluation import Case
@@ -54,6 +55,7 @@ class Sides(FigureWidget):
         A case without a picture of a forgotten class.
     """
 
+    @_check.by_name
     def __init__(self, case: Case, edit: Edit) -> None:
         self.rows = case.require().gone.nonzero()[:, 0]
         assert len(case.scores)  # kept from here on: every toggle is a rank-m update

@@ -97,6 +97,8 @@ def texts_of(line: str) -> list[str]:
 
 def checked(state: Mapping[str, Any], data: LabelledImages) -> dict[str, Any]:
     """``state`` completed and checked, see `Bench.check`."""
+    if not isinstance(state, Mapping):
+        raise ValueError(f"state: got {type(state).__name__}, want a dict")
     if unknown := set(state) - set(DEFAULT_STATE):
         raise ValueError(f"state: unknown key {sorted(unknown)[0]!r}, want {', '.join(DEFAULT_STATE)}")
     full = {**DEFAULT_STATE, **state}

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from clipnull import _check, subspace
+from clipnull.datasets.pictures import LabelledImages
 from clipnull.lab.base import row
 from clipnull.lab.controls import make
 from clipnull.lab.drawn import INK, Area, Bar, Drawn, Line, source, wire
@@ -108,7 +109,7 @@ class Stepper(Plane):
             ax.set_title(moment.title, loc="left", fontsize=10)
         if (picture := self.picture()) is not None:
             inset = fig.axes[0].inset_axes((0.02, 0.68, 0.3, 0.3))
-            inset.imshow(base.array(picture))
+            inset.imshow(base.picture("picture", picture))
             inset.axis("off")
         bars = wire(shown[-1].drawn, self.positions, fixed)["bars"]
         bar_panel(fig.add_subplot(grid[:, 3]), bars, (min(0.0, *(b["value"] for b in bars)), 1.0))
@@ -225,9 +226,10 @@ class GramSchmidtStepper(Stepper):
     names : m str
     """
 
+    @_check.by_name
     def __init__(self, T: Any, names: Sequence[str]) -> None:
         self.T = F.normalize(_check.rows("T", T, nonzero=True).double(), dim=1)
-        self.titles = [str(n) for n in names]
+        self.titles = _check.names("names", names, len(self.T))
         super().__init__()
 
     def moments(self) -> list[Moment]:
@@ -279,10 +281,17 @@ class ProjectionStepper(Stepper):
         What is projected out.
     """
 
-    def __init__(self, Z: Any, T: Any, data: Any, names: Sequence[str]) -> None:
+    @_check.by_name
+    def __init__(self, Z: Any, T: Any, data: LabelledImages, names: Sequence[str]) -> None:
         self.T = F.normalize(_check.rows("T", T, nonzero=True).double(), dim=1)
         self.Z = F.normalize(_check.rows("Z", Z, self.T.shape[1], nonzero=True).double(), dim=1)
         self.data, self.classes = data, list(data.classes)
+        if (len(data), len(self.classes)) != (len(self.Z), len(self.T)):
+            got, want = (
+                f"{len(data)} pictures of {len(self.classes)} classes",
+                f"{len(self.Z)} of {len(self.T)}",
+            )
+            raise ValueError(f"data: got {got}, want {want} like Z and T")
         chosen = [self.classes[i] for i in _check.class_indices("names", names, len(self.T), self.classes)]
         most = int(data.labels.bincount().max())
         names_of, slim = {"options": self.classes, "width": SLIM}, {"width": SLIM}
@@ -296,6 +305,10 @@ class ProjectionStepper(Stepper):
     def index(self) -> int:
         """Which picture is shown."""
         own = self.data.where(self.of.value)
+        if not len(own):
+            raise ValueError(
+                f"names: got {self.of.value!r} of which there is no picture, want one that has some"
+            )
         return int(own[min(self.which.value, len(own)) - 1])
 
     def picture(self) -> Any:

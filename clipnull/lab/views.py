@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from clipnull import _check
 from clipnull._show import few, percent
 from clipnull.lab import draw
 from clipnull.lab.draw import AXES, DPI, HEIGHT, IDENTITIES, NAMED, WIDE, points
@@ -33,6 +34,7 @@ class Panel:
     sentence: Callable[[LabResult], str]
 
 
+@_check.by_name
 def view(key: str, result: LabResult) -> Figure:
     """A view of ``result`` as a matplotlib Figure whose alt text is the view's sentence.
 
@@ -42,6 +44,7 @@ def view(key: str, result: LabResult) -> Figure:
         One of `PANELS`.
     result : LabResult
     """
+    _check.one_of("key", key, PANELS)
     fig = Figure(figsize=(WIDE / DPI, HEIGHT / DPI), dpi=DPI)
     FigureCanvasAgg(fig)
     # fixed margins: a layout engine would measure every text at every move of a slider

@@ -12,8 +12,9 @@ import ipywidgets as widgets
 import torch
 from PIL import Image, UnidentifiedImageError
 
+from clipnull import _check
 from clipnull._show import few, percent
-from clipnull.datasets.pictures import open_image
+from clipnull.datasets.pictures import LabelledImages, open_image
 from clipnull.datasets.registry import load as load_data
 from clipnull.lab import controls, views
 from clipnull.lab.base import Live, alarm, image, in_turn, row
@@ -24,6 +25,7 @@ from clipnull.lab.draw import PICTURE, WIDE, measures
 from clipnull.lab.result import LabResult
 from clipnull.lab.state import DEFAULT_STATE, VIEWS
 from clipnull.lab.views import PANELS
+from clipnull.model.clip import Clip
 from clipnull.model.loading import load as load_clip
 
 __all__ = ["ForgetRetainLab"]
@@ -65,7 +67,13 @@ class ForgetRetainLab(Live):
         A ``state`` that cannot be, here or when it is assigned; see `clipnull.lab.Bench.check`.
     """
 
-    def __init__(self, clip: Any = None, data: Any = None, state: Mapping[str, Any] | None = None) -> None:
+    @_check.by_name
+    def __init__(
+        self,
+        clip: Clip | None = None,
+        data: LabelledImages | None = None,
+        state: Mapping[str, Any] | None = None,
+    ) -> None:
         clip = load_clip() if clip is None else clip
         data = load_data(size=clip.image_size) if data is None else data
         self.bench = Bench(clip, data)

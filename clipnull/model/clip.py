@@ -282,3 +282,6 @@ class Clip:
             The disk is full, or the folder may not be written; what was there is as it was.
         """
         return saving.save(self, path, report)
+
+
+_check.TYPES["Clip"] = lambda name, value: _check.having(name, [value], "embed_images embed_text")[0]

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 
+from clipnull import _check
 from clipnull._show import tenths
 from clipnull.plots.base import (
     BLACK,
@@ -19,8 +20,8 @@ from clipnull.plots.base import (
     PALE,
     RETAIN,
     Figure,
-    array,
     describe,
+    numbers,
     short,
     style,
     uncut,
@@ -54,9 +55,10 @@ def _points(ax: Axes, before: Any, after: Any, names: Sequence[str], x: str, tit
 
 
 def _hundred(values: Any) -> np.ndarray:
-    return 100 * array(values).astype(float)
+    return 100 * numbers("rows", values, None, gaps=True)
 
 
+@_check.by_name
 def fingerprint(
     found: Any,
     forgotten: Sequence[str],
@@ -78,7 +80,9 @@ def fingerprint(
     k : int
         Singular values and names shown.
     """
-    s, names = array(found.singular_values), found.ranking(reader)[:k]
+    _check.having("found", [found], "singular_values rank noise names scores ranking")
+    _check.one_of("reader", reader, found.scores)
+    s, names = numbers("found", found.singular_values, None), found.ranking(reader)[:k]
     score = {n: float(found.scores[reader][i]) for i, n in enumerate(found.names)}
     fig = Figure(figsize=(8.4, 0.27 * k + 1.2), layout="constrained")
     left, right = fig.subplots(1, 2, width_ratios=[1, 1.1])
@@ -110,6 +114,7 @@ def fingerprint(
     )
 
 
+@_check.by_name
 def layer_probe(
     probes: Sequence[Any],
     zero_shot: tuple[float, float] | None = None,
@@ -125,6 +130,7 @@ def layer_probe(
     zero_shot : (before, after), optional
         Zero-shot recall of the same classes (fractions), drawn beside the last layer.
     """
+    _check.having("probes", probes, "layer before after control identical")
     names = [p.layer for p in probes]
     series = {
         "probe, before": ([p.before for p in probes], RETAIN, "s", 9, "white"),
@@ -142,7 +148,7 @@ def layer_probe(
     ax.text(last + 0.06, 50, "edited", ha="left", va="center", fontsize=9)
     if zero_shot is not None:
         names = [*names, "zero-shot"]
-        b, a = (100 * x for x in zero_shot)
+        b, a = (100 * _check.number("zero_shot", x, 0, 1) for x in zero_shot)
         ax.plot([len(names) - 1], [b], "s", color=RETAIN, markersize=9, markerfacecolor="white")
         ax.plot([len(names) - 1], [a], "o", color=FORGET, markersize=6)
     ax.set_xticks(range(len(names)), [short(n, 30).replace(" the ", "\nthe ") for n in names], fontsize=8.5)
@@ -159,6 +165,7 @@ def layer_probe(
     return describe(fig, f"{title}. Recall in percent. {said}.")
 
 
+@_check.by_name
 def measurements(rows: Sequence[Any], *, title: str = "", x: str = "") -> matplotlib.figure.Figure:
     """Measurements as lines: before (open diamond), after (dot), control (bar), on a percent axis.
 
@@ -169,6 +176,7 @@ def measurements(rows: Sequence[Any], *, title: str = "", x: str = "") -> matplo
     x : str
         Label of the axis.
     """
+    _check.having("rows", rows, "name before after control spread against unit cells")
     rows = [r for r in rows if r.unit == "%"]
     fig = Figure(figsize=(8.0, 0.34 * len(rows) + 1.35), layout="constrained")
     ax = fig.subplots()
@@ -188,6 +196,7 @@ def measurements(rows: Sequence[Any], *, title: str = "", x: str = "") -> matplo
     return describe(fig, f"{title}. In percent. {said}.".replace("–", "none"))
 
 
+@_check.by_name
 def controls(rows: Sequence[Any], *, title: str = "") -> matplotlib.figure.Figure:
     """An edit's recall of the forgotten classes among those of its controls, one dot per seed.
 
@@ -196,7 +205,9 @@ def controls(rows: Sequence[Any], *, title: str = "") -> matplotlib.figure.Figur
     rows : list of Measurement
         From `clipnull.auditing.controls`; those that have the control's ``values``.
     """
-    rows = [r for r in rows if len(r.values)]
+    rows = [r for r in _check.having("rows", rows, "values against before after") if len(r.values)]
+    if not rows:
+        raise ValueError("rows: got none with the values of a control, want at least one")
     fig = Figure(figsize=(8.0, 0.6 * len(rows) + 1.4), layout="constrained")
     ax = fig.subplots()
     for row, r in enumerate(rows):
@@ -213,6 +224,7 @@ def controls(rows: Sequence[Any], *, title: str = "") -> matplotlib.figure.Figur
     return describe(fig, f"{title}. Recall in percent: {first}; {said}.")
 
 
+@_check.by_name
 def words(row: Any, classes: Sequence[str], *, title: str = "", shown: int = 12) -> matplotlib.figure.Figure:
     """The other words that recall most after the edit, and what they recalled before.
 
@@ -224,6 +236,9 @@ def words(row: Any, classes: Sequence[str], *, title: str = "", shown: int = 12)
         Class names, written beside the words that stand for them.
     shown : int
     """
+    _check.having("row", [row], "words against")
+    if (last := max(w.owner for w in _check.having("row", row.words, "owner"))) >= len(classes):
+        raise ValueError(f"classes: got {len(classes)}, want at least {last + 1}")
     points = [
         ((w.text, classes[w.owner]), *(100 * x for x in (w.before, w.after, w.control))) for w in row.words
     ]
@@ -243,6 +258,7 @@ def words(row: Any, classes: Sequence[str], *, title: str = "", shown: int = 12)
     )
 
 
+@_check.by_name
 def reliability(tables: Mapping[str, Any], *, title: str = "") -> matplotlib.figure.Figure:
     """Reliability diagrams side by side: accuracy against confidence, bin by bin.
 
@@ -251,11 +267,12 @@ def reliability(tables: Mapping[str, Any], *, title: str = "") -> matplotlib.fig
     tables : dict of name -> Bins
         The second result of `clipnull.auditing.calibration_error`.
     """
+    _check.having("tables", tables.values(), "images confidence accuracy")
     fig = Figure(figsize=(3.6 * len(tables) + 0.8, 3.5), layout="constrained")
     axes = fig.subplots(1, len(tables), sharey=True, squeeze=False)[0]
     gaps = {}
     for ax, (name, table) in zip(axes, tables.items(), strict=True):
-        count, conf, accuracy = (array(x).astype(float) for x in table)
+        count, conf, accuracy = (numbers("tables", x, len(table.images), gaps=True) for x in table)
         bins, n = len(count), count.sum()
         gaps[name] = float((count * np.abs(accuracy - conf)).sum() / n)
         width, used = 100 / bins, count > 0
@@ -276,6 +293,7 @@ def reliability(tables: Mapping[str, Any], *, title: str = "") -> matplotlib.fig
     return describe(fig, f"{title}. {said}. Small numbers count the images of a bin.")
 
 
+@_check.by_name
 def style_squares(
     results: Mapping[str, Mapping[str, Any]],
     *,
@@ -289,7 +307,11 @@ def style_squares(
         One row of squares for each direction; the methods are the same in every row. A square
         "before" is put in front of them.
     """
+    for row in _check.having("results", results.values(), "values"):
+        _check.having("results", row.values(), "styles before after")
     methods = ["before", *next(iter(results.values()))]
+    if any(methods != ["before", *row] for row in results.values()):
+        raise ValueError("results: got rows of different methods, want the same in each")
     fig = Figure(figsize=(1.5 * len(methods) + 0.9, 1.75 * len(results) + 0.75), layout="constrained")
     axes = fig.subplots(len(results), len(methods), squeeze=False)
     said: list[str] = []
@@ -299,7 +321,7 @@ def style_squares(
         styles += first.styles
         for ax, method in zip(line, methods, strict=True):
             style(ax, title)
-            square = array(first.before if method == "before" else row[method].after)
+            square = numbers("results", first.before if method == "before" else row[method].after, 2, 2)
             ax.imshow(square, cmap="Blues", vmin=0, vmax=1.25)
             for i, j in np.ndindex(2, 2):
                 gone = (i, j) == (0, 0) and method != "before"
@@ -318,4 +340,4 @@ def style_squares(
 
 
 def _tenths(fractions: Any) -> str:
-    return ", ".join(f"{f:.1f}" for f in np.ravel(array(fractions)))
+    return ", ".join(f"{f:.1f}" for f in np.ravel(fractions))

@@ -17,6 +17,8 @@ from matplotlib.ticker import LogFormatter
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from clipnull import _check
+
 __all__ = ["Figure", "alt", "describe", "show"]
 
 #: Okabe and Ito's palette: distinct under every common colour blindness
@@ -38,6 +40,11 @@ class Figure(matplotlib.figure.Figure):
         show(self)
 
 
+_check.TYPES["Axes"] = _check.instance(Axes)
+_check.TYPES["Figure"] = _check.instance(matplotlib.figure.Figure)
+
+
+@_check.by_name
 def describe(fig: matplotlib.figure.Figure, text: str) -> matplotlib.figure.Figure:
     """Set the figure's alt text: one or two sentences that say what it shows. Returns the figure."""
     if isinstance(fig, Figure):
@@ -48,11 +55,13 @@ def describe(fig: matplotlib.figure.Figure, text: str) -> matplotlib.figure.Figu
     return fig
 
 
+@_check.by_name
 def alt(fig: matplotlib.figure.Figure) -> str:
     """The figure's alt text, empty if it has none."""
     return getattr(fig, "alt_text", "")
 
 
+@_check.by_name
 def show(fig: matplotlib.figure.Figure, alt: str | None = None) -> None:
     """Display a figure as PNG with alt text; prints nothing.
 
@@ -93,14 +102,51 @@ def _display(png: bytes, text: str, width: int, height: int) -> None:
     display(data, raw=True, metadata={"image/png": {"alt": text, "width": width, "height": height}})
 
 
-def array(x: Any) -> np.ndarray:
-    """A tensor, picture or sequence as a NumPy array."""
-    return np.asarray(x.detach().cpu() if hasattr(x, "detach") else x)
+def numbers(
+    name: str, x: Any, *shape: int | None, gaps: bool = False, within: tuple[float, float] | None = None
+) -> np.ndarray:
+    """``x`` as floats [shape], where None is any length but 0. A ValueError that names it otherwise.
+
+    NaN and infinity are welcome only where there may be ``gaps``, what is not ``within`` a range nowhere.
+    """
+    try:
+        found = np.asarray(x)
+        values = found.astype(float) if found.dtype.kind in "biuf" else None
+    except (TypeError, ValueError, RuntimeError):
+        values = None
+    if values is None:  # gradients, pandas, other halves of a float; or no numbers at all
+        tensor = _check.array(name, x).detach().cpu()
+        if tensor.is_complex():
+            raise ValueError(f"{name}: got complex numbers, want real ones")
+        values = tensor.double().numpy()
+    if values.ndim == 1 and len(shape) == 2:
+        values = values[None]
+    fits = [want == n or (want is None and n > 0) for want, n in zip(shape, values.shape, strict=False)]
+    if values.ndim != len(shape) or not all(fits):
+        want = ", ".join("n" if n is None else str(n) for n in shape)
+        raise ValueError(f"{name}: got shape {list(values.shape)}, want [{want}]")
+    if not gaps and not np.isfinite(values).all():
+        raise ValueError(f"{name}: holds NaN or infinity, want finite numbers")
+    if within and ((values < within[0] - 1e-4) | (values > within[1] + 1e-4)).any():
+        ends = f"from {np.nanmin(values):g} to {np.nanmax(values):g}"
+        raise ValueError(f"{name}: got numbers {ends}, want {within[0]:g} to {within[1]:g}")
+    return values
 
 
-def numbers(x: Any) -> np.ndarray:
-    """`array` in double precision."""
-    return array(x).astype(float)
+def rows(name: str, x: Any, dim: int | None = None, *, nonzero: bool = False) -> np.ndarray:
+    """`_check.rows` in double precision."""
+    found: np.ndarray = _check.rows(name, x, dim, nonzero=nonzero).detach().cpu().double().numpy()
+    return found
+
+
+def picture(name: str, x: Any) -> np.ndarray:
+    """A PIL image or an array [h, w] or [h, w, 3 or 4], for ``imshow``; else a ValueError."""
+    if isinstance(x, Image.Image):
+        return np.asarray(x if x.mode in ("L", "RGB", "RGBA") else x.convert("RGBA"))
+    found: np.ndarray = _check.array(name, x).detach().cpu().numpy()
+    if found.ndim not in (2, 3) or found.shape[2:] not in ((), (3,), (4,)) or not found.size:
+        raise ValueError(f"{name}: got shape {list(found.shape)}, want a picture [h, w, 3]")
+    return found
 
 
 def axes(size: tuple[float, float]) -> Axes:

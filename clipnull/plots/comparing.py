@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import matplotlib.figure
 import numpy as np
 
+from clipnull import _check
 from clipnull.plots.base import BLACK, GREY, MARKERS, SERIES, Figure, capital, describe, short, style
 
 __all__ = ["n_way"]
@@ -25,6 +26,7 @@ class Curve(NamedTuple):
     search_std: float
 
 
+@_check.by_name
 def n_way(curves: Any, *, other: bool = False, title: str | None = None) -> matplotlib.figure.Figure:
     """Recall of the forgotten names in lists of n names, and as queries of a search.
 
@@ -43,9 +45,10 @@ def n_way(curves: Any, *, other: bool = False, title: str | None = None) -> matp
         No curves, or of no pictures of forgotten names; ``other`` of a comparison without it.
     """
     if not isinstance(curves, Mapping):
+        _check.having("curves", [curves], "rows kept")
         names, found = _of_comparison(curves, other)
     else:
-        if not curves or not next(iter(curves.values())).n_way:
+        if not _check.having("curves", curves.values(), "n_way search")[0].n_way:
             raise ValueError("curves: got no n-way recall, want reports on pictures of forgotten names")
         names, found = _of_reports(curves)
     fig = Figure(figsize=(8.0, 0.24 * len(found) + 2.6), layout="constrained")

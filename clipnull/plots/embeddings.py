@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 
-from clipnull import subspace
+from clipnull import _check, subspace
 from clipnull.plots import base
 from clipnull.plots.base import BLACK, BLUE, FORGET, GREY, MARKERS, ORANGE, PALE, RED, SERIES, SKY, Figure
 
@@ -24,6 +24,7 @@ __all__ = [
 ]
 
 
+@_check.by_name
 def image_grid(
     images: Sequence[Any],
     titles: Sequence[str] | None = None,
@@ -47,10 +48,12 @@ def image_grid(
     size : float
         Inches per picture.
     """
-    images, n = list(images), len(images)
-    if n == 0:
-        raise ValueError("images: got none, want at least one")
-    columns = min(n, 8) if columns is None else columns
+    n = len(_check.having("images", images, ""))
+    pictures = [base.picture(f"images[{i}]", x) for i, x in enumerate(images)]
+    for name, given in (("titles", titles), ("right", right)):
+        if given is not None and len(given) != n:
+            raise ValueError(f"{name}: got {len(given)}, want {n}, one for each picture")
+    size, columns = _check.number("size", size, 0.1, 20), min(n, 8) if columns is None else columns
     rows = -(-n // columns)
     row_height = size + (0.28 if titles is not None else 0.05)
     height = rows * row_height + (0.35 if title else 0)
@@ -59,7 +62,7 @@ def image_grid(
     for ax in panels:
         ax.axis("off")
     for i, ax in enumerate(panels[:n]):
-        ax.imshow(base.array(images[i]))
+        ax.imshow(pictures[i])
         if titles is not None:
             mark, colour = ("", BLACK) if right is None else (("✓ ", BLUE) if right[i] else ("✗ ", RED))
             label = mark + base.short(str(titles[i]), int(size * 13))
@@ -71,6 +74,7 @@ def image_grid(
     return base.describe(fig, f"{title + '. ' if title else ''}{n} pictures{names}.")
 
 
+@_check.by_name
 def zero_shot_bars(
     image: Any,
     names: Sequence[str],
@@ -94,13 +98,16 @@ def zero_shot_bars(
     highlight : str, optional
         The class drawn in vermillion and hatched; by default the first one before.
     """
-    panels = [("", before)] if after is None else [("before: ", before), ("after: ", after)]
-    arrays = [(label, base.array(p)) for label, p in panels]
-    tops = [(label, p, np.argsort(-p, kind="stable")[:k]) for label, p in arrays]
+    p = base.numbers("before", before, None, within=(0, 1))
+    names, panels = _check.names("names", names, len(p)), [("", p)]
+    if after is not None:
+        q = base.numbers("after", after, len(p), within=(0, 1))
+        panels = [("before: ", p), ("after: ", q)]
+    tops = [(label, p, np.argsort(-p, kind="stable")[:k]) for label, p in panels]
     highlight = names[tops[0][2][0]] if highlight is None else highlight
     fig = Figure(figsize=(2.0 + 2.9 * len(panels), 0.32 * k + 1.0), layout="constrained")
     left, *rest = fig.subplots(1, 1 + len(panels), width_ratios=[1.0] + [1.35] * len(panels))
-    left.imshow(base.array(image))
+    left.imshow(base.picture("image", image))
     left.axis("off")
     for ax, (label, p, top) in zip(rest, tops, strict=True):
         hit = [names[i] == highlight for i in top]
@@ -123,6 +130,7 @@ def zero_shot_bars(
     return base.describe(fig, "A picture and its most likely names. " + "; ".join(lists) + ".")
 
 
+@_check.by_name
 def pca(Z: Any, k: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Principal components, with the sign fixed: each one's largest-magnitude entry is positive.
 
@@ -142,7 +150,7 @@ def pca(Z: Any, k: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """
     from sklearn.decomposition import PCA
 
-    Z = base.numbers(Z)
+    Z = base.rows("Z", Z)
     if not 1 <= k <= min(Z.shape):
         raise ValueError(f"k: got {k}, want 1 to {min(Z.shape)} for {Z.shape[0]} rows of {Z.shape[1]}")
     fitted = PCA(n_components=k, svd_solver="full").fit(Z)
@@ -151,6 +159,7 @@ def pca(Z: Any, k: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return (Z - fitted.mean_) @ V.T, V, fitted.explained_variance_ratio_
 
 
+@_check.by_name
 def pca_scatter(
     Z: Any,
     groups: Sequence[Any] | None = None,
@@ -168,12 +177,13 @@ def pca_scatter(
     components : two int
         Which ones are drawn, counted from 1.
     """
-    if min(components) < 1:
-        raise ValueError(f"components: got {tuple(components)}, want numbers from 1")
+    most = min(_check.rows("Z", Z).shape)
+    for component in components:
+        _check.whole("components", component, 1, most)
     scores, _, ratio = pca(Z, max(components))
     picked = [c - 1 for c in components]
     ax = base.axes((6.4, 4.6))
-    groups = [""] * len(scores) if groups is None else [str(g) for g in groups]
+    groups = [""] * len(scores) if groups is None else _check.names("groups", groups, len(scores))
     _clouds(ax, {kind: scores[[g == kind for g in groups]][:, picked] for kind in dict.fromkeys(groups)})
     ax.margins(0.08)
     first, second = components
@@ -195,6 +205,7 @@ def _clouds(ax: Axes, clouds: Mapping[str, np.ndarray], n: int = 30) -> None:
         ax.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
+@_check.by_name
 def cone(kinds: Mapping[str, Any], *, title: str | None = None) -> matplotlib.figure.Figure:
     """Embeddings at their angle from the mean of the first kind, the axis of its cone.
 
@@ -203,9 +214,10 @@ def cone(kinds: Mapping[str, Any], *, title: str | None = None) -> matplotlib.fi
     kinds : dict of name -> array [n, d]
         All drawn at length 1, on alternating sides of the axis: of a direction only the angle is kept.
     """
-    unit = {kind: _unit_rows(rows) for kind, rows in kinds.items()}
+    unit = _unit_rows(kinds)
     first = next(iter(unit))
-    axis = _unit_rows(unit[first].mean(0, keepdims=True))[0]
+    axis = unit[first].mean(0)
+    axis /= np.linalg.norm(axis)
     angles = {kind: np.arccos(np.clip(rows @ axis, -1, 1)) for kind, rows in unit.items()}
     clouds = {}
     for kind, a in angles.items():
@@ -227,6 +239,7 @@ def cone(kinds: Mapping[str, Any], *, title: str | None = None) -> matplotlib.fi
     return base.describe(fig, f"{title}. Unit arrows at their angle from the mean of {whole}.")
 
 
+@_check.by_name
 def two_means(kinds: Mapping[str, Any], *, title: str | None = None) -> matplotlib.figure.Figure:
     """Embeddings in the plane through the origin and the means of the first two kinds.
 
@@ -235,7 +248,7 @@ def two_means(kinds: Mapping[str, Any], *, title: str | None = None) -> matplotl
     kinds : dict of name -> array [n, d], at least two
         At length 1, projected onto the plane. The first kind's mean lies on the first axis.
     """
-    unit = {kind: _unit_rows(rows) for kind, rows in kinds.items()}
+    unit = _unit_rows(kinds, 2)
     first, second, *_ = unit
     means = np.stack([unit[first].mean(0), unit[second].mean(0)])
     Q, R = np.linalg.qr(means.T)
@@ -275,11 +288,19 @@ def _mean_arrow(ax: Axes, kind: str, xy: np.ndarray) -> None:
     )
 
 
-def _unit_rows(rows: Any) -> np.ndarray:
-    x = base.numbers(rows)
-    return x / np.linalg.norm(x, axis=1, keepdims=True)
+def _unit_rows(kinds: Mapping[str, Any], least: int = 1) -> dict[str, np.ndarray]:
+    """Each kind's rows at length 1; a ValueError for fewer kinds, or of unlike width."""
+    if len(kinds) < least:
+        raise ValueError(f"kinds: got {len(kinds)}, want at least {least}")
+    found: dict[str, np.ndarray] = {}
+    for kind, given in kinds.items():
+        dim = next((x.shape[1] for x in found.values()), None)
+        rows = base.rows(f"kinds[{kind!r}]", given, dim, nonzero=True)
+        found[kind] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return found
 
 
+@_check.by_name
 def cumulative_variance(sets: Mapping[str, Any], *, title: str) -> matplotlib.figure.Figure:
     """Share of the variance that the first k principal components hold, against k.
 
@@ -288,10 +309,11 @@ def cumulative_variance(sets: Mapping[str, Any], *, title: str) -> matplotlib.fi
     sets : dict of name -> array [n, d]
         Each with its participation ratio, and the numbers of components for 50, 90 and 99%.
     """
+    _check.having("sets", sets, "")
+    shares = {k: subspace.variance_shares(_check.rows(f"sets[{k!r}]", X)).numpy() for k, X in sets.items()}
     ax = base.axes((6.4, 4.6))
     levels, said = np.array([50, 90, 99]), []
-    for i, (name, X) in enumerate(sets.items()):
-        p = base.array(subspace.variance_shares(X))
+    for i, (name, p) in enumerate(shares.items()):
         held, k = 100 * p.cumsum(), np.arange(1, len(p) + 1)
         counts = 1 + (held < levels[:, None] - 1e-7).sum(1)
         look: dict[str, Any] = dict(color=SERIES[i % len(SERIES)], marker=MARKERS[i % len(MARKERS)])
@@ -322,6 +344,7 @@ def cumulative_variance(sets: Mapping[str, Any], *, title: str) -> matplotlib.fi
     return base.describe(fig, f"{title}. {key.capitalize()}: {'. '.join(said)}{base.uncut(sets, 30)}.")
 
 
+@_check.by_name
 def cosine_histogram(Z: Any, T: Any, labels: Any, *, title: str | None = None) -> matplotlib.figure.Figure:
     """The cone and the modality gap: how cosines are distributed within and across modalities.
 
@@ -331,8 +354,11 @@ def cosine_histogram(Z: Any, T: Any, labels: Any, *, title: str | None = None) -
         Images and names, unit rows.
     labels : array [n]
     """
-    every = max(1, len(base.array(labels)) // 2000)  # of many pictures some thousand are enough
-    Z, T, y = base.numbers(Z)[::every], base.numbers(T), base.array(labels)[::every]
+    T = base.rows("T", T)
+    Z = base.rows("Z", Z, T.shape[1])
+    y = _check.labels("labels", labels, len(Z), len(T)).cpu().numpy()
+    every = max(1, len(y) // 2000)  # of many pictures some thousand are enough
+    Z, y = Z[::every], y[::every]
     S, own = Z @ T.T, y[:, None] == np.arange(len(T))
     series = {
         "name – other name": (T @ T.T)[~np.eye(len(T), dtype=bool)],

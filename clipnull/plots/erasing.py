@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 
+from clipnull import _check
 from clipnull._show import tenths
 from clipnull.plots import base
 from clipnull.plots.base import BLACK, FORGET, GREY, RETAIN, Figure
@@ -26,6 +27,7 @@ SIDES = [
 ]
 
 
+@_check.by_name
 def forget_retain_bars(reports: Mapping[str, Any], *, title: str | None = None) -> matplotlib.figure.Figure:
     """Accuracy on the forgotten and on the retained classes, method by method.
 
@@ -34,9 +36,8 @@ def forget_retain_bars(reports: Mapping[str, Any], *, title: str | None = None) 
     reports : dict of name -> Report
         Anything with forget_before, forget_after, retain_before, retain_after (fractions).
     """
-    if not reports:
-        raise ValueError("reports: got none, want at least one")
-    names, R = list(reports), list(reports.values())
+    names = list(reports)
+    R = _check.having("reports", reports.values(), "forget_before forget_after retain_before retain_after")
     fig = Figure(figsize=(8.0, 0.36 * len(names) + 1.5), layout="constrained")
     both = fig.subplots(1, 2, sharey=True)
     for ax, (which, what, colour) in zip(both, SIDES, strict=True):
@@ -65,6 +66,7 @@ def forget_retain_bars(reports: Mapping[str, Any], *, title: str | None = None) 
     return base.describe(fig, f"{title}. Accuracy in percent, before to after. {rows_text}.")
 
 
+@_check.by_name
 def collateral(
     similarity: Any,
     change: Any,
@@ -86,8 +88,10 @@ def collateral(
     worst : int
         How many losers are named.
     """
+    s = base.numbers("similarity", similarity, None, within=(-1, 1))
+    c = 100 * base.numbers("change", change, len(s), gaps=True, within=(-1, 1))
+    names = _check.names("names", names, len(s))
     ax = ax or base.axes((6.0, 3.8))
-    s, c = base.numbers(similarity), 100 * base.numbers(change)
     losers = [i for i in np.lexsort((-s, c))[:worst] if c[i] < 0]
     lost = np.isin(np.arange(len(c)), losers)
     ax.axhline(0, color=GREY, linewidth=0.8)
@@ -98,7 +102,7 @@ def collateral(
         lines = [f"{rank}  {base.short(names[i])} {c[i]:+.0f}" for rank, i in enumerate(losers, 1)]
         ax.text(1.03, 0.98, "largest losses, points\n" + "\n".join(lines), transform=ax.transAxes,
                 va="top", fontsize=9, linespacing=1.5)  # fmt: skip
-    share = float((c < 0).mean()) if len(c) else 0.0
+    share = float((c < 0).mean())
     if title is None:
         lowest = (
             f"; the worst is {base.short(names[losers[0]])} ({c[losers[0]]:+.0f} points)" if losers else ""
@@ -126,6 +130,7 @@ def _number_points(ax: Axes, x: np.ndarray, y: np.ndarray) -> None:
                     path_effects=[withStroke(linewidth=2.5, foreground="white")])  # fmt: skip
 
 
+@_check.by_name
 def scores_before_after(
     before: Any,
     after: Any,
@@ -148,10 +153,12 @@ def scores_before_after(
     k : int
         The names shown are the k highest before, and the highest after.
     """
-    b, a, forget = base.numbers(before), base.numbers(after), set(forget)
+    b = base.numbers("before", before, None)
+    a, names = base.numbers("after", after, len(b)), _check.names("names", names, len(b))
     shown = list(np.argsort(-b, kind="stable")[:k])
     if (best := int(np.argmax(a))) not in shown:
         shown.append(best)
+    forget = set(forget)
     ax = ax or base.axes((6.0, 0.3 * len(shown) + 1.5))
     for row, i in enumerate(shown):
         colour, marker = (FORGET, "o") if names[i] in forget else (RETAIN, "s")

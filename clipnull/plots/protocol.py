@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import matplotlib.figure
 import numpy as np
 
+from clipnull import _check
 from clipnull._show import tenths
 from clipnull.plots.base import (
     BLUE,
@@ -37,6 +38,7 @@ def _score(score: float) -> str:
     return "–" if math.isnan(score) else f"{score:.3f}"
 
 
+@_check.by_name
 def published_recall(protocol: Protocol) -> matplotlib.figure.Figure:
     """Published recall of each forget class before forgetting, beside the accuracy on all classes.
 
@@ -45,7 +47,9 @@ def published_recall(protocol: Protocol) -> matplotlib.figure.Figure:
     protocol : Protocol
         With published figures (percent); data sets without them are left out.
     """
-    sets = [d for d in protocol.data if d.full]
+    _check.having("protocol", [protocol], "data")
+    if not (sets := [d for d in _check.having("protocol", protocol.data, "name full forget") if d.full]):
+        raise ValueError("protocol: got no published figures, want some")
     labels = list(dict.fromkeys(m for d in sets for m in d.full))
     names = [(d, c) for d in sets for c in d.forget]
     fig = Figure(figsize=(7.4, 0.27 * len(names) + 0.25 * len(sets) + 1.4), layout="constrained")
@@ -77,6 +81,7 @@ def published_recall(protocol: Protocol) -> matplotlib.figure.Figure:
     return describe(fig, f"{title}. Published accuracy in percent. {'. '.join(said)}.")
 
 
+@_check.by_name
 def score_parts(summary: Sequence[SummaryRow]) -> matplotlib.figure.Figure:
     """The score of each method as a stack of its three parts, classes one at a time and jointly.
 
@@ -85,6 +90,7 @@ def score_parts(summary: Sequence[SummaryRow]) -> matplotlib.figure.Figure:
     summary : list of SummaryRow
         `ProtocolResult.summary` of one model.
     """
+    _check.having("summary", summary, "method joint score parts")
     title = "What each method pays for; doing nothing scores 0.2 (dotted)"
     kinds = sorted({r.joint for r in summary})
     methods = list(dict.fromkeys(r.method for r in summary))
@@ -118,6 +124,7 @@ def score_parts(summary: Sequence[SummaryRow]) -> matplotlib.figure.Figure:
     return describe(fig, f"Scores and their parts (not forgotten, other classes, other data). {text}.")
 
 
+@_check.by_name
 def kept_elsewhere(rows: Sequence[ResultRow], methods: Sequence[str]) -> matplotlib.figure.Figure:
     """Who pays: accuracy kept on each data set (columns) when a class of another (rows) is forgotten.
 
@@ -129,6 +136,8 @@ def kept_elsewhere(rows: Sequence[ResultRow], methods: Sequence[str]) -> matplot
         One panel for each. A cell is the mean over forget sets of after / before; on the diagonal it is
         the retained classes of the data set itself.
     """
+    _check.having("rows", rows, "method data retain others")
+    _check.some_of("methods", methods, dict.fromkeys(r.method for r in rows))
     title = "Accuracy kept, % of before"
     names = list(dict.fromkeys(r.data for r in rows))
     fig = Figure(figsize=(2.3 * len(methods) + 1.6, 0.42 * len(names) + 1.75), layout="constrained")
