@@ -1,19 +1,15 @@
-"""Forget/retain evaluation. Arrays in, numbers out; knows no model.
-
-Accuracies are fractions in [0, 1] and become percent only when printed. BF is before
-forgetting, AF after.
-"""
+"""Forget/retain evaluation. Arrays in, numbers out; knows no model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from clipnull import _check
+from clipnull import _check, _show
 from clipnull._check import ArrayLike, ClassesLike
 from clipnull.edit import Edit
 from clipnull.erasers import same_row
@@ -39,13 +35,11 @@ class Case:
     ----------
     Z : array [n, d] or None
         Image embeddings. A memory-mapped array (``np.load(path, mmap_mode="r")``) is read block by
-        block and never held as a whole; half precision is scored in float32. None: names alone, for
-        certificates and mixtures; what needs images says so.
+        block and never held as a whole; half precision is scored in float32. None: names alone.
     T : array [C, d]
         Text embeddings of all the candidate classes, forgotten ones included.
     labels : array of int [n] or None
     forget : list of int or of str
-        Classes to forget; names need ``classes``.
     classes : list of str, optional
         Names of the rows of ``T``; their indices as text where there are none.
     listed : list of int or of str, optional
@@ -53,20 +47,11 @@ class Case:
     prompts : array [p, C, d], optional
         The same names under other prompts or words: T_f then holds the forgotten ones under each.
 
-    Attributes
-    ----------
-    Z, T, labels
-        Checked, as tensors; ``Z`` stays a memory-mapped array if it was one.
-    forget, retain, listed : list of int
-        Class indices.
-    classes : list of str
-
     Raises
     ------
     ValueError
-        Dimensions that do not match, NaN or infinity, labels out of range, an unknown class, an
-        empty or total forget set, a forgotten name that equals a kept one, a listed class that is
-        forgotten.
+        Arrays that do not match or are not finite, an unknown class, an empty or total forget set, a
+        forgotten name that equals a kept one, a listed class that is forgotten.
 
     Examples
     --------
@@ -99,24 +84,23 @@ class Case:
             self._labels = _check.labels("labels", labels, len(self.images), len(T)).to(self.T.device)
         if classes is not None and len(classes) != len(T):
             raise ValueError(f"classes: got {len(classes)} names, want {len(T)}, one per row of T")
-        names = [str(i) for i in range(len(T))] if classes is None else _check.plain(classes)
-        self.classes: list[str] = list(names)
-        self._named = classes is not None
-        self._listed = None
-        if listed is not None:
-            self._listed = _check.class_indices("listed", listed, len(T), classes)
+        self.classes: list[str] = [*map(str, range(len(T)))] if classes is None else [*_check.plain(classes)]
+        self._named, self._listed = classes is not None, None
         self.prompts = None if prompts is None else self._prompts(prompts)
-        self._forget(forget)
+        self._forget(forget, listed)
 
-    def _forget(self, forget: ClassesLike) -> None:
-        self.forget = _check.forget_set(forget, len(self.T), self.classes if self._named else None)
+    def _forget(self, forget: ClassesLike, listed: ClassesLike | None) -> None:
+        names = self.classes if self._named else None
+        self.forget = _check.forget_set(forget, len(self.T), names)
+        if listed is not None:
+            self._listed = _check.class_indices("listed", listed, len(self.T), names)
         if both := sorted({*(self._listed or [])} & {*self.forget}):
             raise ValueError(f"listed: {self.classes[both[0]]!r} is to be forgotten, want kept classes alone")
         if (twin := same_row(self.T[self.forget], self.T[self.retain])) is not None:
             own, other = self.classes[self.forget[twin[0]]], self.classes[self.retain[twin[1]]]
             raise ValueError(
                 f"forget: {own!r} has the embedding of {other!r}, which is kept, and no linear edit can part "
-                "them; want both forgotten, or names or prompts that differ"
+                "them; want both forgotten, or other names or prompts"
             )
 
     def _prompts(self, prompts: ArrayLike) -> torch.Tensor:
@@ -128,19 +112,15 @@ class Case:
         return _check.rows("prompts", P.flatten(0, 1), nonzero=True).to(self.T).reshape(P.shape)
 
     def __repr__(self) -> str:
-        images = "no" if self.Z is None else len(self.Z)
-        return (
-            f"Case({images} images, {len(self.T)} classes, d={self.T.shape[1]}, forget={self.forget_names})"
-        )
+        (C, d), n = self.T.shape, "no" if self.Z is None else len(self.Z)
+        return f"Case({n} images, {C} classes, d={d}, forget={self.forget_names})"
 
     def forgetting(self, forget: ClassesLike, listed: ClassesLike | None = None) -> Case:
         """The same embeddings with another forget set, and other ``listed`` ones; `scores` are shared."""
         other = object.__new__(Case)
         own = {"retain", "gone", "predicted"}
         other.__dict__.update({k: v for k, v in self.__dict__.items() if k not in own})
-        if listed is not None:
-            other._listed = _check.class_indices("listed", listed, len(self.T), self.classes)
-        other._forget(forget)
+        other._forget(forget, listed)
         return other
 
     # --- names ----------------------------------------------------------------------------
@@ -175,8 +155,7 @@ class Case:
     @property
     def forgotten(self) -> str:
         """The forgotten names in a phrase: the first five, and how many more."""
-        more = f" and {len(self.forget) - 5} more" if len(self.forget) > 5 else ""
-        return ", ".join(self.forget_names[:5]) + more
+        return _show.few(self.forget_names, 5)
 
     # --- images ---------------------------------------------------------------------------
 
@@ -197,17 +176,15 @@ class Case:
     @property
     def loaded(self) -> torch.Tensor:
         """All image embeddings [n, d] in memory."""
-        Z = self.images  # a memory-mapped file is read-only, which torch warns of: copied
-        return (Z if isinstance(Z, torch.Tensor) else torch.from_numpy(np.array(Z))).to(self.T)
+        return self.rows(slice(None))
 
-    def rows(self, index: torch.Tensor) -> torch.Tensor:
+    def rows(self, index: torch.Tensor | slice) -> torch.Tensor:
         """Image embeddings [k, d] of some images, by index [k]."""
         Z = self.images
-        return (
-            Z[index]
-            if isinstance(Z, torch.Tensor)
-            else torch.from_numpy(np.array(Z[index.cpu().numpy()])).to(self.T)
-        )
+        if isinstance(Z, torch.Tensor):
+            return Z[index]
+        where = index if isinstance(index, slice) else index.cpu().numpy()
+        return torch.from_numpy(np.array(Z[where])).to(self.T)  # copied: torch warns of a read-only file
 
     def blocks(self) -> Iterator[torch.Tensor]:
         """Image embeddings block by block; those of a memory-mapped file as float32."""
@@ -298,25 +275,6 @@ def _blocks(Z: torch.Tensor | np.memmap) -> Iterator[torch.Tensor]:
         yield _check.rows(f"Z[{i}:{i + BLOCK}]", block)
 
 
-def _predict(
-    case: Case, score: Callable[[torch.Tensor, torch.Tensor], Iterable[torch.Tensor]]
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Predictions [n] before and after, from the two score matrices that ``score`` yields for a block.
-
-    All blocks are scored in one buffer: allocated anew for each, they fragment the C library's heap
-    until it holds nearly n x C.
-    """
-    Z, T = case.images, case.T
-    before, after = (Winners(len(Z), case.forget, T) for _ in range(2))
-    buffer, start = T.new_empty(min(BLOCK, len(Z)), len(T)), 0
-    for z in _blocks(Z):
-        for winners, scores in zip((before, after), score(z, buffer[: len(z)]), strict=True):
-            winners.add(start, scores)
-        start += len(z)
-    case.size = before.size
-    return before.predicted(case.size), after.predicted(case.size)
-
-
 def score_update(
     edit: Edit, Z: torch.Tensor, T: torch.Tensor, side: Side = "image"
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
@@ -364,33 +322,25 @@ def _updated(case: Case, edit: Edit | None, side: Side) -> torch.Tensor:
 def evaluate(case: Case, edit: Edit, side: Side = "image") -> Report:
     """Zero-shot predictions before and after an edit, on the classes to forget and on the others.
 
+    Where the case's `Case.scores` were asked for before, they are used (a rank-m update); otherwise the
+    images are scored block by block and no [n, C] matrix exists. A forgotten name wins where it leads by
+    more than 1e-5 of the largest |score| before the edit; within it the kept name does.
+
     Parameters
     ----------
     case : Case
-        Where its `Case.scores` were asked for before, they are used (a rank-m update); otherwise the
-        images are scored block by block and no [n, C] matrix exists.
     edit : Edit
     side : {"image", "text", "both"}
         What is edited: Z -> Z W; T -> T Wᵀ re-normalised; or both.
-
-    Returns
-    -------
-    Report
 
     Raises
     ------
     ValueError
         An edit of another dimension, an unknown side.
 
-    Notes
-    -----
-    A forgotten name wins where it leads by more than 1e-5 of the largest |score| before the edit; within
-    it the kept name does.
-
     References
     ----------
-    Forget recall, and retain accuracy with the forgotten classes still candidates: Kravets and
-    Namboodiri, arXiv 2407.07485.
+    Forget recall, and retain accuracy with the forgotten classes still candidates: arXiv 2407.07485.
     """
     T = case.T
     title = str(edit.info.get("method", "edit")) + ("" if side == "image" else f", {side} side")
@@ -400,27 +350,27 @@ def evaluate(case: Case, edit: Edit, side: Side = "image") -> Report:
     names = F.normalize(edit.apply_text(T).detach(), dim=1) if side != "image" else T
     # Z W T'ᵀ = Z T'ᵀ - (Z L)(T' R)ᵀ: the rank-m update of the scores
     L, TR = edit.left.detach().to(T), (names @ edit.right.detach().to(T)).T
-
-    def score(z: torch.Tensor, scores: torch.Tensor) -> Iterator[torch.Tensor]:
-        yield torch.mm(z, T.T, out=scores)
+    before, after = (Winners(len(case.images), case.forget, T) for _ in range(2))
+    # one buffer: allocated anew for each block, they fragment the heap until it holds nearly n x C
+    buffer, start = T.new_empty(min(BLOCK, len(case.images)), len(T)), 0
+    for z in case.blocks():
+        scores = torch.mm(z, T.T, out=buffer[: len(z)])
+        before.add(start, scores)
         if side != "image":
             torch.mm(z, names.T, out=scores)
-        yield scores if side == "text" else scores.addmm_(z @ L, TR, alpha=-1)
-
-    return Report(case, *_predict(case, score), title, edit, side)
+        after.add(start, scores if side == "text" else scores.addmm_(z @ L, TR, alpha=-1))
+        start += len(z)
+    case.size = before.size
+    return Report(case, before.predicted(case.size), after.predicted(case.size), title, edit, side)
 
 
 @_check.by_name
 def candidate_masking(case: Case) -> Report:
-    """Candidate masking, the baseline that edits nothing: the forgotten names are struck off the list.
+    """The baseline that edits nothing: the forgotten names are struck off the list (of one caller).
 
-    Forget recall is zero by construction; retain accuracy is the best that any edit which only
-    silences these names could reach. It binds one caller's list, not the model.
+    Forget recall is zero; retain accuracy is the best that an edit which only silences names could reach.
     """
-
-    def score(z: torch.Tensor, scores: torch.Tensor) -> Iterator[torch.Tensor]:
-        yield torch.mm(z, case.T.T, out=scores)
-        scores[:, case.forget] = -torch.inf
-        yield scores
-
-    return Report(case, *_predict(case, score), MASKING)
+    kept = torch.tensor(case.retain, device=case.T.device)
+    names = case.T[kept].T
+    after = [kept[(z @ names).argmax(1)] for z in case.blocks()]
+    return Report(case, case.predicted, torch.cat(after), MASKING)

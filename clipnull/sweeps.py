@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -25,9 +25,9 @@ ACCURACIES = ("forget_before", "forget_after", "retain_before", "retain_after")
 LISTS = ("two_way", "search")
 
 
-@dataclass(frozen=True)
-class Sweep:
-    """Points of a sweep: parameters and the measures of each, shown as a table.
+@dataclass(frozen=True, repr=False)
+class Sweep(_show.Shown):
+    """Points of a sweep, shown as a table.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class Sweep:
         2-way recall and AUC after the edit, NaN without pictures of forgotten classes. All are fractions.
     """
 
-    points: list[dict[str, Any]] = field(default_factory=list)
+    points: list[dict[str, Any]]
 
     def __len__(self) -> int:
         return len(self.points)
@@ -62,14 +62,6 @@ class Sweep:
         rows = [[_show.tenths(p[k]) if k in shares else f"{p[k]}" for k in head] for p in self.points]
         return _show.Table([f"{k} %" if k in shares else k for k in head], rows, left=0)
 
-    def __str__(self) -> str:
-        return str(self.table())
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
-
 
 def _point(report: Report, **parameters: Any) -> dict[str, Any]:
     two = report.n_way.get(2)
@@ -84,10 +76,8 @@ def sweep(case: Case, eraser: Callable[..., Edit], side: Side = "image", **grid:
     Parameters
     ----------
     case : Case
-        Its scores are computed and kept.
     eraser : callable
-        `clipnull.nullspace`, `clipnull.consistent`, or any function
-        ``eraser(T_f, T_r, **parameters)`` -> Edit.
+        `clipnull.nullspace`, `clipnull.consistent`, or any ``eraser(T_f, T_r, **parameters)`` -> Edit.
     side : {"image", "text", "both"}
     **grid : sequences
         For instance ``strength=[0, 0.5, 1]`` or ``lam=[1, 10], mu=[1, 10]``.
@@ -107,15 +97,12 @@ def sweep(case: Case, eraser: Callable[..., Edit], side: Side = "image", **grid:
            0            100.0           100.0            100.0           100.0      100.0     100.0
            1            100.0             0.0            100.0           100.0        0.0      50.0
     """
-    make: Callable[..., Edit]
     if not callable(eraser):
         raise ValueError(f"eraser: got {eraser!r}, want a function such as clipnull.nullspace")
+    names = (case.T_f,) if eraser is nullspace else (case.T_f, case.T_r)
+    make: Callable[..., Edit] = partial(eraser, *names)
     if eraser is consistent:
         make = ConsistentSolver(case.T_f, case.T_r).edit  # one factorisation serves all of them
-    elif eraser is nullspace:
-        make = partial(nullspace, case.T_f)
-    else:
-        make = partial(eraser, case.T_f, case.T_r)
     _ = case.scores  # kept from here on: each edit is a rank-m update of them
     combinations = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
     return Sweep([_point(evaluate(case, make(**p), side), **p) for p in combinations])
@@ -129,24 +116,18 @@ def sweep_sizes(
     draws: int = 3,
     seed: int = 0,
 ) -> Sweep:
-    """How each method fares as more classes are forgotten, averaged over random forget sets.
+    """How each method fares as more classes are forgotten, a point per size and method.
 
     Parameters
     ----------
     case : Case
-        Its embeddings; its own forget set plays no part.
+        Its own forget set plays no part.
     sizes : sequence of int
         Numbers of classes to forget.
     methods : sequence of str
         Keys of `clipnull.METHODS`, or ``"candidate masking"``.
-    draws : int
-        Random forget sets per size; every method meets the same ones.
-    seed : int
-
-    Returns
-    -------
-    Sweep
-        One point per size and method: means over draws.
+    draws, seed : int
+        Means are over this many random forget sets per size, the same ones for every method.
 
     Raises
     ------
@@ -155,7 +136,7 @@ def sweep_sizes(
     """
     C, gen = len(case.T), torch.Generator().manual_seed(seed)
     sizes = [_check.whole("sizes", size, 1, C - 1) for size in sizes]
-    methods = _check.some_of("methods", methods, [*METHODS, "candidate masking"])
+    methods = _check.some_of("methods", methods, [*METHODS, MASKING])
     _ = case.scores
     points = []
     for size in sizes:

@@ -409,7 +409,7 @@ E4, C4 = cn.nullspace(T4[:1]), cn.Case(Z4, T4, Y4, [0])
         ),
         (
             lambda: cn.Case(Z4, T4, Y4, ["cat"]),
-            r"forget: got the name 'cat', want indices, or pass classes=",
+            r"forget: got the name 'cat', want indices, or names in classes=",
         ),
         (lambda: cn.Case(Z4, T4, Y4, []), r"forget: got no class"),
         (lambda: cn.Case(Z4, T4, Y4, [0, 1, 2, 3]), r"forget: got all 4 classes"),
