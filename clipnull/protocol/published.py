@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clipnull._show import Table
-from clipnull.comparison import MASKING
+from clipnull.evaluation import MASKING
 from clipnull.erasers import METHODS
 
 __all__ = ["COCO", "KRAVETS", "POCKET", "Protocol", "ProtocolData", "ProtocolModel"]

@@ -13,11 +13,10 @@ from typing import TypeVar
 import torch
 
 from clipnull import _check, _show
-from clipnull.comparison import MASKING
 from clipnull.datasets.arrays import Embeddings
 from clipnull.edit import Edit
 from clipnull.erasers import METHODS
-from clipnull.evaluation import Case, candidate_masking
+from clipnull.evaluation import MASKING, Case, candidate_masking
 from clipnull.hull import certificate
 from clipnull.model.clip import Clip
 from clipnull.model.loading import load as load_clip

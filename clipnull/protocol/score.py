@@ -61,16 +61,12 @@ def protocol_score(
     forget, retain : (before, after)
         Recall of the forgotten classes, accuracy on the others; all as fractions or all in percent.
     others : sequence of (before, after)
-        Accuracy on all classes of other data sets; three in the protocol.
+        Accuracy on all classes of other data sets; three in the protocol (arXiv 2407.07485).
 
     Raises
     ------
     ValueError
         A negative accuracy, or one before forgetting that is zero.
-
-    References
-    ----------
-    arXiv 2407.07485 (WACV 2025).
 
     Examples
     --------
