@@ -16,6 +16,7 @@ import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,8 +56,6 @@ EXTRAS = {
     "hf": "Hugging Face models",
 }
 RECOMMENDED, MASKING = "mean", "candidate masking"
-#: fractions: full recall up to which a name is silent; what stands clearly above chance
-SILENT, ABOVE = 0.05, 0.55
 KEY = (
     "Full: recall of the forgotten names' pictures, all names being candidates. 2-way: the same against one "
     "other name at random, chance 50. Search: how well the name, as a query, ranks its own pictures first "
@@ -66,18 +65,10 @@ KEY = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command.
+    """Run one command with the arguments ``argv``, by default those of the process.
 
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        Arguments; those of the process when left out.
-
-    Returns
-    -------
-    int
-        0 when all is well, 1 when `doctor` or `lab` misses something, 2 on bad input, 130 after Ctrl-C,
-        141 when whoever reads the output has closed it.
+    Returns 0 when all is well, 1 when `doctor` or `lab` misses something, 2 on bad input, 130 after
+    Ctrl-C, 141 when whoever reads the output has closed it.
     """
     command = "clipnull"
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -118,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     both = argparse.ArgumentParser(add_help=False)
     both.add_argument("--forget", **SEVERAL, metavar="CLASS", help=f"default: {FORGET}, else the first class")
     both.add_argument("--subset", help="of the drawings: classroom (default), all, or a category")
-    both.add_argument("--scenes", type=int, help="drawings per class (default: 4)")
+    both.add_argument("--scenes", type=int, help="drawings per class (default: 8)")
     both.add_argument("--seed", type=int, default=0, help="for the scenes and every random choice")
     one = add(demo, "make a CLIP forget a class by every method, and measure it", both)
     one.add_argument("--out", default="demo.png", help="where the picture goes (default: demo.png)")
@@ -129,8 +120,6 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument("--full", action="store_true", help="the published one; the default is a miniature")
     which.add_argument("--real", action="store_true", help="on embeddings of a real CLIP that are here")
     one.add_argument("--root", metavar="FOLDER", help="where the data sets are, for --full")
-    one.add_argument("--models", **SEVERAL, metavar="MODEL", help="only these, such as ViT-B/16")
-    one.add_argument("--data", **SEVERAL, metavar="SET", help="only these sets")
     one.add_argument("--methods", **SEVERAL, metavar="METHOD", help="by default all that need no training")
     one.epilog = PROTOCOL
     one = add(doctor, "versions, device, weights, and what is missing")
@@ -172,11 +161,12 @@ def demo(args: argparse.Namespace) -> int:
     tables = {label: forget(case, args.seed), "ViT-B/16, COCO": forget(photographs(args.seed), args.seed)}
     for label, reports in tables.items():
         print(f"{table(label, reports)}\n")
-    said = [KEY, *(meaning(label, reports) for label, reports in tables.items())]
-    print(textwrap.fill(" ".join(said), 100) + "\n")
+    print(textwrap.fill(KEY, 100) + "\n")
 
     mine, real = tables.values()
-    i = _example(case, mine[RECOMMENDED])
+    own = (case.labels == case.forget[0]).nonzero()[:, 0]
+    right = own[mine[RECOMMENDED].predicted_before[own] == case.forget[0]]
+    i = int((right if len(right) else own)[0])  # one that was recognised if there is any
     z = case.loaded[i : i + 1]
     edit = cn.METHODS[RECOMMENDED].make(case.T_f, case.T_r)
     scores = (x @ T.T for x in (z, edit.apply_image(z, normalize=True)))
@@ -211,13 +201,6 @@ def forget(case: Case, seed: int) -> dict[str, Report]:
     return {name: case.evaluate(edit) for name, edit in edits.items()} | {MASKING: cn.candidate_masking(case)}
 
 
-def _example(case: Case, report: Report) -> int:
-    """A picture of the first forgotten class, one that was recognised if there is any."""
-    own = (case.labels == case.forget[0]).nonzero()[:, 0]
-    right = own[report.predicted_before[own] == case.forget[0]]
-    return int((right if len(right) else own)[0])
-
-
 def table(label: str, reports: Mapping[str, Report]) -> Table:
     """Full and 2-way recall, search, kept accuracy and certificate, one line per method."""
     import clipnull as cn
@@ -241,31 +224,6 @@ def table(label: str, reports: Mapping[str, Report]) -> Table:
     return Table(head.split("; "), rows, caption, left=2)
 
 
-def meaning(label: str, reports: Mapping[str, Report]) -> str:
-    """From the numbers: what the recommended edit did, and which others only seem to have forgotten."""
-    from clipnull._show import percent
-
-    r, control = reports[RECOMMENDED], reports["random"]
-    if not r.forget_before > 0:
-        return f"{label}: no picture was recognised to begin with, so there was nothing to forget."
-    said = (
-        f"{label}: after '{RECOMMENDED}' {percent(r.forget_after)} of the pictures are recognised "
-        f"({percent(r.forget_before)} before), {percent(r.n_way[2].after)} against one other name; search "
-        f"is at {percent(r.search.after)} and {percent(r.retained)} of the accuracy is kept. "
-        f"A random subspace of the same rank leaves {percent(control.forget_after)}."
-    )
-    silent = {k: e for k, e in reports.items() if e.edit and e.forget_after <= SILENT}
-    two, most = max(((e.n_way[2].after, k) for k, e in silent.items()), default=(0.0, ""))
-    if two > ABOVE:
-        said += (
-            f" Silent among all names, '{most}' still wins {percent(two)} of the choices against one other."
-        )
-    found, most = max(((e.search.after, k) for k, e in silent.items()), default=(0.0, ""))
-    if found > ABOVE:
-        said += f" Silent too, '{most}' still finds its pictures when searched for (AUC {percent(found)})."
-    return said
-
-
 def _writable(out: str) -> Path:
     """The path of a picture to be, after a file was made beside it."""
     path = _files.path("out", out)
@@ -286,14 +244,11 @@ def _picture(path: Path, *figures: Figure) -> None:
 
     parts = []
     for figure in figures:
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=120)
+        figure.savefig(buffer := io.BytesIO(), format="png", dpi=120)
         parts.append(Image.open(buffer).convert("RGB"))
     sheet = Image.new("RGB", (max(p.width for p in parts), sum(p.height for p in parts)), "white")
-    top = 0
-    for part in parts:
-        sheet.paste(part, (0, top))
-        top += part.height
+    for i, part in enumerate(parts):
+        sheet.paste(part, (0, sum(p.height for p in parts[:i])))
     with _files.replacing(path.resolve()) as partial:
         sheet.save(partial, "png" if path.suffix.lower() == ".png" else "jpeg")
 
@@ -315,8 +270,7 @@ def protocol(args: argparse.Namespace) -> int:
     from clipnull import protocol as room
 
     which = room.KRAVETS if args.full else room.COCO if args.real else room.miniature(room.POCKET)
-    only = {"models": args.models, "data": args.data, "methods": args.methods}
-    print(room.run_protocol(which, root=args.root, **only))
+    print(room.run_protocol(replace(which, root=args.root), methods=args.methods))
     return 0
 
 
@@ -325,18 +279,16 @@ def doctor(args: argparse.Namespace) -> int:
 
     An optional package that is not there is listed with the extra that installs it; it is no problem.
     """
-    problems = []
+    problems: list[str] = []
     print(f"python {sys.version.split()[0]} on {sys.platform}")
-    complete = True
-    for distribution, extra in _required().items():
-        version = _version(distribution)
-        if version is None and extra:
-            complete = False
-            print(f'{distribution:<18}not here; optional, for {EXTRAS[extra]}: pip install -e ".[{extra}]"')
-            continue
-        print(f"{distribution:<18}{version or 'missing'}")
-        if version is None:
-            problems.append(f'{distribution} is missing: pip install -e "."')
+    required = {name: (extra, _version(name)) for name, extra in _required().items()}
+    for name, (extra, version) in required.items():
+        lacks = (
+            f'not here; optional, for {EXTRAS[extra]}: pip install -e ".[{extra}]"' if extra else "missing"
+        )
+        print(f"{name:<18}{version or lacks}")
+        if not version and not extra:
+            problems.append(f'{name} is missing: pip install -e "."')
     importable = not problems
     if _version("torch"):
         print(f"{'device':<18}{_device()}")
@@ -349,37 +301,35 @@ def doctor(args: argparse.Namespace) -> int:
     for name, given in (("CLIPNULL_MODEL", None), ("CLIPNULL_DATA", args.data)):
         value = given or os.environ.get(name)
         print(f"{name:<18}{value or 'not set: the offline default'}")
-        if value and importable and (problem := _not_here(name, value)):
-            problems.append(f"{name}: {problem}")
+        try:
+            if value and importable:
+                _look(name, value)
+        except (ValueError, OSError) as error:
+            problems.append(f"{name}: {' '.join(str(error).removeprefix('name: ').split())}")
     if not _notebooks().is_dir():
         problems.append("There are no notebooks here: get the source and run `clipnull lab` in it.")
-    fine = f"Nothing is missing{'' if complete else ', optional packages aside'}."
-    print("\n" + ("\n".join(problems) or fine))
+    aside = "" if all(version for _, version in required.values()) else ", optional packages aside"
+    print("\n" + ("\n".join(problems) or f"Nothing is missing{aside}."))
     return 1 if problems else 0
 
 
-def _not_here(name: str, value: str) -> str:
-    """What is wrong with the model or the data that were asked for, or nothing; nothing is fetched."""
+def _look(name: str, value: str) -> None:
+    """Look for the model or the data that were asked for; nothing is fetched."""
     from clipnull import datasets, model
 
-    try:
-        if name == "CLIPNULL_MODEL":
-            model.check_here()
-        else:
-            print(f"{'':<18}{datasets.load(value)!r}")
-    except (ValueError, OSError) as error:
-        return " ".join(str(error).removeprefix("name: ").split())
-    return ""
+    if name == "CLIPNULL_MODEL":
+        model.check_here()
+    else:
+        print(f"{'':<18}{datasets.load(value)!r}")
 
 
 def _required() -> dict[str, str]:
     """Distributions in clipnull's metadata, each with the last of `EXTRAS` that installs it, or ""."""
     found: dict[str, str] = {}
     for line in importlib.metadata.requires("clipnull") or ():
-        name = re.split(r"[^\w.-]", line, maxsplit=1)[0]
         extra = re.search(r"extra == ['\"](.+?)['\"]", line)
         if extra is None or extra[1] in EXTRAS:
-            found[name] = extra[1] if extra else ""
+            found[re.split(r"[^\w.-]", line, maxsplit=1)[0]] = extra[1] if extra else ""
     return found
 
 
@@ -425,15 +375,13 @@ def _notebooks() -> Path:
 def lab(args: argparse.Namespace) -> int:
     """Become JupyterLab on the notebooks; arguments that are not ours go to it as they are."""
     folder = _notebooks()
+    lacks = "" if importlib.util.find_spec("jupyterlab") else 'JupyterLab is missing: pip install -e ".[lab]"'
     if not folder.is_dir():
-        print(
-            "clipnull lab: there is no notebooks folder beside the package or here. A wheel carries none: "
-            "get the source, or run this in a folder that holds notebooks/.",
-            file=sys.stderr,
+        lacks = (
+            "there is no notebooks folder beside the package or here. A wheel carries none: get the source"
         )
-        return 1
-    if importlib.util.find_spec("jupyterlab") is None:
-        print('clipnull lab: JupyterLab is missing: pip install -e ".[lab]"', file=sys.stderr)
+    if lacks:
+        print(f"clipnull lab: {lacks}", file=sys.stderr)
         return 1
     command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder}", *args.others]
     if (folder / FIRST_NOTEBOOK).is_file():

@@ -85,7 +85,8 @@ class Case:
         if classes is not None and len(classes) != len(T):
             raise ValueError(f"classes: got {len(classes)} names, want {len(T)}, one per row of T")
         self.classes: list[str] = [*map(str, range(len(T)))] if classes is None else [*_check.plain(classes)]
-        self._named, self._listed = classes is not None, None
+        self._named = classes is not None
+        self._listed: list[int] | None = None
         self.prompts = None if prompts is None else self._prompts(prompts)
         self._forget(forget, listed)
 

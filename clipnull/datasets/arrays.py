@@ -19,17 +19,7 @@ __all__ = ["Embeddings", "load_arrays", "read_array"]
 
 @dataclass(frozen=True)
 class Embeddings:
-    """Embeddings of images and names with their labels: all that `clipnull.evaluation` needs.
-
-    Attributes
-    ----------
-    Z : torch.Tensor [n, d] or None
-        Images, unit rows, float32.
-    T : torch.Tensor [C, d]
-        Class names, unit rows, float32.
-    labels : torch.LongTensor [n] or None
-    classes : list of str [C]
-    """
+    """Embeddings of images Z [n, d] and names T [C, d], unit rows, float32; without images Z is None."""
 
     Z: torch.Tensor | None
     T: torch.Tensor
@@ -42,12 +32,7 @@ class Embeddings:
 
 
 def load_arrays(
-    path: str | Path | None = None,
-    *,
-    Z: Any = None,
-    T: Any = None,
-    labels: Any = None,
-    classes: Any = None,
+    path: str | Path | None = None, *, Z: Any = None, T: Any = None, labels: Any = None, classes: Any = None
 ) -> Embeddings:
     """Embeddings that another program wrote, from ``.npy``, ``.npz``, ``.pt`` or ``.safetensors``.
 
@@ -69,17 +54,6 @@ def load_arrays(
     ValueError
         A file that is not there, of another kind, or that would have to be unpickled; an array that is
         missing; shapes that do not match, NaN, infinity, rows of zeros, labels out of range.
-
-    Examples
-    --------
-    >>> from clipnull import Case, consistent, datasets
-    >>> data = datasets.load_arrays(Z=2 + np.eye(3), T=1 + np.eye(3), labels=[0, 1, 2])
-    >>> data
-    Embeddings(3 images, 3 classes, 3 dimensions)
-    >>> case = Case(data.Z, data.T, data.labels, ["class 0"], data.classes)
-    >>> report = case.evaluate(consistent(case.T_f, case.T_r))
-    >>> report.forget_before, report.forget_after
-    (1.0, 0.0)
     """
     found = {} if path is None else _read_arrays(path, "path")
     for role, value in {"Z": Z, "T": T, "labels": labels, "classes": classes}.items():
@@ -90,13 +64,13 @@ def load_arrays(
         elif role not in found and role != "classes":
             have = "got none" if path is None else f"{str(path)!r} has {', '.join(found) or 'none'}"
             raise ValueError(f"{role}: {have}, want an array of that name, or {role}= with it or its file")
-    text = _unit_rows("T", found["T"], None)
-    image = _unit_rows("Z", found["Z"], text.shape[1])
-    names = found.get("classes", [f"class {i}" for i in range(len(text))])
-    names = [n.decode() if isinstance(n, bytes) else n for n in np.asarray(names).reshape(-1).tolist()]
-    if len(names) != len(text) or not all(isinstance(n, str) for n in names):
-        raise ValueError(f"classes: got {len(names)} entries, want {len(text)} names, one per row of T")
-    return Embeddings(image, text, _check.labels("labels", found["labels"], len(image), len(text)), names)
+    T = _unit_rows("T", found["T"], None)
+    Z = _unit_rows("Z", found["Z"], T.shape[1])
+    names = np.asarray(found.get("classes", [f"class {i}" for i in range(len(T))])).reshape(-1).tolist()
+    names = [n.decode() if isinstance(n, bytes) else n for n in names]
+    if len(names) != len(T) or not all(isinstance(n, str) for n in names):
+        raise ValueError(f"classes: got {len(names)} entries, want {len(T)} names, one per row of T")
+    return Embeddings(Z, T, _check.labels("labels", found["labels"], len(Z), len(T)), names)
 
 
 def read_array(path: str | os.PathLike[str], name: str = "array") -> Any:

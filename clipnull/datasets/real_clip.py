@@ -33,12 +33,7 @@ def embeddings(name: Literal["coco", "lvis"], prompt: Literal["single", "multi"]
     Returns
     -------
     Embeddings
-        d = 512, unit rows, float32 (stored in half precision).
-
-    Raises
-    ------
-    ValueError
-        An unknown name or prompt, or another prompt for LVIS.
+        d = 512 (stored in half precision).
 
     References
     ----------

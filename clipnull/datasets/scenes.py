@@ -61,28 +61,20 @@ class Scene:
     size : {"small", "medium", "large"}
     place : {"centre", "left", "right", "top", "bottom"}
         Only a small object is anywhere but near the centre.
-    upside_down, grey : bool
-        The object (of two, the left one is upside down, and both are grey).
+    upside_down, grey, blurred : bool
+        The object (of two, the left one is upside down, and both are grey); blurred is the whole picture.
     light : {"dark", "normal", "bright"}
         On the object, not on the background.
     background : str
         "white", a colour ("red", "orange", "yellow", "green", "turquoise", "blue", "purple", "pink",
         "brown", "grey", "black"), or "gradient".
-    blurred : bool
-        The whole picture.
     beside : str or None
-        Name of a second object on its right, which is looked up where the scene is drawn. Two objects
-        are as small as they must be.
+        Name of a second object on its right, looked up where the scene is drawn.
 
     Raises
     ------
     ValueError
         An unknown value; a place for an object that is not small; a size or place for two objects.
-
-    Examples
-    --------
-    >>> str(Scene(size="small", upside_down=True, background="blue"))
-    'small, upside down, on a blue background'
     """
 
     size: Size = "medium"
@@ -108,8 +100,8 @@ class Scene:
             raise ValueError(f"beside: got size {self.size!r} for two objects, want no size with it")
 
     def __repr__(self) -> str:
-        given = ((f.name, getattr(self, f.name)) for f in fields(self) if getattr(self, f.name) != f.default)
-        return f"cn.datasets.{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in given)})"
+        given = [f"{f.name}={value!r}" for f in fields(self) if (value := getattr(self, f.name)) != f.default]
+        return f"cn.datasets.{type(self).__name__}({', '.join(given)})"
 
     def __str__(self) -> str:
         words = {
@@ -118,10 +110,8 @@ class Scene:
             f"beside {article(str(self.beside))} {self.beside}": self.beside is not None,
             f"on {article(self.background)} {self.background} background": self.background != "white",
         }
-        return (
-            ", ".join([*self.adjectives, *(w for w, true in words.items() if true)])
-            or "on a white background"
-        )
+        said = [*self.adjectives, *(w for w, true in words.items() if true)]
+        return ", ".join(said) or "on a white background"
 
     @property
     def adjectives(self) -> list[str]:
