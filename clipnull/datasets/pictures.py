@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
@@ -115,9 +115,6 @@ class LabelledImages:
 
     def __getitem__(self, i: int) -> tuple[Image.Image, int]:
         return self.images[i], int(self.labels[i])
-
-    def __iter__(self) -> Iterator[tuple[Image.Image, int]]:
-        return (self[i] for i in range(len(self)))
 
     def __repr__(self) -> str:
         n, C = len(self), len(self.classes)

@@ -71,7 +71,7 @@ def load(
     on_error : {"raise", "skip"}
         Raise a ValueError with the path when an image that cannot be read is asked for; or read all
         images now, leave such out and warn with their number and paths (all: ``data.skipped``).
-    scenes, seed : int or "clean" or list of Scene, int
+    scenes, seed : int or list of Scene, int
         Emoji: images per class, default 8, and which. The first is clean (upright on white), the others
         differ in size, place, background and light. Or what to show of every class:
         ``[Scene(upside_down=True), Scene(beside="guitar")]``; a scene given again is drawn differently.

@@ -15,6 +15,7 @@ from clipnull.datasets.literature import ROOT
 from clipnull.datasets.pictures import LabelledImages
 from clipnull.datasets.real_clip import embeddings
 from clipnull.datasets.registry import load as load_data
+from clipnull.model.clip import Clip
 from clipnull.model.loading import check_here
 from clipnull.protocol.published import KRAVETS, POCKET, Protocol, ProtocolData
 
@@ -74,10 +75,10 @@ class Found:
     source: str
     forget: list[int]
 
-    @property
-    def drawn(self) -> bool:
-        """Whether the pictures are drawn at any size that a model looks at."""
-        return self.source in DRAWN
+    def pictures(self, clip: Clip, **options: Any) -> LabelledImages:
+        """The pictures, drawn ones as large as a model looks; ``options`` go before the protocol's own."""
+        size = {"size": clip.image_size} if self.source in DRAWN else {}
+        return load_data(self.source, **{**self.spec.options, **options, **size})
 
 
 def find_data(protocol: Protocol) -> list[Found]:
@@ -97,7 +98,13 @@ def _first(spec: ProtocolData, root: str) -> Found | str:
         if "*" in path:  # in the file's name
             path = str(next(iter(sorted(Path(path).parent.glob(Path(path).name))), path))
         try:
-            data = open_data(spec, kind + colon + path)
+            data: LabelledImages | Embeddings
+            if kind in ("embeddings", "arrays"):
+                data = load_arrays(path) if kind == "arrays" else embeddings(path)  # type: ignore[arg-type]
+                if data.labels is None:
+                    raise ValueError(f"{kind}:{path} has names and no images, want both")
+            else:
+                data = load_data(kind + colon + path, **spec.options)
             forget = [class_index(c, data.classes) for c in spec.forget]
             return Found(spec, data, kind + colon + path, forget)
         except ValueError as error:
@@ -116,19 +123,3 @@ def class_index(name: str, classes: Sequence[str]) -> int:
         near = ", ".join(map(repr, _check.closest(name, classes)))
         raise ValueError(f"no class is {name!r}; the closest are {near}")
     return plain.index(name.lower())
-
-
-def open_pictures(spec: ProtocolData, source: str, **options: Any) -> LabelledImages:
-    """The pictures of a source as the protocol wants them; ``options`` go before its own."""
-    return load_data(source, **{**spec.options, **options})
-
-
-def open_data(spec: ProtocolData, source: str) -> LabelledImages | Embeddings:
-    """The pictures of a source, or its embeddings."""
-    kind, _, path = source.partition(":")
-    if kind not in ("embeddings", "arrays"):
-        return open_pictures(spec, source)
-    data = load_arrays(path) if kind == "arrays" else embeddings(path)  # type: ignore[arg-type]
-    if data.labels is None:
-        raise ValueError(f"{source} has names and no images, want both")
-    return data

@@ -19,7 +19,7 @@ from clipnull.model.clip import Clip
 from clipnull.model.loading import load as load_clip
 from clipnull.protocol import baselines
 from clipnull.protocol.baselines import BASELINES, GRIDS
-from clipnull.protocol.find import Found, find_data, open_pictures
+from clipnull.protocol.find import DRAWN, Found, find_data
 from clipnull.protocol.published import ALL, POCKET, Protocol
 from clipnull.protocol.result import BeforeRow, ProtocolResult, ResultRow
 from clipnull.protocol.score import Change, ScoreParts, score_parts
@@ -89,8 +89,7 @@ class Embedded:
             Z, T = data.Z, data.T
         else:
             assert clip is not None
-            if found.drawn:
-                data = open_pictures(found.spec, found.source, size=clip.image_size)
+            data = found.pictures(clip) if found.source in DRAWN else data
             Z, T = clip.embed_images(data.images), clip.embed_text(data.classes, data.templates)
         self.case = Case(Z, T, data.labels, found.forget[:1], data.classes)
         _ = self.case.scores  # kept: every edit is then a rank-m update of them
@@ -105,11 +104,9 @@ class Embedded:
     def training(self) -> Case:
         """At most `SHOTS` training images per class, none of them among the test images."""
         assert self.clip is not None
-        found, classes = self.found, self.case.classes
-        options = dict(found.spec.train) | ({"size": self.clip.image_size} if found.drawn else {})
-        data = open_pictures(found.spec, found.source, **options)
+        classes, data = self.case.classes, self.found.pictures(self.clip, **self.found.spec.train)
         if data.classes != classes:
-            raise ValueError(f"{found.source}: its training split has other classes, want the same ones")
+            raise ValueError(f"{self.found.source}: its training split has other classes, want the same ones")
         # a clean drawing (scene 0) is the same picture for every seed: leave it to the test
         usable = data.scene > 0 if bool(data.scene.any()) else torch.ones(len(data), dtype=torch.bool)
         picked = torch.cat([(usable & (data.labels == c)).nonzero()[:SHOTS, 0] for c in range(len(classes))])
