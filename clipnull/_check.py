@@ -106,11 +106,7 @@ def some_of(name: str, value: Any, options: Iterable[str]) -> list[str]:
     known = list(options)
     if isinstance(value, str) or not isinstance(value, Iterable) or not (chosen := list(value)):
         raise ValueError(f"{name}: got {value!r}, want a list of one or more of {', '.join(known)}")
-    for item in chosen:
-        if item not in known:
-            near = ", ".join(closest(str(item), known))
-            raise ValueError(f"{name}: unknown {item!r}; the closest are {near}")
-    return chosen
+    return [one_of(name, item, known) for item in chosen]
 
 
 def names(name: str, value: Any, n: int) -> list[str]:

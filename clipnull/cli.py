@@ -48,13 +48,8 @@ methods, too: candidate masking, and with training gradient, lora
 {LISTS}"""
 #: an option that takes several values, and more where it comes again
 SEVERAL: dict[str, Any] = {"nargs": "+", "action": "extend"}
-#: extras and what each is for; `lab` is what the notebooks run with
-EXTRAS = {
-    "lab": "the notebooks",
-    "leace": "LEACE in lesson 07a",
-    "styles": "the elective one_style_only",
-    "hf": "Hugging Face models",
-}
+#: extras that `doctor` knows of
+EXTRAS = ["lab", "leace", "styles", "hf"]
 RECOMMENDED, MASKING = "mean", "candidate masking"
 KEY = (
     "Full: recall of the forgotten names' pictures, all names being candidates. 2-way: the same against one "
@@ -275,17 +270,12 @@ def protocol(args: argparse.Namespace) -> int:
 
 
 def doctor(args: argparse.Namespace) -> int:
-    """Print versions, device, the weights' checksum, and what is missing, model and data asked for too.
-
-    An optional package that is not there is listed with the extra that installs it; it is no problem.
-    """
+    """Print versions, device, the weights' checksum, and what is missing, model and data asked for too."""
     problems: list[str] = []
     print(f"python {sys.version.split()[0]} on {sys.platform}")
     required = {name: (extra, _version(name)) for name, extra in _required().items()}
     for name, (extra, version) in required.items():
-        lacks = (
-            f'not here; optional, for {EXTRAS[extra]}: pip install -e ".[{extra}]"' if extra else "missing"
-        )
+        lacks = f'not here; optional: pip install -e ".[{extra}]"' if extra else "missing"
         print(f"{name:<18}{version or lacks}")
         if not version and not extra:
             problems.append(f'{name} is missing: pip install -e "."')
@@ -377,9 +367,7 @@ def lab(args: argparse.Namespace) -> int:
     folder = _notebooks()
     lacks = "" if importlib.util.find_spec("jupyterlab") else 'JupyterLab is missing: pip install -e ".[lab]"'
     if not folder.is_dir():
-        lacks = (
-            "there is no notebooks folder beside the package or here. A wheel carries none: get the source"
-        )
+        lacks = "no notebooks folder is here or beside the package. A wheel carries none: get the source"
     if lacks:
         print(f"clipnull lab: {lacks}", file=sys.stderr)
         return 1

@@ -74,11 +74,6 @@ def trials(
     draws, seed : int
     listed : float in [0, 1]
         Share of the kept names, drawn too, that erasers are told of; at least one.
-
-    Raises
-    ------
-    ValueError
-        More classes than have pictures, or what `Trial` refuses.
     """
     pictured = test.labels.unique().tolist()
     if tune is not None:

@@ -55,7 +55,6 @@ class Case:
 
     Examples
     --------
-    >>> import torch
     >>> from clipnull import nullspace
     >>> T = torch.eye(3)
     >>> case = Case(T + 0.1, T, [0, 1, 2], ["cat"], classes=["cat", "dog", "owl"])
@@ -304,12 +303,10 @@ def _updated(case: Case, edit: Edit | None, side: Side) -> torch.Tensor:
     update = None if edit is None else score_update(edit, case.loaded, case.T, side)
     for start in range(0, len(S), step):
         rows = slice(start, start + step)
-        block = buffer[: len(S[rows])]
-        if update is None:
-            block.copy_(S[rows])
-        else:
+        block = buffer[: len(S[rows])].copy_(S[rows])
+        if update is not None:
             A, B, scale = update
-            torch.addmm(S[rows], A[rows], B.T, alpha=-1, out=block)
+            block.addmm_(A[rows], B.T, alpha=-1)
             if scale is not None:
                 block.mul_(scale)
         winners.add(start, block)
@@ -331,13 +328,9 @@ def evaluate(case: Case, edit: Edit, side: Side = "image") -> Report:
     ----------
     case : Case
     edit : Edit
+        Of the case's dimension, else a ValueError.
     side : {"image", "text", "both"}
         What is edited: Z -> Z W; T -> T Wᵀ re-normalised; or both.
-
-    Raises
-    ------
-    ValueError
-        An edit of another dimension, an unknown side.
 
     References
     ----------

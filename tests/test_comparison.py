@@ -238,7 +238,7 @@ def test_grids_have_one_size(monkeypatch, draws):
         (lambda d: compare([]), "trials: got 0 kinds"),
         (lambda d: compare([*d, *trials(case(1), 2, tune=case(2))]), "trials: got 2 kinds"),
         (lambda d: compare([*d, *trials(case(1), 3, tune=case(2))]), "trials: got 2 kinds"),
-        (lambda d: compare(d, ["meen"]), "methods: unknown 'meen'; the closest are mean"),
+        (lambda d: compare(d, ["meen"]), "methods: got 'meen', want one of "),
         (lambda d: compare(d, at={"hul": {}}), "unknown method 'hul'; the closest are hull"),
     ],
 )

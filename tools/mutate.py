@@ -106,7 +106,7 @@ clipnull/lab/draw.py || [at, at], _hundred([r.forget_after, r.retain_after]), "k
 clipnull/lab/draw.py || ("2-way", line.two_way, FORGET || ("2-way", line.forget, FORGET || tests/test_lab_views.py::test_curve
 clipnull/lab/draw.py || key=lambda r: (r.change, -r.cosine) || key=lambda r: (-r.change, -r.cosine) || tests/test_lab_views.py::test_neighbours
 # what a method left is shown as it was, or on the wrong side
-clipnull/protocol/run.py || Change(way.before, way.after) for n || Change(way.before, way.before) for n || tests/test_protocol.py::test_a_row_is_what_the_parts_give_by_hand
+clipnull/protocol/run.py || full = Change(report.forget_before, report.forget_after) || full = Change(report.forget_before, report.forget_before) || tests/test_protocol.py::test_a_row_is_what_the_parts_give_by_hand
 clipnull/protocol/run.py || "text" if side == "text" else "image" || "image" || tests/test_protocol.py::test_certificates_are_of_the_side_that_was_edited
 clipnull/protocol/result.py || (r.full.after, r.two.after, r.search.after, r.retained, r.others) || (r.full.after, r.search.after, r.two.after, r.retained, r.others) || tests/test_protocol.py::test_the_table_shows_short_lists_search_and_certificate
 clipnull/cli.py || [r.forget_after, r.n_way[2].after, r.search.after, r.retained] || [r.forget_after, r.n_way[2].before, r.search.after, r.retained] || tests/test_cli.py::test_the_table_holds_the_numbers

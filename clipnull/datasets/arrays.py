@@ -52,8 +52,7 @@ def load_arrays(
     Raises
     ------
     ValueError
-        A file that is not there, of another kind, or that would have to be unpickled; an array that is
-        missing; shapes that do not match, NaN, infinity, rows of zeros, labels out of range.
+        A file of another kind, or to be unpickled; an array that is missing, does not fit or is not finite.
     """
     found = {} if path is None else _read_arrays(path, "path")
     for role, value in {"Z": Z, "T": T, "labels": labels, "classes": classes}.items():

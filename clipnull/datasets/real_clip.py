@@ -23,12 +23,10 @@ def embeddings(name: Literal["coco", "lvis"], prompt: Literal["single", "multi"]
     Parameters
     ----------
     name : {"coco", "lvis"}
-        ``"coco"``: ViT-B/16; 160 photographs of COCO val2017 with one category of object, people aside
-        (28 of the categories), and the 80 category names. ``"lvis"``: ViT-B/32; the 1,203 category
-        names of LVIS v1, more than dimensions; ``Z`` and ``labels`` are None.
+        ViT-B/16; 160 photographs of COCO val2017 with one category of object (28 of them), and the 80
+        category names. Or ViT-B/32; the 1,203 category names of LVIS v1; ``Z`` and ``labels`` are None.
     prompt : {"single", "multi"}
-        Of COCO's names: "a photo of a {}.", or the mean over an ensemble of templates. LVIS has one
-        prompt, "a {}".
+        Of COCO's names: "a photo of a {}.", or the mean over many. LVIS has one prompt, "a {}".
 
     Returns
     -------

@@ -69,8 +69,8 @@ def load(
         Class names, for any set. For emoji also ``"classroom"`` (the default: about 100 everyday
         classes, see `classroom`), ``"all"`` (853) or a category such as ``"food-drink"``.
     on_error : {"raise", "skip"}
-        Raise a ValueError with the path when an image that cannot be read is asked for; or read all
-        images now, leave such out and warn with their number and paths (all: ``data.skipped``).
+        Raise when an image that cannot be read is asked for; or read all images now, leave such out
+        (``data.skipped``) and warn.
     scenes, seed : int or list of Scene, int
         Emoji: images per class, default 8, and which. The first is clean (upright on white), the others
         differ in size, place, background and light. Or what to show of every class:
@@ -79,7 +79,7 @@ def load(
         Emoji: width in pixels, default 64; of two numbers, as some models have them, the larger counts.
     split, exif : str, bool
         Folders: one of the folders ``"train"``, ``"test"``, … where the path holds those and not classes;
-        whether pictures are turned as their EXIF says, and a viewer shows them (yes, by default).
+        whether pictures are turned as their EXIF says (yes, by default).
     root, split, download
         Sets of the literature and CoOp files, whose pictures no EXIF turns: the images' folder; ``"test"``
         by default (``"val"`` for both ImageNets); whether torchvision may fetch them (no, by default).
@@ -87,8 +87,8 @@ def load(
     Raises
     ------
     ValueError
-        An unknown name (with the three closest), option, class or category; data that are not there;
-        folders of one class name (``polar_bear`` and ``Polar bear``), or of none that is a word.
+        An unknown name, option, class or category; data that are not there; folders of one class name
+        (``polar_bear`` and ``Polar bear``), or of none that is a word.
 
     Notes
     -----

@@ -58,23 +58,15 @@ class Scene:
 
     Attributes
     ----------
-    size : {"small", "medium", "large"}
-    place : {"centre", "left", "right", "top", "bottom"}
-        Only a small object is anywhere but near the centre.
+    size, place, light
+        ``place`` and ``light`` are the object's; only a small one is anywhere but near the centre.
     upside_down, grey, blurred : bool
-        The object (of two, the left one is upside down, and both are grey); blurred is the whole picture.
-    light : {"dark", "normal", "bright"}
-        On the object, not on the background.
+        Of two objects the left one is upside down, and both are grey; blurred is the whole picture.
     background : str
         "white", a colour ("red", "orange", "yellow", "green", "turquoise", "blue", "purple", "pink",
         "brown", "grey", "black"), or "gradient".
     beside : str or None
-        Name of a second object on its right, looked up where the scene is drawn.
-
-    Raises
-    ------
-    ValueError
-        An unknown value; a place for an object that is not small; a size or place for two objects.
+        Name of a second object on its right, of which both are small; looked up where it is drawn.
     """
 
     size: Size = "medium"
@@ -104,25 +96,17 @@ class Scene:
         return f"cn.datasets.{type(self).__name__}({', '.join(given)})"
 
     def __str__(self) -> str:
-        words = {
-            "upside down": self.upside_down,
-            PLACES.get(self.place, ""): self.place != "centre",
-            f"beside {article(str(self.beside))} {self.beside}": self.beside is not None,
-            f"on {article(self.background)} {self.background} background": self.background != "white",
-        }
-        said = [*self.adjectives, *(w for w, true in words.items() if true)]
-        return ", ".join(said) or "on a white background"
+        beside = f"beside {article(self.beside)} {self.beside}" if self.beside is not None else ""
+        said = [*self.adjectives, "upside down" * self.upside_down, PLACES.get(self.place, ""), beside]
+        if self.background != "white":
+            said.append(f"on {article(self.background)} {self.background} background")
+        return ", ".join(filter(None, said)) or "on a white background"
 
     @property
     def adjectives(self) -> list[str]:
         """All that are true, in the order of English."""
-        words = {
-            "blurry": self.blurred,
-            self.light: self.light != "normal",
-            self.size: self.size != "medium",
-            "grey": self.grey,
-        }
-        return [word for word, true in words.items() if true]
+        light, size = self.light.replace("normal", ""), self.size.replace("medium", "")
+        return [*filter(None, ["blurry" * self.blurred, light, size, "grey" * self.grey])]
 
     @property
     def placement(self) -> Placement:

@@ -66,11 +66,9 @@ def gradient_forgetting(
     ----------
     case : Case
         Training images; a ValueError if none, or all, are of a forgotten class.
-    lr, weight : float >= 0
-        Adam's step, and how much the retained images count.
+    lr, weight, scale : float >= 0
+        Adam's step; how much the retained images count; what cosines are multiplied by.
     steps : int
-    scale : float
-        What cosines are multiplied by (``clip.logit_scale``).
 
     Returns
     -------

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from clipnull._show import Table, tenths
 from clipnull.protocol.published import TOLERANCE, figure, pair
-from clipnull.protocol.score import Change, ScoreParts
-from clipnull.report import Side
+from clipnull.protocol.score import ScoreParts
+from clipnull.report import Change, NWay, Side
 
 __all__ = ["BeforeRow", "ProtocolResult", "ResultRow", "SummaryRow"]
 
@@ -42,7 +42,7 @@ class BeforeRow:
 class ResultRow:
     """One forget set and one method; fractions.
 
-    ``n_way`` has the recall of the forgotten classes' images by the length of the list ("2" to "all"),
+    ``n_way`` has the recall of the forgotten classes' images by the length of the list (2 to "all"),
     ``full`` that among all names; ``search`` is an AUC, ``others`` the accuracy on all classes of each
     other data set, ``certificate`` the largest (NaN where nothing is edited). ``parts`` add up to the
     score, NaN where nothing was recognised before. ``seconds`` is the time of all the ``tried`` edits.
@@ -54,7 +54,7 @@ class ResultRow:
     method: str
     side: Side
     full: Change
-    n_way: dict[str, Change]
+    n_way: dict[int | Literal["all"], NWay]
     search: Change
     retain: Change
     others: dict[str, Change]
@@ -143,7 +143,7 @@ class ProtocolResult:
             rows = self.where(model=model, joint=joint, method=method)
             full, two, search, parts = (
                 [_mean(values) for values in zip(*changes, strict=True)]
-                for changes in zip(*((r.full, r.n_way["2"], r.search, r.parts) for r in rows), strict=True)
+                for changes in zip(*((r.full, r.n_way[2][2:], r.search, r.parts) for r in rows), strict=True)
             )
             kept = _mean(r.retain.kept for r in rows)
             others = _mean(change.kept for r in rows for change in r.others.values())

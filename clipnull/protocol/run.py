@@ -22,8 +22,8 @@ from clipnull.protocol.baselines import BASELINES, GRIDS
 from clipnull.protocol.find import DRAWN, Found, find_data
 from clipnull.protocol.published import ALL, POCKET, Protocol
 from clipnull.protocol.result import BeforeRow, ProtocolResult, ResultRow
-from clipnull.protocol.score import Change, ScoreParts, score_parts
-from clipnull.report import Side
+from clipnull.protocol.score import ScoreParts, score_parts
+from clipnull.report import Change, Side
 
 __all__ = ["run_protocol"]
 
@@ -125,14 +125,13 @@ def _row(
     retain = Change(report.retain_before, report.retain_after)
     known = all(change.before > 0 for change in (full, retain, *others.values()))
     parts = score_parts(full, retain, [*others.values()]) if known else ScoreParts(*[math.nan] * 3)
-    n_way = {str(n): Change(way.before, way.after) for n, way in report.n_way.items()}
     largest = math.nan
     if edit is not None:
         largest = float(certificate(edit, case.T_f, case.T_r, "text" if side == "text" else "image").max())
     names = dict(zip(one.found.forget, one.found.spec.forget, strict=True))
     return ResultRow(
         model, one.found.spec.name, [names[c] for c in case.forget], method, side, full,
-        n_way, Change(*report.search), retain, others, largest, parts, seconds, tried,
+        report.n_way, report.search, retain, others, largest, parts, seconds, tried,
     )  # fmt: skip
 
 
