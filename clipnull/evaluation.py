@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -26,6 +26,8 @@ MASKING = "candidate masking"
 BLOCK = 2048
 #: scores that a rank-m update changes at a time: 1 MiB in float32, a block that fits a core's cache
 CACHED = 2**18
+#: images z [b, d] and their scores [b, C], which it changes
+InPlace = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class Case:
@@ -214,7 +216,7 @@ class Case:
     @cached_property
     def predicted(self) -> torch.Tensor:
         """Classes [n] that the unedited model predicts."""
-        return _updated(self, None, "image") if "scores" in self.__dict__ else self.predict(self.images)
+        return _predicted(self, None)[0]
 
     def predict(self, X: torch.Tensor | np.memmap, T: torch.Tensor | None = None) -> torch.Tensor:
         """Classes [n] of image embeddings ``X [n, d]`` among this case's names, or ``T [C, d]`` for them."""
@@ -276,41 +278,53 @@ def _blocks(Z: torch.Tensor | np.memmap) -> Iterator[torch.Tensor]:
 
 
 def score_update(
-    edit: Edit, Z: torch.Tensor, T: torch.Tensor, side: Side = "image"
+    edit: Edit, T: torch.Tensor, side: Side = "image"
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-    """A [n, m], B [C, m] and a scale [C] or None such that S' = (S - A Bᵀ) * scale.
+    """L [d, m], B [C, m] and a scale [C] or None such that S' = (S - (Z L) Bᵀ) * scale.
 
-    Image side and un-normalised text side share A = Z L, B = T R. Normalised names divide by
-    ||W t||. Both sides: W W = I - L (2 I - Rᵀ L) Rᵀ has the same rank.
+    Image side and un-normalised text side share L and B = T R. Normalised names divide by ||W t||.
+    Both sides: W W = I - L (2 I - Rᵀ L) Rᵀ has the same rank.
     """
     # an edit made of names with gradients has them too
-    L, R = edit.left.detach().to(Z), edit.right.detach().to(Z)
-    A, B = Z @ L, T @ R
+    L, R = edit.left.detach().to(T), edit.right.detach().to(T)
     if side == "image":
-        return A, B, None
-    length = edit.apply_text(T).detach().norm(dim=1)
-    scale = 1 / length.clamp_min(torch.finfo(T.dtype).tiny)
-    if side == "both":
-        A = 2 * A - A @ (R.T @ L)
-    return A, B, scale
+        return L, T @ R, None
+    scale = 1 / edit.apply_text(T).detach().norm(dim=1).clamp_min(torch.finfo(T.dtype).tiny)
+    return 2 * L - L @ (R.T @ L) if side == "both" else L, T @ R, scale
 
 
-def _updated(case: Case, edit: Edit | None, side: Side) -> torch.Tensor:
-    """Predicted classes [n], from the scores that the case keeps, after the edit if there is one."""
-    S, winners = case.scores, Winners(len(case.scores), case.forget, case.T)
-    step = max(16, CACHED // len(case.T))
-    buffer = S.new_empty(min(step, len(S)), len(case.T))
-    update = None if edit is None else score_update(edit, case.loaded, case.T, side)
-    for start in range(0, len(S), step):
-        rows = slice(start, start + step)
-        block = buffer[: len(S[rows])].copy_(S[rows])
-        if update is not None:
-            A, B, scale = update
-            block.addmm_(A[rows], B.T, alpha=-1)
-            if scale is not None:
-                block.mul_(scale)
-        winners.add(start, block)
-    return winners.predicted(case.size)
+def _change(case: Case, edit: Edit, side: Side) -> InPlace:
+    """What turns the scores of some images into those after an edit."""
+    if side == "image" or "scores" in case.__dict__:
+        L, B, scale = score_update(edit, case.T, side)
+        if scale is None:
+            return lambda z, scores: scores.addmm_(z @ L, B.T, alpha=-1)
+        return lambda z, scores: scores.addmm_(z @ L, B.T, alpha=-1).mul_(scale)
+    names = F.normalize(edit.apply_text(case.T).detach(), dim=1)
+    if side == "text":
+        return lambda z, scores: torch.mm(z, names.T, out=scores)
+    L, B, _ = score_update(edit, names)
+    return lambda z, scores: torch.mm(z, names.T, out=scores).addmm_(z @ L, B.T, alpha=-1)
+
+
+def _predicted(case: Case, *changes: InPlace | None) -> list[torch.Tensor]:
+    """Classes [n] after each of some changes of the scores, in turn; only the first may be none."""
+    S, T, start = case.__dict__.get("scores"), case.T, 0
+    found = [Winners(len(case.images), case.forget, T) for _ in changes]
+    step = BLOCK if S is None else max(16, CACHED // len(T))
+    # one buffer: allocated anew for each block, they fragment the heap until it holds nearly n x C
+    buffer = T.new_empty(min(step, len(case.images)), len(T))
+    for z in case.blocks() if S is None else case.loaded.split(step):
+        block = buffer[: len(z)]
+        scores = torch.mm(z, T.T, out=block) if S is None else block.copy_(S[start : start + len(z)])
+        for winners, change in zip(found, changes, strict=True):
+            if change is not None:
+                change(z, scores)
+            winners.add(start, scores)
+        start += len(z)
+    if changes[0] is None:
+        case.size = found[0].size
+    return [winners.predicted(case.size) for winners in found]
 
 
 # --- public --------------------------------------------------------------------------------
@@ -336,26 +350,13 @@ def evaluate(case: Case, edit: Edit, side: Side = "image") -> Report:
     ----------
     Forget recall, and retain accuracy with the forgotten classes still candidates: arXiv 2407.07485.
     """
-    T = case.T
+    change = _change(case, edit, side)
+    if {"scores", "predicted"} & case.__dict__.keys():
+        (after,) = _predicted(case, change)
+    else:
+        case.predicted, after = _predicted(case, None, change)
     title = str(edit.info.get("method", "edit")) + ("" if side == "image" else f", {side} side")
-    if "scores" in case.__dict__:
-        return Report(case, case.predicted, _updated(case, edit, side), title, edit, side)
-    # an edit made of names with gradients has them too
-    names = F.normalize(edit.apply_text(T).detach(), dim=1) if side != "image" else T
-    # Z W T'ᵀ = Z T'ᵀ - (Z L)(T' R)ᵀ: the rank-m update of the scores
-    L, TR = edit.left.detach().to(T), (names @ edit.right.detach().to(T)).T
-    before, after = (Winners(len(case.images), case.forget, T) for _ in range(2))
-    # one buffer: allocated anew for each block, they fragment the heap until it holds nearly n x C
-    buffer, start = T.new_empty(min(BLOCK, len(case.images)), len(T)), 0
-    for z in case.blocks():
-        scores = torch.mm(z, T.T, out=buffer[: len(z)])
-        before.add(start, scores)
-        if side != "image":
-            torch.mm(z, names.T, out=scores)
-        after.add(start, scores if side == "text" else scores.addmm_(z @ L, TR, alpha=-1))
-        start += len(z)
-    case.size = before.size
-    return Report(case, before.predicted(case.size), after.predicted(case.size), title, edit, side)
+    return Report(case, case.predicted, after, title, edit, side)
 
 
 @_check.by_name

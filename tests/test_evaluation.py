@@ -177,8 +177,8 @@ def test_updates_of_kept_scores_agree_with_evaluate(seed, method, side):
     fast, plain = scored(case).evaluate(edit, side), case.evaluate(edit, side)
     assert (fast.predicted_after != plain.predicted_after).double().mean() < 0.005, "ties aside"
     assert torch.equal(fast.predicted_before, plain.predicted_before) and fast.title == plain.title
-    A, B, scale = score_update(edit, case.Z, case.T, side)
-    updated = (case.Z @ case.T.T - A @ B.T) * (1 if scale is None else scale)
+    L, B, scale = score_update(edit, case.T, side)
+    updated = (case.Z @ case.T.T - case.Z @ L @ B.T) * (1 if scale is None else scale)
     Z2, T2 = edited(edit, case, side)
     # a name that the edit sends to (nearly) nothing has no direction left to compare
     alive = edit.apply_text(case.T).norm(dim=1) > 1e-6

@@ -81,9 +81,9 @@ clipnull/edit.py || return self._apply("T", T, self.right, self.left, normalize)
 clipnull/erasers.py || return _parted(T_f - scale * A), info || return _parted(T_f + scale * A), info || tests/test_theorems.py::test_third_theorem_the_mean_scores_the_average
 clipnull/hull.py || worst = worst[slack[worst] < -OPTIMAL * size] || worst = worst[:0] || tests/test_hull.py::test_the_names_beyond_the_first_working_set_are_asked_too
 clipnull/hull.py || return above * size || return above || tests/test_hull.py::test_minimax_where_the_name_can_win
-clipnull/evaluation.py || L, TR = edit.left.detach().to(T), (names @ edit.right.detach().to(T)).T || L, TR = edit.right.detach().to(T), (names @ edit.left.detach().to(T)).T || tests/test_evaluation.py::test_evaluate_equals_full_recomputation
-clipnull/evaluation.py || names = F.normalize(edit.apply_text(T).detach(), dim=1) if side != "image" else T || names = edit.apply_text(T).detach() if side != "image" else T || tests/test_evaluation.py::test_evaluate_equals_full_recomputation
-clipnull/evaluation.py || A = 2 * A - A @ (R.T @ L) || A = 2 * A + A @ (R.T @ L) || tests/test_evaluation.py::test_updates_of_kept_scores_agree_with_evaluate
+clipnull/evaluation.py || L, R = edit.left.detach().to(T), edit.right.detach().to(T) || L, R = edit.right.detach().to(T), edit.left.detach().to(T) || tests/test_evaluation.py::test_evaluate_equals_full_recomputation
+clipnull/evaluation.py || names = F.normalize(edit.apply_text(case.T).detach(), dim=1) || names = edit.apply_text(case.T).detach() || tests/test_evaluation.py::test_evaluate_equals_full_recomputation
+clipnull/evaluation.py || 2 * L - L @ (R.T @ L) || 2 * L + L @ (R.T @ L) || tests/test_evaluation.py::test_updates_of_kept_scores_agree_with_evaluate
 clipnull/report.py || return self.case.accuracy(self.predicted_after) || return self.case.recall(self.predicted_after) || tests/test_evaluation.py::test_report_by_hand
 clipnull/evaluation.py || own = {"retain", "gone", "predicted"} || own = {"retain", "predicted"} || tests/test_evaluation.py::test_another_forget_set_shares_the_scores_and_nothing_that_depends_on_it
 clipnull/exercises/checking.py || _real(*map(os.environ.get, ("CLIPNULL_MODEL", "CLIPNULL_DATA"))) || _real() || tests/test_exercises.py::test_the_models_embeddings_are_those_of_the_model_asked_for_now
