@@ -160,10 +160,9 @@ def labels(name: str, value: ArrayLike, n: int, n_classes: int) -> torch.Tensor:
     if (y.is_floating_point() and not torch.equal(y, y.round())) or y.is_complex() or y.dtype == torch.bool:
         raise ValueError(f"{name}: got {y.dtype} entries, want whole numbers (class indices)")
     y = y.long()
-    if n and (int(y.min()) < 0 or int(y.max()) >= n_classes):
-        raise ValueError(
-            f"{name}: entries run from {int(y.min())} to {int(y.max())}, want 0 to {n_classes - 1}"
-        )
+    low, high = (int(y.min()), int(y.max())) if n else (0, 0)
+    if low < 0 or high >= n_classes:
+        raise ValueError(f"{name}: entries run from {low} to {high}, want 0 to {n_classes - 1}")
     return y
 
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from clipnull.model.clip import Clip
     from clipnull.report import Report
 
+Parser = argparse.ArgumentParser
 PACKAGE = Path(__file__).resolve().parent
 WEIGHTS = PACKAGE / "pocket" / "open_clip_model.safetensors"
 FIRST_NOTEBOOK = "00_tour.ipynb"
@@ -76,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             command += f" {args.command}"
             if args.others and args.command != "lab":
                 parser.error(f"unrecognized arguments: {' '.join(args.others)}")
-            return args.run(args)
+            return args.run(args) or 0
         finally:
             print(end="", flush=True)  # a closed pipe is noticed here, not when Python ends
     except KeyboardInterrupt:
@@ -91,17 +92,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     lists: Any = {"epilog": LISTS, "formatter_class": argparse.RawDescriptionHelpFormatter}
-    parser = argparse.ArgumentParser("clipnull", description="Unlearn classes of CLIP.", **lists)
+    parser = Parser("clipnull", description="Unlearn classes of CLIP.", **lists)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def add(run: Callable[..., int], what: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    def add(run: Callable[..., int | None], what: str, *parents: Parser) -> Parser:
         one = commands.add_parser(run.__name__, parents=parents, help=what, description=what, **lists)
         one.set_defaults(run=run)
         return one
 
-    both = argparse.ArgumentParser(add_help=False)
+    both = Parser(add_help=False)
     both.add_argument("--forget", **SEVERAL, metavar="CLASS", help=f"default: {FORGET}, else the first class")
     both.add_argument("--subset", help="of the drawings: classroom (default), all, or a category")
     both.add_argument("--scenes", type=int, help="drawings per class (default: 8)")
@@ -142,7 +143,7 @@ def _load(args: argparse.Namespace) -> tuple[Clip, LabelledImages, list[int], Te
     return clip, data, index, clip.embed_text(data.classes, templates=data.templates)
 
 
-def demo(args: argparse.Namespace) -> int:
+def demo(args: argparse.Namespace) -> None:
     """Forget by every method, with PocketCLIP and with a real CLIP, print what is left, save a picture."""
     start = time.perf_counter()
     target = _writable(args.out)
@@ -173,7 +174,6 @@ def demo(args: argparse.Namespace) -> int:
     _picture(target, bars, plots.n_way(real, title=title))
     print(f"Picture: {target}\nNext: `clipnull lab` opens notebooks/{FIRST_NOTEBOOK}.")
     print(f"This took {time.perf_counter() - start:.1f} s.")
-    return 0
 
 
 def photographs(seed: int) -> Case:
@@ -224,8 +224,6 @@ def _writable(out: str) -> Path:
     path = _files.path("out", out)
     if path.suffix.lower() not in (".jpg", ".png") or path.is_dir():
         raise ValueError(f"out: got {out!r}, want a file name ending in .jpg or .png")
-    if not path.parent.is_dir():
-        raise ValueError(f"out: there is no folder {str(path.parent)!r}")
     try:
         tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
@@ -248,7 +246,7 @@ def _picture(path: Path, *figures: Figure) -> None:
         sheet.save(partial, "png" if path.suffix.lower() == ".png" else "jpeg")
 
 
-def audit(args: argparse.Namespace) -> int:
+def audit(args: argparse.Namespace) -> None:
     """Forget classes by one method, and print what is left of them."""
     import clipnull as cn
     from clipnull import _check
@@ -257,16 +255,14 @@ def audit(args: argparse.Namespace) -> int:
     clip, data, index, T = _load(args)
     edit = method.make(T[index], T[_check.others(index, len(T))], seed=args.seed)
     print(cn.audit(clip, data, edit, index, seed=args.seed))
-    return 0
 
 
-def protocol(args: argparse.Namespace) -> int:
+def protocol(args: argparse.Namespace) -> None:
     """Run the protocol and print its tables."""
     from clipnull import protocol as room
 
     which = room.KRAVETS if args.full else room.COCO if args.real else room.miniature(room.POCKET)
     print(room.run_protocol(replace(which, root=args.root), methods=args.methods))
-    return 0
 
 
 def doctor(args: argparse.Namespace) -> int:
@@ -338,13 +334,13 @@ def _device() -> str:
     return "mps" if torch.backends.mps.is_available() else f"cpu, {torch.get_num_threads()} threads"
 
 
-def cache(args: argparse.Namespace) -> int:
+def cache(args: argparse.Namespace) -> None:
     """List the image features on disk with their size, or delete them; ``CLIPNULL_CACHE`` says where."""
     from clipnull.model import cache as features
 
     if (place := features.folder()) is None:
         print("The cache is off: CLIPNULL_CACHE=off.")
-        return 0
+        return
     found = [(path, path.stat()) for path in features.entries()]
     if args.action == "clear":
         features.clear()
@@ -353,7 +349,6 @@ def cache(args: argparse.Namespace) -> int:
         print(f"{used}{stat.st_size / 1e6:>9.1f} MB   {path.name}")
     size = f"{sum(stat.st_size for _, stat in found) / 1e6:.1f} MB"
     print(f"{'Deleted' if args.action == 'clear' else 'Entries'}: {len(found)}, {size}, in {place}")
-    return 0
 
 
 def _notebooks() -> Path:

@@ -212,10 +212,8 @@ def compare(
     """
     shapes = {(len(t.test.forget), len(t.test.T), t.tune is None, t.other is None) for t in trials}
     if len(shapes) != 1:
-        raise ValueError(
-            f"trials: got {len(shapes)} kinds, want at least one trial, and in all of them as many names, as "
-            "many to forget, and each of tune and other in all or in none"
-        )
+        want = "want at least one, all with as many names, as many to forget, and tune and other alike"
+        raise ValueError(f"trials: got {len(shapes)} kinds, {want}")
     ((m, C, fixed, _),) = shapes
     if not isinstance(at, Mapping | None):
         raise ValueError(f"at: got {at!r}, want a mapping of method to hyperparameters")

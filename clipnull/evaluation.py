@@ -100,17 +100,14 @@ class Case:
             raise ValueError(f"listed: {self.classes[both[0]]!r} is to be forgotten, want kept classes alone")
         if (twin := same_row(self.T[self.forget], self.T[self.retain])) is not None:
             own, other = self.classes[self.forget[twin[0]]], self.classes[self.retain[twin[1]]]
-            raise ValueError(
-                f"forget: {own!r} has the embedding of {other!r}, which is kept, and no linear edit can part "
-                "them; want both forgotten, or other names or prompts"
-            )
+            why = f"has the embedding of {other!r}, which is kept, and no linear edit can part them"
+            raise ValueError(f"forget: {own!r} {why}; want both forgotten, or other names or prompts")
 
     def _prompts(self, prompts: ArrayLike) -> torch.Tensor:
         P = torch.as_tensor(prompts)
         if P.ndim != 3 or P.shape[1:] != self.T.shape or not len(P):
-            raise ValueError(
-                f"prompts: got shape {tuple(P.shape)}, want [p, {len(self.T)}, {self.T.shape[1]}]"
-            )
+            want = f"[p, {len(self.T)}, {self.T.shape[1]}]"
+            raise ValueError(f"prompts: got shape {tuple(P.shape)}, want {want}")
         return _check.rows("prompts", P.flatten(0, 1), nonzero=True).to(self.T).reshape(P.shape)
 
     def __repr__(self) -> str:

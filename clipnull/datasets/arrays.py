@@ -1,4 +1,4 @@
-"""Embeddings from files: no model and no pictures needed."""
+"""Embeddings from files, and those of real CLIPs that come with the package: no pictures needed."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from clipnull import _check, _files
 
-__all__ = ["Embeddings", "load_arrays", "read_array"]
+__all__ = ["Embeddings", "embeddings", "load_arrays", "read_array"]
+
+FOLDER = Path(__file__).parent / "real"
+FILES = {"coco": "coco160_vit_b_16.safetensors", "lvis": "lvis1203_vit_b_32.safetensors"}
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,8 @@ def _read_arrays(path: str | os.PathLike[str], role: str) -> dict[str, Any]:
 
             with safe_open(file, framework="pt") as tensors:
                 made = {key: tensors.get_tensor(key) for key in tensors.keys()}
-                listed = (tensors.metadata() or {}).get("classes")
+                known = tensors.metadata() or {}
+            listed = known.get("classes", known.get("names"))  # "names" in those that ship
             return made if listed is None else {**made, "classes": json.loads(listed)}
         if file.suffix == ".txt":
             return {"": file.read_text(encoding="utf-8").splitlines()}
@@ -114,3 +119,33 @@ def _unit_rows(role: str, value: Any, dim: int | None) -> torch.Tensor:
     x = _check.rows(role, value, dim, nonzero=True).to("cpu", torch.float32)
     norms = torch.cat([block.norm(dim=1) for block in x.split(2**14)])
     return x / norms[:, None] if bool(((norms - 1).abs() > 1e-3).any()) else x
+
+
+def embeddings(name: Literal["coco", "lvis"], prompt: Literal["single", "multi"] = "single") -> Embeddings:
+    """What OpenAI's CLIP makes of COCO's photographs and names, or of the names of LVIS.
+
+    Parameters
+    ----------
+    name : {"coco", "lvis"}
+        ViT-B/16; 160 photographs of COCO val2017 with one category of object (28 of them), and the 80
+        category names. Or ViT-B/32; the 1,203 category names of LVIS v1; ``Z`` and ``labels`` are None.
+    prompt : {"single", "multi"}
+        Of COCO's names: "a photo of a {}.", or the mean over many. LVIS has one prompt, "a {}".
+
+    Returns
+    -------
+    Embeddings
+        d = 512 (stored in half precision).
+
+    References
+    ----------
+    Photographs: Liang et al., Mind the Gap (arXiv 2203.02053), and COCO. Names: ZegCLIP (arXiv
+    2212.03588) and Detic (arXiv 2201.02605). Licences are in NOTICE.
+    """
+    _check.one_of("name", name, FILES)
+    _check.one_of("prompt", prompt, ["single", "multi"] if name == "coco" else ["single"])
+    own = _read_arrays(FOLDER / FILES[name], "name")
+    T = F.normalize(own["name" if name == "lvis" else f"name_{prompt}"].float(), dim=1)
+    if name == "lvis":
+        return Embeddings(None, T, None, own["classes"])
+    return Embeddings(F.normalize(own["image"].float(), dim=1), T, own["label"].long(), own["classes"])

@@ -31,10 +31,8 @@ def coop(path: str | Path, split: str = "test", root: str | Path | None = None) 
         splits = json.loads(file.read_text(encoding="utf-8"))
         rows = [(str(p), int(y), str(c)) for p, y, c in splits[split]]
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ValueError(
-            f"name: 'coop:{path}' with split {split!r} cannot be read ({type(error).__name__}: {error}), "
-            "want a split_zhou_*.json of CoOp with train, val and test"
-        ) from error
+        why = f"({type(error).__name__}: {error}), want a split_zhou_*.json of CoOp with train, val and test"
+        raise ValueError(f"name: 'coop:{path}' with split {split!r} cannot be read {why}") from error
     table = {int(y): str(c) for part in splits.values() for _, y, c in part}
     if not rows or sorted(table) != list(range(len(table))):
         raise ValueError(f"name: 'coop:{path}' has no images or labels with gaps, want 0, 1, … in {split!r}")
@@ -53,10 +51,8 @@ def coop(path: str | Path, split: str = "test", root: str | Path | None = None) 
 
 
 def _missing(name: str, split: str, folder: Path, why: str, hint: str = "") -> ValueError:
-    return ValueError(
-        f"name: cannot load {name!r} (split {split!r}) from {str(folder)!r}: {why} "
-        f"Pass root= with the folder that holds it{hint}."
-    )
+    way = f"Pass root= with the folder that holds it{hint}."
+    return ValueError(f"name: cannot load {name!r} (split {split!r}) from {str(folder)!r}: {why} {way}")
 
 
 def _base(name: str, root: str | Path | None, split: str, folder: str, marker: str) -> Path:

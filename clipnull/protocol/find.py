@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from clipnull import _check, _files
-from clipnull.datasets.arrays import Embeddings, load_arrays
+from clipnull.datasets.arrays import Embeddings, embeddings, load_arrays
 from clipnull.datasets.literature import ROOT
 from clipnull.datasets.pictures import LabelledImages
-from clipnull.datasets.real_clip import embeddings
 from clipnull.datasets.registry import load as load_data
 from clipnull.model.clip import Clip
 from clipnull.model.loading import check_here

@@ -59,10 +59,8 @@ def run_protocol(
     found = find_data(protocol)
     bare = [one.spec.name for one in found if isinstance(one.data, Embeddings)]
     if bare and (len(bare) < len(found) or {*methods} & {*BASELINES}):
-        raise ValueError(
-            f"data: {', '.join(bare)} has embeddings and no pictures, want all data sets so, and no trained "
-            "methods, which need a model"
-        )
+        want = "want all data sets so, and no trained methods, which need a model"
+        raise ValueError(f"data: {', '.join(bare)} has embeddings and no pictures, {want}")
     result = ProtocolResult(protocol.name, [], [], [note for one in found for note in _differences(one)])
     for model in protocol.models:
         clip = None if bare else load_clip(model.name, model.pretrained)
