@@ -102,7 +102,6 @@ def one_of(name: str, value: Any, options: Iterable[str]) -> str:
 
 
 def some_of(name: str, value: Any, options: Iterable[str]) -> list[str]:
-    """``value`` as a list of one or more of ``options``."""
     known = list(options)
     if isinstance(value, str) or not isinstance(value, Iterable) or not (chosen := list(value)):
         raise ValueError(f"{name}: got {value!r}, want a list of one or more of {', '.join(known)}")
@@ -110,7 +109,6 @@ def some_of(name: str, value: Any, options: Iterable[str]) -> list[str]:
 
 
 def names(name: str, value: Any, n: int) -> list[str]:
-    """``value`` as a list of ``n`` str."""
     listed = plain(value)
     if isinstance(listed, str) or not isinstance(listed, Iterable) or len(listed := list(listed)) != n:
         got = f"{len(listed)} names" if isinstance(listed, list) else repr(value)
@@ -233,8 +231,6 @@ KINDS: dict[str, Kind] = {
 
 
 def instance(kind: type) -> Kind:
-    """A check that a value is one of these."""
-
     def check(name: str, value: Any) -> Any:
         if not isinstance(value, kind):
             want = f"{kind.__module__.partition('.')[0]}.{kind.__name__}"

@@ -189,7 +189,6 @@ def photographs(seed: int) -> Case:
 
 
 def forget(case: Case, seed: int) -> dict[str, Report]:
-    """What each method does at its defaults; names merely masked for reference."""
     import clipnull as cn
 
     edits = {name: method.make(case.T_f, case.T_r, seed=seed) for name, method in cn.METHODS.items()}
@@ -232,7 +231,6 @@ def _writable(out: str) -> Path:
 
 
 def _picture(path: Path, *figures: Figure) -> None:
-    """Write the figures below one another."""
     from PIL import Image
 
     parts = []
@@ -247,7 +245,6 @@ def _picture(path: Path, *figures: Figure) -> None:
 
 
 def audit(args: argparse.Namespace) -> None:
-    """Forget classes by one method, and print what is left of them."""
     import clipnull as cn
     from clipnull import _check
 
@@ -258,7 +255,6 @@ def audit(args: argparse.Namespace) -> None:
 
 
 def protocol(args: argparse.Namespace) -> None:
-    """Run the protocol and print its tables."""
     from clipnull import protocol as room
 
     which = room.KRAVETS if args.full else room.COCO if args.real else room.miniature(room.POCKET)
@@ -300,7 +296,6 @@ def doctor(args: argparse.Namespace) -> int:
 
 
 def _look(name: str, value: str) -> None:
-    """Look for the model or the data that were asked for; nothing is fetched."""
     from clipnull import datasets, model
 
     if name == "CLIPNULL_MODEL":

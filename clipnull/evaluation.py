@@ -148,7 +148,6 @@ class Case:
 
     @property
     def forget_names(self) -> list[str]:
-        """Names of the forgotten classes."""
         return [self.classes[i] for i in self.forget]
 
     @property
@@ -240,7 +239,6 @@ class Case:
         return self
 
     def evaluate(self, edit: Edit, side: Side = "image") -> Report:
-        """What `evaluate` gives."""
         return evaluate(self, edit, side)
 
 

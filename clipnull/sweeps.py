@@ -32,11 +32,9 @@ class Sweep(_show.Shown, list[dict[str, Any]]):
     """
 
     def column(self, name: str) -> torch.Tensor:
-        """One column as a float64 tensor [points]."""
         return torch.tensor([p[name] for p in self], dtype=torch.float64)
 
     def where(self, **match: Any) -> Sweep:
-        """The points whose parameters equal ``match``."""
         return Sweep([p for p in self if all(p.get(k) == v for k, v in match.items())])
 
     def table(self) -> _show.Table:

@@ -170,7 +170,6 @@ def _numbered(scenes: int | list[Scene], code: str, seed: int) -> list[tuple[Sce
 
 
 def _asked(scenes: int | Sequence[Scene]) -> int | list[Scene]:
-    """What ``scenes`` of `emoji` asks for."""
     if not isinstance(scenes, list | tuple):
         return _check.whole("scenes", scenes, 1)
     if not scenes or not all(isinstance(scene, Scene) for scene in scenes):
@@ -213,7 +212,6 @@ def emoji(
 
 
 def _chosen(table: Sequence[dict[str, Any]], subset: str | Iterable[str | int]) -> list[int]:
-    """Rows of the table that a subset names."""
     if not isinstance(subset, str):
         return _check.class_indices("subset", subset, len(table), [c["label"] for c in table])
     if subset == "classroom":

@@ -105,7 +105,6 @@ def hidden(name: str) -> bool:
 
 
 def extensions() -> Sequence[str]:
-    """Extensions of the pictures that can be read here."""
     return [end for end, kind in Image.registered_extensions().items() if kind not in pictures.NO_PICTURES]
 
 
@@ -143,7 +142,6 @@ def folder(path: str, split: str | None = None, exif: bool = True) -> LabelledIm
 
 
 def of_classes(files: Mapping[str, Sequence[str]], classes: Sequence[str], **how: Any) -> LabelledImages:
-    """Labelled images of the files of each class."""
     labels = [i for i, own in enumerate(files.values()) for _ in own]
     return pictures.photographs([path for own in files.values() for path in own], labels, classes, **how)
 
@@ -215,5 +213,4 @@ def without_broken(data: LabelledImages) -> LabelledImages:
 
 
 def spaced(name: str) -> str:
-    """A folder's name as a class name."""
     return " ".join(unicodedata.normalize("NFC", name).replace("_", " ").split())

@@ -70,7 +70,6 @@ def _below(place: Path, pattern: str) -> Path | None:
 
 
 def _table(file: Path, key: str) -> np.ndarray:
-    """An array of a MATLAB file; a ValueError if it cannot be read."""
     from scipy.io import loadmat
 
     try:
@@ -204,7 +203,6 @@ DOWNLOAD = ", as torchvision keeps it, or, where there is a network, download=Tr
 
 
 def _opened(name: str, cls: str, folder: Path, shown: str, **how: Any) -> Any:
-    """A set of torchvision's; a ValueError that says what to do if it is not there."""
     import torchvision.datasets
 
     try:

@@ -224,7 +224,6 @@ def photographs(
     read: Callable[[Any], Image.Image] = open_stored,
     **more: Any,
 ) -> LabelledImages:
-    """Labelled images of a loader: ``items`` are paths, or what ``read`` takes."""
     images, y = Images(read, items), torch.as_tensor(labels, dtype=torch.long)
     paths = [item for item in images.items[:100] if isinstance(item, str)]
     if not images.items or (paths and not any(map(os.path.exists, paths))):

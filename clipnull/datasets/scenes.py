@@ -122,7 +122,6 @@ def article(word: str) -> str:
 
 
 def random_background(rng: random.Random) -> str:
-    """White, a colour or a gradient."""
     kind = rng.choices(["white", "named", "gradient"], [0.3, 0.5, 0.2])[0]
     return rng.choice(list(COLOURS)) if kind == "named" else kind
 

@@ -81,7 +81,6 @@ class Found:
 
 
 def find_data(protocol: Protocol) -> list[Found]:
-    """The data sets; one ValueError names all that are missing."""
     root = str(_files.path("root", protocol.root or ROOT))
     found = [_first(spec, root) for spec in protocol.data]
     if missing := [one for one in found if isinstance(one, str)]:

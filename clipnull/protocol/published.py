@@ -24,7 +24,6 @@ def figure(percent: float | None) -> str:
 
 
 def pair(percents: Sequence[float | None] | None) -> str:
-    """Forget / retain accuracy."""
     return "–" if percents is None else " / ".join(map(figure, percents))
 
 

@@ -65,7 +65,6 @@ class ResultRow:
 
     @property
     def joint(self) -> bool:
-        """Whether several classes are forgotten at once."""
         return len(self.forget) > 1
 
     @property
@@ -110,7 +109,6 @@ class ProtocolResult:
     notes: list[str] = field(default_factory=list)
 
     def where(self, **match: Any) -> list[ResultRow]:
-        """The rows whose fields equal ``match``."""
         return [r for r in self.rows if all(getattr(r, k) == v for k, v in match.items())]
 
     def comparison(self) -> Table:
@@ -157,7 +155,6 @@ class ProtocolResult:
         return sorted(out, key=lambda r: (r.model, r.joint))
 
     def table(self) -> Table:
-        """`summary` as a table."""
         rows: list[list[str]] = []
         notes: dict[str, str] = {}
         for r in self.summary():

@@ -115,7 +115,6 @@ class Embedded:
 def _row(
     model: str, one: Embedded, rest: Sequence[Embedded], case: Case, method: str, seed: int
 ) -> ResultRow:
-    """One forget set, one method."""
     edit, side, seconds, tried = _made(method, one, case, seed)
     report = candidate_masking(case) if edit is None else case.evaluate(edit, side)
     others = {o.found.spec.name: Change(o.accuracy(), o.accuracy(edit, side)) for o in rest}
