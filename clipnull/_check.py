@@ -103,17 +103,14 @@ def one_of(name: str, value: Any, options: Iterable[str]) -> str:
 
 def some_of(name: str, value: Any, options: Iterable[str]) -> list[str]:
     known = list(options)
-    if isinstance(value, str) or not isinstance(value, Iterable) or not (chosen := list(value)):
-        raise ValueError(f"{name}: got {value!r}, want a list of one or more of {', '.join(known)}")
-    return [one_of(name, item, known) for item in chosen]
+    return [one_of(name, item, known) for item in having(name, some(name, value), "")]
 
 
 def names(name: str, value: Any, n: int) -> list[str]:
-    listed = plain(value)
-    if isinstance(listed, str) or not isinstance(listed, Iterable) or len(listed := list(listed)) != n:
-        got = f"{len(listed)} names" if isinstance(listed, list) else repr(value)
-        raise ValueError(f"{name}: got {got}, want a list of {n}")
-    return [str(item) for item in listed]
+    listed = [str(item) for item in some(name, value)]
+    if len(listed) != n:
+        raise ValueError(f"{name}: got {len(listed)} names, want {n}")
+    return listed
 
 
 def text(name: str, value: Any) -> str:

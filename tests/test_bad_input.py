@@ -24,7 +24,7 @@ import clipnull as cn
 from clipnull import lab, plots
 from clipnull.auditing.confidence import Bins
 from clipnull.datasets.pictures import Images, LabelledImages
-from clipnull.report import NWay, Search
+from clipnull.report import Change, NWay
 
 NAN, INF = float("nan"), float("inf")
 MODULES = (
@@ -133,7 +133,7 @@ def figures() -> dict[str, dict[str, Any]]:
     made = Made(
         **accuracies,
         n_way={2: NWay(2, 0.5, 0.9, 0.1), "all": NWay(9, 0.1, 0.9, 0.1)},
-        search=Search(0.9, 0.5),
+        search=Change(0.9, 0.5),
     )
     row = Made(
         name="a",
@@ -154,7 +154,7 @@ def figures() -> dict[str, dict[str, Any]]:
         scores={"either": torch.ones(3)},
         ranking=lambda reader: letters,
     )
-    full = cn.protocol.Change(1.0, 0.5)
+    full = Change(1.0, 0.5)
     result = Made(method="mean", data="a", retain=full, others={"a": full})
     summary = Made(method="mean", joint=False, score=0.6, parts=(0.1, 0.2, 0.3))
     published = Made(data=[Made(name="a", full={"x": 60.0}, forget={"b": {"x": (50.0, 0)}})])

@@ -118,8 +118,7 @@ def folder(path: str, split: str | None = None, exif: bool = True) -> LabelledIm
     top, name = _files.path("name", path), f"folder:{path}"
     if not top.is_dir():
         raise ValueError(f"name: {name!r} is not a folder, want one with a sub-folder of images per class")
-    if exif not in (True, False):
-        raise ValueError(f"exif: got {exif!r}, want True or False")
+    read = pictures.open_image if _check.truth("exif", exif) else pictures.open_stored
     root = _part(top, name, split)
     found, passed = gather(root, subfolders(root))
     known = extensions()
@@ -137,8 +136,7 @@ def folder(path: str, split: str | None = None, exif: bool = True) -> LabelledIm
     classes = _class_names(list(of_class), name)
     if not {*passed.values()} <= {*QUIET}:
         warnings.warn(f"folder: passed over {told} (all: data.passed_over)", stacklevel=3)
-    how = {"read": pictures.open_image if exif else pictures.open_stored, "passed_over": passed}
-    return of_classes(of_class, classes, name=name, split=split or "all", **how)
+    return of_classes(of_class, classes, name=name, split=split or "all", read=read, passed_over=passed)
 
 
 def of_classes(files: Mapping[str, Sequence[str]], classes: Sequence[str], **how: Any) -> LabelledImages:

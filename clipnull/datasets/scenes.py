@@ -84,8 +84,7 @@ class Scene:
         for name, known in options.items():
             _check.one_of(name, getattr(self, name), known)
         for name in ("upside_down", "grey", "blurred"):
-            if not isinstance(value := getattr(self, name), bool):
-                raise ValueError(f"{name}: got {value!r}, want True or False")
+            _check.truth(name, getattr(self, name))
         if self.place != "centre" and self.size != "small":
             raise ValueError(f"place: got {self.place!r} for a {self.size} object, want size='small' with it")
         if self.beside is not None and self.size != "medium":
