@@ -23,8 +23,7 @@ from _timing import arguments, begin, milliseconds, spread, table
 
 import clipnull as cn
 from clipnull._show import tenths
-from clipnull.datasets.arrays import Embeddings, load_arrays, read_array
-from clipnull.datasets.real_clip import embeddings
+from clipnull.datasets.arrays import Embeddings, embeddings, load_arrays, read_array
 
 LISTED = (1.0, 0.3)
 WAYS = (2, 10)

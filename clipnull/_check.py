@@ -27,13 +27,7 @@ def closest(word: str, options: Iterable[str], n: int = 3) -> list[str]:
 
 
 def array(name: str, value: Any) -> torch.Tensor:
-    """``value`` as a tensor: a tensor, array, list of tensors, DataFrame, in any layout and byte order.
-
-    Raises
-    ------
-    ValueError
-        Not numbers, or rows of unlike length.
-    """
+    """``value`` as a tensor: a tensor, array, list of tensors, DataFrame, in any layout and byte order."""
     try:
         if isinstance(value, Sequence) and len(value):
             if all(isinstance(x, torch.Tensor) for x in value):
@@ -50,14 +44,7 @@ def array(name: str, value: Any) -> torch.Tensor:
 
 
 def rows(name: str, value: ArrayLike, dim: int | None = None, *, nonzero: bool = False) -> torch.Tensor:
-    """``value`` as a float tensor [n, d] with n >= 1; a single vector [d] becomes [1, d].
-
-    Raises
-    ------
-    ValueError
-        Not one- or two-dimensional, empty, NaN or infinite, a width other than ``dim``, or
-        (``nonzero``) a row of zeros.
-    """
+    """``value`` as a finite float tensor [n, d] with n >= 1; a single vector [d] becomes [1, d]."""
     x = array(name, value)
     if x.ndim == 1 and x.numel():
         x = x[None]
@@ -69,26 +56,16 @@ def rows(name: str, value: ArrayLike, dim: int | None = None, *, nonzero: bool =
         x = x.to(torch.float32)
     if dim is not None and x.shape[1] != dim:
         turned = " (it looks transposed: samples are rows)" if x.shape[0] == dim else ""
-        raise ValueError(
-            f"{name}: rows have {x.shape[1]} entries, want {dim} like the other embeddings{turned}"
-        )
+        raise ValueError(f"{name}: rows have {x.shape[1]} entries, want {dim} like the others{turned}")
     if bad := sum(int((~torch.isfinite(block).all(1)).sum()) for block in x.split(2**14)):
         raise ValueError(f"{name}: {bad} of {len(x)} rows hold NaN or infinity, want finite numbers")
     if nonzero and bool((zero := x.abs().amax(1) == 0).any()):
-        raise ValueError(
-            f"{name}: row {int(zero.nonzero()[0])} is all zeros, want embeddings of non-zero length"
-        )
+        raise ValueError(f"{name}: row {int(zero.nonzero()[0])} is all zeros, want a non-zero length")
     return x
 
 
 def number(name: str, value: Any, low: float, high: float = math.inf, *, allow_inf: bool = False) -> float:
-    """``value`` as a float in [low, high].
-
-    Raises
-    ------
-    ValueError
-        Not a number, NaN, outside the interval, or infinite unless ``allow_inf``.
-    """
+    """``value`` as a float in [low, high], never NaN."""
     try:
         x = float(value)
     except (TypeError, ValueError) as error:
@@ -108,13 +85,7 @@ def interval(name: str, value: tuple[float, float]) -> tuple[float, float]:
 
 
 def whole(name: str, value: Any, low: float, high: int | None = None) -> int:
-    """``value`` as an int in [low, high]; NumPy's whole numbers are welcome.
-
-    Raises
-    ------
-    ValueError
-        Not a whole number, or outside the interval.
-    """
+    """``value`` as an int in [low, high]; NumPy's whole numbers are welcome."""
     fits = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not fits or value < low or (high is not None and value > high):
         want = f" from {low} to {high}" if high is not None else f" of at least {low}"
@@ -131,24 +102,15 @@ def one_of(name: str, value: Any, options: Iterable[str]) -> str:
 
 
 def some_of(name: str, value: Any, options: Iterable[str]) -> list[str]:
-    """``value`` as a list of one or more of ``options``."""
     known = list(options)
-    if isinstance(value, str) or not isinstance(value, Iterable) or not (chosen := list(value)):
-        raise ValueError(f"{name}: got {value!r}, want a list of one or more of {', '.join(known)}")
-    for item in chosen:
-        if item not in known:
-            near = ", ".join(closest(str(item), known))
-            raise ValueError(f"{name}: unknown {item!r}; the closest are {near}")
-    return chosen
+    return [one_of(name, item, known) for item in having(name, some(name, value), "")]
 
 
 def names(name: str, value: Any, n: int) -> list[str]:
-    """``value`` as a list of ``n`` str."""
-    listed = plain(value)
-    if isinstance(listed, str) or not isinstance(listed, Iterable) or len(listed := list(listed)) != n:
-        got = f"{len(listed)} names" if isinstance(listed, list) else repr(value)
-        raise ValueError(f"{name}: got {got}, want a list of {n}")
-    return [str(item) for item in listed]
+    listed = [str(item) for item in some(name, value)]
+    if len(listed) != n:
+        raise ValueError(f"{name}: got {len(listed)} names, want {n}")
+    return listed
 
 
 def text(name: str, value: Any) -> str:
@@ -186,24 +148,16 @@ def having(name: str, things: Iterable[Any], fields: str) -> list[Any]:
 
 
 def labels(name: str, value: ArrayLike, n: int, n_classes: int) -> torch.Tensor:
-    """``value`` as a LongTensor [n] with entries in [0, n_classes).
-
-    Raises
-    ------
-    ValueError
-        Wrong length, not whole numbers, or out of range.
-    """
+    """``value`` as a LongTensor [n] with entries in [0, n_classes)."""
     y = array(name, value)
     if y.ndim != 1 or len(y) != n:
         raise ValueError(f"{name}: got shape {tuple(y.shape)}, want [{n}], one label per image")
     if (y.is_floating_point() and not torch.equal(y, y.round())) or y.is_complex() or y.dtype == torch.bool:
         raise ValueError(f"{name}: got {y.dtype} entries, want whole numbers (class indices)")
     y = y.long()
-    if n and (int(y.min()) < 0 or int(y.max()) >= n_classes):
-        raise ValueError(
-            f"{name}: entries run from {int(y.min())} to {int(y.max())}, want 0 to {n_classes - 1} "
-            f"for {n_classes} classes"
-        )
+    low, high = (int(y.min()), int(y.max())) if n else (0, 0)
+    if low < 0 or high >= n_classes:
+        raise ValueError(f"{name}: entries run from {low} to {high}, want 0 to {n_classes - 1}")
     return y
 
 
@@ -224,14 +178,7 @@ def plain(value: Any) -> Any:
 
 
 def class_indices(name: str, wanted: Any, n_classes: int, classes: Sequence[str] | None = None) -> list[int]:
-    """Indices of classes given by index or by name of ``classes``; duplicates dropped.
-
-    Raises
-    ------
-    ValueError
-        Unknown class (with the three closest names), index out of range, names without
-        ``classes``, or nothing at all.
-    """
+    """Indices of classes given by index or by name of ``classes``; duplicates dropped, at least one."""
     wanted, classes = plain(wanted), plain(classes)
     if isinstance(wanted, str) or not isinstance(wanted, Iterable):
         wanted = [wanted]
@@ -240,26 +187,23 @@ def class_indices(name: str, wanted: Any, n_classes: int, classes: Sequence[str]
     for item in map(plain, wanted):
         if isinstance(item, str):
             if classes is None:
-                raise ValueError(
-                    f"{name}: got the name {item!r}, want indices, or pass classes= with the names"
-                )
+                raise ValueError(f"{name}: got the name {item!r}, want indices, or names in classes=")
             if item not in position:
-                near = ", ".join(repr(c) for c in closest(item, classes))
+                near = ", ".join(map(repr, closest(item, classes)))
                 raise ValueError(f"{name}: unknown class {item!r}; the closest are {near}")
-            found[position[item]] = None
-        elif isinstance(item, int) and not isinstance(item, bool):
-            if not 0 <= item < n_classes:
-                raise ValueError(f"{name}: class index {item} is out of range, want 0 to {n_classes - 1}")
-            found[item] = None
-        else:
+            item = position[item]
+        elif not isinstance(item, int) or isinstance(item, bool):
             raise ValueError(f"{name}: got {item!r}, want class indices or class names")
+        elif not 0 <= item < n_classes:
+            raise ValueError(f"{name}: class index {item} is out of range, want 0 to {n_classes - 1}")
+        found[item] = None
     if not found:
         raise ValueError(f"{name}: got no class, want at least one")
     return list(found)
 
 
 def forget_set(forget: Any, n_classes: int, classes: Sequence[str] | None = None) -> list[int]:
-    """Class indices of ``forget``, as `class_indices`; a ValueError if no class is left to retain."""
+    """Class indices of ``forget``, as `class_indices`; at least one class is left to retain."""
     indices = class_indices("forget", forget, n_classes, classes)
     if len(indices) == n_classes:
         raise ValueError(f"forget: got all {n_classes} classes, want at least one class left to retain")
@@ -285,8 +229,6 @@ KINDS: dict[str, Kind] = {
 
 
 def instance(kind: type) -> Kind:
-    """A check that a value is one of these."""
-
     def check(name: str, value: Any) -> Any:
         if not isinstance(value, kind):
             want = f"{kind.__module__.partition('.')[0]}.{kind.__name__}"

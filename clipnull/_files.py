@@ -19,13 +19,7 @@ _OPEN: WeakSet[frozenset[str]] = WeakSet()
 
 
 def path(name: str, value: Any) -> Path:
-    """``value`` as a path, ``~`` and ``~user`` filled in.
-
-    Raises
-    ------
-    ValueError
-        Not a path, or a user that is not known here; ``name`` is the argument's.
-    """
+    """``value`` of the argument ``name`` as a path, ``~`` and ``~user`` filled in."""
     try:
         found = Path(value).expanduser()
     except (TypeError, RuntimeError) as error:

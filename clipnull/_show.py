@@ -33,19 +33,9 @@ def few(names: Sequence[str], k: int = 4) -> str:
 
 @dataclass(frozen=True)
 class Table:
-    """A table in a terminal (text) and in Jupyter (HTML).
+    """A table in a terminal (text) and in Jupyter (HTML): ``caption`` above, ``notes`` below.
 
-    Attributes
-    ----------
-    head : list of str
-    rows : list of list of str
-        As many cells per row as ``head`` has.
-    caption : str
-        A line above.
-    notes : list of str
-        Lines below.
-    left : int
-        How many columns, from the first, are set flush left; the others flush right.
+    The first ``left`` columns are set flush left, the others flush right.
     """
 
     head: Sequence[str]
@@ -67,20 +57,32 @@ class Table:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        def line(tag: str, row: Sequence[str]) -> str:
-            sides = ["left" if i < self.left else "right" for i in range(len(row))]
-            inner = (
-                f"<{tag} style='text-align:{side}'>{html.escape(cell)}</{tag}>"
-                for side, cell in zip(sides, row, strict=True)
-            )
-            return f"<tr>{''.join(inner)}</tr>"
+        def cell(tag: str, side: str, text: str) -> str:
+            return f"<{tag} style='text-align:{side}'>{html.escape(text)}</{tag}>"
 
-        caption = (
-            f"<caption style='text-align:left'>{html.escape(self.caption)}</caption>" if self.caption else ""
-        )
+        def line(tag: str, row: Sequence[str]) -> str:
+            cells = (cell(tag, "left" if i < self.left else "right", text) for i, text in enumerate(row))
+            return f"<tr>{''.join(cells)}</tr>"
+
+        caption = cell("caption", "left", self.caption) if self.caption else ""
         body = "".join(line("td", row) for row in self.rows)
         notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
         return f"<table>{caption}<thead>{line('th', self.head)}</thead><tbody>{body}</tbody></table>{notes}"
+
+
+class Shown:
+    """What shows itself as its table; a dataclass needs ``repr=False`` for it."""
+
+    def table(self) -> Table:
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        return str(self.table())
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
 
 
 def progress(
@@ -93,17 +95,8 @@ def progress(
 ) -> Any:
     """A tqdm bar on stderr: iterate over it, or call its ``update(n)`` and ``set_postfix_str``.
 
-    Parameters
-    ----------
-    items : iterable, optional
-    what : str
-        What is being done.
-    total : int, optional
-        How many items, where they cannot say.
-    unit : str
-    wanted : bool, optional
-        True and False decide. None: after two seconds, but neither under pytest nor where the
-        variable CLIPNULL_NO_PROGRESS is set.
+    ``wanted`` True and False decide; None: after two seconds, but neither under pytest nor where the
+    variable CLIPNULL_NO_PROGRESS is set.
     """
     from tqdm.auto import tqdm
 

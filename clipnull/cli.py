@@ -16,6 +16,7 @@ import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from clipnull.model.clip import Clip
     from clipnull.report import Report
 
+Parser = argparse.ArgumentParser
 PACKAGE = Path(__file__).resolve().parent
 WEIGHTS = PACKAGE / "pocket" / "open_clip_model.safetensors"
 FIRST_NOTEBOOK = "00_tour.ipynb"
@@ -47,16 +49,9 @@ methods, too: candidate masking, and with training gradient, lora
 {LISTS}"""
 #: an option that takes several values, and more where it comes again
 SEVERAL: dict[str, Any] = {"nargs": "+", "action": "extend"}
-#: extras and what each is for; `lab` is what the notebooks run with
-EXTRAS = {
-    "lab": "the notebooks",
-    "leace": "LEACE in lesson 07a",
-    "styles": "the elective one_style_only",
-    "hf": "Hugging Face models",
-}
+#: extras that `doctor` knows of
+EXTRAS = ["lab", "leace", "styles", "hf"]
 RECOMMENDED, MASKING = "mean", "candidate masking"
-#: fractions: full recall up to which a name is silent; what stands clearly above chance
-SILENT, ABOVE = 0.05, 0.55
 KEY = (
     "Full: recall of the forgotten names' pictures, all names being candidates. 2-way: the same against one "
     "other name at random, chance 50. Search: how well the name, as a query, ranks its own pictures first "
@@ -66,18 +61,10 @@ KEY = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command.
+    """Run one command with the arguments ``argv``, by default those of the process.
 
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        Arguments; those of the process when left out.
-
-    Returns
-    -------
-    int
-        0 when all is well, 1 when `doctor` or `lab` misses something, 2 on bad input, 130 after Ctrl-C,
-        141 when whoever reads the output has closed it.
+    Returns 0 when all is well, 1 when `doctor` or `lab` misses something, 2 on bad input, 130 after
+    Ctrl-C, 141 when whoever reads the output has closed it.
     """
     command = "clipnull"
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -90,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             command += f" {args.command}"
             if args.others and args.command != "lab":
                 parser.error(f"unrecognized arguments: {' '.join(args.others)}")
-            return args.run(args)
+            return args.run(args) or 0
         finally:
             print(end="", flush=True)  # a closed pipe is noticed here, not when Python ends
     except KeyboardInterrupt:
@@ -105,20 +92,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     lists: Any = {"epilog": LISTS, "formatter_class": argparse.RawDescriptionHelpFormatter}
-    parser = argparse.ArgumentParser("clipnull", description="Unlearn classes of CLIP.", **lists)
+    parser = Parser("clipnull", description="Unlearn classes of CLIP.", **lists)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def add(run: Callable[..., int], what: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    def add(run: Callable[..., int | None], what: str, *parents: Parser) -> Parser:
         one = commands.add_parser(run.__name__, parents=parents, help=what, description=what, **lists)
         one.set_defaults(run=run)
         return one
 
-    both = argparse.ArgumentParser(add_help=False)
+    both = Parser(add_help=False)
     both.add_argument("--forget", **SEVERAL, metavar="CLASS", help=f"default: {FORGET}, else the first class")
     both.add_argument("--subset", help="of the drawings: classroom (default), all, or a category")
-    both.add_argument("--scenes", type=int, help="drawings per class (default: 4)")
+    both.add_argument("--scenes", type=int, help="drawings per class (default: 8)")
     both.add_argument("--seed", type=int, default=0, help="for the scenes and every random choice")
     one = add(demo, "make a CLIP forget a class by every method, and measure it", both)
     one.add_argument("--out", default="demo.png", help="where the picture goes (default: demo.png)")
@@ -129,8 +116,6 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument("--full", action="store_true", help="the published one; the default is a miniature")
     which.add_argument("--real", action="store_true", help="on embeddings of a real CLIP that are here")
     one.add_argument("--root", metavar="FOLDER", help="where the data sets are, for --full")
-    one.add_argument("--models", **SEVERAL, metavar="MODEL", help="only these, such as ViT-B/16")
-    one.add_argument("--data", **SEVERAL, metavar="SET", help="only these sets")
     one.add_argument("--methods", **SEVERAL, metavar="METHOD", help="by default all that need no training")
     one.epilog = PROTOCOL
     one = add(doctor, "versions, device, weights, and what is missing")
@@ -158,7 +143,7 @@ def _load(args: argparse.Namespace) -> tuple[Clip, LabelledImages, list[int], Te
     return clip, data, index, clip.embed_text(data.classes, templates=data.templates)
 
 
-def demo(args: argparse.Namespace) -> int:
+def demo(args: argparse.Namespace) -> None:
     """Forget by every method, with PocketCLIP and with a real CLIP, print what is left, save a picture."""
     start = time.perf_counter()
     target = _writable(args.out)
@@ -172,11 +157,12 @@ def demo(args: argparse.Namespace) -> int:
     tables = {label: forget(case, args.seed), "ViT-B/16, COCO": forget(photographs(args.seed), args.seed)}
     for label, reports in tables.items():
         print(f"{table(label, reports)}\n")
-    said = [KEY, *(meaning(label, reports) for label, reports in tables.items())]
-    print(textwrap.fill(" ".join(said), 100) + "\n")
+    print(textwrap.fill(KEY, 100) + "\n")
 
     mine, real = tables.values()
-    i = _example(case, mine[RECOMMENDED])
+    own = (case.labels == case.forget[0]).nonzero()[:, 0]
+    right = own[mine[RECOMMENDED].predicted_before[own] == case.forget[0]]
+    i = int((right if len(right) else own)[0])  # one that was recognised if there is any
     z = case.loaded[i : i + 1]
     edit = cn.METHODS[RECOMMENDED].make(case.T_f, case.T_r)
     scores = (x @ T.T for x in (z, edit.apply_image(z, normalize=True)))
@@ -188,7 +174,6 @@ def demo(args: argparse.Namespace) -> int:
     _picture(target, bars, plots.n_way(real, title=title))
     print(f"Picture: {target}\nNext: `clipnull lab` opens notebooks/{FIRST_NOTEBOOK}.")
     print(f"This took {time.perf_counter() - start:.1f} s.")
-    return 0
 
 
 def photographs(seed: int) -> Case:
@@ -204,18 +189,10 @@ def photographs(seed: int) -> Case:
 
 
 def forget(case: Case, seed: int) -> dict[str, Report]:
-    """What each method does at its defaults; names merely masked for reference."""
     import clipnull as cn
 
     edits = {name: method.make(case.T_f, case.T_r, seed=seed) for name, method in cn.METHODS.items()}
     return {name: case.evaluate(edit) for name, edit in edits.items()} | {MASKING: cn.candidate_masking(case)}
-
-
-def _example(case: Case, report: Report) -> int:
-    """A picture of the first forgotten class, one that was recognised if there is any."""
-    own = (case.labels == case.forget[0]).nonzero()[:, 0]
-    right = own[report.predicted_before[own] == case.forget[0]]
-    return int((right if len(right) else own)[0])
 
 
 def table(label: str, reports: Mapping[str, Report]) -> Table:
@@ -241,38 +218,11 @@ def table(label: str, reports: Mapping[str, Report]) -> Table:
     return Table(head.split("; "), rows, caption, left=2)
 
 
-def meaning(label: str, reports: Mapping[str, Report]) -> str:
-    """From the numbers: what the recommended edit did, and which others only seem to have forgotten."""
-    from clipnull._show import percent
-
-    r, control = reports[RECOMMENDED], reports["random"]
-    if not r.forget_before > 0:
-        return f"{label}: no picture was recognised to begin with, so there was nothing to forget."
-    said = (
-        f"{label}: after '{RECOMMENDED}' {percent(r.forget_after)} of the pictures are recognised "
-        f"({percent(r.forget_before)} before), {percent(r.n_way[2].after)} against one other name; search "
-        f"is at {percent(r.search.after)} and {percent(r.retained)} of the accuracy is kept. "
-        f"A random subspace of the same rank leaves {percent(control.forget_after)}."
-    )
-    silent = {k: e for k, e in reports.items() if e.edit and e.forget_after <= SILENT}
-    two, most = max(((e.n_way[2].after, k) for k, e in silent.items()), default=(0.0, ""))
-    if two > ABOVE:
-        said += (
-            f" Silent among all names, '{most}' still wins {percent(two)} of the choices against one other."
-        )
-    found, most = max(((e.search.after, k) for k, e in silent.items()), default=(0.0, ""))
-    if found > ABOVE:
-        said += f" Silent too, '{most}' still finds its pictures when searched for (AUC {percent(found)})."
-    return said
-
-
 def _writable(out: str) -> Path:
     """The path of a picture to be, after a file was made beside it."""
     path = _files.path("out", out)
     if path.suffix.lower() not in (".jpg", ".png") or path.is_dir():
         raise ValueError(f"out: got {out!r}, want a file name ending in .jpg or .png")
-    if not path.parent.is_dir():
-        raise ValueError(f"out: there is no folder {str(path.parent)!r}")
     try:
         tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
@@ -281,25 +231,20 @@ def _writable(out: str) -> Path:
 
 
 def _picture(path: Path, *figures: Figure) -> None:
-    """Write the figures below one another."""
     from PIL import Image
 
     parts = []
     for figure in figures:
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=120)
+        figure.savefig(buffer := io.BytesIO(), format="png", dpi=120)
         parts.append(Image.open(buffer).convert("RGB"))
     sheet = Image.new("RGB", (max(p.width for p in parts), sum(p.height for p in parts)), "white")
-    top = 0
-    for part in parts:
-        sheet.paste(part, (0, top))
-        top += part.height
+    for i, part in enumerate(parts):
+        sheet.paste(part, (0, sum(p.height for p in parts[:i])))
     with _files.replacing(path.resolve()) as partial:
         sheet.save(partial, "png" if path.suffix.lower() == ".png" else "jpeg")
 
 
-def audit(args: argparse.Namespace) -> int:
-    """Forget classes by one method, and print what is left of them."""
+def audit(args: argparse.Namespace) -> None:
     import clipnull as cn
     from clipnull import _check
 
@@ -307,36 +252,25 @@ def audit(args: argparse.Namespace) -> int:
     clip, data, index, T = _load(args)
     edit = method.make(T[index], T[_check.others(index, len(T))], seed=args.seed)
     print(cn.audit(clip, data, edit, index, seed=args.seed))
-    return 0
 
 
-def protocol(args: argparse.Namespace) -> int:
-    """Run the protocol and print its tables."""
+def protocol(args: argparse.Namespace) -> None:
     from clipnull import protocol as room
 
     which = room.KRAVETS if args.full else room.COCO if args.real else room.miniature(room.POCKET)
-    only = {"models": args.models, "data": args.data, "methods": args.methods}
-    print(room.run_protocol(which, root=args.root, **only))
-    return 0
+    print(room.run_protocol(replace(which, root=args.root), methods=args.methods))
 
 
 def doctor(args: argparse.Namespace) -> int:
-    """Print versions, device, the weights' checksum, and what is missing, model and data asked for too.
-
-    An optional package that is not there is listed with the extra that installs it; it is no problem.
-    """
-    problems = []
+    """Print versions, device, the weights' checksum, and what is missing, model and data asked for too."""
+    problems: list[str] = []
     print(f"python {sys.version.split()[0]} on {sys.platform}")
-    complete = True
-    for distribution, extra in _required().items():
-        version = _version(distribution)
-        if version is None and extra:
-            complete = False
-            print(f'{distribution:<18}not here; optional, for {EXTRAS[extra]}: pip install -e ".[{extra}]"')
-            continue
-        print(f"{distribution:<18}{version or 'missing'}")
-        if version is None:
-            problems.append(f'{distribution} is missing: pip install -e "."')
+    required = {name: (extra, _version(name)) for name, extra in _required().items()}
+    for name, (extra, version) in required.items():
+        lacks = f'not here; optional: pip install -e ".[{extra}]"' if extra else "missing"
+        print(f"{name:<18}{version or lacks}")
+        if not version and not extra:
+            problems.append(f'{name} is missing: pip install -e "."')
     importable = not problems
     if _version("torch"):
         print(f"{'device':<18}{_device()}")
@@ -349,37 +283,34 @@ def doctor(args: argparse.Namespace) -> int:
     for name, given in (("CLIPNULL_MODEL", None), ("CLIPNULL_DATA", args.data)):
         value = given or os.environ.get(name)
         print(f"{name:<18}{value or 'not set: the offline default'}")
-        if value and importable and (problem := _not_here(name, value)):
-            problems.append(f"{name}: {problem}")
+        try:
+            if value and importable:
+                _look(name, value)
+        except (ValueError, OSError) as error:
+            problems.append(f"{name}: {' '.join(str(error).removeprefix('name: ').split())}")
     if not _notebooks().is_dir():
         problems.append("There are no notebooks here: get the source and run `clipnull lab` in it.")
-    fine = f"Nothing is missing{'' if complete else ', optional packages aside'}."
-    print("\n" + ("\n".join(problems) or fine))
+    aside = "" if all(version for _, version in required.values()) else ", optional packages aside"
+    print("\n" + ("\n".join(problems) or f"Nothing is missing{aside}."))
     return 1 if problems else 0
 
 
-def _not_here(name: str, value: str) -> str:
-    """What is wrong with the model or the data that were asked for, or nothing; nothing is fetched."""
+def _look(name: str, value: str) -> None:
     from clipnull import datasets, model
 
-    try:
-        if name == "CLIPNULL_MODEL":
-            model.check_here()
-        else:
-            print(f"{'':<18}{datasets.load(value)!r}")
-    except (ValueError, OSError) as error:
-        return " ".join(str(error).removeprefix("name: ").split())
-    return ""
+    if name == "CLIPNULL_MODEL":
+        model.check_here()
+    else:
+        print(f"{'':<18}{datasets.load(value)!r}")
 
 
 def _required() -> dict[str, str]:
     """Distributions in clipnull's metadata, each with the last of `EXTRAS` that installs it, or ""."""
     found: dict[str, str] = {}
     for line in importlib.metadata.requires("clipnull") or ():
-        name = re.split(r"[^\w.-]", line, maxsplit=1)[0]
         extra = re.search(r"extra == ['\"](.+?)['\"]", line)
         if extra is None or extra[1] in EXTRAS:
-            found[name] = extra[1] if extra else ""
+            found[re.split(r"[^\w.-]", line, maxsplit=1)[0]] = extra[1] if extra else ""
     return found
 
 
@@ -398,13 +329,13 @@ def _device() -> str:
     return "mps" if torch.backends.mps.is_available() else f"cpu, {torch.get_num_threads()} threads"
 
 
-def cache(args: argparse.Namespace) -> int:
+def cache(args: argparse.Namespace) -> None:
     """List the image features on disk with their size, or delete them; ``CLIPNULL_CACHE`` says where."""
     from clipnull.model import cache as features
 
     if (place := features.folder()) is None:
         print("The cache is off: CLIPNULL_CACHE=off.")
-        return 0
+        return
     found = [(path, path.stat()) for path in features.entries()]
     if args.action == "clear":
         features.clear()
@@ -413,7 +344,6 @@ def cache(args: argparse.Namespace) -> int:
         print(f"{used}{stat.st_size / 1e6:>9.1f} MB   {path.name}")
     size = f"{sum(stat.st_size for _, stat in found) / 1e6:.1f} MB"
     print(f"{'Deleted' if args.action == 'clear' else 'Entries'}: {len(found)}, {size}, in {place}")
-    return 0
 
 
 def _notebooks() -> Path:
@@ -425,15 +355,11 @@ def _notebooks() -> Path:
 def lab(args: argparse.Namespace) -> int:
     """Become JupyterLab on the notebooks; arguments that are not ours go to it as they are."""
     folder = _notebooks()
+    lacks = "" if importlib.util.find_spec("jupyterlab") else 'JupyterLab is missing: pip install -e ".[lab]"'
     if not folder.is_dir():
-        print(
-            "clipnull lab: there is no notebooks folder beside the package or here. A wheel carries none: "
-            "get the source, or run this in a folder that holds notebooks/.",
-            file=sys.stderr,
-        )
-        return 1
-    if importlib.util.find_spec("jupyterlab") is None:
-        print('clipnull lab: JupyterLab is missing: pip install -e ".[lab]"', file=sys.stderr)
+        lacks = "no notebooks folder is here or beside the package. A wheel carries none: get the source"
+    if lacks:
+        print(f"clipnull lab: {lacks}", file=sys.stderr)
         return 1
     command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder}", *args.others]
     if (folder / FIRST_NOTEBOOK).is_file():

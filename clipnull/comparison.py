@@ -11,7 +11,7 @@ import torch
 from clipnull import _check, _show
 from clipnull._check import ArrayLike
 from clipnull.erasers import METHODS, Method
-from clipnull.evaluation import Case, candidate_masking
+from clipnull.evaluation import MASKING, Case, candidate_masking
 from clipnull.report import Report
 
 __all__ = ["Comparison", "Figures", "Row", "Spread", "Trial", "compare", "trials"]
@@ -20,28 +20,16 @@ __all__ = ["Comparison", "Figures", "Row", "Spread", "Trial", "compare", "trials
 FORGOTTEN = 0.02
 #: the n of n-way recall that the table shows
 SHOWN = (2, 10)
-#: the two rows of reference
-NO_EDIT, MASKING = "no edit", "candidate masking"
+NO_EDIT = "no edit"
 
 
 @dataclass(frozen=True, eq=False)
 class Trial:
     """One forget set: pictures to tune on, others to test on, and these under another prompt.
 
-    Attributes
-    ----------
-    test : Case
-        Its names make the edits.
-    tune : Case or None
-        The same names and forget set, other pictures. None: nothing is tuned.
-    other : Case or None
-        The pictures of ``test`` with the names under a prompt that no edit has seen.
-
-    Raises
-    ------
-    ValueError
-        Cases of different forget sets or listed names, a ``tune`` of other names, a picture of
-        ``test`` among those of ``tune``, no picture of a forgotten or of a kept class.
+    The names of ``test`` make the edits. ``tune`` has the same names and other pictures (None: nothing is
+    tuned), ``other`` the pictures of ``test`` and the names under a prompt that no edit has seen. A
+    ValueError for another forget set or listed names, shared pictures, no forgotten or no kept picture.
     """
 
     test: Case
@@ -58,13 +46,9 @@ class Trial:
         self.tune.require(retained=True)
         if not torch.equal(self.tune.T, self.test.T):
             raise ValueError("tune: its T differs from that of test, want the same names")
-        both = set.intersection(
-            *({row.tobytes() for row in c.loaded.cpu().numpy()} for c in (self.tune, self.test))
-        )
-        if both:
-            raise ValueError(
-                f"tune: {len(both)} of its pictures are among those of test, want other pictures"
-            )
+        tuned, tested = ({z.tobytes() for z in c.loaded.cpu().numpy()} for c in (self.tune, self.test))
+        if both := len(tuned & tested):
+            raise ValueError(f"tune: {both} of its pictures are among those of test, want other pictures")
 
 
 @_check.by_name
@@ -89,12 +73,7 @@ def trials(
         The names under another prompt.
     draws, seed : int
     listed : float in [0, 1]
-        Share of the kept names, drawn too, that the erasers are told of (`Case.listed`); at least one.
-
-    Raises
-    ------
-    ValueError
-        More classes than have pictures, or what `Trial` refuses.
+        Share of the kept names, drawn too, that erasers are told of; at least one.
     """
     pictured = test.labels.unique().tolist()
     if tune is not None:
@@ -145,20 +124,12 @@ class Row(NamedTuple):
     chosen: list[dict[str, Any]]
 
 
-@dataclass(frozen=True, eq=False)
-class Comparison:
-    """Methods side by side. Shows itself as a table in Jupyter and in a terminal.
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison(_show.Shown):
+    """Methods side by side, ``comparison["mean"]`` one of the rows. Shows itself as a table.
 
-    Attributes
-    ----------
-    rows : list of Row
-        No edit, candidate masking, then the methods.
-    forgotten, kept : int
-        Numbers of names.
-    draws : int
-    pictures : list of (int, int, int, int)
-        Per draw: of forgotten classes, of listed and of unlisted kept ones, in all.
-    notes : list of str
+    ``forgotten`` and ``kept`` are numbers of names, ``pictures`` of pictures, per draw: of forgotten
+    classes, of listed and of unlisted kept ones, in all.
     """
 
     rows: list[Row]
@@ -187,32 +158,19 @@ class Comparison:
         head += [f"kept ({listed})", f"unlisted ({unlisted})"]
         chance = [1 / (self.forgotten + self.kept), *(1 / n for n in ways), 0.5]
         rows = [["chance", *map(_show.tenths, chance), "–", "–"]]
-        for prompt in ("", ", other prompt"):
-            for row in self.rows:
-                if (a := row.other if prompt else row.seen) is not None:
-                    each = [a.full, *(a.n_way[n] for n in ways), a.search, a.listed, a.unlisted]
-                    rows.append([row.method + prompt, *map(str, each)])
+        found = [(row.method, row.seen) for row in self.rows]
+        found += [(f"{row.method}, other prompt", row.other) for row in self.rows if row.other]
+        for name, a in found:
+            each = [a.full, *(a.n_way[n] for n in ways), a.search, a.listed, a.unlisted]
+            rows.append([name, *map(str, each)])
         if unlisted == "0":
             head, rows = head[:-1], [row[:-1] for row in rows]
-        caption = f"{self.forgotten} of {self.forgotten + self.kept} names forgotten, draws: {self.draws}"
-        caption += "; pictures per draw in brackets"
-        return _show.Table(head, rows, caption, [*self.notes, *self._won()])
-
-    def _won(self) -> list[str]:
-        lines = []
-        for row in self.rows:
+        notes = [*self.notes]
+        for row in filter(lambda row: row.chosen, self.rows):
             each = [", ".join(f"{k} = {v}" for k, v in point.items()) for point in row.chosen]
-            counts = [f"{point} ({each.count(point)})" for point in dict.fromkeys(each)]
-            lines += [f"{row.method}: {'; '.join(counts)}"] if each else []
-        return lines
-
-    def __str__(self) -> str:
-        return str(self.table())
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
+            notes.append(f"{row.method}: {'; '.join(f'{p} ({each.count(p)})' for p in dict.fromkeys(each))}")
+        caption = f"{self.forgotten} of {self.forgotten + self.kept} names forgotten, draws: {self.draws}"
+        return _show.Table(head, rows, f"{caption}; pictures per draw in brackets", notes)
 
 
 @_check.by_name
@@ -221,16 +179,14 @@ def compare(
     methods: Sequence[str] = (*METHODS,),
     *,
     at: Mapping[str, Mapping[str, Any]] | None = None,
-    forgotten: float = FORGOTTEN,
     seed: int = 0,
-    progress: bool | None = None,
 ) -> Comparison:
     """Every method at its best, each tuned on a grid of equal size, on pictures it was not tuned on.
 
     Tuning has one rule for all (ours): of the points of `Method.combinations` whose full recall on the
-    tuning pictures is at most ``forgotten`` of that before, or if there are none, of those with the
-    lowest, take the one with the highest accuracy on the retained pictures. Points that tie: the one
-    whose 2-way recall and search lie nearest to chance, then the first of the grid.
+    tuning pictures is at most 2% of that before, or if there are none, of those with the lowest, take the
+    one with the highest accuracy on the retained pictures. Points that tie: the one whose 2-way recall and
+    search lie nearest to chance, then the first of the grid.
 
     Parameters
     ----------
@@ -241,29 +197,23 @@ def compare(
     at : dict of method -> hyperparameters, optional
         Methods that are not tuned, and where: for instance `Comparison.chosen` of other data. Without
         ``tune`` in the trials, the methods that it leaves out are at their defaults.
-    forgotten : float in [0, 1]
     seed : int
         Of erasers that draw; draw i has seed + i.
-    progress : bool, optional
-        A bar on stderr; by default where it takes longer than two seconds.
 
     Returns
     -------
     Comparison
-        "no edit" and "candidate masking" (`candidate_masking`), then the methods in the order asked for.
+        Rows "no edit", "candidate masking", then the methods in the order asked for.
 
     Raises
     ------
     ValueError
         No trials, or of different sizes; an unknown method; grids of different size.
     """
-    forgotten = _check.number("forgotten", forgotten, 0.0, 1.0)
     shapes = {(len(t.test.forget), len(t.test.T), t.tune is None, t.other is None) for t in trials}
     if len(shapes) != 1:
-        raise ValueError(
-            f"trials: got {len(shapes)} kinds, want at least one trial, and in all of them as many names, as "
-            "many of them to forget, and each of tune and other in all or in none"
-        )
+        want = "want at least one, all with as many names, as many to forget, and tune and other alike"
+        raise ValueError(f"trials: got {len(shapes)} kinds, {want}")
     ((m, C, fixed, _),) = shapes
     if not isinstance(at, Mapping | None):
         raise ValueError(f"at: got {at!r}, want a mapping of method to hyperparameters")
@@ -273,7 +223,7 @@ def compare(
     if len(sizes := {len(x.combinations) for x in tuned}) > 1:
         raise ValueError(f"methods: got grids of {sorted(sizes)} points, want grids of equal size")
     total = len(trials) * (len(makers) + sum(len(x.combinations) for x in tuned))
-    bar = _show.progress(what="comparison", total=total, unit="edit", wanted=progress)
+    bar = _show.progress(what="comparison", total=total, unit="edit")
     tests = [t.test for t in trials]
     others = [t.other for t in trials if t.other is not None]
     seen, unseen = ([candidate_masking(case) for case in cases] for cases in (tests, others))
@@ -283,7 +233,7 @@ def compare(
         for i, trial in enumerate(trials):
             point = given.get(method.name, {})
             if method in tuned and trial.tune is not None:
-                point = _best(method, trial.tune, forgotten, seed + i, bar)
+                point = _best(method, trial.tune, seed + i, bar)
             edits.append(method.make(trial.test.T_f, trial.test.T_r, seed=seed + i, **point))
             chosen.append({**method.defaults, **point})
             bar.update(1)
@@ -292,25 +242,27 @@ def compare(
         )
         rows.append(_row(method.name, seen, unseen, chosen=chosen))
     bar.close()
-    rule = f"of the points with full recall at most {_show.percent(forgotten)} of that before, the one that"
+    rule = f"of the points with full recall at most {_show.percent(FORGOTTEN)} of that before, the one that"
     notes = [f"tuned on other pictures: {rule} keeps most"] if tuned else ["nothing is tuned on these names"]
-    return Comparison(rows, m, C - m, len(trials), [_pictures(t.test) for t in trials], notes)
+    pictures = []
+    for case in tests:
+        n, gone, listed = len(case.labels), int(case.gone.sum()), int(case.of(case.listed).sum())
+        pictures.append((gone, listed, n - gone - listed, n))
+    return Comparison(rows, m, C - m, len(trials), pictures, notes)
 
 
-def _best(method: Method, case: Case, forgotten: float, seed: int, bar: Any) -> dict[str, Any]:
+def _best(method: Method, case: Case, seed: int, bar: Any) -> dict[str, Any]:
     """The point of the grid that the rule of `compare` takes."""
     points = []
     for point in method.combinations:
         points.append((point, case.evaluate(method.make(case.T_f, case.T_r, seed=seed, **point))))
         bar.update(1)
-    lowest = max(forgotten * points[0][1].forget_before, min(r.forget_after for _, r in points))
+    lowest = max(FORGOTTEN * points[0][1].forget_before, min(r.forget_after for _, r in points))
     points = [(p, r) for p, r in points if r.forget_after <= lowest]
     most = max(r.retain_after for _, r in points)
-    return min(((p, r) for p, r in points if r.retain_after == most), key=lambda x: _off_chance(x[1]))[0]
-
-
-def _off_chance(report: Report) -> float:
-    return abs(report.n_way[2].after - 0.5) + abs(report.search.after - 0.5)
+    points = [(p, r) for p, r in points if r.retain_after == most]
+    off = [abs(r.n_way[2].after - 0.5) + abs(r.search.after - 0.5) for _, r in points]
+    return points[off.index(min(off))][0]
 
 
 def _row(
@@ -338,8 +290,3 @@ def _figures(draws: Sequence[Report], when: Literal["before", "after"]) -> Figur
 def _spread(values: Sequence[float]) -> Spread:
     x = torch.tensor(values, dtype=torch.float64)
     return Spread(float(x.mean()), float(x.std()) if len(x) > 1 else float("nan"))
-
-
-def _pictures(case: Case) -> tuple[int, int, int, int]:
-    gone, listed = int(case.gone.sum()), int(case.of(case.listed).sum())
-    return gone, listed, len(case.labels) - gone - listed, len(case.labels)

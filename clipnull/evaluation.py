@@ -1,19 +1,15 @@
-"""Forget/retain evaluation. Arrays in, numbers out; knows no model.
-
-Accuracies are fractions in [0, 1] and become percent only when printed. BF is before
-forgetting, AF after.
-"""
+"""Forget/retain evaluation. Arrays in, numbers out; knows no model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from clipnull import _check
+from clipnull import _check, _show
 from clipnull._check import ArrayLike, ClassesLike
 from clipnull.edit import Edit
 from clipnull.erasers import same_row
@@ -30,6 +26,8 @@ MASKING = "candidate masking"
 BLOCK = 2048
 #: scores that a rank-m update changes at a time: 1 MiB in float32, a block that fits a core's cache
 CACHED = 2**18
+#: images z [b, d] and their scores [b, C], which it changes
+InPlace = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class Case:
@@ -39,13 +37,11 @@ class Case:
     ----------
     Z : array [n, d] or None
         Image embeddings. A memory-mapped array (``np.load(path, mmap_mode="r")``) is read block by
-        block and never held as a whole; half precision is scored in float32. None: names alone, for
-        certificates and mixtures; what needs images says so.
+        block and never held as a whole; half precision is scored in float32. None: names alone.
     T : array [C, d]
         Text embeddings of all the candidate classes, forgotten ones included.
     labels : array of int [n] or None
     forget : list of int or of str
-        Classes to forget; names need ``classes``.
     classes : list of str, optional
         Names of the rows of ``T``; their indices as text where there are none.
     listed : list of int or of str, optional
@@ -53,24 +49,14 @@ class Case:
     prompts : array [p, C, d], optional
         The same names under other prompts or words: T_f then holds the forgotten ones under each.
 
-    Attributes
-    ----------
-    Z, T, labels
-        Checked, as tensors; ``Z`` stays a memory-mapped array if it was one.
-    forget, retain, listed : list of int
-        Class indices.
-    classes : list of str
-
     Raises
     ------
     ValueError
-        Dimensions that do not match, NaN or infinity, labels out of range, an unknown class, an
-        empty or total forget set, a forgotten name that equals a kept one, a listed class that is
-        forgotten.
+        Arrays that do not match or are not finite, an unknown class, an empty or total forget set, a
+        forgotten name that equals a kept one, a listed class that is forgotten.
 
     Examples
     --------
-    >>> import torch
     >>> from clipnull import nullspace
     >>> T = torch.eye(3)
     >>> case = Case(T + 0.1, T, [0, 1, 2], ["cat"], classes=["cat", "dog", "owl"])
@@ -99,48 +85,41 @@ class Case:
             self._labels = _check.labels("labels", labels, len(self.images), len(T)).to(self.T.device)
         if classes is not None and len(classes) != len(T):
             raise ValueError(f"classes: got {len(classes)} names, want {len(T)}, one per row of T")
-        names = [str(i) for i in range(len(T))] if classes is None else _check.plain(classes)
-        self.classes: list[str] = list(names)
+        self.classes: list[str] = [*map(str, range(len(T)))] if classes is None else [*_check.plain(classes)]
         self._named = classes is not None
-        self._listed = None
-        if listed is not None:
-            self._listed = _check.class_indices("listed", listed, len(T), classes)
+        self._listed: list[int] | None = None
         self.prompts = None if prompts is None else self._prompts(prompts)
-        self._forget(forget)
+        self._forget(forget, listed)
 
-    def _forget(self, forget: ClassesLike) -> None:
-        self.forget = _check.forget_set(forget, len(self.T), self.classes if self._named else None)
+    def _forget(self, forget: ClassesLike, listed: ClassesLike | None) -> None:
+        names = self.classes if self._named else None
+        self.forget = _check.forget_set(forget, len(self.T), names)
+        if listed is not None:
+            self._listed = _check.class_indices("listed", listed, len(self.T), names)
         if both := sorted({*(self._listed or [])} & {*self.forget}):
             raise ValueError(f"listed: {self.classes[both[0]]!r} is to be forgotten, want kept classes alone")
         if (twin := same_row(self.T[self.forget], self.T[self.retain])) is not None:
             own, other = self.classes[self.forget[twin[0]]], self.classes[self.retain[twin[1]]]
-            raise ValueError(
-                f"forget: {own!r} has the embedding of {other!r}, which is kept, and no linear edit can part "
-                "them; want both forgotten, or names or prompts that differ"
-            )
+            why = f"has the embedding of {other!r}, which is kept, and no linear edit can part them"
+            raise ValueError(f"forget: {own!r} {why}; want both forgotten, or other names or prompts")
 
     def _prompts(self, prompts: ArrayLike) -> torch.Tensor:
         P = torch.as_tensor(prompts)
         if P.ndim != 3 or P.shape[1:] != self.T.shape or not len(P):
-            raise ValueError(
-                f"prompts: got shape {tuple(P.shape)}, want [p, {len(self.T)}, {self.T.shape[1]}]"
-            )
+            want = f"[p, {len(self.T)}, {self.T.shape[1]}]"
+            raise ValueError(f"prompts: got shape {tuple(P.shape)}, want {want}")
         return _check.rows("prompts", P.flatten(0, 1), nonzero=True).to(self.T).reshape(P.shape)
 
     def __repr__(self) -> str:
-        images = "no" if self.Z is None else len(self.Z)
-        return (
-            f"Case({images} images, {len(self.T)} classes, d={self.T.shape[1]}, forget={self.forget_names})"
-        )
+        (C, d), n = self.T.shape, "no" if self.Z is None else len(self.Z)
+        return f"Case({n} images, {C} classes, d={d}, forget={self.forget_names})"
 
     def forgetting(self, forget: ClassesLike, listed: ClassesLike | None = None) -> Case:
         """The same embeddings with another forget set, and other ``listed`` ones; `scores` are shared."""
         other = object.__new__(Case)
         own = {"retain", "gone", "predicted"}
         other.__dict__.update({k: v for k, v in self.__dict__.items() if k not in own})
-        if listed is not None:
-            other._listed = _check.class_indices("listed", listed, len(self.T), self.classes)
-        other._forget(forget)
+        other._forget(forget, listed)
         return other
 
     # --- names ----------------------------------------------------------------------------
@@ -169,14 +148,12 @@ class Case:
 
     @property
     def forget_names(self) -> list[str]:
-        """Names of the forgotten classes."""
         return [self.classes[i] for i in self.forget]
 
     @property
     def forgotten(self) -> str:
         """The forgotten names in a phrase: the first five, and how many more."""
-        more = f" and {len(self.forget) - 5} more" if len(self.forget) > 5 else ""
-        return ", ".join(self.forget_names[:5]) + more
+        return _show.few(self.forget_names, 5)
 
     # --- images ---------------------------------------------------------------------------
 
@@ -197,17 +174,15 @@ class Case:
     @property
     def loaded(self) -> torch.Tensor:
         """All image embeddings [n, d] in memory."""
-        Z = self.images  # a memory-mapped file is read-only, which torch warns of: copied
-        return (Z if isinstance(Z, torch.Tensor) else torch.from_numpy(np.array(Z))).to(self.T)
+        return self.rows(slice(None))
 
-    def rows(self, index: torch.Tensor) -> torch.Tensor:
+    def rows(self, index: torch.Tensor | slice) -> torch.Tensor:
         """Image embeddings [k, d] of some images, by index [k]."""
         Z = self.images
-        return (
-            Z[index]
-            if isinstance(Z, torch.Tensor)
-            else torch.from_numpy(np.array(Z[index.cpu().numpy()])).to(self.T)
-        )
+        if isinstance(Z, torch.Tensor):
+            return Z[index]
+        where = index if isinstance(index, slice) else index.cpu().numpy()
+        return torch.from_numpy(np.array(Z[where])).to(self.T)  # copied: torch warns of a read-only file
 
     def blocks(self) -> Iterator[torch.Tensor]:
         """Image embeddings block by block; those of a memory-mapped file as float32."""
@@ -237,7 +212,7 @@ class Case:
     @cached_property
     def predicted(self) -> torch.Tensor:
         """Classes [n] that the unedited model predicts."""
-        return _updated(self, None, "image") if "scores" in self.__dict__ else self.predict(self.images)
+        return _predicted(self, None)[0]
 
     def predict(self, X: torch.Tensor | np.memmap, T: torch.Tensor | None = None) -> torch.Tensor:
         """Classes [n] of image embeddings ``X [n, d]`` among this case's names, or ``T [C, d]`` for them."""
@@ -264,7 +239,6 @@ class Case:
         return self
 
     def evaluate(self, edit: Edit, side: Side = "image") -> Report:
-        """What `evaluate` gives."""
         return evaluate(self, edit, side)
 
 
@@ -298,63 +272,54 @@ def _blocks(Z: torch.Tensor | np.memmap) -> Iterator[torch.Tensor]:
         yield _check.rows(f"Z[{i}:{i + BLOCK}]", block)
 
 
-def _predict(
-    case: Case, score: Callable[[torch.Tensor, torch.Tensor], Iterable[torch.Tensor]]
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Predictions [n] before and after, from the two score matrices that ``score`` yields for a block.
-
-    All blocks are scored in one buffer: allocated anew for each, they fragment the C library's heap
-    until it holds nearly n x C.
-    """
-    Z, T = case.images, case.T
-    before, after = (Winners(len(Z), case.forget, T) for _ in range(2))
-    buffer, start = T.new_empty(min(BLOCK, len(Z)), len(T)), 0
-    for z in _blocks(Z):
-        for winners, scores in zip((before, after), score(z, buffer[: len(z)]), strict=True):
-            winners.add(start, scores)
-        start += len(z)
-    case.size = before.size
-    return before.predicted(case.size), after.predicted(case.size)
-
-
 def score_update(
-    edit: Edit, Z: torch.Tensor, T: torch.Tensor, side: Side = "image"
+    edit: Edit, T: torch.Tensor, side: Side = "image"
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-    """A [n, m], B [C, m] and a scale [C] or None such that S' = (S - A Bᵀ) * scale.
+    """L [d, m], B [C, m] and a scale [C] or None such that S' = (S - (Z L) Bᵀ) * scale.
 
-    Image side and un-normalised text side share A = Z L, B = T R. Normalised names divide by
-    ||W t||. Both sides: W W = I - L (2 I - Rᵀ L) Rᵀ has the same rank.
+    Image side and un-normalised text side share L and B = T R. Normalised names divide by ||W t||.
+    Both sides: W W = I - L (2 I - Rᵀ L) Rᵀ has the same rank.
     """
     # an edit made of names with gradients has them too
-    L, R = edit.left.detach().to(Z), edit.right.detach().to(Z)
-    A, B = Z @ L, T @ R
+    L, R = edit.left.detach().to(T), edit.right.detach().to(T)
     if side == "image":
-        return A, B, None
-    length = edit.apply_text(T).detach().norm(dim=1)
-    scale = 1 / length.clamp_min(torch.finfo(T.dtype).tiny)
-    if side == "both":
-        A = 2 * A - A @ (R.T @ L)
-    return A, B, scale
+        return L, T @ R, None
+    scale = 1 / edit.apply_text(T).detach().norm(dim=1).clamp_min(torch.finfo(T.dtype).tiny)
+    return 2 * L - L @ (R.T @ L) if side == "both" else L, T @ R, scale
 
 
-def _updated(case: Case, edit: Edit | None, side: Side) -> torch.Tensor:
-    """Predicted classes [n], from the scores that the case keeps, after the edit if there is one."""
-    S, winners = case.scores, Winners(len(case.scores), case.forget, case.T)
-    step = max(16, CACHED // len(case.T))
-    buffer = S.new_empty(min(step, len(S)), len(case.T))
-    update = None if edit is None else score_update(edit, case.loaded, case.T, side)
-    for start in range(0, len(S), step):
-        rows = slice(start, start + step)
-        block = buffer[: len(S[rows])]
-        if update is None:
-            block.copy_(S[rows])
-        else:
-            A, B, scale = update
-            torch.addmm(S[rows], A[rows], B.T, alpha=-1, out=block)
-            if scale is not None:
-                block.mul_(scale)
-        winners.add(start, block)
-    return winners.predicted(case.size)
+def _change(case: Case, edit: Edit, side: Side) -> InPlace:
+    """What turns the scores of some images into those after an edit."""
+    if side == "image" or "scores" in case.__dict__:
+        L, B, scale = score_update(edit, case.T, side)
+        if scale is None:
+            return lambda z, scores: scores.addmm_(z @ L, B.T, alpha=-1)
+        return lambda z, scores: scores.addmm_(z @ L, B.T, alpha=-1).mul_(scale)
+    names = F.normalize(edit.apply_text(case.T).detach(), dim=1)
+    if side == "text":
+        return lambda z, scores: torch.mm(z, names.T, out=scores)
+    L, B, _ = score_update(edit, names)
+    return lambda z, scores: torch.mm(z, names.T, out=scores).addmm_(z @ L, B.T, alpha=-1)
+
+
+def _predicted(case: Case, *changes: InPlace | None) -> list[torch.Tensor]:
+    """Classes [n] after each of some changes of the scores, in turn; only the first may be none."""
+    S, T, start = case.__dict__.get("scores"), case.T, 0
+    found = [Winners(len(case.images), case.forget, T) for _ in changes]
+    step = BLOCK if S is None else max(16, CACHED // len(T))
+    # one buffer: allocated anew for each block, they fragment the heap until it holds nearly n x C
+    buffer = T.new_empty(min(step, len(case.images)), len(T))
+    for z in case.blocks() if S is None else case.loaded.split(step):
+        block = buffer[: len(z)]
+        scores = torch.mm(z, T.T, out=block) if S is None else block.copy_(S[start : start + len(z)])
+        for winners, change in zip(found, changes, strict=True):
+            if change is not None:
+                change(z, scores)
+            winners.add(start, scores)
+        start += len(z)
+    if changes[0] is None:
+        case.size = found[0].size
+    return [winners.predicted(case.size) for winners in found]
 
 
 # --- public --------------------------------------------------------------------------------
@@ -364,63 +329,38 @@ def _updated(case: Case, edit: Edit | None, side: Side) -> torch.Tensor:
 def evaluate(case: Case, edit: Edit, side: Side = "image") -> Report:
     """Zero-shot predictions before and after an edit, on the classes to forget and on the others.
 
+    Where the case's `Case.scores` were asked for before, they are used (a rank-m update); otherwise the
+    images are scored block by block and no [n, C] matrix exists. A forgotten name wins where it leads by
+    more than 1e-5 of the largest |score| before the edit; within it the kept name does.
+
     Parameters
     ----------
     case : Case
-        Where its `Case.scores` were asked for before, they are used (a rank-m update); otherwise the
-        images are scored block by block and no [n, C] matrix exists.
     edit : Edit
+        Of the case's dimension, else a ValueError.
     side : {"image", "text", "both"}
         What is edited: Z -> Z W; T -> T Wᵀ re-normalised; or both.
 
-    Returns
-    -------
-    Report
-
-    Raises
-    ------
-    ValueError
-        An edit of another dimension, an unknown side.
-
-    Notes
-    -----
-    A forgotten name wins where it leads by more than 1e-5 of the largest |score| before the edit; within
-    it the kept name does.
-
     References
     ----------
-    Forget recall, and retain accuracy with the forgotten classes still candidates: Kravets and
-    Namboodiri, arXiv 2407.07485.
+    Forget recall, and retain accuracy with the forgotten classes still candidates: arXiv 2407.07485.
     """
-    T = case.T
+    change = _change(case, edit, side)
+    if {"scores", "predicted"} & case.__dict__.keys():
+        (after,) = _predicted(case, change)
+    else:
+        case.predicted, after = _predicted(case, None, change)
     title = str(edit.info.get("method", "edit")) + ("" if side == "image" else f", {side} side")
-    if "scores" in case.__dict__:
-        return Report(case, case.predicted, _updated(case, edit, side), title, edit, side)
-    # an edit made of names with gradients has them too
-    names = F.normalize(edit.apply_text(T).detach(), dim=1) if side != "image" else T
-    # Z W T'ᵀ = Z T'ᵀ - (Z L)(T' R)ᵀ: the rank-m update of the scores
-    L, TR = edit.left.detach().to(T), (names @ edit.right.detach().to(T)).T
-
-    def score(z: torch.Tensor, scores: torch.Tensor) -> Iterator[torch.Tensor]:
-        yield torch.mm(z, T.T, out=scores)
-        if side != "image":
-            torch.mm(z, names.T, out=scores)
-        yield scores if side == "text" else scores.addmm_(z @ L, TR, alpha=-1)
-
-    return Report(case, *_predict(case, score), title, edit, side)
+    return Report(case, case.predicted, after, title, edit, side)
 
 
 @_check.by_name
 def candidate_masking(case: Case) -> Report:
-    """Candidate masking, the baseline that edits nothing: the forgotten names are struck off the list.
+    """The baseline that edits nothing: the forgotten names are struck off the list (of one caller).
 
-    Forget recall is zero by construction; retain accuracy is the best that any edit which only
-    silences these names could reach. It binds one caller's list, not the model.
+    Forget recall is zero; retain accuracy is the best that an edit which only silences names could reach.
     """
-
-    def score(z: torch.Tensor, scores: torch.Tensor) -> Iterator[torch.Tensor]:
-        yield torch.mm(z, case.T.T, out=scores)
-        scores[:, case.forget] = -torch.inf
-        yield scores
-
-    return Report(case, *_predict(case, score), MASKING)
+    kept = torch.tensor(case.retain, device=case.T.device)
+    names = case.T[kept].T
+    after = [kept[(z @ names).argmax(1)] for z in case.blocks()]
+    return Report(case, case.predicted, torch.cat(after), MASKING)

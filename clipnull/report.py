@@ -16,7 +16,7 @@ from clipnull.measures import N_WAYS, TIE, n_way_recall, search_auc
 if TYPE_CHECKING:
     from clipnull.evaluation import Case
 
-__all__ = ["ClassAccuracy", "NWay", "Report", "Search", "Side"]
+__all__ = ["Change", "ClassAccuracy", "NWay", "Report", "Side"]
 
 Side = Literal["image", "text", "both"]
 #: images scored at a time for a search
@@ -43,11 +43,16 @@ class NWay(NamedTuple):
     after: float
 
 
-class Search(NamedTuple):
-    """AUC of the forgotten names as queries, mean over those with images: fractions; 0.5 is chance."""
+class Change(NamedTuple):
+    """A measurement before forgetting and after (fractions)."""
 
     before: float
     after: float
+
+    @property
+    def kept(self) -> float:
+        """After as a fraction of before; NaN where there was nothing before."""
+        return self.after / self.before if self.before else float("nan")
 
 
 def edited_scores(edit: Edit | None, Z: torch.Tensor, T: torch.Tensor, side: Side = "image") -> torch.Tensor:
@@ -62,20 +67,16 @@ def edited_scores(edit: Edit | None, Z: torch.Tensor, T: torch.Tensor, side: Sid
     return Z @ (T if side == "image" else F.normalize(edit.apply_text(T).detach(), dim=1)).T
 
 
-@dataclass(frozen=True, eq=False)
-class Report:
+@dataclass(frozen=True, eq=False, repr=False)
+class Report(_show.Shown):
     """What an edit did. Shows itself as a table in Jupyter and in a terminal.
 
     Attributes
     ----------
-    case : Case
+    case, title, side
     predicted_before, predicted_after : torch.Tensor [n]
-        Predicted class of each image.
-    title : str
-        What was done.
     edit : Edit or None
         None where the names were struck off the candidates instead.
-    side : {"image", "text", "both"}
     """
 
     case: Case
@@ -89,22 +90,22 @@ class Report:
 
     @property
     def forget_before(self) -> float:
-        """Recall on images of the forgotten classes, before (fraction; NaN without such images)."""
+        """Recall on images of the forgotten classes (fraction; NaN without such images)."""
         return self.case.recall(self.predicted_before)
 
     @property
     def forget_after(self) -> float:
-        """Recall on images of the forgotten classes, after."""
+        """The same after the edit."""
         return self.case.recall(self.predicted_after)
 
     @property
     def retain_before(self) -> float:
-        """Accuracy on the other images, forgotten classes still among the candidates, before."""
+        """Accuracy on the other images, forgotten classes still among the candidates."""
         return self.case.accuracy(self.predicted_before)
 
     @property
     def retain_after(self) -> float:
-        """Accuracy on the other images, forgotten classes still among the candidates, after."""
+        """The same after the edit."""
         return self.case.accuracy(self.predicted_after)
 
     @property
@@ -120,30 +121,21 @@ class Report:
     @property
     def retained_unlisted(self) -> float:
         """The same on images of kept classes that T_r does not list; NaN without any."""
-        return self._kept(
-            self.case.of(_check.others([*self.case.forget, *self.case.listed], len(self.case.T)))
-        )
+        return self._kept(~self.case.of([*self.case.forget, *self.case.listed]))
 
     def _kept(self, mask: torch.Tensor) -> float:
-        before, after = (
-            _check.share((p == self.case.labels)[mask]) for p in (self.predicted_before, self.predicted_after)
-        )
-        return after / before if before else float("nan")
+        right = (p == self.case.labels for p in (self.predicted_before, self.predicted_after))
+        return Change(*(_check.share(r[mask]) for r in right)).kept
 
     @property
     def per_class(self) -> list[ClassAccuracy]:
         """Accuracy of every class that has images."""
-        labels, classes, forget = self.case.labels, self.case.classes, set(self.case.forget)
-        images = torch.bincount(labels, minlength=len(classes))
-        before, after = (
-            (torch.bincount(labels[p == labels], minlength=len(classes)) / images).tolist()
-            for p in (self.predicted_before, self.predicted_after)
-        )
-        return [
-            ClassAccuracy(c, name, c in forget, count, before[c], after[c])
-            for c, (name, count) in enumerate(zip(classes, images.tolist(), strict=True))
-            if count
-        ]
+        case, both, found = self.case, (self.predicted_before, self.predicted_after), []
+        for c in case.labels.unique().tolist():
+            own = case.labels == c
+            shares = (_check.share(p[own] == c) for p in both)
+            found.append(ClassAccuracy(c, case.classes[c], c in case.forget, int(own.sum()), *shares))
+        return found
 
     def destinations(self, k: int = 5) -> list[tuple[str, int]]:
         """Where the forgotten images went: the ``k`` classes most often predicted, with counts."""
@@ -172,23 +164,19 @@ class Report:
         kept = len(self.case.retain)
         if not bool(self.case.gone.any()):
             return {}
-        rivals = self._rivals(None)
-        after = None if self.edit is None else self._rivals(self.edit)
+        before, after = self._rivals(None), self._rivals(self.edit)
         table: dict[int | Literal["all"], NWay] = {}
         for n in N_WAYS:
-            names = kept + 1 if n == "all" else n
-            if names <= kept + 1:
-                before, then = (
-                    0.0 if r is None else float(n_way_recall(r, kept, n).mean()) for r in (rivals, after)
-                )
-                table[n] = NWay(names, 1 / names, before, then)
+            if (names := kept + 1 if n == "all" else n) <= kept + 1:
+                was, is_now = (float(n_way_recall(rivals, kept, n).mean()) for rivals in (before, after))
+                table[n] = NWay(names, 1 / names, was, is_now if self.edit else 0.0)
         return table
 
     @cached_property
-    def search(self) -> Search:
-        """AUC of the forgotten names as queries over all images, normalised after the edit."""
+    def search(self) -> Change:
+        """AUC of the forgotten names as queries over all images, mean over those with images; chance 0.5."""
         before, size = self._search(None)
-        return Search(before, float("nan") if self.edit is None else self._search(self.edit, size)[0])
+        return Change(before, float("nan") if self.edit is None else self._search(self.edit, size)[0])
 
     def _search(self, edit: Edit | None, size: float = 0.0) -> tuple[float, float]:
         """Mean AUC, and the cosines' size, ``size`` at least."""
@@ -216,24 +204,10 @@ class Report:
         if two := self.n_way.get(2):
             pairs.append(("2-way recall, chance 50", two.before, two.after))
             pairs.append(("search AUC, chance 50", *self.search))
-        rows = [
-            [n, *map(_show.tenths, (b, a)), "–" if a != a else f"{100 * (a - b):+.1f}"] for n, b, a in pairs
-        ]
+        rows = [[name, *map(_show.tenths, ba), _show.change(*ba)] for name, *ba in pairs]
         went = ", ".join(f"{name} ({count})" for name, count in self.destinations(3))
         notes = [f"forgotten images became: {went}"]
         if len(self.case.retain) == 1:
             notes.append("with one kept name a mixture of kept names is that name: at best the two tie")
-        return _show.Table(
-            ["%", "before", "after", "change"],
-            rows,
-            caption=f"{self.title or 'edit'}: forget {self.case.forgotten}",
-            notes=notes,
-        )
-
-    def __str__(self) -> str:
-        return str(self.table())
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
+        caption = f"{self.title or 'edit'}: forget {self.case.forgotten}"
+        return _show.Table(["%", "before", "after", "change"], rows, caption, notes)

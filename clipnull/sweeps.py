@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -25,50 +24,25 @@ ACCURACIES = ("forget_before", "forget_after", "retain_before", "retain_after")
 LISTS = ("two_way", "search")
 
 
-@dataclass(frozen=True)
-class Sweep:
-    """Points of a sweep: parameters and the measures of each, shown as a table.
+class Sweep(_show.Shown, list[dict[str, Any]]):
+    """A list of points, shown as a table.
 
-    Attributes
-    ----------
-    points : list of dict
-        Parameters, then forget_before, forget_after, retain_before, retain_after, two_way and search:
-        2-way recall and AUC after the edit, NaN without pictures of forgotten classes. All are fractions.
+    A point is a dict: parameters, then forget_before, forget_after, retain_before, retain_after, two_way and
+    search (2-way recall and AUC after the edit, NaN without pictures of forgotten classes), as fractions.
     """
 
-    points: list[dict[str, Any]] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self.points)
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        return iter(self.points)
-
-    def __getitem__(self, i: int) -> dict[str, Any]:
-        return self.points[i]
-
     def column(self, name: str) -> torch.Tensor:
-        """One column as a float64 tensor [points]."""
-        return torch.tensor([p[name] for p in self.points], dtype=torch.float64)
+        return torch.tensor([p[name] for p in self], dtype=torch.float64)
 
     def where(self, **match: Any) -> Sweep:
-        """The points whose parameters equal ``match``."""
-        return Sweep([p for p in self.points if all(p.get(k) == v for k, v in match.items())])
+        return Sweep([p for p in self if all(p.get(k) == v for k, v in match.items())])
 
     def table(self) -> _show.Table:
         """Parameters as they are, measures in percent."""
-        head = list(self.points[0]) if self.points else []
+        head = list(self[0]) if self else []
         shares = {*ACCURACIES, *LISTS}
-        rows = [[_show.tenths(p[k]) if k in shares else f"{p[k]}" for k in head] for p in self.points]
+        rows = [[_show.tenths(p[k]) if k in shares else f"{p[k]}" for k in head] for p in self]
         return _show.Table([f"{k} %" if k in shares else k for k in head], rows, left=0)
-
-    def __str__(self) -> str:
-        return str(self.table())
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
 
 
 def _point(report: Report, **parameters: Any) -> dict[str, Any]:
@@ -84,38 +58,18 @@ def sweep(case: Case, eraser: Callable[..., Edit], side: Side = "image", **grid:
     Parameters
     ----------
     case : Case
-        Its scores are computed and kept.
     eraser : callable
-        `clipnull.nullspace`, `clipnull.consistent`, or any function
-        ``eraser(T_f, T_r, **parameters)`` -> Edit.
+        `clipnull.nullspace`, `clipnull.consistent`, or any ``eraser(T_f, T_r, **parameters)`` -> Edit.
     side : {"image", "text", "both"}
     **grid : sequences
-        For instance ``strength=[0, 0.5, 1]`` or ``lam=[1, 10], mu=[1, 10]``.
-
-    Returns
-    -------
-    Sweep
-        One point per combination, the last parameter running fastest.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from clipnull import Case, nullspace, sweep
-    >>> T = torch.eye(3)
-    >>> print(sweep(Case(T + 0.4, T, [0, 1, 2], [0]), nullspace, strength=[0, 1]))
-    strength  forget_before %  forget_after %  retain_before %  retain_after %  two_way %  search %
-           0            100.0           100.0            100.0           100.0      100.0     100.0
-           1            100.0             0.0            100.0           100.0        0.0      50.0
+        For instance ``lam=[1, 10], mu=[1, 10]``: a point per combination, the last running fastest.
     """
-    make: Callable[..., Edit]
     if not callable(eraser):
         raise ValueError(f"eraser: got {eraser!r}, want a function such as clipnull.nullspace")
+    names = (case.T_f,) if eraser is nullspace else (case.T_f, case.T_r)
+    make: Callable[..., Edit] = partial(eraser, *names)
     if eraser is consistent:
         make = ConsistentSolver(case.T_f, case.T_r).edit  # one factorisation serves all of them
-    elif eraser is nullspace:
-        make = partial(nullspace, case.T_f)
-    else:
-        make = partial(eraser, case.T_f, case.T_r)
     _ = case.scores  # kept from here on: each edit is a rank-m update of them
     combinations = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
     return Sweep([_point(evaluate(case, make(**p), side), **p) for p in combinations])
@@ -129,33 +83,22 @@ def sweep_sizes(
     draws: int = 3,
     seed: int = 0,
 ) -> Sweep:
-    """How each method fares as more classes are forgotten, averaged over random forget sets.
+    """How each method fares as more classes are forgotten, a point per size and method.
 
     Parameters
     ----------
     case : Case
-        Its embeddings; its own forget set plays no part.
+        Its own forget set plays no part.
     sizes : sequence of int
-        Numbers of classes to forget.
+        Numbers of classes to forget; at least one class is left to retain.
     methods : sequence of str
         Keys of `clipnull.METHODS`, or ``"candidate masking"``.
-    draws : int
-        Random forget sets per size; every method meets the same ones.
-    seed : int
-
-    Returns
-    -------
-    Sweep
-        One point per size and method: means over draws.
-
-    Raises
-    ------
-    ValueError
-        A size below 1 or without a class left to retain, an unknown method.
+    draws, seed : int
+        Means are over this many random forget sets per size, the same ones for every method.
     """
     C, gen = len(case.T), torch.Generator().manual_seed(seed)
     sizes = [_check.whole("sizes", size, 1, C - 1) for size in sizes]
-    methods = _check.some_of("methods", methods, [*METHODS, "candidate masking"])
+    methods = _check.some_of("methods", methods, [*METHODS, MASKING])
     _ = case.scores
     points = []
     for size in sizes:

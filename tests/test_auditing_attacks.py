@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 import clipnull as cn
 from clipnull.auditing.attacks import attack_embeddings, attack_pixels
-from clipnull.datasets.real_clip import embeddings
+from clipnull.datasets.arrays import embeddings
 from clipnull.hull import certificate
 from clipnull.measures import TIE
 from clipnull.model.loading import load

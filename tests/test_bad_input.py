@@ -24,7 +24,7 @@ import clipnull as cn
 from clipnull import lab, plots
 from clipnull.auditing.confidence import Bins
 from clipnull.datasets.pictures import Images, LabelledImages
-from clipnull.report import NWay, Search
+from clipnull.report import Change, NWay
 
 NAN, INF = float("nan"), float("inf")
 MODULES = (
@@ -33,10 +33,10 @@ MODULES = (
 ).split()
 #: what the package hands out; nobody builds it by hand
 RESULTS = """
-Mixtures GramSchmidtStep ClassAccuracy NWay Report Search Comparison Figures Row Spread Sweep Method Winners
+Mixtures GramSchmidtStep ClassAccuracy NWay Report Change Comparison Figures Row Spread Sweep Method Winners
 EmbeddingAttack PixelAttack Bins Calibration Costs Fingerprint LayerProbe Selective Optimised Relearning
 AuditReport Measurement NotMeasured Word WordRecall Words Trained Protocol ProtocolData ProtocolModel
-BeforeRow ProtocolResult ResultRow SummaryRow Change ScoreParts Slot Embeddings Images LabelledImages Trial
+BeforeRow ProtocolResult ResultRow SummaryRow ScoreParts Slot Embeddings Images LabelledImages Trial
 Figure FigureWidget Stepper Moment Panel Preset ForgetOne
 """.split()
 #: take a model or a folder, and have tests of their own
@@ -96,8 +96,7 @@ def valid() -> dict[str, dict[str, Any]]:
         "evaluate": dict(case=c, edit=e, side="image"),
         "sweep": dict(case=c, eraser=cn.nullspace, side="image"),
         "sweep_sizes": dict(case=c, sizes=[1, 2], methods=["mean"], draws=2, seed=0),
-        "compare": dict(trials=cn.comparison.trials(c, 2, draws=1), methods=["nullspace"], at={}, forgotten=0.9,
-                        seed=0),
+        "compare": dict(trials=cn.comparison.trials(c, 2, draws=1), methods=["nullspace"], at={}, seed=0),
         "trials": dict(test=c, size=2, draws=1, seed=0, listed=0.5),
         "attack_embeddings": dict(edit=e, T_f=c.T_f, T_r=c.T_r, starts=2, steps=3, seed=0),
         "rebuild": dict(edit=cn.consistent(c.T_f, c.T_r), T_f=c.T_f, T_r=c.T_r),
@@ -123,7 +122,7 @@ def valid() -> dict[str, dict[str, Any]]:
         "lora_forgetting": dict(T_f=c.T_f, T_r=c.T_r, empty=unit(6), rank=1, lr=0.1, steps=2, seed=0),
         **{f"plots.{name}": args for name, args in figures().items()},
         **{f"lab.{name}": args for name, args in widgets_of_the_lab().items()},
-        "protocol_score": dict(forget=cn.protocol.Change(0.9, 0.0), retain=cn.protocol.Change(0.9, 0.9)),
+        "protocol_score": dict(forget=(0.9, 0.0), retain=(0.9, 0.9)),
     }  # fmt: skip
 
 
@@ -134,7 +133,7 @@ def figures() -> dict[str, dict[str, Any]]:
     made = Made(
         **accuracies,
         n_way={2: NWay(2, 0.5, 0.9, 0.1), "all": NWay(9, 0.1, 0.9, 0.1)},
-        search=Search(0.9, 0.5),
+        search=Change(0.9, 0.5),
     )
     row = Made(
         name="a",
@@ -155,7 +154,7 @@ def figures() -> dict[str, dict[str, Any]]:
         scores={"either": torch.ones(3)},
         ranking=lambda reader: letters,
     )
-    full = cn.protocol.Change(1.0, 0.5)
+    full = Change(1.0, 0.5)
     result = Made(method="mean", data="a", retain=full, others={"a": full})
     summary = Made(method="mean", joint=False, score=0.6, parts=(0.1, 0.2, 0.3))
     published = Made(data=[Made(name="a", full={"x": 60.0}, forget={"b": {"x": (50.0, 0)}})])

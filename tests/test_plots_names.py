@@ -22,8 +22,8 @@ from clipnull.auditing.words import Word
 from clipnull.plots.base import DPI, short
 from clipnull.protocol.published import Protocol, ProtocolData
 from clipnull.protocol.result import ResultRow, SummaryRow
-from clipnull.protocol.score import Change, ScoreParts
-from clipnull.report import NWay, Search
+from clipnull.protocol.score import ScoreParts
+from clipnull.report import Change, NWay
 
 PICTURE = Image.new("RGB", (16, 16), "orange")
 SCORES = np.array([0.6, 0.3, 0.1])
@@ -33,7 +33,7 @@ Z = np.array([[9.0, 1.0, 0.2], [-7.0, 2.5, -0.4], [1.5, -4.0, 0.6]])
 def report(after, search):
     accuracies = dict(forget_before=1.0, forget_after=after, retain_before=0.8, retain_after=0.7)
     ways = {n: NWay(k, 1 / k, 0.9, after) for n, k in ((2, 2), ("all", 9))}
-    return SimpleNamespace(**accuracies, n_way=ways, search=Search(0.9, search))
+    return SimpleNamespace(**accuracies, n_way=ways, search=Change(0.9, search))
 
 
 def measurement(name):

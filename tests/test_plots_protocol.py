@@ -11,7 +11,8 @@ from clipnull import plots
 from clipnull.plots.base import BLUE, FORGET, ORANGE, RETAIN
 from clipnull.protocol.published import Protocol, ProtocolData
 from clipnull.protocol.result import ResultRow, SummaryRow
-from clipnull.protocol.score import Change, ScoreParts
+from clipnull.protocol.score import ScoreParts
+from clipnull.report import Change
 
 
 def test_published_recall():

@@ -31,7 +31,7 @@ def loaded():
 def embedded(loaded):
     """Clean Twemoji of all the classes, embedded by plain open_clip: Z [853, d], T [853, d], data."""
     model, preprocess, tokenizer = loaded
-    data = cn.datasets.load("twemoji", subset="all", scenes="clean")
+    data = cn.datasets.load("twemoji", subset="all", scenes=1)
     with torch.inference_mode():
         images = torch.stack([preprocess(image) for image in data.images])
         Z = torch.cat([model.encode_image(x, normalize=True) for x in images.split(128)])

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import clipnull as cn
-from clipnull.datasets.real_clip import embeddings
+from clipnull.datasets.arrays import embeddings
 
 
 @cache

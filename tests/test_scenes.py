@@ -77,7 +77,7 @@ def test_each_picture_has_its_description():
     asked = [Scene(upside_down=True), Scene(background="blue")]
     data = datasets.load("twemoji", subset=["tiger", "owl"], scenes=asked)
     assert data.descriptions == asked * 2 and data.scene.tolist() == [0, 1] * 2
-    assert datasets.load("twemoji", subset=["tiger"], scenes="clean").descriptions == [Scene()]
+    assert datasets.load("twemoji", subset=["tiger"], scenes=1).descriptions == [Scene()]
     drawn = datasets.load("twemoji", subset=["tiger", "owl"])
     assert drawn.descriptions[0] == drawn.descriptions[8] == Scene() and len(set(drawn.descriptions)) > 8
     assert drawn.subset(["owl"]).descriptions == drawn.descriptions[8:]

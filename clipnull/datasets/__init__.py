@@ -5,6 +5,5 @@ from clipnull.datasets.emoji import *
 from clipnull.datasets.folders import *
 from clipnull.datasets.literature import *
 from clipnull.datasets.pictures import *
-from clipnull.datasets.real_clip import *
 from clipnull.datasets.registry import *
 from clipnull.datasets.scenes import *

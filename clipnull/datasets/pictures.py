@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
@@ -68,26 +68,18 @@ class LabelledImages:
     images : Images
         n PIL RGB images, read when asked for.
     labels : torch.LongTensor [n]
-        Index into ``classes``.
     classes, templates : list of str
         C class names as they enter a prompt; prompt templates, ``{}`` standing for the name.
-    categories, subcategories : list of str [C]
-        Coarser classes (Unicode groups for Twemoji; empty text where a set has none).
-    keywords : list of list of str [C]
-        Synonyms and related words (CLDR for Twemoji).
-    scene : torch.LongTensor [n]
-        Which drawing of its class an image is; 0 is the clean one. Zero for photographs.
-    descriptions : list of Scene [n] or None
-        What each image shows; None for all but emoji.
-    split, name : str
+    categories, subcategories, keywords : list [C]
+        Coarser classes (Unicode groups for emoji), synonyms and related words (CLDR); else empty.
+    scene, descriptions : torch.LongTensor [n], list of Scene [n] or None
+        Which drawing of its class an image is (0: the clean one, or a photograph), and what it shows.
     skipped : list of str
         Paths of the images that could not be read, with ``load(..., on_error="skip")``.
     passed_over : dict of str
         Of a folder: path of what was not taken for a picture or a class -> why. ``print`` sums it up.
-    loaded_with : dict or None
-        Arguments of the `load` that gives these data; None if they were made by hand.
-    picked : list of str or None
-        The classes that `subset` then picked; None if all of them are there.
+    loaded_with, picked : dict, list of str, or None
+        Arguments of the `load` that gives these data; the classes that `subset` then picked.
     """
 
     images: Images
@@ -120,9 +112,6 @@ class LabelledImages:
     def __getitem__(self, i: int) -> tuple[Image.Image, int]:
         return self.images[i], int(self.labels[i])
 
-    def __iter__(self) -> Iterator[tuple[Image.Image, int]]:
-        return (self[i] for i in range(len(self)))
-
     def __repr__(self) -> str:
         n, C = len(self), len(self.classes)
         return f"LabelledImages({self.name}: {n} images, {C} classes, split {self.split})"
@@ -140,10 +129,7 @@ class LabelledImages:
         return (self.labels == index).nonzero()[:, 0]
 
     def subset(self, classes: Iterable[str | int]) -> LabelledImages:
-        """The images of some classes (names or indices), relabelled 0, 1, … in the order given.
-
-        A ValueError for an unknown class (with the three closest names), or none at all.
-        """
+        """The images of some classes (names or indices), relabelled 0, 1, … in the order given."""
         keep = _check.class_indices("classes", classes, len(self.classes), self.classes)
         new = torch.full((len(self.classes),), -1)
         new[keep] = torch.arange(len(keep))
@@ -156,14 +142,10 @@ class LabelledImages:
 
     def take(self, mask: torch.Tensor) -> LabelledImages:
         """The images where a mask [n] is true, with all the classes."""
-        rows, said = mask.nonzero()[:, 0], self.descriptions
-        return replace(
-            self,
-            images=self.images[rows],
-            labels=self.labels[rows],
-            scene=self.scene[rows],
-            descriptions=said and [said[i] for i in rows.tolist()],
-        )
+        rows = mask.nonzero()[:, 0]
+        said = self.descriptions and [self.descriptions[i] for i in rows.tolist()]
+        images, scene = self.images[rows], self.scene[rows]
+        return replace(self, images=images, labels=self.labels[rows], scene=scene, descriptions=said)
 
 
 _check.TYPES["LabelledImages"] = _check.instance(LabelledImages)
@@ -183,19 +165,10 @@ def formats() -> list[str]:
 
 
 def open_image(path: str | Path | IO[bytes], exif: bool = True) -> Image.Image:
-    """Read a picture as RGB, as an ordinary viewer shows it.
+    """Read a picture as RGB, as an ordinary viewer shows it, or with ``exif=False`` as it is stored.
 
-    Parameters
-    ----------
-    path : str, Path or binary file
-    exif : bool
-        Turn it as its EXIF orientation says; False: as it is stored.
-
-    Raises
-    ------
-    ValueError
-        With the path: no picture, or a broken one; 32-bit numbers, whose white is anybody's guess; more
-        than 120 million pixels, or sides of which one is more than 100 times the other.
+    A ValueError for what is none or broken, has 32-bit numbers (whose white is anybody's guess), more than
+    120 million pixels, or one side more than 100 times the other.
     """
     try:
         with Image.open(path, formats=formats()) as image:
@@ -251,18 +224,9 @@ def photographs(
     read: Callable[[Any], Image.Image] = open_stored,
     **more: Any,
 ) -> LabelledImages:
-    """Labelled images of a loader: ``items`` are paths, or what ``read`` takes."""
-    images = Images(read, items)
+    images, y = Images(read, items), torch.as_tensor(labels, dtype=torch.long)
     paths = [item for item in images.items[:100] if isinstance(item, str)]
     if not images.items or (paths and not any(map(os.path.exists, paths))):
         such = f", such as {paths[0]!r}" if paths else ""
         raise ValueError(f"name: {name!r}, split {split!r}: the pictures are not there{such}")
-    return LabelledImages(
-        images=images,
-        labels=torch.as_tensor(labels, dtype=torch.long),
-        classes=list(classes),
-        templates=list(templates),
-        split=split,
-        name=name,
-        **more,
-    )
+    return LabelledImages(images, y, list(classes), list(templates), split=split, name=name, **more)

@@ -11,16 +11,7 @@ from typing import Any, Literal
 from clipnull import _check
 from clipnull.datasets.emoji import emoji
 from clipnull.datasets.folders import folder, without_broken
-from clipnull.datasets.literature import (
-    TORCHVISION,
-    caltech101,
-    cars,
-    coop,
-    dogs,
-    from_torchvision,
-    imagenet,
-    tiny_imagenet,
-)
+from clipnull.datasets.literature import SETS
 from clipnull.datasets.pictures import LabelledImages
 
 __all__ = ["LOADERS", "load"]
@@ -30,13 +21,7 @@ LOADERS: dict[str, Callable[..., LabelledImages]] = {
     "twemoji": partial(emoji, "twemoji"),
     "openmoji": partial(emoji, "openmoji"),
     "folder:PATH": folder,
-    "coop:PATH": coop,
-    "imagenet": imagenet,
-    "tiny-imagenet": tiny_imagenet,
-    "dogs": dogs,
-    "caltech101": caltech101,
-    "cars": cars,
-    **{name: partial(from_torchvision, name) for name in TORCHVISION},
+    **SETS,
 }
 
 
@@ -82,56 +67,38 @@ def load(
         set named there does not have are then ignored, so that a notebook's cell fits any set.
     subset : str or list of str, optional
         Class names, for any set. For emoji also ``"classroom"`` (the default: about 100 everyday
-        classes, see `classroom`), ``"all"`` (853) or a category: ``"animals-nature"``,
-        ``"food-drink"``, ``"travel-places"``, ``"activities"``, ``"objects"``.
+        classes, see `classroom`), ``"all"`` (853) or a category such as ``"food-drink"``.
     on_error : {"raise", "skip"}
-        Raise a ValueError with the path when an image that cannot be read is asked for; or read all
-        images now, leave such out and warn with their number and paths (all: ``data.skipped``).
-    scenes, seed : int or "clean" or list of Scene, int
-        Emoji: images per class, default 8, and which. The first is clean (upright on white, scene
-        0), the others differ in size, place, background and light; 1 and ``"clean"`` give the clean
-        one. Or what to show of every class: ``[Scene(upside_down=True), Scene(beside="guitar")]``, no
-        clean one added; a scene given again is drawn differently. ``data.descriptions`` has them all.
+        Raise when an image that cannot be read is asked for; or read all images now, leave such out
+        (``data.skipped``) and warn.
+    scenes, seed : int or list of Scene, int
+        Emoji: images per class, default 8, and which. The first is clean (upright on white), the others
+        differ in size, place, background and light. Or what to show of every class:
+        ``[Scene(upside_down=True), Scene(beside="guitar")]``; a scene given again is drawn differently.
     size : int or (int, int)
-        Emoji: width in pixels, default 64 (PocketCLIP's); of two numbers, as `Clip.image_size` has them
-        for some models, the larger counts.
+        Emoji: width in pixels, default 64; of two numbers, as some models have them, the larger counts.
     split, exif : str, bool
         Folders: one of the folders ``"train"``, ``"test"``, … where the path holds those and not classes;
-        whether pictures are turned as their EXIF says, and a viewer shows them (yes, by default).
+        whether pictures are turned as their EXIF says (yes, by default).
     root, split, download
-        Sets of the literature and CoOp files: the images' folder; ``"test"`` by default (``"val"``
-        for ImageNet and Tiny-ImageNet); whether torchvision may fetch them (no, by default). No EXIF
-        turns their pictures: torchvision, and so the literature, takes them as they are stored.
-
-    Returns
-    -------
-    LabelledImages
-        ``print`` says what it holds, and what of a folder was passed over (all: ``data.passed_over``).
+        Sets of the literature and CoOp files, whose pictures no EXIF turns: the images' folder; ``"test"``
+        by default (``"val"`` for both ImageNets); whether torchvision may fetch them (no, by default).
 
     Raises
     ------
     ValueError
-        An unknown name (with the three closest), option, class or category; data that are not there;
-        folders of one class name (``polar_bear`` and ``Polar bear``), or of none that is a word.
+        An unknown name, option, class or category; data that are not there; folders of one class name
+        (``polar_bear`` and ``Polar bear``), or of none that is a word.
 
     Notes
     -----
-    Prompts are those of the protocol (arXiv 2407.07485): "a photo of a {}, a type of flower." for
-    Flowers102, "a photo of a {}." for the others; ImageNet has OpenAI's 80 templates (arXiv
+    Prompts are those of the protocol (arXiv 2407.07485); ImageNet has OpenAI's 80 templates (arXiv
     2103.00020). Class names are CoOp's for Caltech101 and the cars, and open_clip's for ImageNet.
-
-    Examples
-    --------
-    >>> from clipnull import datasets
-    >>> data = datasets.load("twemoji", subset=["tiger", "lion", "banana"], scenes=2)
-    >>> data
-    LabelledImages(twemoji: 6 images, 3 classes, split test)
-    >>> data.labels.tolist(), data.scene.tolist(), data.images[0].size
-    ([0, 0, 1, 1, 2, 2], [0, 1, 0, 1, 0, 1], (64, 64))
     """
     from_environment = name is None
     name = (os.environ.get("CLIPNULL_DATA") or "twemoji") if name is None else name
-    name = os.fspath(name) if isinstance(name, os.PathLike) else name
+    if isinstance(name, os.PathLike):
+        name = os.fspath(name)
     if not isinstance(name, str):
         raise ValueError(f"name: got {name!r}, want one of {', '.join(LOADERS)}")
     _check.one_of("on_error", on_error, ["raise", "skip"])
@@ -152,6 +119,5 @@ def load(
             data = data.subset(_check.class_indices("subset", subset, len(data.classes), data.classes))
         data = without_broken(data) if on_error == "skip" else data
     subset = subset if subset is None or isinstance(subset, str) else list(data.classes)
-    data.loaded_with = {"name": name, "subset": subset, "on_error": on_error, **options}
-    data.picked = None
+    data.loaded_with, data.picked = {"name": name, "subset": subset, "on_error": on_error, **options}, None
     return data

@@ -58,31 +58,15 @@ class Scene:
 
     Attributes
     ----------
-    size : {"small", "medium", "large"}
-    place : {"centre", "left", "right", "top", "bottom"}
-        Only a small object is anywhere but near the centre.
-    upside_down, grey : bool
-        The object (of two, the left one is upside down, and both are grey).
-    light : {"dark", "normal", "bright"}
-        On the object, not on the background.
+    size, place, light
+        ``place`` and ``light`` are the object's; only a small one is anywhere but near the centre.
+    upside_down, grey, blurred : bool
+        Of two objects the left one is upside down, and both are grey; blurred is the whole picture.
     background : str
         "white", a colour ("red", "orange", "yellow", "green", "turquoise", "blue", "purple", "pink",
         "brown", "grey", "black"), or "gradient".
-    blurred : bool
-        The whole picture.
     beside : str or None
-        Name of a second object on its right, which is looked up where the scene is drawn. Two objects
-        are as small as they must be.
-
-    Raises
-    ------
-    ValueError
-        An unknown value; a place for an object that is not small; a size or place for two objects.
-
-    Examples
-    --------
-    >>> str(Scene(size="small", upside_down=True, background="blue"))
-    'small, upside down, on a blue background'
+        Name of a second object on its right, of which both are small; looked up where it is drawn.
     """
 
     size: Size = "medium"
@@ -100,39 +84,28 @@ class Scene:
         for name, known in options.items():
             _check.one_of(name, getattr(self, name), known)
         for name in ("upside_down", "grey", "blurred"):
-            if not isinstance(value := getattr(self, name), bool):
-                raise ValueError(f"{name}: got {value!r}, want True or False")
+            _check.truth(name, getattr(self, name))
         if self.place != "centre" and self.size != "small":
             raise ValueError(f"place: got {self.place!r} for a {self.size} object, want size='small' with it")
         if self.beside is not None and self.size != "medium":
             raise ValueError(f"beside: got size {self.size!r} for two objects, want no size with it")
 
     def __repr__(self) -> str:
-        given = ((f.name, getattr(self, f.name)) for f in fields(self) if getattr(self, f.name) != f.default)
-        return f"cn.datasets.{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in given)})"
+        given = [f"{f.name}={value!r}" for f in fields(self) if (value := getattr(self, f.name)) != f.default]
+        return f"cn.datasets.{type(self).__name__}({', '.join(given)})"
 
     def __str__(self) -> str:
-        words = {
-            "upside down": self.upside_down,
-            PLACES.get(self.place, ""): self.place != "centre",
-            f"beside {article(str(self.beside))} {self.beside}": self.beside is not None,
-            f"on {article(self.background)} {self.background} background": self.background != "white",
-        }
-        return (
-            ", ".join([*self.adjectives, *(w for w, true in words.items() if true)])
-            or "on a white background"
-        )
+        beside = f"beside {article(self.beside)} {self.beside}" if self.beside is not None else ""
+        said = [*self.adjectives, "upside down" * self.upside_down, PLACES.get(self.place, ""), beside]
+        if self.background != "white":
+            said.append(f"on {article(self.background)} {self.background} background")
+        return ", ".join(filter(None, said)) or "on a white background"
 
     @property
     def adjectives(self) -> list[str]:
         """All that are true, in the order of English."""
-        words = {
-            "blurry": self.blurred,
-            self.light: self.light != "normal",
-            self.size: self.size != "medium",
-            "grey": self.grey,
-        }
-        return [word for word, true in words.items() if true]
+        light, size = self.light.replace("normal", ""), self.size.replace("medium", "")
+        return [*filter(None, ["blurry" * self.blurred, light, size, "grey" * self.grey])]
 
     @property
     def placement(self) -> Placement:
@@ -148,7 +121,6 @@ def article(word: str) -> str:
 
 
 def random_background(rng: random.Random) -> str:
-    """White, a colour or a gradient."""
     kind = rng.choices(["white", "named", "gradient"], [0.3, 0.5, 0.2])[0]
     return rng.choice(list(COLOURS)) if kind == "named" else kind
 

@@ -1,8 +1,7 @@
 """Trained baselines, for contrast with the closed form: gradient ascent, and LoRA on the names.
 
-Both change the same last layers that `clipnull.fold` edits, so what they learn is an `Edit` and is
-measured by the same evaluation. Both are the idea alone, small enough to run anywhere; they are no
-reproduction of a paper's code.
+Both change the last layers that `clipnull.fold` edits, so what they learn is an `Edit`. Both are the idea
+alone, small enough to run anywhere; they are no reproduction of a paper's code.
 """
 
 from __future__ import annotations
@@ -38,11 +37,10 @@ GRIDS: dict[str, dict[str, Sequence[float]]] = {
 
 @dataclass(frozen=True)
 class Trained:
-    """What a baseline learnt.
+    """What a baseline learnt: ``edit`` acts on ``side``.
 
-    ``edit`` acts on ``side``. Settings are compared by ``objective``, higher is better, computed from
-    training data alone; ``losses`` has one per step. ``seconds`` is the time of all the ``tried``
-    trainings that it was chosen from.
+    Settings are compared by ``objective``, from training data alone, higher is better. ``seconds`` is the
+    time of all the ``tried`` trainings that it was chosen from; ``losses`` has one per step.
     """
 
     edit: Edit
@@ -62,32 +60,20 @@ def gradient_forgetting(
     Adam on all entries of W [d, d], from W = I, all images in every step. The loss is
     weight * CE(retain images) - CE(forget images), CE the cross-entropy of the softmax over
     scale * cos(z W, t_c). Of all the steps, the W is kept that has the widest gap between
-    accuracy on the retained and on the forgotten training images.
+    accuracy on the retained and on the forgotten training images. Ours in this form.
 
     Parameters
     ----------
     case : Case
-        Training images; some of a forgotten class, some of a retained one.
-    lr, weight : float >= 0
-        Adam's step, and how much the retained images count.
+        Training images; a ValueError if none, or all, are of a forgotten class.
+    lr, weight, scale : float >= 0
+        Adam's step; how much the retained images count; what cosines are multiplied by.
     steps : int
-    scale : float
-        What cosines are multiplied by (``clip.logit_scale``).
 
     Returns
     -------
     Trained
         ``edit`` has L = I - W, R = I; ``objective`` is the gap (fraction). Nothing is random.
-
-    Raises
-    ------
-    ValueError
-        A number out of range, or training images that are all to forget or all to retain.
-
-    References
-    ----------
-    Ours in this form; the ascent needs images, which the data-free protocol of arXiv 2407.07485
-    does not give (notebook 08).
     """
     case.require(forgotten=True, retained=True)
     lr, weight = _check.number("lr", lr, 0.0), _check.number("weight", weight, 0.0)
@@ -128,7 +114,7 @@ def lora_forgetting(
     Parameters
     ----------
     T_f, T_r : array [m, d], [k, d]
-        Text embeddings to forget and to retain; with several templates the mean over them.
+        Text embeddings to forget and to retain.
     empty : array [d]
         Embedding of the empty prompt "".
     rank : int
@@ -139,18 +125,11 @@ def lora_forgetting(
     Returns
     -------
     Trained
-        ``edit`` is for the text side: L = -B^T, R = A; ``objective`` is minus the smallest loss, whose
-        A and B are kept.
-
-    Raises
-    ------
-    ValueError
-        Bad arrays, a number out of range.
+        ``edit`` is for the text side: L = -B^T, R = A; ``objective`` is minus the smallest loss.
 
     References
     ----------
-    The idea of text-image space adaptation (TMLR 2025); LoRA: arXiv 2106.09685. The loss, all
-    retained names in it, and these settings are ours. Compared in notebook 08.
+    The idea of text-image space adaptation (TMLR 2025); LoRA: arXiv 2106.09685. The loss is ours.
     """
     T_f = F.normalize(_check.rows("T_f", T_f, nonzero=True).float(), dim=1)
     d = T_f.shape[1]
@@ -204,17 +183,7 @@ def _train(
 def tuned(train: Callable[..., Trained], grid: Mapping[str, Sequence[float]]) -> Trained:
     """Train once for every combination in ``grid``; keep the first with the highest objective.
 
-    Parameters
-    ----------
-    train : callable
-        `gradient_forgetting` or `lora_forgetting`, all but the grid's arguments bound.
-    grid : dict of name to values
-        For instance ``GRIDS["lora"]``; a ValueError without a combination.
-
-    Returns
-    -------
-    Trained
-        With the time of all runs.
+    ``train`` is one of the above, all but the arguments bound that ``grid`` (``GRIDS["lora"]``, …) has.
     """
     runs = [train(**dict(zip(grid, point, strict=True))) for point in itertools.product(*grid.values())]
     if not runs:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from clipnull import _check, _files
-from clipnull.datasets.arrays import Embeddings, load_arrays
+from clipnull.datasets.arrays import Embeddings, embeddings, load_arrays
 from clipnull.datasets.literature import ROOT
 from clipnull.datasets.pictures import LabelledImages
-from clipnull.datasets.real_clip import embeddings
 from clipnull.datasets.registry import load as load_data
+from clipnull.model.clip import Clip
 from clipnull.model.loading import check_here
 from clipnull.protocol.published import KRAVETS, POCKET, Protocol, ProtocolData
 
@@ -28,12 +28,8 @@ def miniature(protocol: Protocol = POCKET) -> Protocol:
     """`POCKET`, on the data set that the environment variable ``CLIPNULL_DATA`` names, if it does.
 
     Drawings of another artist take the place of its own. Of any other set the three classes with the most
-    pictures are to be forgotten, or fewer where none would be left.
-
-    Raises
-    ------
-    ValueError
-        Data that are not there, or of one class.
+    pictures are to be forgotten, or fewer where none would be left. A ValueError for data that are not
+    there, or of one class.
     """
     name = os.environ.get("CLIPNULL_DATA") or DRAWN[0]
     if name in DRAWN:
@@ -54,11 +50,7 @@ def chosen() -> tuple[Protocol, str]:
 
     ``full`` or ``full:FOLDER`` (the folder of the data sets) asks for `KRAVETS`; anything else, or
     nothing, is `POCKET`. What is missing makes it `POCKET` too: data sets, and weights that are not in the
-    cache folder (nothing is fetched here).
-
-    Returns
-    -------
-    Protocol, and one sentence that says which one it is and why.
+    cache folder (nothing is fetched here). With it comes a sentence that says which one it is and why.
     """
     asked, _, root = os.environ.get("CLIPNULL_PROTOCOL", "").partition(":")
     if asked != "full":
@@ -82,18 +74,17 @@ class Found:
     source: str
     forget: list[int]
 
-    @property
-    def drawn(self) -> bool:
-        """Whether the pictures are drawn at any size that a model looks at."""
-        return self.source in DRAWN
+    def pictures(self, clip: Clip, **options: Any) -> LabelledImages:
+        """The pictures, drawn ones as large as a model looks; ``options`` go before the protocol's own."""
+        size = {"size": clip.image_size} if self.source in DRAWN else {}
+        return load_data(self.source, **{**self.spec.options, **options, **size})
 
 
 def find_data(protocol: Protocol) -> list[Found]:
-    """The data sets; one ValueError names all that are missing."""
     root = str(_files.path("root", protocol.root or ROOT))
     found = [_first(spec, root) for spec in protocol.data]
     if missing := [one for one in found if isinstance(one, str)]:
-        raise ValueError(f"data: not found are {'; '.join(missing)}; root= (--root) names another folder")
+        raise ValueError(f"data: not found are {'; '.join(missing)}; another folder is root= (--root)")
     return [one for one in found if isinstance(one, Found)]
 
 
@@ -101,24 +92,26 @@ def _first(spec: ProtocolData, root: str) -> Found | str:
     """The first source of a data set that can be used, or what is the matter with the best of them."""
     problems = []
     for named in spec.sources:
-        source = _one_file(named.format(root=root))
+        kind, colon, path = named.format(root=root).partition(":")
+        if "*" in path:  # in the file's name
+            path = str(next(iter(sorted(Path(path).parent.glob(Path(path).name))), path))
         try:
-            data = open_data(spec, source)
-            return Found(spec, data, source, [class_index(c, data.classes) for c in spec.forget])
+            data: LabelledImages | Embeddings
+            if kind in ("embeddings", "arrays"):
+                data = load_arrays(path) if kind == "arrays" else embeddings(path)  # type: ignore[arg-type]
+                if data.labels is None:
+                    raise ValueError(f"{kind}:{path} has names and no images, want both")
+            else:
+                data = load_data(kind + colon + path, **spec.options)
+            forget = [class_index(c, data.classes) for c in spec.forget]
+            return Found(spec, data, kind + colon + path, forget)
         except ValueError as error:
-            if source.startswith("embeddings:"):
+            if kind == "embeddings":
                 return f"{spec.name}: {error}"
-            problems.append((source.partition(":")[2], str(error)))
+            problems.append((path, str(error)))
     # what is there and cannot be used says more than what is not there
     path, said = next((p for p in problems if p[0] != root and Path(p[0]).exists()), problems[0])
     return f"{spec.name}: {said}" if Path(path).exists() else f"{spec.name}, want it at {path}"
-
-
-def _one_file(source: str) -> str:
-    """``source`` with a ``*`` in its file's name filled in, where there is such a file."""
-    kind, colon, path = source.partition(":")
-    found = sorted(Path(path).parent.glob(Path(path).name)) if "*" in path else []
-    return f"{kind}{colon}{found[0]}" if found else source
 
 
 def class_index(name: str, classes: Sequence[str]) -> int:
@@ -128,19 +121,3 @@ def class_index(name: str, classes: Sequence[str]) -> int:
         near = ", ".join(map(repr, _check.closest(name, classes)))
         raise ValueError(f"no class is {name!r}; the closest are {near}")
     return plain.index(name.lower())
-
-
-def open_pictures(spec: ProtocolData, source: str, **options: Any) -> LabelledImages:
-    """The pictures of a source as the protocol wants them; ``options`` go before its own."""
-    return load_data(source, **{**spec.options, **options})
-
-
-def open_data(spec: ProtocolData, source: str) -> LabelledImages | Embeddings:
-    """The pictures of a source, or its embeddings."""
-    kind, _, path = source.partition(":")
-    if kind not in ("embeddings", "arrays"):
-        return open_pictures(spec, source)
-    data = load_arrays(path) if kind == "arrays" else embeddings(path)  # type: ignore[arg-type]
-    if data.labels is None:
-        raise ValueError(f"{source} has names and no images, want both")
-    return data

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clipnull._show import Table
-from clipnull.comparison import MASKING
 from clipnull.erasers import METHODS
+from clipnull.evaluation import MASKING
 
 __all__ = ["COCO", "KRAVETS", "POCKET", "Protocol", "ProtocolData", "ProtocolModel"]
 
@@ -24,7 +24,6 @@ def figure(percent: float | None) -> str:
 
 
 def pair(percents: Sequence[float | None] | None) -> str:
-    """Forget / retain accuracy."""
     return "–" if percents is None else " / ".join(map(figure, percents))
 
 
@@ -46,7 +45,7 @@ class ProtocolData:
     name : str
     sources : tuple of str
         Names for `clipnull.datasets.load`, ``{root}`` standing for the folder of the data; the first one
-        found is used. The first of all is the protocol's own split. ``"embeddings:coco"``
+        found is used, the first of all is the protocol's own split. ``"embeddings:coco"``
         (`clipnull.datasets.embeddings`) and ``"arrays:FILE"`` (`clipnull.datasets.load_arrays`) need
         neither pictures nor a model.
     forget : dict of str to dict
@@ -54,7 +53,6 @@ class ProtocolData:
     full : dict of str to float
         Model label -> published accuracy on all classes, in percent.
     n_classes : int or None
-        How many classes the protocol has.
     options, train : dict
         For `clipnull.datasets.load`: always, and for the training images of a baseline.
     """
@@ -72,14 +70,8 @@ class ProtocolData:
 class Protocol:
     """What `run_protocol` runs: classes are forgotten one at a time, and those of a data set jointly.
 
-    Attributes
-    ----------
-    name : str
-    models, data : tuple
-    methods : tuple of str
-        Keys of `clipnull.METHODS` or `clipnull.protocol.BASELINES`, or ``"candidate masking"``.
-    root : str or None
-        Folder of the data; by default where `clipnull.datasets.load` looks.
+    ``methods`` are keys of `clipnull.METHODS` or `clipnull.protocol.BASELINES`, or "candidate masking";
+    ``root`` is the folder of the data, by default where `clipnull.datasets.load` looks.
     """
 
     name: str
@@ -101,18 +93,17 @@ class Protocol:
         return Table(["data set", "class", *labels], rows, caption, left=2)
 
 
+Four = tuple[float, float, float, float]
+
+
 def _kravets(
-    name: str,
-    sources: Sequence[str],
-    n_classes: int,
-    full: Sequence[float],
-    forget: Mapping[str, Sequence[float]],
+    name: str, own: str, other: str, n_classes: int, full: tuple[float, float], forget: Mapping[str, Four]
 ) -> ProtocolData:
     """A data set with its published figures: full (RN50, ViT-B/16); forget, retain of each in turn."""
-    both = ("RN50", "ViT-B/16")
-    figures = {c: dict(zip(both, [(v[0], v[1]), (v[2], v[3])], strict=True)) for c, v in forget.items()}
+    both, sources = ("RN50", "ViT-B/16"), (f"coop:{{root}}/{own}.json", f"{other}:{{root}}")
+    figures = {c: dict(zip(both, (v[:2], v[2:]), strict=True)) for c, v in forget.items()}
     full_of = dict(zip(both, full, strict=True))
-    return ProtocolData(name, tuple(sources), figures, full_of, n_classes, train={"split": "train"})
+    return ProtocolData(name, sources, figures, full_of, n_classes, train={"split": "train"})
 
 
 #: the published protocol (figures: arXiv 2407.07485)
@@ -123,26 +114,23 @@ KRAVETS = Protocol(
         ProtocolModel("ViT-B/16", "ViT-B-16-quickgelu", "openai"),
     ),
     (
-        _kravets("StanfordDogs", ["coop:{root}/stanford_dogs/split_*.json", "dogs:{root}"],
-                 120, (51.68, 59.13), {
+        _kravets("StanfordDogs", "stanford_dogs/split_*", "dogs", 120, (51.68, 59.13), {
             "Pekinese": (70.49, 51.54, 78.69, 58.98),
             "toy poodle": (57.38, 51.64, 60.66, 59.12),
             "Scotch terrier": (50.00, 51.69, 62.50, 59.10),
         }),
-        _kravets("StanfordCars", ["coop:{root}/stanford_cars/split_zhou_StanfordCars.json", "cars:{root}"],
-                 196, (55.76, 65.53), {
+        _kravets("StanfordCars", "stanford_cars/split_zhou_StanfordCars", "cars", 196, (55.76, 65.53), {
             "2009 Spyker C8 Coupe": (26.19, 55.92, 42.86, 65.65),
             "2010 Dodge Ram Pickup 3500 Crew Cab": (40.48, 55.84, 54.76, 65.58),
             "2011 Ford Ranger SuperCab": (52.38, 55.78, 80.95, 65.45),
         }),
-        _kravets("Caltech101", ["coop:{root}/caltech-101/split_zhou_Caltech101.json", "caltech101:{root}"],
-                 100, (85.72, 93.31), {
+        _kravets("Caltech101", "caltech-101/split_zhou_Caltech101", "caltech101", 100, (85.72, 93.31), {
             "euphonium": (78.95, 85.77, 100.0, 93.25),
             "minaret": (82.61, 85.75, 91.30, 93.33),
             "platypus": (90.00, 85.70, 100.0, 93.28),
         }),
-        _kravets("OxfordFlowers", ["coop:{root}/oxford_flowers/split_zhou_OxfordFlowers.json",
-                                   "flowers102:{root}"], 102, (66.06, 70.77), {
+        _kravets("OxfordFlowers", "oxford_flowers/split_zhou_OxfordFlowers", "flowers102",
+                 102, (66.06, 70.77), {
             "gazania": (95.65, 65.78, 100.0, 70.49),
             "tree mallow": (100.0, 65.82, 76.47, 70.73),
             "trumpet creeper": (58.82, 66.11, 58.82, 70.85),

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from clipnull._show import Table, tenths
 from clipnull.protocol.published import TOLERANCE, figure, pair
-from clipnull.protocol.score import Change, ScoreParts
-from clipnull.report import Side
+from clipnull.protocol.score import ScoreParts
+from clipnull.report import Change, NWay, Side
 
 __all__ = ["BeforeRow", "ProtocolResult", "ResultRow", "SummaryRow"]
 
@@ -19,8 +19,7 @@ __all__ = ["BeforeRow", "ProtocolResult", "ResultRow", "SummaryRow"]
 class BeforeRow:
     """Accuracy before forgetting, of one forget class or of all classes (``name``).
 
-    ``forget`` and ``retain`` are recall of the class (None for all) and accuracy on the others
-    (fractions), the published ones percent.
+    Recall of the class (None for all) and accuracy on the others: fractions, the published ones percent.
     """
 
     model: str
@@ -43,11 +42,10 @@ class BeforeRow:
 class ResultRow:
     """One forget set and one method; fractions.
 
-    ``n_way`` has the recall of the forgotten classes' images by the length of the list ("2" to "all"),
-    ``full`` that among all names; ``search`` is an AUC, ``retain`` the accuracy on the other classes of the
-    data set, ``others`` that on all classes of each other data set. ``certificate`` is the largest of the
-    forgotten names, NaN where nothing is edited. ``parts`` add up to the score, NaN where nothing was
-    recognised before. ``seconds`` is the time of all the ``tried`` edits that this one was chosen from.
+    ``n_way`` has the recall of the forgotten classes' images by the length of the list (2 to "all"),
+    ``full`` that among all names; ``search`` is an AUC, ``others`` the accuracy on all classes of each
+    other data set, ``certificate`` the largest (NaN where nothing is edited). ``parts`` add up to the
+    score, NaN where nothing was recognised before. ``seconds`` is the time of all the ``tried`` edits.
     """
 
     model: str
@@ -56,7 +54,7 @@ class ResultRow:
     method: str
     side: Side
     full: Change
-    n_way: dict[str, Change]
+    n_way: dict[int | Literal["all"], NWay]
     search: Change
     retain: Change
     others: dict[str, Change]
@@ -67,7 +65,6 @@ class ResultRow:
 
     @property
     def joint(self) -> bool:
-        """Whether several classes are forgotten at once."""
         return len(self.forget) > 1
 
     @property
@@ -80,8 +77,8 @@ class ResultRow:
 class SummaryRow:
     """Means over ``sets`` forget sets of one kind, NaN skipped, for one model and method.
 
-    ``full``, ``two`` (2-way recall) and ``search`` are fractions; ``retained`` and ``others`` are accuracy
-    after as a fraction of before, on other classes and on other data sets.
+    ``two`` is 2-way recall; ``retained`` and ``others`` are accuracy after as a fraction of before, on
+    other classes and on other data sets.
     """
 
     model: str
@@ -103,8 +100,7 @@ class SummaryRow:
 class ProtocolResult:
     """What `run_protocol` measured. Shows itself as two tables; accuracies are fractions inside.
 
-    ``before`` has a row per model, data set and forget class, and one for all classes; ``rows`` one per
-    model, data set, forget set and method. ``notes`` say how the data differ from the published ones.
+    ``notes`` say how the data differ from the published ones.
     """
 
     name: str
@@ -113,7 +109,6 @@ class ProtocolResult:
     notes: list[str] = field(default_factory=list)
 
     def where(self, **match: Any) -> list[ResultRow]:
-        """The rows whose fields equal ``match``."""
         return [r for r in self.rows if all(getattr(r, k) == v for k, v in match.items())]
 
     def comparison(self) -> Table:
@@ -146,48 +141,36 @@ class ProtocolResult:
             rows = self.where(model=model, joint=joint, method=method)
             full, two, search, parts = (
                 [_mean(values) for values in zip(*changes, strict=True)]
-                for changes in zip(*((r.full, r.n_way["2"], r.search, r.parts) for r in rows), strict=True)
+                for changes in zip(*((r.full, r.n_way[2][2:], r.search, r.parts) for r in rows), strict=True)
             )
-            row = SummaryRow(
-                model,
-                joint,
-                method,
-                len(rows),
-                Change(*full),
-                Change(*two),
-                Change(*search),
-                retained=_mean(r.retain.kept for r in rows),
-                others=_mean(change.kept for r in rows for change in r.others.values()),
-                certificate=_mean(r.certificate for r in rows),
-                parts=ScoreParts(*parts),
-                score=_mean(r.score for r in rows),
-                seconds=_mean(r.seconds for r in rows),
+            kept = _mean(r.retain.kept for r in rows)
+            others = _mean(change.kept for r in rows for change in r.others.values())
+            certificate, score, seconds = (
+                _mean(getattr(r, name) for r in rows) for name in ("certificate", "score", "seconds")
             )
-            out.append(row)
+            out.append(SummaryRow(
+                model, joint, method, len(rows), Change(*full), Change(*two), Change(*search),
+                kept, others, certificate, ScoreParts(*parts), score, seconds,
+            ))  # fmt: skip
         return sorted(out, key=lambda r: (r.model, r.joint))
 
     def table(self) -> Table:
-        """`summary` as a table."""
-        rows, summary = [], self.summary()
-        for r in summary:
+        rows: list[list[str]] = []
+        notes: dict[str, str] = {}
+        for r in self.summary():
             after = (r.full.after, r.two.after, r.search.after, r.retained, r.others)
             seconds = f"{1000 * r.seconds:.1f} ms" if r.seconds < 1 else f"{r.seconds:.1f} s"
             numbers = ["–" if math.isnan(x) else f"{x:.{n}f}" for x, n in ((r.certificate, 2), (r.score, 3))]
             kind = "jointly" if r.joint else "one at a time"
             rows.append([r.model, kind, r.method, *map(tenths, after), *numbers, seconds])
-        head = ["model", "classes", "method", "full, %", "2-way, %", "search, %", "kept, %", "others kept, %"]
-        notes = [
-            f"before, {model}, {'jointly' if joint else 'one at a time'}: full {tenths(r.full.before)}%, "
-            f"2-way {tenths(r.two.before)}% (chance 50), search {tenths(r.search.before)}% (chance 50)"
-            for (model, joint), r in {(r.model, r.joint): r for r in reversed(summary)}.items()
-        ]
-        return Table(
-            [*head, "certificate", "score", "time"],
-            rows,
-            f"{self.name}: means over forget sets; a low score is good",
-            notes[::-1],
-            left=3,
-        )
+            notes.setdefault(
+                f"before, {r.model}, {kind}: ",
+                f"full {tenths(r.full.before)}%, 2-way {tenths(r.two.before)}% (chance 50), "
+                f"search {tenths(r.search.before)}% (chance 50)",
+            )
+        head = "model; classes; method; full, %; 2-way, %; search, %; kept, %; others kept, %; certificate"
+        caption = f"{self.name}: means over forget sets; a low score is good"
+        return Table([*head.split("; "), "score", "time"], rows, caption, [*map("".join, notes.items())], 3)
 
     def __str__(self) -> str:
         return "\n\n".join([str(self.comparison()), str(self.table()), *self.remarks()])

@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from clipnull import _check
 
-__all__ = ["Change", "ScoreParts", "protocol_score", "score_parts"]
-
-
-class Change(NamedTuple):
-    """A measurement before forgetting and after (fractions)."""
-
-    before: float
-    after: float
-
-    @property
-    def kept(self) -> float:
-        """After as a fraction of before; NaN where there was nothing before."""
-        return self.after / self.before if self.before else math.nan
+__all__ = ["ScoreParts", "protocol_score", "score_parts"]
 
 
 class ScoreParts(NamedTuple):
@@ -59,18 +46,10 @@ def protocol_score(
     Parameters
     ----------
     forget, retain : (before, after)
-        Recall of the forgotten classes, accuracy on the others; all as fractions or all in percent.
+        Recall of the forgotten classes, accuracy on the others; all as fractions or all in percent. None
+        is negative, and none zero before, else a ValueError.
     others : sequence of (before, after)
-        Accuracy on all classes of other data sets; three in the protocol.
-
-    Raises
-    ------
-    ValueError
-        A negative accuracy, or one before forgetting that is zero.
-
-    References
-    ----------
-    arXiv 2407.07485 (WACV 2025).
+        Accuracy on all classes of other data sets; three in the protocol (arXiv 2407.07485).
 
     Examples
     --------
