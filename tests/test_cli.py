@@ -314,7 +314,7 @@ def test_what_is_no_path_is_refused(value):
 @pytest.mark.parametrize(
     ("arguments", "forgotten"),
     [
-        ([], ["tiger"]),
+        ([], ["bus"]),
         (["--forget", "bus"], ["bus"]),
         (["--forget", "bus", "guitar"], ["bus", "guitar"]),
         (
