@@ -8,7 +8,7 @@ import inspect
 import math
 import numbers
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -283,13 +283,13 @@ def _or_none(kind: Kind) -> Kind:
 
 
 @functools.cache
-def _fields(kind: type) -> dict[str, Kind]:
+def _kinds_of(kind: Hashable) -> dict[str, Kind]:
     return _kinds(kind.__annotations__)
 
 
 def fields(made: Any) -> None:
     """Check what a dataclass holds, as `by_name` does the arguments of a function."""
-    for name, kind in _fields(type(made)).items():
+    for name, kind in _kinds_of(made.__class__).items():
         kind(name, getattr(made, name))
 
 

@@ -161,8 +161,8 @@ class Comparison(_show.Shown):
         found = [(row.method, row.seen) for row in self.rows]
         found += [(f"{row.method}, other prompt", row.other) for row in self.rows if row.other]
         for name, a in found:
-            each = [a.full, *(a.n_way[n] for n in ways), a.search, a.listed, a.unlisted]
-            rows.append([name, *map(str, each)])
+            cells = [a.full, *(a.n_way[n] for n in ways), a.search, a.listed, a.unlisted]
+            rows.append([name, *map(str, cells)])
         if unlisted == "0":
             head, rows = head[:-1], [row[:-1] for row in rows]
         notes = [*self.notes]

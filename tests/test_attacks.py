@@ -135,7 +135,7 @@ def test_fingerprint_bad_input():
         attacks.fingerprint(P, P[1:], T)
     with pytest.raises(ValueError, match="vocabulary: rows have 23 entries, want 24"):
         attacks.fingerprint(P, P, T[:, 1:])
-    with pytest.raises(ValueError, match="names: got 2 names, want a list of 30"):
+    with pytest.raises(ValueError, match="names: got 2 names, want 30"):
         attacks.fingerprint(P, P, T, ["a", "b"])
     with pytest.raises(ValueError, match=r"reader: got 'up', want one of left"):
         attacks.fingerprint(P, P, T).ranking("up")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 from clipnull import _check
 
@@ -14,7 +14,8 @@ __all__ = ["Scene"]
 Size = Literal["small", "medium", "large"]
 Place = Literal["centre", "left", "right", "top", "bottom"]
 Light = Literal["dark", "normal", "bright"]
-Range = XY = tuple[float, float]
+Range: TypeAlias = tuple[float, float]
+XY: TypeAlias = tuple[float, float]
 #: backgrounds that have a name, RGB in [0, 1]
 COLOURS = {
     "red": (0.85, 0.15, 0.15), "orange": (0.95, 0.55, 0.15), "yellow": (0.95, 0.85, 0.25),
@@ -127,4 +128,5 @@ def random_background(rng: random.Random) -> str:
 
 def random_scene(rng: random.Random) -> Scene:
     """A plain scene: one object, upright, medium or large, sharp, in its own colours, on anything."""
-    return Scene(size=rng.choices(["large", "medium"], [0.25, 0.75])[0], background=random_background(rng))
+    sizes: list[Size] = ["large", "medium"]
+    return Scene(size=rng.choices(sizes, [0.25, 0.75])[0], background=random_background(rng))

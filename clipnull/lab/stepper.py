@@ -72,7 +72,7 @@ class Stepper(Plane):
             [], self._now, controls=watched, extent=(-0.35, 1.45, -0.45, 1.15), bars=(-0.25, 1.0)
         )
         steps = row(self.back, self.next, self.step, self.turn, self.tilt)
-        self.children = (row(*controls.values()), steps, self.readout, *self.children[1:])
+        self.children = (row(*controls.values()), steps, self.readout, *self.children[1:])  # type: ignore[has-type]
 
     def moments(self) -> list[Moment]:
         """All steps, as the controls stand."""
@@ -235,7 +235,8 @@ class GramSchmidtStepper(Stepper):
     def moments(self) -> list[Moment]:
         """Of each name: it enters, its parts along the basis, what is left, the new column."""
         found: list[Moment] = []
-        Q, new = self.T.new_zeros(self.T.shape[1], 0), []
+        Q = self.T.new_zeros(self.T.shape[1], 0)
+        new: list[Bar] = []
         for s in subspace.gram_schmidt_steps(self.T, RTOL):
             name, q = base.short(self.titles[s.index], 16), indexed("q", Q.shape[1])
             scene = Scene(self.T[s.index], Q, self.T[: s.index], self)
@@ -294,7 +295,8 @@ class ProjectionStepper(Stepper):
             raise ValueError(f"data: got {got}, want {want} like Z and T")
         chosen = [self.classes[i] for i in _check.class_indices("names", names, len(self.T), self.classes)]
         most = int(data.labels.bincount().max())
-        names_of, slim = {"options": self.classes, "width": SLIM}, {"width": SLIM}
+        names_of: dict[str, Any] = {"options": self.classes, "width": SLIM}
+        slim = {"width": SLIM}
         self.of = make(widgets.Dropdown, value=chosen[0], description="picture", **names_of)
         self.which = make(widgets.IntSlider, 1, 1, max(2, most), description="which", **slim)
         self.basis = make(widgets.Dropdown, options=["Gram–Schmidt", "SVD"], description="basis", **slim)

@@ -104,8 +104,8 @@ def shape(
 def real_shapes() -> dict[str, dict[str, float]]:
     """The same of the two real CLIPs whose embeddings ship, as far as these go."""
     found = {}
-    for name, title in (("coco", "COCO, ViT-B/16"), ("lvis", "LVIS, ViT-B/32")):
-        real = cn.datasets.embeddings(name)
+    coco, lvis = cn.datasets.embeddings("coco"), cn.datasets.embeddings("lvis")
+    for real, title in ((coco, "COCO, ViT-B/16"), (lvis, "LVIS, ViT-B/32")):
         found[title] = {**geometry(real.Z, real.T, real.labels), **width(real.T)}
         if real.Z is not None:
             found[title]["participation_ratio_images"] = width(real.Z)["participation_ratio"]
