@@ -215,8 +215,6 @@ def compare(
         want = "want at least one, all with as many names, as many to forget, and tune and other alike"
         raise ValueError(f"trials: got {len(shapes)} kinds, {want}")
     ((m, C, fixed, _),) = shapes
-    if not isinstance(at, Mapping | None):
-        raise ValueError(f"at: got {at!r}, want a mapping of method to hyperparameters")
     given = {METHODS[name].name: dict(values) for name, values in (at or {}).items()}
     makers = [METHODS[name] for name in _check.some_of("methods", methods, METHODS)]
     tuned = [x for x in makers if x.grid and x.name not in given and not fixed]

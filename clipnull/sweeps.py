@@ -64,8 +64,6 @@ def sweep(case: Case, eraser: Callable[..., Edit], side: Side = "image", **grid:
     **grid : sequences
         For instance ``lam=[1, 10], mu=[1, 10]``: a point per combination, the last running fastest.
     """
-    if not callable(eraser):
-        raise ValueError(f"eraser: got {eraser!r}, want a function such as clipnull.nullspace")
     names = (case.T_f,) if eraser is nullspace else (case.T_f, case.T_r)
     make: Callable[..., Edit] = partial(eraser, *names)
     if eraser is consistent:
