@@ -191,7 +191,7 @@ def compare(
     Parameters
     ----------
     trials : sequence of Trial
-        Draws of forget sets of one size, see `trials`.
+        Draws of forget sets of one size, see `trials`; else a ValueError.
     methods : sequence of str
         Keys of `clipnull.METHODS`.
     at : dict of method -> hyperparameters, optional
@@ -204,11 +204,6 @@ def compare(
     -------
     Comparison
         Rows "no edit", "candidate masking", then the methods in the order asked for.
-
-    Raises
-    ------
-    ValueError
-        No trials, or of different sizes; an unknown method; grids of different size.
     """
     shapes = {(len(t.test.forget), len(t.test.T), t.tune is None, t.other is None) for t in trials}
     if len(shapes) != 1:
