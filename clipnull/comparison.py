@@ -220,7 +220,9 @@ def compare(
     tests = [t.test for t in trials]
     others = [t.other for t in trials if t.other is not None]
     seen, unseen = ([candidate_masking(case) for case in cases] for cases in (tests, others))
-    rows = [_row(NO_EDIT, seen, unseen, "before"), _row(MASKING, seen, unseen)]
+    rows = []
+    for name, when in ((NO_EDIT, "before"), (MASKING, "after")):
+        rows.append(Row(name, _figures(seen, when), _figures(unseen, when) if unseen else None, []))
     for method in makers:
         chosen, edits = [], []
         for i, trial in enumerate(trials):
@@ -233,7 +235,7 @@ def compare(
         seen, unseen = (
             [c.evaluate(e) for c, e in zip(cases, edits, strict=False)] for cases in (tests, others)
         )
-        rows.append(_row(method.name, seen, unseen, chosen=chosen))
+        rows.append(Row(method.name, _figures(seen), _figures(unseen) if unseen else None, chosen))
     bar.close()
     rule = f"of the points with full recall at most {_show.percent(FORGOTTEN)} of that before, the one that"
     notes = [f"tuned on other pictures: {rule} keeps most"] if tuned else ["nothing is tuned on these names"]
@@ -258,17 +260,7 @@ def _best(method: Method, case: Case, seed: int, bar: Any) -> dict[str, Any]:
     return points[off.index(min(off))][0]
 
 
-def _row(
-    name: str,
-    seen: list[Report],
-    other: list[Report],
-    when: Literal["before", "after"] = "after",
-    chosen: Sequence[dict[str, Any]] = (),
-) -> Row:
-    return Row(name, _figures(seen, when), _figures(other, when) if other else None, list(chosen))
-
-
-def _figures(draws: Sequence[Report], when: Literal["before", "after"]) -> Figures:
+def _figures(draws: Sequence[Report], when: str = "after") -> Figures:
     kept = [(r.retained_listed, r.retained_unlisted) for r in draws]
     if when == "before":
         kept = [(1.0, 1.0 if u == u else u) for _, u in kept]

@@ -77,7 +77,11 @@ class Case:
     ) -> None:
         if (Z is None) != (labels is None):
             raise ValueError("labels: want them where Z is given, and None where it is None")
-        self.Z = None if Z is None else _streamed(Z)
+        self.Z: torch.Tensor | np.memmap | None = None
+        if isinstance(Z, np.memmap) and Z.ndim == 2 and Z.size and Z.dtype.kind == "f":
+            self.Z = Z  # left on disk: its blocks are checked as they are read
+        elif Z is not None:
+            self.Z = _full(_check.rows("Z", Z).detach())
         T = _check.rows("T", T, None if self.Z is None else self.Z.shape[1], nonzero=True).detach()
         self.T = _full(T.to(self.Z) if isinstance(self.Z, torch.Tensor) else T.float())
         self._labels = None
@@ -88,7 +92,13 @@ class Case:
         self.classes: list[str] = [*map(str, range(len(T)))] if classes is None else [*_check.plain(classes)]
         self._named = classes is not None
         self._listed: list[int] | None = None
-        self.prompts = None if prompts is None else self._prompts(prompts)
+        self.prompts: torch.Tensor | None = None
+        if prompts is not None:
+            P, want = torch.as_tensor(prompts), f"[p, {len(T)}, {T.shape[1]}]"
+            if P.ndim != 3 or P.shape[1:] != T.shape or not len(P):
+                raise ValueError(f"prompts: got shape {tuple(P.shape)}, want {want}")
+            P = _check.rows("prompts", P.flatten(0, 1), nonzero=True).reshape(P.shape)
+            self.prompts = P.to(self.T)
         self._forget(forget, listed)
 
     def _forget(self, forget: ClassesLike, listed: ClassesLike | None) -> None:
@@ -102,13 +112,6 @@ class Case:
             own, other = self.classes[self.forget[twin[0]]], self.classes[self.retain[twin[1]]]
             why = f"has the embedding of {other!r}, which is kept, and no linear edit can part them"
             raise ValueError(f"forget: {own!r} {why}; want both forgotten, or other names or prompts")
-
-    def _prompts(self, prompts: ArrayLike) -> torch.Tensor:
-        P = torch.as_tensor(prompts)
-        if P.ndim != 3 or P.shape[1:] != self.T.shape or not len(P):
-            want = f"[p, {len(self.T)}, {self.T.shape[1]}]"
-            raise ValueError(f"prompts: got shape {tuple(P.shape)}, want {want}")
-        return _check.rows("prompts", P.flatten(0, 1), nonzero=True).to(self.T).reshape(P.shape)
 
     def __repr__(self) -> str:
         (C, d), n = self.T.shape, "no" if self.Z is None else len(self.Z)
@@ -246,13 +249,6 @@ _check.KINDS["case"] = _check.KINDS["test"] = _check.instance(Case)
 _check.KINDS["side"] = lambda name, value: _check.one_of(name, value, SIDES)
 
 # --- scores to predictions -----------------------------------------------------------------
-
-
-def _streamed(Z: ArrayLike) -> torch.Tensor | np.memmap:
-    """``Z`` checked, except that a memory-mapped file is left on disk: its blocks are checked as read."""
-    if isinstance(Z, np.memmap) and Z.ndim == 2 and Z.size and Z.dtype.kind == "f":
-        return Z
-    return _full(_check.rows("Z", Z).detach())
 
 
 def _full(x: torch.Tensor) -> torch.Tensor:
