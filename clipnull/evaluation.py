@@ -271,15 +271,12 @@ def _blocks(Z: torch.Tensor | np.memmap) -> Iterator[torch.Tensor]:
 def score_update(
     edit: Edit, T: torch.Tensor, side: Side = "image"
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-    """L [d, m], B [C, m] and a scale [C] or None such that S' = (S - (Z L) Bᵀ) * scale.
-
-    Image side and un-normalised text side share L and B = T R. Normalised names divide by ||W t||.
-    Both sides: W W = I - L (2 I - Rᵀ L) Rᵀ has the same rank.
-    """
+    """L [d, m], B [C, m] and a scale [C] or None such that S' = (S - (Z L) Bᵀ) * scale."""
     # an edit made of names with gradients has them too
     L, R = edit.left.detach().to(T), edit.right.detach().to(T)
     if side == "image":
         return L, T @ R, None
+    # normalised names divide by ||W t||; both sides: W W = I - L (2 I - Rᵀ L) Rᵀ has the same rank
     scale = 1 / edit.apply_text(T).detach().norm(dim=1).clamp_min(torch.finfo(T.dtype).tiny)
     return 2 * L - L @ (R.T @ L) if side == "both" else L, T @ R, scale
 

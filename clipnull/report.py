@@ -56,10 +56,7 @@ class Change(NamedTuple):
 
 
 def edited_scores(edit: Edit | None, Z: torch.Tensor, T: torch.Tensor, side: Side = "image") -> torch.Tensor:
-    """Scores [n, C] of images ``Z [n, d]`` against names ``T [C, d]`` after an edit; None is no edit.
-
-    Image side: Z W Tᵀ, not normalised, which changes no ranking of names. Text side: names re-normalised.
-    """
+    """Scores [n, C] of images [n, d] and names [C, d] after an edit, if any; image side: not normalised."""
     if edit is None:
         return Z @ T.T
     if side != "text":
