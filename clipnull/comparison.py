@@ -68,7 +68,7 @@ def trials(
     test, tune : Case
         Their own forget sets play no part.
     size : int
-        Classes to forget, drawn among those with pictures in both.
+        Classes to forget, drawn among those with pictures in both; a ValueError where these are fewer.
     other : array [C, d], optional
         The names under another prompt.
     draws, seed : int

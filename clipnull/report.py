@@ -199,8 +199,7 @@ class Report(_show.Shown):
             (f"retain, {len(self.case.labels) - gone} images", self.retain_before, self.retain_after),
         ]
         if two := self.n_way.get(2):
-            pairs.append(("2-way recall, chance 50", two.before, two.after))
-            pairs.append(("search AUC, chance 50", *self.search))
+            pairs += [("2-way recall, chance 50", *two[2:]), ("search AUC, chance 50", *self.search)]
         rows = [[name, *map(_show.tenths, ba), _show.change(*ba)] for name, *ba in pairs]
         went = ", ".join(f"{name} ({count})" for name, count in self.destinations(3))
         notes = [f"forgotten images became: {went}"]
