@@ -23,8 +23,7 @@ def path(name: str, value: Any) -> Path:
     try:
         found = Path(value).expanduser()
     except (TypeError, RuntimeError) as error:
-        why = f" ({error})" if isinstance(error, RuntimeError) else ""
-        raise ValueError(f"{name}: got {value!r}, want a path{why}") from error
+        raise ValueError(f"{name}: got {value!r}, want a path ({error})") from error
     if "\0" in str(found):
         raise ValueError(f"{name}: got {value!r}, want a path without NUL")
     return found

@@ -33,10 +33,7 @@ def few(names: Sequence[str], k: int = 4) -> str:
 
 @dataclass(frozen=True)
 class Table:
-    """A table in a terminal (text) and in Jupyter (HTML): ``caption`` above, ``notes`` below.
-
-    The first ``left`` columns are set flush left, the others flush right.
-    """
+    """A table for a terminal and Jupyter: ``caption`` above, ``notes`` below, ``left`` columns flush left."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -93,13 +90,10 @@ def progress(
     unit: str = "it",
     wanted: bool | None = None,
 ) -> Any:
-    """A tqdm bar on stderr: iterate over it, or call its ``update(n)`` and ``set_postfix_str``.
-
-    ``wanted`` True and False decide; None: after two seconds, but neither under pytest nor where the
-    variable CLIPNULL_NO_PROGRESS is set.
-    """
+    """A tqdm bar on stderr to iterate over or to ``update(n)``; ``wanted`` None: where it takes long."""
     from tqdm.auto import tqdm
 
+    # by default after two seconds, but neither under pytest nor where the variable is set
     silent = wanted is None and {"PYTEST_CURRENT_TEST", "CLIPNULL_NO_PROGRESS"} & os.environ.keys()
     return tqdm(
         items,

@@ -283,9 +283,15 @@ def doctor(args: argparse.Namespace) -> int:
     for name, given in (("CLIPNULL_MODEL", None), ("CLIPNULL_DATA", args.data)):
         value = given or os.environ.get(name)
         print(f"{name:<18}{value or 'not set: the offline default'}")
-        try:
-            if value and importable:
-                _look(name, value)
+        if not value or not importable:
+            continue
+        from clipnull import datasets, model
+
+        try:  # nothing is fetched
+            if name == "CLIPNULL_MODEL":
+                model.check_here()
+            else:
+                print(f"{'':<18}{datasets.load(value)!r}")
         except (ValueError, OSError) as error:
             problems.append(f"{name}: {' '.join(str(error).removeprefix('name: ').split())}")
     if not _notebooks().is_dir():
@@ -293,15 +299,6 @@ def doctor(args: argparse.Namespace) -> int:
     aside = "" if all(version for _, version in required.values()) else ", optional packages aside"
     print("\n" + ("\n".join(problems) or f"Nothing is missing{aside}."))
     return 1 if problems else 0
-
-
-def _look(name: str, value: str) -> None:
-    from clipnull import datasets, model
-
-    if name == "CLIPNULL_MODEL":
-        model.check_here()
-    else:
-        print(f"{'':<18}{datasets.load(value)!r}")
 
 
 def _required() -> dict[str, str]:

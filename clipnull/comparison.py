@@ -68,7 +68,7 @@ def trials(
     test, tune : Case
         Their own forget sets play no part.
     size : int
-        Classes to forget, drawn among those with pictures in both.
+        Classes to forget, drawn among those with pictures in both; a ValueError where these are fewer.
     other : array [C, d], optional
         The names under another prompt.
     draws, seed : int
@@ -191,7 +191,7 @@ def compare(
     Parameters
     ----------
     trials : sequence of Trial
-        Draws of forget sets of one size, see `trials`.
+        Draws of forget sets of one size, see `trials`; else a ValueError.
     methods : sequence of str
         Keys of `clipnull.METHODS`.
     at : dict of method -> hyperparameters, optional
@@ -204,19 +204,12 @@ def compare(
     -------
     Comparison
         Rows "no edit", "candidate masking", then the methods in the order asked for.
-
-    Raises
-    ------
-    ValueError
-        No trials, or of different sizes; an unknown method; grids of different size.
     """
     shapes = {(len(t.test.forget), len(t.test.T), t.tune is None, t.other is None) for t in trials}
     if len(shapes) != 1:
         want = "want at least one, all with as many names, as many to forget, and tune and other alike"
         raise ValueError(f"trials: got {len(shapes)} kinds, {want}")
     ((m, C, fixed, _),) = shapes
-    if not isinstance(at, Mapping | None):
-        raise ValueError(f"at: got {at!r}, want a mapping of method to hyperparameters")
     given = {METHODS[name].name: dict(values) for name, values in (at or {}).items()}
     makers = [METHODS[name] for name in _check.some_of("methods", methods, METHODS)]
     tuned = [x for x in makers if x.grid and x.name not in given and not fixed]
@@ -227,7 +220,9 @@ def compare(
     tests = [t.test for t in trials]
     others = [t.other for t in trials if t.other is not None]
     seen, unseen = ([candidate_masking(case) for case in cases] for cases in (tests, others))
-    rows = [_row(NO_EDIT, seen, unseen, "before"), _row(MASKING, seen, unseen)]
+    rows = []
+    for name, when in ((NO_EDIT, "before"), (MASKING, "after")):
+        rows.append(Row(name, _figures(seen, when), _figures(unseen, when) if unseen else None, []))
     for method in makers:
         chosen, edits = [], []
         for i, trial in enumerate(trials):
@@ -240,7 +235,7 @@ def compare(
         seen, unseen = (
             [c.evaluate(e) for c, e in zip(cases, edits, strict=False)] for cases in (tests, others)
         )
-        rows.append(_row(method.name, seen, unseen, chosen=chosen))
+        rows.append(Row(method.name, _figures(seen), _figures(unseen) if unseen else None, chosen))
     bar.close()
     rule = f"of the points with full recall at most {_show.percent(FORGOTTEN)} of that before, the one that"
     notes = [f"tuned on other pictures: {rule} keeps most"] if tuned else ["nothing is tuned on these names"]
@@ -265,17 +260,7 @@ def _best(method: Method, case: Case, seed: int, bar: Any) -> dict[str, Any]:
     return points[off.index(min(off))][0]
 
 
-def _row(
-    name: str,
-    seen: list[Report],
-    other: list[Report],
-    when: Literal["before", "after"] = "after",
-    chosen: Sequence[dict[str, Any]] = (),
-) -> Row:
-    return Row(name, _figures(seen, when), _figures(other, when) if other else None, list(chosen))
-
-
-def _figures(draws: Sequence[Report], when: Literal["before", "after"]) -> Figures:
+def _figures(draws: Sequence[Report], when: str = "after") -> Figures:
     kept = [(r.retained_listed, r.retained_unlisted) for r in draws]
     if when == "before":
         kept = [(1.0, 1.0 if u == u else u) for _, u in kept]

@@ -77,7 +77,11 @@ class Case:
     ) -> None:
         if (Z is None) != (labels is None):
             raise ValueError("labels: want them where Z is given, and None where it is None")
-        self.Z = None if Z is None else _streamed(Z)
+        self.Z: torch.Tensor | np.memmap | None = None
+        if isinstance(Z, np.memmap) and Z.ndim == 2 and Z.size and Z.dtype.kind == "f":
+            self.Z = Z  # left on disk: its blocks are checked as they are read
+        elif Z is not None:
+            self.Z = _full(_check.rows("Z", Z).detach())
         T = _check.rows("T", T, None if self.Z is None else self.Z.shape[1], nonzero=True).detach()
         self.T = _full(T.to(self.Z) if isinstance(self.Z, torch.Tensor) else T.float())
         self._labels = None
@@ -88,7 +92,13 @@ class Case:
         self.classes: list[str] = [*map(str, range(len(T)))] if classes is None else [*_check.plain(classes)]
         self._named = classes is not None
         self._listed: list[int] | None = None
-        self.prompts = None if prompts is None else self._prompts(prompts)
+        self.prompts: torch.Tensor | None = None
+        if prompts is not None:
+            P, want = torch.as_tensor(prompts), f"[p, {len(T)}, {T.shape[1]}]"
+            if P.ndim != 3 or P.shape[1:] != T.shape or not len(P):
+                raise ValueError(f"prompts: got shape {tuple(P.shape)}, want {want}")
+            P = _check.rows("prompts", P.flatten(0, 1), nonzero=True).reshape(P.shape)
+            self.prompts = P.to(self.T)
         self._forget(forget, listed)
 
     def _forget(self, forget: ClassesLike, listed: ClassesLike | None) -> None:
@@ -102,13 +112,6 @@ class Case:
             own, other = self.classes[self.forget[twin[0]]], self.classes[self.retain[twin[1]]]
             why = f"has the embedding of {other!r}, which is kept, and no linear edit can part them"
             raise ValueError(f"forget: {own!r} {why}; want both forgotten, or other names or prompts")
-
-    def _prompts(self, prompts: ArrayLike) -> torch.Tensor:
-        P = torch.as_tensor(prompts)
-        if P.ndim != 3 or P.shape[1:] != self.T.shape or not len(P):
-            want = f"[p, {len(self.T)}, {self.T.shape[1]}]"
-            raise ValueError(f"prompts: got shape {tuple(P.shape)}, want {want}")
-        return _check.rows("prompts", P.flatten(0, 1), nonzero=True).to(self.T).reshape(P.shape)
 
     def __repr__(self) -> str:
         (C, d), n = self.T.shape, "no" if self.Z is None else len(self.Z)
@@ -248,13 +251,6 @@ _check.KINDS["side"] = lambda name, value: _check.one_of(name, value, SIDES)
 # --- scores to predictions -----------------------------------------------------------------
 
 
-def _streamed(Z: ArrayLike) -> torch.Tensor | np.memmap:
-    """``Z`` checked, except that a memory-mapped file is left on disk: its blocks are checked as read."""
-    if isinstance(Z, np.memmap) and Z.ndim == 2 and Z.size and Z.dtype.kind == "f":
-        return Z
-    return _full(_check.rows("Z", Z).detach())
-
-
 def _full(x: torch.Tensor) -> torch.Tensor:
     """``x`` in float32 at least: half precision is too coarse for scores."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
@@ -275,15 +271,12 @@ def _blocks(Z: torch.Tensor | np.memmap) -> Iterator[torch.Tensor]:
 def score_update(
     edit: Edit, T: torch.Tensor, side: Side = "image"
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-    """L [d, m], B [C, m] and a scale [C] or None such that S' = (S - (Z L) Bᵀ) * scale.
-
-    Image side and un-normalised text side share L and B = T R. Normalised names divide by ||W t||.
-    Both sides: W W = I - L (2 I - Rᵀ L) Rᵀ has the same rank.
-    """
+    """L [d, m], B [C, m] and a scale [C] or None such that S' = (S - (Z L) Bᵀ) * scale."""
     # an edit made of names with gradients has them too
     L, R = edit.left.detach().to(T), edit.right.detach().to(T)
     if side == "image":
         return L, T @ R, None
+    # normalised names divide by ||W t||; both sides: W W = I - L (2 I - Rᵀ L) Rᵀ has the same rank
     scale = 1 / edit.apply_text(T).detach().norm(dim=1).clamp_min(torch.finfo(T.dtype).tiny)
     return 2 * L - L @ (R.T @ L) if side == "both" else L, T @ R, scale
 

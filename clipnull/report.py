@@ -56,10 +56,7 @@ class Change(NamedTuple):
 
 
 def edited_scores(edit: Edit | None, Z: torch.Tensor, T: torch.Tensor, side: Side = "image") -> torch.Tensor:
-    """Scores [n, C] of images ``Z [n, d]`` against names ``T [C, d]`` after an edit; None is no edit.
-
-    Image side: Z W Tᵀ, not normalised, which changes no ranking of names. Text side: names re-normalised.
-    """
+    """Scores [n, C] of images [n, d] and names [C, d] after an edit, if any; image side: not normalised."""
     if edit is None:
         return Z @ T.T
     if side != "text":
@@ -202,8 +199,7 @@ class Report(_show.Shown):
             (f"retain, {len(self.case.labels) - gone} images", self.retain_before, self.retain_after),
         ]
         if two := self.n_way.get(2):
-            pairs.append(("2-way recall, chance 50", two.before, two.after))
-            pairs.append(("search AUC, chance 50", *self.search))
+            pairs += [("2-way recall, chance 50", *two[2:]), ("search AUC, chance 50", *self.search)]
         rows = [[name, *map(_show.tenths, ba), _show.change(*ba)] for name, *ba in pairs]
         went = ", ".join(f"{name} ({count})" for name, count in self.destinations(3))
         notes = [f"forgotten images became: {went}"]

@@ -64,8 +64,6 @@ def sweep(case: Case, eraser: Callable[..., Edit], side: Side = "image", **grid:
     **grid : sequences
         For instance ``lam=[1, 10], mu=[1, 10]``: a point per combination, the last running fastest.
     """
-    if not callable(eraser):
-        raise ValueError(f"eraser: got {eraser!r}, want a function such as clipnull.nullspace")
     names = (case.T_f,) if eraser is nullspace else (case.T_f, case.T_r)
     make: Callable[..., Edit] = partial(eraser, *names)
     if eraser is consistent:
@@ -104,13 +102,12 @@ def sweep_sizes(
     for size in sizes:
         drawn = [case.forgetting(torch.randperm(C, generator=gen)[:size].tolist()) for _ in range(draws)]
         for method in methods:
-            rows = [_point(_report(one, method, seed + i)) for i, one in enumerate(drawn)]
+            if method == MASKING:
+                rows = [_point(candidate_masking(one)) for one in drawn]
+            else:
+                make = METHODS[method].make
+                edits = [make(one.T_f, one.T_r, seed=seed + i) for i, one in enumerate(drawn)]
+                rows = [_point(evaluate(*each)) for each in zip(drawn, edits, strict=True)]
             means = {k: sum(r[k] for r in rows) / draws for k in rows[0]}
             points.append({"size": size, "method": method, **means})
     return Sweep(points)
-
-
-def _report(case: Case, method: str, seed: int) -> Report:
-    if method == MASKING:
-        return candidate_masking(case)
-    return evaluate(case, METHODS[method].make(case.T_f, case.T_r, seed=seed))

@@ -122,7 +122,7 @@ def _unit_rows(role: str, value: Any, dim: int | None) -> torch.Tensor:
 
 
 def embeddings(name: Literal["coco", "lvis"], prompt: Literal["single", "multi"] = "single") -> Embeddings:
-    """What OpenAI's CLIP makes of COCO's photographs and names, or of the names of LVIS.
+    """What OpenAI's CLIP makes of COCO's photographs and names, or of the names of LVIS; d = 512.
 
     Parameters
     ----------
@@ -131,11 +131,6 @@ def embeddings(name: Literal["coco", "lvis"], prompt: Literal["single", "multi"]
         category names. Or ViT-B/32; the 1,203 category names of LVIS v1; ``Z`` and ``labels`` are None.
     prompt : {"single", "multi"}
         Of COCO's names: "a photo of a {}.", or the mean over many. LVIS has one prompt, "a {}".
-
-    Returns
-    -------
-    Embeddings
-        d = 512 (stored in half precision).
 
     References
     ----------

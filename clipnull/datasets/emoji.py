@@ -74,11 +74,7 @@ def _art(artist: str, code: str) -> str:
 
 
 def _scene_svg(artist: str, code: str, scene: Scene, drawing: int, seed: int) -> str:
-    """One emoji in one scene: neither the other classes nor the other scenes decide how it looks.
-
-    Drawing 0 is as exact as the scene allows; in drawings 1, 2, … the art is turned by up to 20 degrees
-    and everything else that the words leave open is drawn too: the exact size, place and shades.
-    """
+    """One emoji in one scene; from drawing 1 on what the words leave open is drawn too, turns included."""
     rng = random.Random(f"{seed}/{code}/{drawing}/drawn")
     loose = rng if drawing else None
     ends = _background(scene, rng, loose)
@@ -159,10 +155,8 @@ def _draw(item: tuple[str, Scene, int], artist: str, seed: int, size: int) -> Im
 
 
 def _numbered(scenes: int | list[Scene], code: str, seed: int) -> list[tuple[Scene, int]]:
-    """Scenes with the number of the drawing: of given ones, how often the same scene came before.
-
-    Training's random streams are called "seed/step" and "seed/step/names": none of these is one of them.
-    """
+    """Scenes with the number of the drawing: of given ones, how often the same scene came before."""
+    # training's random streams are called "seed/step" and "seed/step/names": none of these is one of them
     if isinstance(scenes, list):
         return [(scene, scenes[:i].count(scene)) for i, scene in enumerate(scenes)]
     more = [(random_scene(random.Random(f"{seed}/{code}/{i}")), i) for i in range(1, scenes)]

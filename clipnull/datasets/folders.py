@@ -37,10 +37,8 @@ AGAIN = "link to a folder that is read already, or leads back up"
 
 
 def gather(root: str | Path, names: Iterable[str]) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """Pictures under each of some folders in ``root``, sorted, and path of what is passed over -> why.
-
-    No folder is entered twice, and links come last: a loop adds nothing, a picture has one class.
-    """
+    """Pictures under each of some folders in ``root``, sorted, and path of what is passed over -> why."""
+    # no folder is entered twice, and links come last: a loop adds nothing, a picture has one class
 
     def identity(place: str | Path) -> tuple[int, int]:
         stat = os.stat(place)

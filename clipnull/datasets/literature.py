@@ -123,8 +123,7 @@ def tiny_imagenet(root: str | Path | None = None, split: str = "val") -> Labelle
 
 
 def dogs(root: str | Path | None = None, split: str = "test") -> LabelledImages:
-    """Stanford Dogs: ``Images/n02085620-Chihuahua/*.jpg``, split by a ``split_*.json`` beside it (Kravets
-    and Namboodiri have one in CoOp's format), else by the set's own ``train_list.mat``, ``test_list.mat``."""
+    """Stanford Dogs: ``Images/n02085620-Chihuahua/*.jpg``, split by CoOp's json or the set's own lists."""
     base = _base("dogs", root, split, "stanford_dogs", "Images")
     if own := sorted(base.glob("split_*.json")):
         return replace(coop(own[0], split), name="dogs")

@@ -90,10 +90,9 @@ def load(
         An unknown name, option, class or category; data that are not there; folders of one class name
         (``polar_bear`` and ``Polar bear``), or of none that is a word.
 
-    Notes
-    -----
-    Prompts are those of the protocol (arXiv 2407.07485); ImageNet has OpenAI's 80 templates (arXiv
-    2103.00020). Class names are CoOp's for Caltech101 and the cars, and open_clip's for ImageNet.
+    References
+    ----------
+    Prompts: arXiv 2407.07485, for ImageNet OpenAI's 80 (2103.00020). Class names: CoOp, open_clip.
     """
     from_environment = name is None
     name = (os.environ.get("CLIPNULL_DATA") or "twemoji") if name is None else name

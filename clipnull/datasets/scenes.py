@@ -47,15 +47,12 @@ class Placement(NamedTuple):
 
 
 #: the left and the right one of two objects
-PAIR = (
-    Placement((1.75, 2.15), (-0.48, 0.0), (0.05, 0.15)),
-    Placement((1.75, 2.15), (0.48, 0.0), (0.05, 0.15)),
-)
+PAIR = tuple(Placement((1.75, 2.15), (x, 0.0), (0.05, 0.15)) for x in (-0.48, 0.48))
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Scene:
-    """What a picture shows, whatever the class. ``str(scene)`` says it in words.
+    """What a picture shows, whatever the class; a ValueError for what none can. ``str(scene)`` says it.
 
     Attributes
     ----------

@@ -113,10 +113,8 @@ def lora_forgetting(
 
     Parameters
     ----------
-    T_f, T_r : array [m, d], [k, d]
-        Text embeddings to forget and to retain.
-    empty : array [d]
-        Embedding of the empty prompt "".
+    T_f, T_r, empty : array [m, d], [k, d], [d]
+        Text embeddings to forget and to retain, and that of the empty prompt "".
     rank : int
         At most d.
     lr : float >= 0

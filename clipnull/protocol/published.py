@@ -42,17 +42,13 @@ class ProtocolData:
 
     Attributes
     ----------
-    name : str
     sources : tuple of str
         Names for `clipnull.datasets.load`, ``{root}`` standing for the folder of the data; the first one
-        found is used, the first of all is the protocol's own split. ``"embeddings:coco"``
-        (`clipnull.datasets.embeddings`) and ``"arrays:FILE"`` (`clipnull.datasets.load_arrays`) need
-        neither pictures nor a model.
-    forget : dict of str to dict
-        Forget class -> model label -> published (forget, retain) before forgetting, in percent.
-    full : dict of str to float
-        Model label -> published accuracy on all classes, in percent.
-    n_classes : int or None
+        found is used, the first of all is the protocol's own split. ``"embeddings:coco"`` and
+        ``"arrays:FILE"`` (`clipnull.datasets.load_arrays`) need neither pictures nor a model.
+    forget, full : dict
+        Forget class -> model label -> published (forget, retain) before forgetting, in percent; model label
+        -> published accuracy on all classes.
     options, train : dict
         For `clipnull.datasets.load`: always, and for the training images of a baseline.
     """

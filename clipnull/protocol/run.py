@@ -49,9 +49,8 @@ def run_protocol(
     Raises
     ------
     ValueError
-        Before any model is loaded: data or forget classes that are missing (one sentence with all of them
-        and where they belong); an unknown method; a trained baseline, or data sets of pictures, beside
-        embeddings. Weights that are missing.
+        Before any model is loaded: data or forget classes that are missing (one sentence with all of them);
+        an unknown method; a trained baseline, or data sets of pictures, beside embeddings.
     """
     methods = list(protocol.methods if methods is None else methods)
     for method in methods:
