@@ -108,4 +108,11 @@ def explorer(n: int = 800, size: int = 24) -> Plane:
     return Plane([], follow, controls={"second": second}, dots=dots, axes=("first", "second"))
 
 
+def sides() -> cn.lab.Sides:
+    """A widget of ipywidgets' controls and a picture of matplotlib's."""
+    T = torch.nn.functional.normalize(torch.eye(4)[:3] + 0.2, dim=1)
+    case = cn.Case(T.repeat(2, 1), T, [0, 1, 2] * 2, [0], classes=NAMES)
+    return cn.lab.Sides(case, cn.nullspace(case.T_f))
+
+
 USES: dict[str, Any] = {"circle": circle, "globe": globe, "triangle": triangle, "explorer": explorer}

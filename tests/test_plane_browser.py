@@ -24,9 +24,9 @@ TESTS = Path(__file__).resolve().parent
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 CELLS = [
-    f"import sys; sys.path.insert(0, {str(TESTS)!r}); import draggable, ipywidgets, torch, clipnull as cn",
+    f"import sys; sys.path.insert(0, {str(TESTS)!r}); import draggable, ipywidgets",
     *(f"draggable.{use}()" for use in ("circle", "globe", "triangle", "explorer")),
-    "cn.lab.GramSchmidtStepper(torch.eye(4)[:3] + 0.2, ['a', 'b', 'c'])",
+    "draggable.sides()",
     "from clipnull.lab.base import alarm\n"
     "ipywidgets.VBox([ipywidgets.Text(), ipywidgets.Dropdown(options=list('abcdefghi')),"
     " ipywidgets.HTML(alarm(ValueError('strength: too strong')))])",
@@ -157,7 +157,7 @@ def test_python_is_heard_when_anywidget_has_stopped_listening(chromium: Any, jup
     page.locator(".clipnull .noUi-handle").first.press("End")
     assert "penguin is 0.00" in shown.changes(old).replace("-", "")
     page.wait_for_function(
-        "document.querySelector('img.widget-image').alt.includes('Arrows of')", timeout=10_000
+        "document.querySelector('img.widget-image').alt.includes('Scores before to after')", timeout=10_000
     )
     page.context.close()
 
@@ -306,7 +306,9 @@ def test_dots_tell_their_picture_and_are_kept(page: Any) -> None:
 def test_a_picture_of_matplotlibs_says_what_it_shows(page: Any) -> None:
     picture = page.locator("img.widget-image").first
     picture.scroll_into_view_if_needed()
-    page.wait_for_function("e => e.alt.includes('Arrows of')", arg=picture.element_handle(), timeout=10_000)
+    page.wait_for_function(
+        "e => e.alt.includes('Scores before to after')", arg=picture.element_handle(), timeout=10_000
+    )
     for svg in page.locator(".clipnull-plane .stage > svg").all():
         assert len(svg.get_attribute("aria-label")) > 10
 

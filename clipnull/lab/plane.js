@@ -269,7 +269,8 @@ async function render({ model, el }) {
     stages.forEach((stage, k) => { stage.box.hidden = k >= count; if (k < count) drawStage(stage, k) })
     drawBars(drawn.bars)
     if (caption.textContent !== drawn.caption) caption.textContent = drawn.caption
-    tray.replaceChildren(...kept.map(i => {
+    // only when others are kept: a button that is replaced between press and release is not clicked
+    if (tray.dataset.kept !== (tray.dataset.kept = kept.join())) tray.replaceChildren(...kept.map(i => {
       const button = set(html("button", "", ...(dots.pictured ? [thumb(points.length + i)] : []), `${dots.names[i]} ×`), { "aria-label": `let go of ${dots.names[i]}` })
       button.addEventListener("click", () => keep(i))
       return button
