@@ -37,10 +37,11 @@ def has_widget(path: Path) -> bool:
 
 LAB = ROOT / "notebooks" / "06_forget_retain_lab.ipynb"
 LESSONS = [path for path in sorted((ROOT / "notebooks").glob("*.ipynb")) if has_widget(path) and path != LAB]
-#: a drawing's points answer to keys, as a widget's controls do
+#: what a drawing, or a widget with a picture, says, and what answers to keys in it
+PLANE = ".clipnull-plane .caption", ".clipnull-plane .handle"
+WIDGET = ".widget-html-content:visible", ".noUi-handle:visible, select:visible"
 DRAWN = "img.widget-image, .clipnull-plane .stage > svg"
 LOOKS = "(e, what) => [...e.querySelectorAll(what)].map(d => d.src ?? d.innerHTML).join()"
-MOVED = ".clipnull-plane .handle, .noUi-handle:visible, select:visible"
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -59,10 +60,10 @@ def test_widget_follows_its_controls(lesson: Path, jupyterlab: str, page: Any) -
     assert failed(page) == []
     # one output holds one widget; the first that has a drawing, with what it says of it
     lab = page.locator(".jp-OutputArea-output", has=page.locator(DRAWN)).first
-    said = ".clipnull-plane .caption" if lab.locator(".clipnull-plane").count() else ".widget-html-content:visible"
+    said, moving = PLANE if lab.locator(".clipnull-plane").count() else WIDGET
     readout = lab.locator(said).filter(has_text=re.compile("..")).first
     lab.scroll_into_view_if_needed()
-    before, moved = readout.inner_text(), lab.locator(MOVED).first
+    before, moved = readout.inner_text(), lab.locator(moving).first
     assert len(before) > 10
     drawn = lab.evaluate(LOOKS, DRAWN)
     moved.focus()
