@@ -127,12 +127,17 @@ class Report(_show.Shown):
     @property
     def per_class(self) -> list[ClassAccuracy]:
         """Accuracy of every class that has images."""
-        case, both, found = self.case, (self.predicted_before, self.predicted_after), []
-        for c in case.labels.unique().tolist():
-            own = case.labels == c
-            shares = (_check.share(p[own] == c) for p in both)
-            found.append(ClassAccuracy(c, case.classes[c], c in case.forget, int(own.sum()), *shares))
-        return found
+        labels, classes, forget = self.case.labels, self.case.classes, set(self.case.forget)
+        images = torch.bincount(labels, minlength=len(classes))
+        before, after = (
+            (torch.bincount(labels[p == labels], minlength=len(classes)).double() / images).tolist()
+            for p in (self.predicted_before, self.predicted_after)
+        )
+        return [
+            ClassAccuracy(c, name, c in forget, count, before[c], after[c])
+            for c, (name, count) in enumerate(zip(classes, images.tolist(), strict=True))
+            if count
+        ]
 
     def destinations(self, k: int = 5) -> list[tuple[str, int]]:
         """Where the forgotten images went: the ``k`` classes most often predicted, with counts."""
@@ -161,7 +166,8 @@ class Report(_show.Shown):
         kept = len(self.case.retain)
         if not bool(self.case.gone.any()):
             return {}
-        before, after = self._rivals(None), self._rivals(self.edit)
+        before = self._rivals(None)
+        after = self._rivals(self.edit) if self.edit else before
         table: dict[int | Literal["all"], NWay] = {}
         for n in N_WAYS:
             if (names := kept + 1 if n == "all" else n) <= kept + 1:
