@@ -427,7 +427,6 @@ def test_figures_have_titles_axes_and_alt_text(cone):
     said = other_words(case, edit, Words(case.T[:2], [0, 0], ["this", "that"]))
     figures = {
         "controls": plots.controls(controls(case, edit, seeds=3), title="A"),
-        "measurements": plots.measurements([collateral(case, edit)], title="B", x="accuracy, %"),
         "words": plots.words(said, case.classes, title="C"),
         "reliability": plots.reliability(dict(zip(["before", "after"], calm.bins, strict=True)), title="D"),
     }

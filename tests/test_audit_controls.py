@@ -240,8 +240,7 @@ def accuracy(predicted, y):
 MEMORISED = {
     "linear_probe": lambda X, y: accuracy(linear_probe(X, y), y),
     "yes_or_no": lambda X, y: yes_or_no(of(X, y, [0]), X),
-    "ridge_probe": lambda X, y: accuracy(attacks.ridge_probe(X, y), y),
-    "layer_probe": lambda X, y: attacks.layer_probe(of(X, y, [0, 1]), {"a": X}, {"a": X})[0].before,
+    "layer_probe": lambda X, y: attacks.layer_probe(of(X, y, [0]), {"a": X}, {"a": X})[0].before,
 }
 
 
@@ -378,7 +377,6 @@ SEEDED = {
     "turned": lambda s: turned(CASE, EDIT, seed=s).left,
     "confidence": lambda s: confidence(CASE, EDIT, seed=s)[:3],
     "linear_probe": lambda s: linear_probe(Z, Y, seed=s),
-    "ridge_probe": lambda s: attacks.ridge_probe(Z, Y, seed=s),
     "probe": lambda s: probe(CASE, EDIT, seed=s).after,
     "layer_probe": lambda s: attacks.layer_probe(CASE, {"a": Z}, {"a": Z}, seed=s),
     "relearning": lambda s: attacks.relearning(H, Y, LAYER, T, {2: EDIT, 5: EDIT}, 2, seed=s),
