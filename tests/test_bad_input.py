@@ -34,7 +34,7 @@ MODULES = (
 #: what the package hands out; nobody builds it by hand
 RESULTS = """
 Mixtures GramSchmidtStep ClassAccuracy NWay Report Change Comparison Figures Row Spread Sweep Method Winners
-EmbeddingAttack PixelAttack Bins Calibration Costs Fingerprint LayerProbe Selective Optimised Relearning
+EmbeddingAttack PixelAttack Bins Calibration Fingerprint LayerProbe Selective Optimised Relearning
 AuditReport Measurement NotMeasured Word WordRecall Words Trained Protocol ProtocolData ProtocolModel
 BeforeRow ProtocolResult ResultRow SummaryRow ScoreParts Slot Embeddings Images LabelledImages Trial
 Figure FigureWidget Stepper Moment Panel Preset ForgetOne
@@ -107,8 +107,6 @@ def valid() -> dict[str, dict[str, Any]]:
         "conformal_sets": dict(p=p[:5], calibration=p, labels=c.labels, alpha=0.1),
         "fitted_scale": dict(cosines=S, labels=c.labels),
         "certified": dict(case=c, edit=e, seed=0),
-        "collateral": dict(case=c, edit=e, nearest=2, seeds=2, seed=0),
-        "costs": dict(case=c, edit=e),
         "short_lists": dict(case=c, edit=e, seed=0),
         "layer_probe": dict(case=c, before={"a": c.Z}, after={"a": c.Z}, folds=3, seed=0),
         "leace": dict(case=c),
