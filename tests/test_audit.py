@@ -451,7 +451,6 @@ def test_bad_input(cone, small):
 CALLED = [
     ("cases", "random_subspace"),
     ("controls", "candidate_masking"),
-    ("controls", "certificate"),
     ("controls", "rebuild"),
     ("controls", "certificate"),
     ("controls", "turned"),

@@ -34,7 +34,10 @@ LESSONS = [
     "07_is_it_really_gone",
     "08_paper_protocol",
     "09_your_own_model",
+    "electives/confidence",
+    "electives/leace",
     "electives/one_style_only",
+    "electives/relearning",
 ]
 #: lessons that do not print the dimension of the space
 WITHOUT_DIMENSION = ["08_paper_protocol", "electives/one_style_only"]
