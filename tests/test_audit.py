@@ -13,7 +13,7 @@ import clipnull as cn
 from clipnull import plots
 from clipnull.auditing.cases import rebuild
 from clipnull.auditing.confidence import calibration_error, confidence, conformal_sets
-from clipnull.auditing.controls import collateral, controls, costs
+from clipnull.auditing.controls import controls
 from clipnull.auditing.leace import leace
 from clipnull.auditing.probes import linear_probe, probe, yes_or_no
 from clipnull.auditing.report import Measurement
@@ -144,31 +144,6 @@ def test_rebuild_refuses_what_it_cannot_know(cone):
             "forgotten, other names"
         ]
         assert "Not measured: edit: cannot be made again" in row.means and math.isnan(row.control)
-
-
-# --- collateral ------------------------------------------------------------------------------
-
-
-def leaning(per: int = 60) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Names that lean on the forgotten one, e_0, more and more; the lean is all that an edit takes."""
-    lean = torch.linspace(0.0, 0.97, 12)
-    T = torch.eye(32)[1:13] * (1 - lean**2).sqrt()[:, None] + lean[:, None] * torch.eye(32)[0]
-    T = torch.cat([torch.eye(32)[:1], T])
-    y = torch.arange(13).repeat_interleave(per)
-    return T[y] + 0.16 * randn(13 * per, 32), T, y
-
-
-def test_collateral_finds_who_leans_on_the_forgotten_name():
-    Z, T, y = leaning()
-    case, edit = cn.Case(Z, T, y, [0]), cn.nullspace(T[:1])
-    near, who = collateral(case, edit, nearest=3), costs(case, edit)
-    assert who.classes[:3].tolist() == [12, 11, 10] and "(12, 11, 10)" in near.means
-    assert who.spearman < -0.6 and f"{who.spearman:+.2f}" in near.means
-    assert near.after < near.before - 0.2 and near.after < near.control
-    assert "worse than under any random subspace" in near.means
-    assert torch.allclose(who.similarity, T[who.classes, 0].abs(), atol=1e-5)
-    idle = collateral(case, cn.nullspace(torch.eye(32)[-1]), nearest=3)
-    assert abs(idle.after - idle.before) < 0.03
 
 
 # --- other words -----------------------------------------------------------------------------
@@ -355,7 +330,7 @@ def test_audit_of_what_ships_and_of_names_alone():
 def test_audit_of_forgotten_images_alone_says_what_it_cannot_know(cone):
     Z, T, y = cone["Z"], cone["T"], cone["y"]
     report = cn.audit(None, cn.Case(Z[y == 3], T, y[y == 3], [3]), cn.nullspace(T[[3]]))
-    for name in ("short lists", "collateral", "linear probe", "confidence"):
+    for name in ("short lists", "linear probe", "confidence"):
         assert report.skipped[name] == "labels: no image of a retained class, want at least one"
     assert report["forgotten, zero-shot"].after < 0.2 and math.isnan(report["retained, zero-shot"].after)
     assert "nan" not in str(report) and "not measured: linear probe (labels: no image of" in str(report)
@@ -427,7 +402,6 @@ def test_figures_have_titles_axes_and_alt_text(cone):
     said = other_words(case, edit, Words(case.T[:2], [0, 0], ["this", "that"]))
     figures = {
         "controls": plots.controls(controls(case, edit, seeds=3), title="A"),
-        "measurements": plots.measurements([collateral(case, edit)], title="B", x="accuracy, %"),
         "words": plots.words(said, case.classes, title="C"),
         "reliability": plots.reliability(dict(zip(["before", "after"], calm.bins, strict=True)), title="D"),
     }
@@ -477,7 +451,6 @@ def test_bad_input(cone, small):
 CALLED = [
     ("cases", "random_subspace"),
     ("controls", "candidate_masking"),
-    ("controls", "orthonormal_basis"),
     ("controls", "rebuild"),
     ("controls", "certificate"),
     ("controls", "turned"),
@@ -524,7 +497,7 @@ def test_nothing_is_left_out_silently(cone):
     assert "a single class is retained" in report["forgotten, other names"].means
     assert report.names == [
         "forgotten, zero-shot", "forgotten, turned edit", "forgotten, other names", "retained, zero-shot",
-        "2-way recall", "search", "nearest names", "other words", "certificate", "attack, embeddings",
+        "2-way recall", "search", "other words", "certificate", "attack, embeddings",
     ]  # fmt: skip
     assert all(name in str(report) for name in [*report.names, *report.skipped])
 

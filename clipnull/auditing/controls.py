@@ -1,13 +1,11 @@
-"""Is it the edit? Random directions, other names, short lists, and what the others pay."""
+"""Is it the edit? Random directions, other names, short lists, the certificate."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 
 from clipnull import _check, _show
 from clipnull.auditing.cases import at_random, both_kinds, control, predict, rebuild, turned
@@ -15,9 +13,8 @@ from clipnull.auditing.report import Measurement, NotMeasured, mean, std, verdic
 from clipnull.edit import Edit
 from clipnull.evaluation import Case, candidate_masking
 from clipnull.hull import certificate
-from clipnull.subspace import orthonormal_basis
 
-__all__ = ["Costs", "certified", "collateral", "controls", "costs", "short_lists"]
+__all__ = ["certified", "controls", "short_lists"]
 
 RANDOM = "random subspaces of the same rank"
 SUBSPACE = "a random subspace of the same rank"
@@ -133,66 +130,3 @@ def certified(case: Case, edit: Edit, seed: int = 0) -> Measurement:
     )
     before, after, random = (float(x.max()) for x in (b, a, c))
     return Measurement("certificate", before, after, random, SUBSPACE, said, unit="cosine")
-
-
-class Costs(NamedTuple):
-    """What the R retained classes that have images lose, from the nearest to the farthest.
-
-    Their indices [R]; ``similarity`` [R] of a name t to the span of the forgotten ones, ||U^T t|| / ||t||,
-    U its orthonormal basis; ``change`` [R] of accuracy, a fraction; the rank correlation of these two,
-    NaN where nothing changes.
-    """
-
-    classes: torch.Tensor
-    similarity: torch.Tensor
-    change: torch.Tensor
-    spearman: float
-
-
-@_check.by_name
-def costs(case: Case, edit: Edit) -> Costs:
-    """Accuracy of each retained class after an edit, against its name's similarity to the forgotten ones.
-
-    Raises
-    ------
-    ValueError
-        No image of a forgotten, or of a retained, class; an edit of another dimension.
-    """
-    from scipy.stats import spearmanr
-
-    rows = {row.label: row.after - row.before for row in both_kinds(case).evaluate(edit).per_class}
-    near = (F.normalize(case.T, dim=1) @ orthonormal_basis(case.T_f).to(case.T)).norm(dim=1)
-    index = torch.tensor([c for c in case.retain if c in rows])
-    index = index[torch.argsort(near[index], descending=True, stable=True)]
-    change = torch.tensor([rows[c] for c in index.tolist()])
-    varies = len(index) > 2 and change.std() > 0
-    rho = float(spearmanr(near[index], change).statistic) if varies else math.nan
-    return Costs(index, near[index], change, rho)
-
-
-@_check.by_name
-def collateral(case: Case, edit: Edit, nearest: int = 5, seeds: int = 5, seed: int = 0) -> Measurement:
-    """Who pays: accuracy on the retained classes nearest to the forget subspace.
-
-    As many of them as ``nearest`` says, of those that have images; control: random subspaces, one per seed.
-
-    Raises
-    ------
-    ValueError
-        As `costs`.
-
-    References
-    ----------
-    Over-unlearning near the forget set: arXiv 2506.01318.
-    """
-    found, after = costs(case, edit), predict(case, edit)
-    members = found.classes[:nearest]
-    on = torch.isin(case.labels, members)
-    drawn = at_random(case, edit, seeds, seed)
-    b, a, *c = (_check.share((p == case.labels)[on]) for p in (case.predicted, after, *drawn))
-    who = ", ".join(case.classes[i] for i in members[:3].tolist()) + (", …" if len(members) > 3 else "")
-    worse = "worse than under any random subspace" if a < min(c) else "no worse than under random subspaces"
-    said = f"{len(members)} classes ({who}) change by {_show.change(b, a)} points, {worse}."
-    if not math.isnan(found.spearman):
-        said += f" Rank correlation of similarity and change, over all retained: {found.spearman:+.2f}."
-    return Measurement("nearest names", b, a, mean(c), RANDOM, said, "2506.01318", spread=std(c))

@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
 from clipnull import _check
 from clipnull._check import ArrayLike
 from clipnull.auditing.cases import fewest
-from clipnull.auditing.probes import ridge_probe
+from clipnull.auditing.probes import balanced
 from clipnull.evaluation import Case
 from clipnull.model import last_layer, unprojected
 
@@ -26,7 +25,7 @@ PIXELS, HIDDEN, EMBEDDING = "pixels", "before the projection", "embedding"
 
 @dataclass(frozen=True)
 class LayerProbe:
-    """Recall of the forgotten classes by a cross-validated linear probe at one layer, as fractions.
+    """`yes_or_no` of the features at one layer: balanced accuracy, a fraction; chance is 0.5.
 
     Of probes trained on the un-edited and on the edited model's features, and with shuffled labels
     (``control``). ``identical``: the features before and after the edit are equal, bit by bit.
@@ -112,7 +111,7 @@ def layer_probe(
     folds: int = 4,
     seed: int = 0,
 ) -> list[LayerProbe]:
-    """Train a linear probe (`ridge_probe`) on every layer's features and see where the forgotten classes are.
+    """Ask a linear probe on every layer's features "is it a forgotten class?".
 
     ``before`` and ``after`` map layers to features [n, width] of the case's images, in the un-edited and
     in the edited model (`layers`). The seed is that of the folds and of the control's labels. Folds are as
@@ -129,17 +128,13 @@ def layer_probe(
     if list(before) != list(after):
         raise ValueError(f"after: has layers {list(after)}, want {list(before)} like before")
     folds = min(folds, fewest(case))
-    y = case.labels.cpu().numpy()
-    shuffled = np.random.default_rng(seed).permutation(y)
-
-    def recall(X: ArrayLike, labels: np.ndarray) -> float:
-        right = ridge_probe(X, labels, folds, seed).numpy() == labels
-        return float(right[np.isin(labels, case.forget)].mean())
-
+    yes = case.gone
+    shuffled = yes[torch.randperm(len(yes), generator=torch.Generator().manual_seed(seed))]
     probes = []
     for layer, X in before.items():
-        b, same = recall(X, y), torch.equal(torch.as_tensor(X), torch.as_tensor(after[layer]))
-        a = b if same else recall(after[layer], y)
+        same = torch.equal(torch.as_tensor(X), torch.as_tensor(after[layer]))
+        b = balanced(X, yes, folds, seed)
+        a = b if same else balanced(after[layer], yes, folds, seed)
         width = int(torch.as_tensor(X).shape[1])
-        probes.append(LayerProbe(layer, width, b, a, recall(X, shuffled), same))
+        probes.append(LayerProbe(layer, width, b, a, balanced(X, shuffled, folds, seed), same))
     return probes

@@ -24,11 +24,19 @@ RATE, SMOOTH, JITTER = 0.1, 3.0, 0.15
 
 @dataclass(frozen=True)
 class Optimised:
-    """k images, their embeddings [k, d] in unit rows, cosines of views and targets [steps, k]."""
+    """k images, their embeddings [k, d] in unit rows, cosines of views and targets [steps, k].
 
-    images: list[Image.Image]
+    ``film`` has the k images before each step and after the last, steps + 1 times.
+    """
+
+    film: list[list[Image.Image]]
     embeddings: torch.Tensor
     cosines: torch.Tensor
+
+    @property
+    def images(self) -> list[Image.Image]:
+        """Those after the last step."""
+        return self.film[-1]
 
 
 def optimise_pixels(
@@ -71,9 +79,10 @@ def optimise_pixels(
     sizes = [(max(1, height >> i), max(1, width >> i)) for i in range(4)]
     layers = [torch.zeros(len(t), 3, *size, device=clip.device).requires_grad_() for size in sizes]
     # Adam divides by |gradient| + eps: a larger eps than usual keeps rounding noise from being amplified
-    optimiser, cosines = torch.optim.Adam(layers, lr=RATE, eps=1e-4), []
+    optimiser, cosines, film = torch.optim.Adam(layers, lr=RATE, eps=1e-4), [], []
     for _ in range(steps):
         x = _compose(layers)
+        film.append(_pictures(x))
         z = _embed(clip, _view(x, generator))
         cosine = (z * t).sum(1)
         variation = sum(x.diff(dim=axis).abs().mean((1, 2, 3)).sum() for axis in (2, 3))
@@ -85,8 +94,12 @@ def optimise_pixels(
         cosines.append(cosine.detach().cpu())
     with torch.no_grad():
         x = _compose(layers)
-        arrays = (255 * x).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-        return Optimised([Image.fromarray(a) for a in arrays], _embed(clip, x).cpu(), torch.stack(cosines))
+        return Optimised([*film, _pictures(x)], _embed(clip, x).cpu(), torch.stack(cosines))
+
+
+def _pictures(x: torch.Tensor) -> list[Image.Image]:
+    arrays = (255 * x.detach()).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    return [Image.fromarray(a) for a in arrays]
 
 
 def _compose(layers: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Any
 
 import torch
 
@@ -15,7 +14,7 @@ from clipnull.auditing.report import Measurement, NotMeasured
 from clipnull.edit import Edit
 from clipnull.evaluation import Case
 
-__all__ = ["linear_probe", "probe", "ridge_probe", "yes_or_no"]
+__all__ = ["linear_probe", "probe", "yes_or_no"]
 
 
 @_check.by_name
@@ -25,8 +24,8 @@ def linear_probe(X: ArrayLike, labels: ArrayLike, folds: int = 4, seed: int = 0)
     Parameters
     ----------
     X : array [n, d]
-        Embeddings, read as they are. Do not standardise them: that would amplify the rounding
-        that an erased direction leaves behind until a probe can read it.
+        Features, centred and divided by one number. Dividing each by its own would amplify the
+        rounding that an erased direction leaves behind until a probe can read it.
     labels : array of int [n]
     folds : int
         Each image is predicted by a probe fitted without its fold. Fewer where the images are: the largest
@@ -45,56 +44,39 @@ def linear_probe(X: ArrayLike, labels: ArrayLike, folds: int = 4, seed: int = 0)
 
     References
     ----------
-    scikit-learn's logistic regression, C = 100. A probe recovers what was unlearned: arXiv 2604.08271.
-    """
-    from sklearn.linear_model import LogisticRegression
-
-    X, y = _readable(X, labels)
-    return _held_out(LogisticRegression(C=100.0, class_weight="balanced", tol=1e-3), X, y, folds, seed)
-
-
-@_check.by_name
-def ridge_probe(X: ArrayLike, labels: ArrayLike, folds: int = 4, seed: int = 0) -> torch.Tensor:
-    """`linear_probe` in closed form, scikit-learn's ridge classifier: much faster, for many layers.
-
-    All features are scaled together, by one number. Parameters and result as of `linear_probe`.
+    scikit-learn's ridge classifier, a closed form. A probe recovers what was unlearned: arXiv 2604.08271.
     """
     from sklearn.linear_model import RidgeClassifier
-
-    X, y = _readable(X, labels)
-    x = X.double() - X.double().mean(0)
-    return _held_out(RidgeClassifier(), x / x.std(0, correction=0).max().clamp_min(1e-30), y, folds, seed)
-
-
-def _readable(X: ArrayLike, labels: ArrayLike) -> tuple[torch.Tensor, torch.Tensor]:
-    X = _check.rows("X", X).detach()
-    return X, _check.labels("labels", labels, len(X), 2**31)
-
-
-def _held_out(probe: Any, X: torch.Tensor, y: torch.Tensor, folds: int, seed: int) -> torch.Tensor:
-    """Each image predicted by a probe that was fitted without its fold."""
-    from sklearn.exceptions import ConvergenceWarning
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
     from threadpoolctl import threadpool_limits  # scikit-learn brings it
 
+    X = _check.rows("X", X).detach().double()
+    y = _check.labels("labels", labels, len(X), 2**31)
     counts = torch.unique(y, return_counts=True)[1]
     most = int(counts.min() if len(counts) == 2 else counts.max())
     if len(counts) < 2 or most < 2:
         raise NotMeasured("labels: want two classes or more, with two images, one per fold")
+    x = X - X.mean(0)
+    x = (x / x.std(0, correction=0).max().clamp_min(1e-30)).cpu().numpy()
     split = StratifiedKFold(min(folds, most), shuffle=True, random_state=seed)
     # products this small are slower on several threads than on one
     with warnings.catch_warnings(), threadpool_limits(1):
-        # 100 steps are enough to rank classes; classes may be many, and smaller than the folds
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        warnings.simplefilter("ignore", UserWarning)
-        return torch.as_tensor(cross_val_predict(probe, X.double().cpu().numpy(), y.cpu().numpy(), cv=split))
+        warnings.simplefilter("ignore", UserWarning)  # classes may be smaller than the folds
+        return torch.as_tensor(
+            cross_val_predict(RidgeClassifier(class_weight="balanced"), x, y.cpu().numpy(), cv=split)
+        )
 
 
 @_check.by_name
 def yes_or_no(case: Case, X: ArrayLike, folds: int = 4, seed: int = 0) -> float:
     """Balanced accuracy of a cross-validated probe on ``X [n, d]`` asked "is it a forgotten class?"."""
-    said = linear_probe(X, case.gone.long(), folds, seed).bool()
-    return (_check.share(said[case.gone]) + _check.share(~said[~case.gone])) / 2
+    return balanced(X, case.gone, folds, seed)
+
+
+def balanced(X: ArrayLike, yes: torch.Tensor, folds: int, seed: int) -> float:
+    """Mean of a probe's recall of yes and of no."""
+    said = linear_probe(X, yes.long(), folds, seed).bool()
+    return (_check.share(said[yes]) + _check.share(~said[~yes])) / 2
 
 
 @_check.by_name

@@ -15,7 +15,7 @@ from clipnull._check import ClassesLike
 from clipnull.auditing.attacks import attack_embeddings, attack_pixels
 from clipnull.auditing.cases import control, fewest
 from clipnull.auditing.confidence import confidence
-from clipnull.auditing.controls import CERTIFIED, SUBSPACE, certified, collateral, controls, short_lists
+from clipnull.auditing.controls import CERTIFIED, SUBSPACE, certified, controls, short_lists
 from clipnull.auditing.fingerprint import fingerprint
 from clipnull.auditing.layers import HIDDEN, layers
 from clipnull.auditing.probes import probe
@@ -125,12 +125,11 @@ def _image_steps(case: Case, edit: Edit, words: Words | None, scale: float, seed
     steps: list[Step] = [
         ("controls", lambda: controls(case, edit, seed=seed)),
         ("short lists", lambda: short_lists(case, edit, seed)),
-        ("collateral", lambda: [collateral(case, edit, seed=seed)]),
         ("linear probe", lambda: [probe(few, edit, seed=seed)]),
         ("confidence", lambda: confidence(case, edit, scale, seed)),
     ]
     if words is not None:
-        steps.insert(3, ("other words", lambda: [other_words(case, edit, words, seed)]))
+        steps.insert(2, ("other words", lambda: [other_words(case, edit, words, seed)]))
     return steps
 
 

@@ -4,6 +4,7 @@ from clipnull.lab.base import *
 from clipnull.lab.bench import *
 from clipnull.lab.code import *
 from clipnull.lab.drawn import *
+from clipnull.lab.film import *
 from clipnull.lab.plane import *
 from clipnull.lab.prediction import *
 from clipnull.lab.result import *

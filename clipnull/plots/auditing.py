@@ -13,12 +13,15 @@ from matplotlib.patheffects import withStroke
 
 from clipnull import _check
 from clipnull._show import tenths
+from clipnull.plots import base
 from clipnull.plots.base import (
     BLACK,
     FORGET,
     GREY,
+    MARKERS,
     PALE,
     RETAIN,
+    SERIES,
     Figure,
     describe,
     numbers,
@@ -29,11 +32,12 @@ from clipnull.plots.base import (
 
 __all__ = [
     "controls",
+    "film",
     "fingerprint",
     "layer_probe",
-    "measurements",
     "reliability",
     "style_squares",
+    "verdicts",
     "words",
 ]
 
@@ -117,18 +121,18 @@ def fingerprint(
 @_check.by_name
 def layer_probe(
     probes: Sequence[Any],
-    zero_shot: tuple[float, float] | None = None,
+    by_names: tuple[float, float] | None = None,
     *,
     title: str = "",
 ) -> matplotlib.figure.Figure:
-    """What a linear probe recalls at every layer, before and after the edit.
+    """How well a linear probe tells the forgotten classes at every layer, before and after the edit.
 
     Parameters
     ----------
     probes : list of LayerProbe
         From `clipnull.auditing.layer_probe`.
-    zero_shot : (before, after), optional
-        Zero-shot recall of the same classes (fractions), drawn beside the last layer.
+    by_names : (before, after), optional
+        The same of the names in the probe's place (fractions), drawn beside the last layer.
     """
     _check.having("probes", probes, "layer before after control identical")
     names = [p.layer for p in probes]
@@ -144,56 +148,25 @@ def layer_probe(
                 markerfacecolor=face, label=label, linewidth=1.2)  # fmt: skip
     last = sum(p.identical for p in probes) - 0.5
     ax.axvline(last, color=BLACK, linestyle="--", linewidth=1)
-    ax.text(last - 0.06, 50, "bit by bit equal", ha="right", va="center", fontsize=9)
-    ax.text(last + 0.06, 50, "edited", ha="left", va="center", fontsize=9)
-    if zero_shot is not None:
-        names = [*names, "zero-shot"]
-        b, a = (100 * _check.number("zero_shot", x, 0, 1) for x in zero_shot)
+    ax.text(last - 0.06, 10, "bit by bit equal", ha="right", va="center", fontsize=9)
+    ax.text(last + 0.06, 10, "edited", ha="left", va="center", fontsize=9)
+    if by_names is not None:
+        names = [*names, "names"]
+        b, a = (100 * _check.number("by_names", x, 0, 1) for x in by_names)
         ax.plot([len(names) - 1], [b], "s", color=RETAIN, markersize=9, markerfacecolor="white")
         ax.plot([len(names) - 1], [a], "o", color=FORGET, markersize=6)
     ax.set_xticks(range(len(names)), [short(n, 30).replace(" the ", "\nthe ") for n in names], fontsize=8.5)
     ax.set_ylim(-4, 104)
-    style(ax, title, y="recall of the forgotten, %", grid="y")
+    style(ax, title, y="balanced accuracy, %", grid="y")
     fig.legend(*ax.get_legend_handles_labels(), loc="outside right center", **LEGEND)
     said = "; ".join(
         f"{p.layer}: {tenths(p.before)} before, {tenths(p.after)} after, "
         f"{tenths(p.control)} with shuffled labels"
         for p in probes
     )
-    if zero_shot is not None:
-        said += f"; zero-shot: {tenths(zero_shot[0])} before, {tenths(zero_shot[1])} after"
-    return describe(fig, f"{title}. Recall in percent. {said}.")
-
-
-@_check.by_name
-def measurements(rows: Sequence[Any], *, title: str = "", x: str = "") -> matplotlib.figure.Figure:
-    """Measurements as lines: before (open diamond), after (dot), control (bar), on a percent axis.
-
-    Parameters
-    ----------
-    rows : list of Measurement
-        Those of `clipnull.audit` whose unit is "%".
-    x : str
-        Label of the axis.
-    """
-    _check.having("rows", rows, "name before after control spread against unit cells")
-    rows = [r for r in rows if r.unit == "%"]
-    fig = Figure(figsize=(8.0, 0.34 * len(rows) + 1.35), layout="constrained")
-    ax = fig.subplots()
-    place = np.arange(len(rows))
-    b, a, c, s = (_hundred([getattr(r, k) for r in rows]) for k in ("before", "after", "control", "spread"))
-    ax.hlines(place, np.fmin(b, a), np.fmax(b, a), color=PALE, linewidth=3, zorder=1)
-    ax.errorbar(c, place, xerr=np.nan_to_num(s), fmt="|", color=BLACK, markersize=15, markeredgewidth=2,
-                elinewidth=1, label="control (± spread over seeds)", zorder=2)  # fmt: skip
-    for row, r in enumerate(rows):
-        ax.text(1.01, row, short(r.against, 36), transform=ax.get_yaxis_transform(), va="center", fontsize=8)
-    ax.text(1.01, 1, "the control is", transform=ax.transAxes, va="bottom", fontsize=8, color=GREY)
-    _points(ax, b, a, [short(r.name, 40) for r in rows], x, title)
-    said = "; ".join(
-        f"{r.name}: before {r.cells()[1]}, after {r.cells()[2]}, control ({r.against}) {r.cells()[3]}"
-        for r in rows
-    )
-    return describe(fig, f"{title}. In percent. {said}.".replace("–", "none"))
+    if by_names is not None:
+        said += f"; names: {tenths(by_names[0])} before, {tenths(by_names[1])} after"
+    return describe(fig, f"{title}. In percent. {said}.")
 
 
 @_check.by_name
@@ -242,7 +215,7 @@ def words(row: Any, classes: Sequence[str], *, title: str = "", shown: int = 12)
     points = [
         ((w.text, classes[w.owner]), *(100 * x for x in (w.before, w.after, w.control))) for w in row.words
     ]
-    loud = sorted(points, key=lambda p: (-p[2], p[1], p[0]))[:shown]
+    loud = sorted(points, key=lambda p: (-p[2], -p[1], p[0]))[:shown]
     fig = Figure(figsize=(8.0, 0.27 * len(loud) + 1.4), layout="constrained")
     ax = fig.subplots()
     names, before, after, control = zip(*loud, strict=True)
@@ -291,6 +264,99 @@ def reliability(tables: Mapping[str, Any], *, title: str = "") -> matplotlib.fig
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower right", ncols=3, **LEGEND)
     said = "; ".join(f"{name}: expected calibration error {100 * g:.1f} points" for name, g in gaps.items())
     return describe(fig, f"{title}. {said}. Small numbers count the images of a bin.")
+
+
+@_check.by_name
+def film(
+    pictures: Sequence[Any],
+    said: Sequence[str],
+    leads: Mapping[str, Any],
+    bounds: Sequence[float],
+    step: int,
+    *,
+    title: str = "",
+) -> matplotlib.figure.Figure:
+    """Pictures that are being optimised, side by side at one step, and the leads that they reach.
+
+    Parameters
+    ----------
+    pictures, said : k PIL images, k str
+        Of that step, and the name that is said of each.
+    leads : dict of label -> array [steps + 1]
+        Score of the wanted name less that of the best other one; it wins where that is above zero.
+    bounds : sequence of float [k]
+        What no lead can pass, in the legend.
+    step : int
+    """
+    many = {name: numbers(f"leads[{name!r}]", x, None) for name, x in leads.items()}
+    k, steps = len(_check.having("leads", many.values(), "")), min(map(len, many.values()))
+    shown = [base.picture(f"pictures[{i}]", x) for i, x in enumerate(_check.having("pictures", pictures, ""))]
+    if len(shown) != k:
+        raise ValueError(f"pictures: got {len(shown)}, want {k}, one for each of leads")
+    said, bounds = _check.names("said", said, k), numbers("bounds", bounds, k)
+    step = _check.whole("step", step, 0, steps - 1)
+    fig = Figure(figsize=(9.2, 4.6), layout="constrained")
+    above, below = fig.subfigures(2, 1, height_ratios=[1, 1.1])
+    row, ax = above.subplots(1, k, squeeze=False)[0], below.subplots()
+    for i, (label, lead) in enumerate(many.items()):
+        colour, words = SERIES[i % len(SERIES)], f"{short(label, 14)}: “{short(said[i], 16)}”"
+        row[i].imshow(shown[i])
+        row[i].set(xticks=[], yticks=[])
+        row[i].set_title(words, fontsize=10, color=FORGET if lead[step] > 0 else BLACK)
+        row[i].spines[:].set(color=FORGET if lead[step] > 0 else PALE, linewidth=3)
+        ax.plot(lead, color=colour, label=f"{short(label, 14)}, certificate {bounds[i]:.2f}")
+        ax.plot([step], lead[[step]], MARKERS[i % len(MARKERS)], color=colour, markersize=8)
+    ax.axhline(0, color=BLACK, linewidth=1)
+    ax.axvline(step, color=GREY, linestyle=":", linewidth=1)
+    # early steps are far below, and not what matters
+    ax.set_ylim(1.4 * min(-0.02, *(float(np.median(lead)) for lead in many.values())), None)
+    ax.text(0, 0, "above: it wins", va="bottom", fontsize=8)
+    style(ax, x="step", y="lead over the best kept name", grid="y")
+    below.legend(*ax.get_legend_handles_labels(), loc="outside right center", **LEGEND)
+    base.title(fig, title)
+    now = "; ".join(
+        f"{n} {'wins' if x[step] > 0 else 'loses'} by {abs(x[step]):.1f}, certificate {b:.2f}"
+        for (n, x), b in zip(many.items(), bounds, strict=True)
+    )
+    return describe(fig, f"{title}. Step {step}. {now}.")
+
+
+@_check.by_name
+def verdicts(
+    panels: Mapping[str, Mapping[str, Sequence[float]]], methods: Sequence[str], *, title: str = ""
+) -> matplotlib.figure.Figure:
+    """What each measurement says of each method, as coloured cells: the darker, the more is left.
+
+    Parameters
+    ----------
+    panels : dict of panel -> dict of measurement -> sequence of float, one per method
+        Fractions, written in hundredths; NaN where there is no such number. The measurements of the
+        first panel are the rows of all.
+    methods : sequence of str
+        The columns.
+    """
+    first = _check.having("panels", panels.values(), "items")[0]
+    rows = _check.having("panels", first, "")
+    methods = _check.names("methods", methods, len(_check.some("panels", first[rows[0]])))
+    fig = Figure(figsize=(8.8, 0.36 * len(rows) + 1.5), layout="constrained")
+    axes, said = fig.subplots(1, len(panels), squeeze=False, sharey=True)[0], []
+    for ax, (panel, table) in zip(axes, panels.items(), strict=True):
+        name, nothing = f"panels[{panel!r}]", [np.nan] * len(methods)
+        cells = numbers(name, [table.get(row, nothing) for row in rows], len(rows), len(methods), gaps=True)
+        ax.imshow(cells, cmap="Oranges", vmin=0, vmax=1.5, aspect="auto")
+        for i, j in np.ndindex(cells.shape):
+            text = "–" if np.isnan(cells[i, j]) else f"{100 * cells[i, j]:.0f}"
+            ax.text(j, i, text, ha="center", va="center", fontsize=9)
+        ax.set_xticks(range(len(methods)), [short(m, 14) for m in methods], fontsize=8.5, rotation=30)
+        ax.set_yticks(range(len(rows)), [short(r, 40) for r in rows], fontsize=9)
+        ax.tick_params(length=0)
+        ax.spines[:].set_visible(False)
+        style(ax, title)
+        ax.set_title(short(panel, 30), loc="left", fontsize=10)
+        for row, line in zip(rows, cells, strict=True):
+            known = [f"{m} {100 * x:.0f}" for m, x in zip(methods, line, strict=True) if x == x]
+            said += [f"{panel}, {row}: {', '.join(known)}"] if known else []
+    return describe(fig, f"{title}. {'; '.join(said)}{uncut(rows, 40)}.")
 
 
 @_check.by_name

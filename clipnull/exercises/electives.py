@@ -1,0 +1,75 @@
+"""Checks of the electives on confidence and LEACE."""
+
+from __future__ import annotations
+
+import torch
+
+from clipnull.exercises.checking import Call, Inputs, Wrong, check, expect, expect_shape, made_up
+
+__all__ = ["check_calibration_error", "check_leace"]
+
+
+@check("equal means, and no other linear map moves the pictures less.", made_up)
+def check_leace(case: Inputs, call: Call) -> None:
+    """``leace_one(X, ours)``: LEACE for one class, given as a mask [n]."""
+    g = torch.Generator().manual_seed(2)
+    X = torch.randn(90, 5, generator=g).double() @ torch.randn(5, 5, generator=g).double()
+    ours = torch.arange(90) % 3 == 0
+    X[ours] += 2.0
+    delta, x = X[ours].mean(0) - X[~ours].mean(0), X - X.mean(0)
+
+    def moved(ell: torch.Tensor) -> torch.Tensor:
+        return X - (x @ ell / (ell @ delta))[:, None] * delta
+
+    ell = torch.linalg.solve(x.T @ x, delta)
+    got = call(X, ours).double()
+    expect_shape("the pictures", got, X.shape)
+    gap = float((got[ours].mean(0) - got[~ours].mean(0)).norm())
+    mistakes = {
+        "that reads along δ; means are equal, but reading along Σ⁻¹δ moves pictures less.": moved(delta),
+        "δ is read and Σ⁻¹δ written; want it the other way round.":
+            X - (x @ delta / (ell @ delta))[:, None] * ell,
+        "that is what is subtracted; want X less that.": X - moved(ell),
+        "only the class itself was moved.": torch.where(ours[:, None], moved(ell), X),
+    }  # fmt: skip
+    if gap > 1e-6 and not any(torch.allclose(got, m) for m in mistakes.values()):
+        raise Wrong(f"the class means are {gap:.2g} apart, want 0.")
+    expect("the pictures", got, moved(ell), mistakes)
+
+
+@check("as `clipnull.auditing.calibration_error`.")
+def check_calibration_error(case: Inputs, call: Call) -> None:
+    """``calibration_error(p, labels, bins)``: expected calibration error, a fraction."""
+    p, y = _chances(case)
+    of_true = p[torch.arange(len(p)), y]
+    for bins in (10, 4):
+        top, said = p.max(1)
+        right = (said == y).double()
+        part, gaps = _bins(top, right, bins)
+        signed, of_true_class = (part * gaps).sum(), _bins(of_true, right, bins)
+        mistakes = {
+            "signed gaps cancel between bins: take the absolute value of each.": signed,
+            "signed gaps cancel between bins: take the absolute value of each (sign flipped).": -signed,
+            "bins count alike, however few they hold; weigh each by its share.": gaps.abs().mean(),
+            "empty bins were counted too; weigh each bin by its share.": gaps.abs().sum() / bins,
+            "that is the largest gap, the maximum calibration error.": gaps.abs().max(),
+            "gaps are squared; take the absolute value.": (part * gaps**2).sum(),
+            "the confidence of the true class was binned; want the highest one, right or wrong.":
+                (of_true_class[0] * of_true_class[1].abs()).sum(),
+        }  # fmt: skip
+        expect(f"calibration_error(p, labels, {bins})", call(p, y, bins), (part * gaps.abs()).sum(), mistakes)
+
+
+def _chances(case: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
+    """Probabilities [n, C], neither all alike nor all certain, and labels [n], every third one wrong."""
+    y = case.labels.clone()
+    y[::3] = (y[::3] + 1) % len(case.T)
+    return (12 * case.Z @ case.T.T).softmax(1).double(), y
+
+
+def _bins(score: torch.Tensor, right: torch.Tensor, bins: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Share of the images in each used bin, and accuracy less mean score."""
+    which = (score * bins).ceil().long().clamp(1, bins)
+    members = [which == b for b in which.unique()]
+    gaps = torch.stack([right[m].mean() - score[m].mean() for m in members])
+    return torch.stack([m.double().mean() for m in members]), gaps
