@@ -56,8 +56,8 @@ def linear_probe(X: ArrayLike, labels: ArrayLike, folds: int = 4, seed: int = 0)
     most = int(counts.min() if len(counts) == 2 else counts.max())
     if len(counts) < 2 or most < 2:
         raise NotMeasured("labels: want two classes or more, with two images, one per fold")
-    x = X - X.mean(0)
-    x = (x / x.std(0, correction=0).max().clamp_min(1e-30)).cpu().numpy()
+    X = X - X.mean(0)
+    x = (X / X.std(0, correction=0).max().clamp_min(1e-30)).cpu().numpy()
     split = StratifiedKFold(min(folds, most), shuffle=True, random_state=seed)
     # products this small are slower on several threads than on one
     with warnings.catch_warnings(), threadpool_limits(1):

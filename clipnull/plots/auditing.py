@@ -293,7 +293,7 @@ def film(
     shown = [base.picture(f"pictures[{i}]", x) for i, x in enumerate(_check.having("pictures", pictures, ""))]
     if len(shown) != k:
         raise ValueError(f"pictures: got {len(shown)}, want {k}, one for each of leads")
-    said, bounds = _check.names("said", said, k), numbers("bounds", bounds, k)
+    said, limits = _check.names("said", said, k), numbers("bounds", bounds, k)
     step = _check.whole("step", step, 0, steps - 1)
     fig = Figure(figsize=(9.2, 4.6), layout="constrained")
     above, below = fig.subfigures(2, 1, height_ratios=[1, 1.1])
@@ -304,7 +304,7 @@ def film(
         row[i].set(xticks=[], yticks=[])
         row[i].set_title(words, fontsize=10, color=FORGET if lead[step] > 0 else BLACK)
         row[i].spines[:].set(color=FORGET if lead[step] > 0 else PALE, linewidth=3)
-        ax.plot(lead, color=colour, label=f"{short(label, 14)}, certificate {bounds[i]:.2f}")
+        ax.plot(lead, color=colour, label=f"{short(label, 14)}, certificate {limits[i]:.2f}")
         ax.plot([step], lead[[step]], MARKERS[i % len(MARKERS)], color=colour, markersize=8)
     ax.axhline(0, color=BLACK, linewidth=1)
     ax.axvline(step, color=GREY, linestyle=":", linewidth=1)
@@ -316,7 +316,7 @@ def film(
     base.title(fig, title)
     now = "; ".join(
         f"{n} {'wins' if x[step] > 0 else 'loses'} by {abs(x[step]):.1f}, certificate {b:.2f}"
-        for (n, x), b in zip(many.items(), bounds, strict=True)
+        for (n, x), b in zip(many.items(), limits, strict=True)
     )
     return describe(fig, f"{title}. Step {step}. {now}.")
 
