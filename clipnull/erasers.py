@@ -23,10 +23,10 @@ from clipnull.subspace import fix_signs, orthonormal_basis, tolerance
 __all__ = ["METHODS", "Edit", "Method", "consistent", "nullspace", "random_subspace"]
 
 Anchor = Literal["mean", "hull"]
-#: default (lam, mu) by anchor; the hull's mu was chosen by benchmarks/choose_mu.py, on pictures that no
-#: lesson reports
+#: default (lam, mu) by anchor; CCUP's and the hull's were chosen by benchmarks/choose_mu.py, on pictures
+#: that no lesson reports
 DEFAULTS: dict[str, tuple[float, float | Literal["auto"]]] = {
-    "origin": (30.0, 30.0),
+    "origin": (100.0, 1000.0),
     "mean": (math.inf, "auto"),
     "hull": (math.inf, 10000.0),
     "given": (math.inf, 1000.0),
@@ -186,9 +186,9 @@ def consistent(
     T_f, T_r : array [m, d], array [k, d]
         Text embeddings to forget and to retain, unit rows.
     lam : float >= 0
-        How much of D must go; ``math.inf``: all. Default 30 for CCUP, infinite with an anchor.
+        How much of D must go; ``math.inf``: all. Default 100 for CCUP, infinite with an anchor.
     mu : float >= 0 or "auto"
-        How firmly the retained names stay. Default 30 for CCUP, "auto" for the mean (1000 at a
+        How firmly the retained names stay. Default 1000 for CCUP, "auto" for the mean (1000 at a
         finite lam), 10000 for the hull, 1000 for given anchors. "auto", for lam = inf: the largest
         that does not lengthen the forgotten names, taken as images, beyond the retained ones: see
         `ConsistentSolver.auto_mu`.
@@ -388,7 +388,7 @@ METHODS = _Methods(
         Method(
             "ccup",
             "silent",
-            {"lam": 30.0, "mu": 30.0},
+            {"lam": 100.0, "mu": 1000.0},
             {"lam": [10.0, 100.0, 1000.0, math.inf], "mu": [10.0, 100.0, 1000.0, 10000.0]},
             _consistent,
         ),

@@ -203,9 +203,9 @@ def test_given_hyperparameters_are_not_tuned(draws):
     at = {"partial": {"strength": 0.75}, "ccup": {"lam": 5.0}}
     got = compare(draws, ["partial", "ccup"], at=at)
     assert got["partial"].chosen == [{"strength": 0.75}] * 3
-    assert got["ccup"].chosen == [{"lam": 5.0, "mu": 30.0}] * 3
+    assert got["ccup"].chosen == [{"lam": 5.0, "mu": 1000.0}] * 3
     same(got["ccup"].seen, figures([
-        t.test.evaluate(cn.consistent(t.test.T_f, t.test.T_r, lam=5.0, mu=30.0)) for t in draws
+        t.test.evaluate(cn.consistent(t.test.T_f, t.test.T_r, lam=5.0, mu=1000.0)) for t in draws
     ]))  # fmt: skip
     plain = compare(trials(case(1), 2, draws=2), ["partial", "mean"])
     assert plain["mean"].chosen == [cn.METHODS["mean"].defaults] * 2 and plain["mean"].other is None

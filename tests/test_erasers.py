@@ -203,7 +203,7 @@ def test_defaults_are_those_of_the_docstring():
     T_f, T_r = cone(2, 12, 8), cone(9, 12, 9)
     inf = math.inf
     for anchor, lam, mu in (
-        (None, 30.0, 30.0),
+        (None, 100.0, 1000.0),
         ("mean", inf, "auto"),
         ("hull", inf, 1e4),
         (T_r[0], inf, 1e3),
@@ -334,7 +334,7 @@ def test_methods_are_the_erasers_with_their_defaults():
     want = {
         "nullspace": cn.nullspace(T_f),
         "partial": cn.nullspace(T_f, 0.5),
-        "ccup": cn.consistent(T_f, T_r, 30, 30),
+        "ccup": cn.consistent(T_f, T_r, 100, 1000),
         "mean": cn.consistent(T_f, T_r, math.inf, "auto", "mean"),
         "hull": cn.consistent(T_f, T_r, math.inf, 10000, "hull", margin=0.05),
         "random": cn.random_subspace(16, 3, seed=7),
@@ -351,7 +351,7 @@ def test_what_a_method_says_is_computed_from_its_defaults():
     assert {name: method.what for name, method in cn.METHODS.items()} == {
         "nullspace": "zero, projected out: α = 1",
         "partial": "weaker: α = 0.5",
-        "ccup": "silent: λ = 30, μ = 30",
+        "ccup": "silent: λ = 100, μ = 1000",
         "mean": "neutral, the mean of the others: λ = ∞, μ = auto",
         "hull": "its relatives, their nearest mixture: λ = ∞, μ = 10000, δ = 0.05",
         "random": "control, a random subspace of its rank: α = 1",
@@ -493,7 +493,7 @@ T8, R8 = cone(4, 8, 0), cone(3, 8, 50)
         (lambda: cn.consistent(T8, R8, lam=-1), r"lam: got -1, want a number at least 0"),
         (lambda: cn.consistent(T8, R8, mu=-1), r"mu: got -1, want a finite number at least 0"),
         (lambda: cn.consistent(T8, R8, mu=math.inf), r"mu: got inf, want a finite number"),
-        (lambda: cn.consistent(T8, R8, mu="car"), r"mu: got 'car' at lam = 30, want a number, or 'auto'"),
+        (lambda: cn.consistent(T8, R8, mu="car"), r"mu: got 'car' at lam = 100, want a number, or 'auto'"),
         (lambda: cn.consistent(T8, R8, 9, "auto"), r"mu: got 'auto' at lam = 9, .* 'auto' with lam = inf"),
         (lambda: cn.consistent(T8, R8, anchor="mean", max_length=-1), r"max_length: got -1"),
         (lambda: cn.consistent(T8, R8, anchor="median"), r"anchor: got 'median', want one of mean, hull"),

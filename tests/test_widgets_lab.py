@@ -504,7 +504,9 @@ def test_python_button(lab):
     lab.buttons["code"].click()
     assert lab.code.value == lab.python() and lab.code.layout.display is None
     lab.controls["method"].value = "ccup"
-    assert lab.code.value == lab.python() and "make(case.T_f, case.T_r, lam=30.0, mu=30.0)" in lab.code.value
+    assert (
+        lab.code.value == lab.python() and "make(case.T_f, case.T_r, lam=100.0, mu=1000.0)" in lab.code.value
+    )
     assert "scenes=1" in lab.code.value  # the data that this lab was given
     compile(lab.code.value, "lab", "exec")
     lab.buttons["code"].click()

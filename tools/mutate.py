@@ -69,7 +69,7 @@ clipnull/erasers.py || Q, T = torch.linalg.qr(Y)\n        return torch.linalg.so
 clipnull/measures.py || return torch.where(top - self.best > tie, || return torch.where(top - self.best > 0, || tests/test_measures.py::test_a_win_is_a_lead_of_more_than_a_hundred_thousandth_of_the_size
 clipnull/erasers.py || L = erased(D, rtol) if math.isinf(lam) else D || L = erased(D, 0.01) if math.isinf(lam) else D || tests/test_erasers.py::test_infinite_lam_has_the_rank_of_nullspace
 clipnull/solver.py || root = (1 + mu * self._s2).rsqrt() || root = (1 + 2 * mu * self._s2).rsqrt() || tests/test_erasers.py::test_the_solver_and_the_plain_formula_are_one
-clipnull/erasers.py || "origin": (30.0, 30.0), || "origin": (10.0, 30.0), || tests/test_erasers.py::test_defaults_are_those_of_the_docstring
+clipnull/erasers.py || "origin": (100.0, 1000.0), || "origin": (30.0, 1000.0), || tests/test_erasers.py::test_defaults_are_those_of_the_docstring
 clipnull/erasers.py || MARGIN = 0.05 || MARGIN = 0.1 || tests/test_erasers.py::test_defaults_are_those_of_the_docstring
 clipnull/measures.py || tie = TIE * size\n        top || tie = TIE\n        top || tests/test_measures.py::test_a_win_is_a_lead_of_more_than_a_hundred_thousandth_of_the_size
 clipnull/measures.py || drawn = kept if n == "all" else n - 1 || drawn = kept if n == "all" else n || tests/test_measures.py::test_n_way_recall_is_the_mean_over_all_lists
