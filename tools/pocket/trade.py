@@ -20,7 +20,7 @@ from tools.pocket import art, measure
 from tools.pocket.scenes import Sprites
 from tools.pocket.train import Run, Settings
 
-WEIGHTS = (0.0, 0.03, 0.1, 0.3, 1.0, 3.0)
+WEIGHTS = (0.0, 0.1, 0.3, 1.0, 3.0)
 FIGURE = Path(__file__).parents[2] / "docs" / "trade.png"
 
 
@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--work", type=Path, default=Path("build/pocket"))
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--batch", type=int, default=96)
     args = parser.parse_args(argv)
     points = []

@@ -67,7 +67,7 @@ class Settings:
     seed: int = 0
     lr: float = 1.5e-3
     weight: float = 1.0
-    ratio: float = 55.0
+    ratio: float = 60.0
     names_every: int = 8
     embed: int = 256
     vision_width: int = 24
@@ -194,7 +194,7 @@ class Run:
         n = min(self.settings.batch, len(self.classes))
         different = rng.sample(range(len(self.classes)), n - n // 4)
         picked = [*different, *rng.choices(different, k=n // 4)]
-        rare = min(1.0, 3 * self.progress)
+        rare = min(1.0, 3 * self.progress) if self.progress < 0.6 else 0.5
         scenes = [random_scene(c, self.sprites, rng, rare) for c in picked]
         tokens = self.vocabulary([caption(scene, self.classes, rng) for scene in scenes])
         pictures = normalise(draw(scenes, self.sprites, gen))
