@@ -79,11 +79,11 @@ def test_only_the_training_texts_tokens_have_rows(loaded):
 def test_accuracy_on_an_artist_it_never_saw(embedded):
     Z, T, data = embedded
     result = measure.accuracy(Z, T, data.labels)
-    assert result["top1"] >= 0.65 and result["top5"] >= 0.85
+    assert result["top1"] >= 0.69 and result["top5"] >= 0.88
     room = torch.tensor(cn.datasets.classroom())
     own = torch.isin(data.labels, room)
     hits = (Z[own] @ T[room].T).argmax(1) == (data.labels[own][:, None] == room).int().argmax(1)
-    assert hits.double().mean() >= 0.89
+    assert hits.double().mean() >= 0.9
 
 
 def test_classroom_has_a_clips_geometry(embedded):
@@ -98,8 +98,8 @@ def test_classroom_has_a_clips_geometry(embedded):
 def test_its_names_fill_a_space_as_wide_as_a_clips(embedded, pocket):
     _, T, data = embedded
     names, room = (measure.width(rows) for rows in (T, T[cn.datasets.classroom()]))
-    assert names["participation_ratio"] > 42 and room["participation_ratio"] > 28
-    assert names["components_50"] >= 16 and names["components_90"] >= 43
+    assert names["participation_ratio"] > 48 and room["participation_ratio"] > 31
+    assert names["components_50"] >= 18 and names["components_90"] >= 48
     assert 0.95 < measure.two_prompts(pocket, data.classes, data.templates) < 0.995
     subcategories = [c["subcategory"] for c in cn.datasets.class_table()]
     assert measure.nearest_of_a_kind(T, subcategories) > 0.47
