@@ -432,8 +432,6 @@ def test_bad_input(cone, small):
         (lambda: linear_probe(Z, torch.zeros(240, dtype=torch.long)), "two classes or more"),
         (lambda: linear_probe(Z[:3], [0, 1, 2]), "two images, one per fold"),
         (lambda: probe(single, edit), "fewer than 2 images"),
-        (lambda: conformal_sets(sure, sure, [0] * 12, 1.0), "alpha: got 1.0"),
-        (lambda: conformal_sets(7 * sure, sure, [0] * 12), "p: want probabilities"),
         (lambda: calibration_error(-sure, [0] * 12), "p: want probabilities"),
         (lambda: calibration_error(sure, [-1] * 12), "labels: entries run from -1"),
         (lambda: confidence(case, edit, math.nan), "scale: got nan"),

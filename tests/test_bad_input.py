@@ -104,8 +104,6 @@ def valid() -> dict[str, dict[str, Any]]:
         "controls": dict(case=c, edit=e, seeds=2, seed=0),
         "confidence": dict(case=c, edit=e, scale=100.0, seed=0),
         "calibration_error": dict(p=p, labels=c.labels, bins=5),
-        "conformal_sets": dict(p=p[:5], calibration=p, labels=c.labels, alpha=0.1),
-        "fitted_scale": dict(cosines=S, labels=c.labels),
         "certified": dict(case=c, edit=e, seed=0),
         "short_lists": dict(case=c, edit=e, seed=0),
         "layer_probe": dict(case=c, before={"a": c.Z}, after={"a": c.Z}, folds=3, seed=0),
@@ -148,8 +146,8 @@ def figures() -> dict[str, dict[str, Any]]:
         singular_values=[7.0, 3e-6, 1e-6],
         noise=4e-6,
         names=letters,
-        scores={"either": torch.ones(3)},
-        ranking=lambda reader: letters,
+        scores=torch.ones(3),
+        ranking=lambda: letters,
     )
     full = Change(1.0, 0.5)
     result = Made(method="mean", data="a", retain=full, others={"a": full})
@@ -162,7 +160,7 @@ def figures() -> dict[str, dict[str, Any]]:
         "describe": dict(fig=plots.Figure(), text="It falls."),
         "show": dict(fig=plots.Figure(figsize=(1, 1)), alt="It falls."),
         "controls": dict(rows=[row], **ours),
-        "fingerprint": dict(found=found, forgotten=letters, reader="either", k=2, **ours),
+        "fingerprint": dict(found=found, forgotten=letters, **ours),
         "layer_probe": dict(probes=[Made(layer="a", before=1, after=1, control=0, identical=True)],
                                    by_names=(0.5, 0.1), **ours),
         "film": dict(pictures=pictures[:2], said=["a", "b"], leads={"x": [0.0, 1.0], "y": [0.0, 0.1]},
@@ -171,7 +169,7 @@ def figures() -> dict[str, dict[str, Any]]:
         "reliability": dict(tables={"a": Bins([3], [0.4], [0.5])}, **ours),
         "style_squares": dict(results={"a": {"mean": Made(styles=("x", "y"), before=half, after=half)}}, **ours),
         "words": dict(row=Made(words=[Made(text="x", owner=1, before=1, after=0, control=0)], against="b"),
-                      classes=letters, shown=2, **ours),
+                      classes=letters, **ours),
         "n_way": dict(curves={"mean": made}, other=False, **ours),
         "forget_retain_bars": dict(reports={"mean": made}, **ours),
         "collateral": dict(similarity=shares, change=shares, names=letters, worst=2, ax=axes(), **ours),
@@ -330,7 +328,7 @@ BAD: dict[str, list[Any]] = {
     "state": ["x", 3, object(), [1], {"forgotten": 1}, {"state": 3}],
 }
 KINDS = {
-    **dict.fromkeys("T Z T_f T_r X P_f P_r U V Q H left right vocabulary frame before after scores cosines p calibration".split(), "embeddings"),
+    **dict.fromkeys("T Z T_f T_r X P_f P_r U V Q H left right vocabulary frame before after scores p".split(), "embeddings"),
     **dict.fromkeys(["labels"], "labels"),
     **dict.fromkeys("seed seeds folds steps starts rank draws size bins nearest k n kept d worst".split(), "whole"),
     **dict.fromkeys(["strength", "alpha", "listed", "forgotten"], "share"),
@@ -356,7 +354,7 @@ SHOWN = {
     **dict.fromkeys("ax fig bench clip data result found row protocol dots".split(), "part"),
     **dict.fromkeys(["areas", "lines", "points", "bars"], "parts"),
     **dict.fromkeys(["shown", "columns", "worst", "size"], "whole"),
-    **dict.fromkeys(["reader", "key", "role", "log"], "choice"),
+    **dict.fromkeys(["key", "role", "log"], "choice"),
     **dict.fromkeys("titles groups right candidates choices".split(), "names"),
     **dict.fromkeys(["similarity", "change"], "shares"),
     **dict.fromkeys(["components", "best", "by_names"], "pair"),

@@ -5,7 +5,6 @@ from types import SimpleNamespace
 
 import drawn
 import numpy as np
-import pytest
 import torch
 from matplotlib.colors import to_hex
 from PIL import Image
@@ -20,24 +19,22 @@ def low(*colours):
     return [c.lower() for c in colours]
 
 
-@pytest.mark.parametrize("reader", ["left", "either"])
-def test_fingerprint(reader):
-    names = ["wolf", "tiger", "rose", "pizza"]
-    scores = {"left": torch.tensor([0.3, 0.9, 0.1, 0.5]), "either": torch.tensor([0.8, 0.2, 0.7, 0.4])}
-    order = {"left": ["tiger", "pizza", "wolf"], "either": ["wolf", "rose", "pizza"]}[reader]
+def test_fingerprint():
+    names, scores = ["wolf", "tiger", "rose", "pizza"], torch.tensor([0.8, 0.2, 0.7, 0.4])
+    order = ["wolf", "rose", "pizza", "tiger"]
     found = SimpleNamespace(
         rank=2, singular_values=torch.tensor([7.0, 3.0, 2e-6, 1e-6, 5e-7]), noise=4e-6, scores=scores, names=names,
-        ranking=lambda r: sorted(names, key=lambda n: -scores[r][names.index(n)]),
+        ranking=lambda: order,
     )  # fmt: skip
-    fig = plots.fingerprint(found, ["tiger", "pizza"], reader=reader, k=3)
+    fig = plots.fingerprint(found, ["tiger", "pizza"])
     left, right = fig.axes
     every, edited, noise = (np.array(points) for points in drawn.rules(left))
-    drawn.same(every, [(1, 7), (2, 3), (3, 2e-6), (4, 1e-6)])
+    drawn.same(every, [(1, 7), (2, 3), (3, 2e-6), (4, 1e-6), (5, 5e-7)])
     drawn.same(edited, [(1, 7), (2, 3)])
     drawn.same(noise, [(0, 4e-6), (1, 4e-6)])
     assert [line.get_color() for line in left.get_lines()] == [GREY, FORGET, BLACK]
     assert left.get_yscale() == "log" and drawn.labels(left) == ("number", "singular value of the difference")
-    share = {n: float(scores[reader][names.index(n)]) for n in order}
+    share = {n: float(scores[names.index(n)]) for n in order}
     drawn.same(drawn.ends(right), share)
     hit, other = (FORGET.lower(), "///"), (PALE.lower(), "")
     assert drawn.fills(right) == {n: hit if n in ("tiger", "pizza") else other for n in order}
@@ -171,13 +168,14 @@ def test_words():
         Word("wolves", 1, 0.55, 0.57, 0.03, True),
     ]
     row = measurement("other words", 0, 0, 0, against="another class's word", words=words)
-    fig = plots.words(row, ["tiger", "wolf"], shown=4)
+    fig = plots.words(row, ["tiger", "wolf"])
     (ax,) = fig.axes
     loudest = {  # before, after, control in percent: by what is recalled after the edit
         "wolves (wolf)": (55, 57, 3),
         "big cat (tiger)": (72, 45, 8),
         "kitty (tiger)": (63, 36, 9),
         "tigers (tiger)": (94, 16, 2),
+        "hound (wolf)": (81, 14, 7),
     }
     assert drawn.ticks(ax.yaxis) == {name: i for i, name in enumerate(loudest)}
     before, after, control = ([(v[k], i) for i, v in enumerate(loudest.values())] for k in range(3))

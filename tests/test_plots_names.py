@@ -46,14 +46,14 @@ def measurement(name):
 def fingerprint(names):
     found = SimpleNamespace(
         rank=1, singular_values=torch.tensor([7.0, 3e-6, 1e-6]), noise=4e-6, names=names,
-        scores={"either": torch.tensor(SCORES)}, ranking=lambda reader: names,
+        scores=torch.tensor(SCORES), ranking=lambda: names,
     )  # fmt: skip
     return plots.fingerprint(found, names[:1])
 
 
 def layer_probe(names):
     probes = [SimpleNamespace(layer=n, before=0.9, after=0.8, control=0.1, identical=True) for n in names]
-    return plots.layer_probe(probes)
+    return plots.layer_probe(probes, (1, 0))
 
 
 def words(names):

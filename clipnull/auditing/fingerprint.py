@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -12,12 +11,7 @@ import torch.nn.functional as F
 from clipnull import _check
 from clipnull._check import ArrayLike
 
-__all__ = ["READERS", "Fingerprint", "fingerprint"]
-
-#: how a name is read off the difference of two layers: its share in the span of L, that of the name less
-#: the mean name, the larger of these two (for a reader who does not know the method), its share in that of R
-Reader = Literal["left", "left, centred", "either", "right"]
-READERS: tuple[Reader, ...] = get_args(Reader)
+__all__ = ["Fingerprint", "fingerprint"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +20,8 @@ class Fingerprint:
 
     ``rank`` directions were edited, 0 when the layers are equal up to rounding: ``singular_values``
     [min(w, d)] of the difference up to ``noise``. ``left`` and ``right`` [d, rank] are orthonormal bases of
-    the spans of L and R; ``scores`` [C] say, by reader, how much of each name lies in the span, 0 to 1.
+    the spans of L and R; ``scores`` [C] say how much of each name, or of the name less the mean name if
+    that is more, lies in the span of L, 0 to 1.
     """
 
     rank: int
@@ -34,22 +29,18 @@ class Fingerprint:
     noise: float
     left: torch.Tensor
     right: torch.Tensor
-    scores: dict[Reader, torch.Tensor]
+    scores: torch.Tensor
     names: list[str]
 
-    def ranking(self, reader: Reader = "either") -> list[str]:
+    def ranking(self) -> list[str]:
         """Names by falling score; empty when nothing was edited."""
-        _check.one_of("reader", reader, READERS)
-        if not self.rank:
-            return []
-        return [self.names[i] for i in self.scores[reader].argsort(descending=True, stable=True).tolist()]
+        order = self.scores.argsort(descending=True, stable=True).tolist()
+        return [self.names[i] for i in order] if self.rank else []
 
-    def place(self, name: str, reader: Reader = "either") -> int:
+    def place(self, name: str) -> int:
         """Where ``name`` comes in the ranking: 1 is first; the number of names when nothing was edited."""
         (i,) = _check.class_indices("name", [name], len(self.names), self.names)
-        _check.one_of("reader", reader, READERS)
-        score = self.scores[reader]
-        return int((score > score[i]).sum()) + 1 if self.rank else len(self.names)
+        return int((self.scores > self.scores[i]).sum()) + 1 if self.rank else len(self.names)
 
 
 def fingerprint(
@@ -104,17 +95,10 @@ def fingerprint(
     eps = max(torch.finfo(t).eps for t in (P.dtype, Q.dtype))
     before, after = P.double(), Q.double()
     U, s, Vt = torch.linalg.svd(before - after, full_matrices=False)
-    own = max(P.shape) * torch.finfo(s.dtype).eps * float(s[0])  # of the SVD itself
-    noise = 2 * eps * float(before.norm() + after.norm()) + own
+    svd = max(P.shape) * torch.finfo(s.dtype).eps * float(s[0])
+    noise = 2 * eps * float(before.norm() + after.norm()) + svd
     rank = int((s > noise).sum())
     inverse = torch.linalg.pinv(before, atol=2 * torch.finfo(P.dtype).eps * before.norm())
     left, right = torch.linalg.qr(inverse @ U[:, :rank]).Q, Vt[:rank].T
-    unit, centred = F.normalize(T, dim=1), F.normalize(T - T.mean(0), dim=1)
-    raw, less_mean = (unit @ left).norm(dim=1), (centred @ left).norm(dim=1)
-    scores: dict[Reader, torch.Tensor] = {
-        "left": raw,
-        "left, centred": less_mean,
-        "either": torch.maximum(raw, less_mean),
-        "right": (unit @ right).norm(dim=1),
-    }
-    return Fingerprint(rank, s, noise, left, right, scores, names)
+    own, less_mean = ((F.normalize(X, dim=1) @ left).norm(dim=1) for X in (T, T - T.mean(0)))
+    return Fingerprint(rank, s, noise, left, right, torch.maximum(own, less_mean), names)

@@ -16,36 +16,16 @@ __all__ = ["leace"]
 
 @_check.by_name
 def leace(case: Case) -> torch.Tensor:
-    """Image embeddings from which LEACE of the ``concept-erasure`` package took the forgotten classes.
-
-    Parameters
-    ----------
-    case : Case
-        Its names play no part; its labels do, so this is not data-free.
-
-    Returns
-    -------
-    torch.Tensor [n, d]
-        x - A (x - mean), A of rank at most the number of forgotten classes: of all affine maps that
-        make the class means equal, the one that moves embeddings least in mean square. For each
-        forgotten class, no linear probe says "is it this one?" better than a constant.
+    """The case's image embeddings [n, d] with the forgotten classes' means made equal, by labels alone.
 
     Raises
     ------
     ValueError
         No image of a forgotten, or of a retained, class; ``concept-erasure`` is not installed.
 
-    Notes
-    -----
-    The package drops directions whose whitened cross-covariance with the labels is below
-    ``svd_tol``, 0.01 by default. That of one class in a hundred is; we ask for 1e-6.
-
-    The guarantee holds on the embeddings it was fitted on, as they leave the eraser. Scaling them
-    to unit length afterwards is not linear, and can bring the class back.
-
     References
     ----------
-    arXiv 2306.03819.
+    arXiv 2306.03819. The guarantee is for these embeddings, not scaled to unit length.
     """
     concept = (both_kinds(case).labels[:, None] == torch.tensor(case.forget)).double()
     with warnings.catch_warnings():
@@ -55,4 +35,5 @@ def leace(case: Case) -> torch.Tensor:
         except ModuleNotFoundError as error:
             raise NotMeasured('concept-erasure is not installed: pip install -e ".[leace]"') from error
     Z = case.loaded
+    # by default, 0.01, it passes over one class in a hundred
     return LeaceEraser.fit(Z.double(), concept, svd_tol=1e-6)(Z.double()).to(Z.dtype)

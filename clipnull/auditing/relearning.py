@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from statistics import median
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -17,19 +17,15 @@ from clipnull.edit import Edit
 
 __all__ = ["Relearning", "relearning"]
 
-Arm = Literal["edited", "original", "new name"]
+ARMS = "edited", "original", "new name"
 #: recall that counts as back, most steps, images of other classes that are looked at meanwhile
 GOAL, STEPS, OTHERS = 0.8, 40, 200
 
 
 class Relearning(NamedTuple):
-    """A few-shot training of the last layer in one arm: medians and means over classes.
+    """Median steps until a class is back, share that came back; recall when held out, accuracy on others."""
 
-    ``steps`` until the class is back (infinite when most did not come back), ``back`` the fraction that
-    did; recall on images that were not trained on, and accuracy on the others, before and after.
-    """
-
-    arm: Arm
+    arm: str
     steps: float
     back: float
     recall_start: float
@@ -50,44 +46,18 @@ def relearning(
     step: float = 0.005,
     seed: int = 0,
 ) -> list[Relearning]:
-    """Bring classes back by a few gradient steps on the last layer, with k images of each, one by one.
+    """Bring classes back, one by one, by at most 40 gradient steps on the last layer, until recall is 80%.
 
-    The attacker has ``shots`` labelled images of the class and nothing else, and follows the gradient
-    of the zero-shot cross-entropy over all the names, in steps of equal length, until recall on other
-    images of the class is 80%, at most 40 of them.
-
-    Parameters
-    ----------
-    H, labels : array [n, w], array of int [n]
-        Features before the projection.
-    weight, T : array [w, d], array [C, d]
-        The un-edited layer, z = h P, and text embeddings of the names.
-    edits : mapping of int to Edit
-        Class to bring back -> the image-side edit that forgot it.
-    shots : int
-        k, taken from one half of the images of a class; recall is measured on the other half.
-    made_up : array [q, d], optional
-        Made-up words, cycled through. Default: random directions at names' angle to their mean.
-    step : float
-        Length of a step, as a share of the norm of ``weight`` in every arm: an oblique edit enlarges
-        the layer, and would take longer steps.
-    seed : int
-        Which images; another one for each class.
-
-    Returns
-    -------
-    list of Relearning
-        Arms "edited", "original" (the layer before the edit) and "new name" (there, under a made-up
-        word): what is learned no faster than a name that the class never had is really gone.
+    ``H [n, w]`` are features in front of the un-edited layer ``weight [w, d]``; ``edits`` maps a class to
+    the edit that forgot it. Half of its images train, ``shots`` of them, the other half measures. A step is
+    ``step`` norms of the weight long. ``made_up [q, d]`` are words, cycled through; by default random
+    directions at names' angle to their mean. Arms: "edited", "original" (before the edit), "new name"
+    (there, under a made-up word).
 
     Raises
     ------
     ValueError
-        Bad arrays, an unknown class or none, fewer than 2 k images of it, or none of another class.
-
-    References
-    ----------
-    Ours; that a few samples bring a class back: arXiv 2506.01318.
+        Bad arrays, no class, fewer than 2 images of it for each shot, or none of another class.
     """
     H, T = _check.rows("H", H).float(), _check.rows("T", T, nonzero=True).float()
     P = _check.rows("weight", weight, T.shape[1]).to(H)
@@ -97,8 +67,7 @@ def relearning(
     targets = _check.class_indices("edits", list(edits), len(T))
     words = _made_up(T, len(targets), seed) if made_up is None else _check.rows("made_up", made_up).to(T)
     rows = []
-    arms: tuple[Arm, ...] = ("edited", "original", "new name")
-    for arm in arms:
+    for arm in ARMS:
         runs = []
         for i, c in enumerate(targets):
             names = T.clone()
@@ -106,26 +75,18 @@ def relearning(
                 names[c] = words[i % len(words)]
             layer = edits[c].apply_image(P) if arm == "edited" else P
             runs.append(_train(H, y, layer, names, c, shots, step * float(P.norm()), seed + i))
-        steps, ends = [run[0] for run in runs], zip(*(run[1:] for run in runs), strict=True)
+        steps, *ends = zip(*runs, strict=True)
         rows.append(Relearning(arm, median(steps), mean([math.isfinite(s) for s in steps]), *map(mean, ends)))
     return rows
 
 
 def _train(
-    H: torch.Tensor,
-    y: torch.Tensor,
-    P: torch.Tensor,
-    T: torch.Tensor,
-    c: int,
-    k: int,
-    length: float,
-    seed: int,
-) -> tuple[float, float, float, float, float]:
-    """Steps, recall at the start and the end, accuracy on the others at the start and the end."""
+    H: torch.Tensor, y: torch.Tensor, P: torch.Tensor, T: torch.Tensor, c: int, k: int, step: float, seed: int
+) -> tuple[float, ...]:
+    """Steps; recall at the start and the end; accuracy on the others at the start and the end."""
     g = torch.Generator().manual_seed(seed)
-    own, rest = (
-        i[torch.randperm(len(i), generator=g)] for i in ((y == c).nonzero()[:, 0], (y != c).nonzero()[:, 0])
-    )
+    both = [i.nonzero()[:, 0] for i in (y == c, y != c)]
+    own, rest = (i[torch.randperm(len(i), generator=g)] for i in both)
     half = len(own) // 2
     if not 1 <= k <= half:
         raise ValueError(f"shots: got {k}, want 1 to {half}, half of the {len(own)} images of class {c}")
@@ -140,7 +101,7 @@ def _train(
         P = P.detach().requires_grad_()
         loss = F.cross_entropy(100 * F.normalize(H[train] @ P, dim=1) @ T.T, y[train])
         (slope,) = torch.autograd.grad(loss, P)
-        P = P.detach() - length * F.normalize(slope.flatten(), dim=0).view_as(P)
+        P = P.detach() - step * F.normalize(slope.flatten(), dim=0).view_as(P)
     (recall, retain), (recall_end, retain_end) = seen[0], seen[-1]
     return (len(seen) - 1.0 if recall_end >= GOAL else math.inf), recall, recall_end, retain, retain_end
 

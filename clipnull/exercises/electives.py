@@ -1,4 +1,4 @@
-"""Checks of the electives on confidence and LEACE."""
+"""Checks of the electives on confidence, LEACE and relearning."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 
 from clipnull.exercises.checking import Call, Inputs, Wrong, check, expect, expect_shape, made_up
 
-__all__ = ["check_calibration_error", "check_leace"]
+__all__ = ["check_calibration_error", "check_leace", "check_slope"]
 
 
 @check("equal means, and no other linear map moves the pictures less.", made_up)
@@ -58,6 +58,26 @@ def check_calibration_error(case: Inputs, call: Call) -> None:
                 (of_true_class[0] * of_true_class[1].abs()).sum(),
         }  # fmt: skip
         expect(f"calibration_error(p, labels, {bins})", call(p, y, bins), (part * gaps.abs()).sum(), mistakes)
+
+
+@check("rank 1: what a step adds is read from the picture and writes a name less a mean of names.", made_up)
+def check_slope(case: Inputs, call: Call) -> None:
+    """``slope(h, P, T, c, s)``: gradient [w, d] of one picture's cross-entropy, scores s h P tᵢ."""
+    T = case.T.double()
+    h, P = case.Z[0, :9].double(), 0.3 * case.Z[:9].double()
+    for c, s in ((0, 4.0), (3, 20.0)):
+        p = (s * h @ P @ T.T).softmax(0)
+        want = s * torch.outer(h, p @ T - T[c])
+        mistakes = {
+            "the sign is wrong: you return the step, not the gradient.": -want,
+            "the factor s is missing.": want / s,
+            "the term with t_c is missing: p_i, less 1 where i = c.": s * torch.outer(h, p @ T),
+            "the other names are missing: every score with p_i > 0 counts.": -s * torch.outer(h, T[c]),
+            "the names count alike; weigh each by its p_i.": s * torch.outer(h, T.mean(0) - T[c]),
+            "the softmax is of h P tᵢ; want that of s h P tᵢ.":
+                s * torch.outer(h, (h @ P @ T.T).softmax(0) @ T - T[c]),
+        }  # fmt: skip
+        expect(f"slope(h, P, T, {c}, {s:g})", call(h, P, T, c, s), want, mistakes, 1e-3)
 
 
 def _chances(case: Inputs) -> tuple[torch.Tensor, torch.Tensor]:

@@ -43,6 +43,8 @@ __all__ = [
 
 #: what every legend below or beside the axes has in common
 LEGEND: dict[str, Any] = dict(fontsize=8, frameon=False)
+#: singular values and names of a fingerprint
+SHOWN = 8
 
 
 def _points(ax: Axes, before: Any, after: Any, names: Sequence[str], x: str, title: str) -> None:
@@ -64,33 +66,15 @@ def _hundred(values: Any) -> np.ndarray:
 
 @_check.by_name
 def fingerprint(
-    found: Any,
-    forgotten: Sequence[str],
-    *,
-    reader: str = "either",
-    k: int = 8,
-    title: str | None = None,
+    found: Any, forgotten: Sequence[str], *, title: str | None = None
 ) -> matplotlib.figure.Figure:
-    """What two last layers give away: singular values of their difference, and the names it points at.
-
-    Parameters
-    ----------
-    found : Fingerprint
-        From `clipnull.auditing.fingerprint`.
-    forgotten : list of str
-        The true names, drawn in vermillion and hatched.
-    reader : str
-        One of `clipnull.auditing.READERS`.
-    k : int
-        Singular values and names shown.
-    """
+    """What a `Fingerprint` gives away: singular values, and names; true ones in vermillion and hatched."""
     _check.having("found", [found], "singular_values rank noise names scores ranking")
-    _check.one_of("reader", reader, found.scores)
-    s, names = numbers("found", found.singular_values, None), found.ranking(reader)[:k]
-    score = {n: float(found.scores[reader][i]) for i, n in enumerate(found.names)}
-    fig = Figure(figsize=(8.4, 0.27 * k + 1.2), layout="constrained")
+    s, names = numbers("found", found.singular_values, None), found.ranking()[:SHOWN]
+    score = {n: float(found.scores[i]) for i, n in enumerate(found.names)}
+    fig = Figure(figsize=(8.4, 3.4), layout="constrained")
     left, right = fig.subplots(1, 2, width_ratios=[1, 1.1])
-    shown = np.maximum(s[: max(k, found.rank + 2)], 1e-18)
+    shown = np.maximum(s[: max(SHOWN, found.rank + 2)], 1e-18)
     at = np.arange(1, len(shown) + 1)
     left.semilogy(at, shown, "o", color=GREY, markersize=5)
     left.semilogy(at[: found.rank], shown[: found.rank], "o", color=FORGET, markersize=8)
@@ -121,18 +105,13 @@ def fingerprint(
 @_check.by_name
 def layer_probe(
     probes: Sequence[Any],
-    by_names: tuple[float, float] | None = None,
+    by_names: tuple[float, float],
     *,
     title: str = "",
 ) -> matplotlib.figure.Figure:
-    """How well a linear probe tells the forgotten classes at every layer, before and after the edit.
+    """How well `clipnull.auditing.layer_probe` tells the forgotten classes, layer by layer, before and after.
 
-    Parameters
-    ----------
-    probes : list of LayerProbe
-        From `clipnull.auditing.layer_probe`.
-    by_names : (before, after), optional
-        The same of the names in the probe's place (fractions), drawn beside the last layer.
+    Beside the last layer stand the names in the probe's place, a fraction before and one after.
     """
     _check.having("probes", probes, "layer before after control identical")
     names = [p.layer for p in probes]
@@ -150,11 +129,10 @@ def layer_probe(
     ax.axvline(last, color=BLACK, linestyle="--", linewidth=1)
     ax.text(last - 0.06, 10, "bit by bit equal", ha="right", va="center", fontsize=9)
     ax.text(last + 0.06, 10, "edited", ha="left", va="center", fontsize=9)
-    if by_names is not None:
-        names = [*names, "names"]
-        b, a = (100 * _check.number("by_names", x, 0, 1) for x in by_names)
-        ax.plot([len(names) - 1], [b], "s", color=RETAIN, markersize=9, markerfacecolor="white")
-        ax.plot([len(names) - 1], [a], "o", color=FORGET, markersize=6)
+    b, a = (100 * _check.number("by_names", x, 0, 1) for x in by_names)
+    ax.plot([len(names)], [b], "s", color=RETAIN, markersize=9, markerfacecolor="white")
+    ax.plot([len(names)], [a], "o", color=FORGET, markersize=6)
+    names.append("names")
     ax.set_xticks(range(len(names)), [short(n, 30).replace(" the ", "\nthe ") for n in names], fontsize=8.5)
     ax.set_ylim(-4, 104)
     style(ax, title, y="balanced accuracy, %", grid="y")
@@ -164,20 +142,13 @@ def layer_probe(
         f"{tenths(p.control)} with shuffled labels"
         for p in probes
     )
-    if by_names is not None:
-        said += f"; names: {tenths(by_names[0])} before, {tenths(by_names[1])} after"
+    said += f"; names: {b:.1f} before, {a:.1f} after"
     return describe(fig, f"{title}. In percent. {said}.")
 
 
 @_check.by_name
 def controls(rows: Sequence[Any], *, title: str = "") -> matplotlib.figure.Figure:
-    """An edit's recall of the forgotten classes among those of its controls, one dot per seed.
-
-    Parameters
-    ----------
-    rows : list of Measurement
-        From `clipnull.auditing.controls`; those that have the control's ``values``.
-    """
+    """An edit's recall of the forgotten classes among those of its `controls`, one dot per seed."""
     rows = [r for r in _check.having("rows", rows, "values against before after") if len(r.values)]
     if not rows:
         raise ValueError("rows: got none with the values of a control, want at least one")
@@ -198,24 +169,15 @@ def controls(rows: Sequence[Any], *, title: str = "") -> matplotlib.figure.Figur
 
 
 @_check.by_name
-def words(row: Any, classes: Sequence[str], *, title: str = "", shown: int = 12) -> matplotlib.figure.Figure:
-    """The other words that recall most after the edit, and what they recalled before.
-
-    Parameters
-    ----------
-    row : WordRecall
-        From `clipnull.auditing.other_words`.
-    classes : list of str
-        Class names, written beside the words that stand for them.
-    shown : int
-    """
+def words(row: Any, classes: Sequence[str], *, title: str = "") -> matplotlib.figure.Figure:
+    """The dozen words of `other_words` that recall most after the edit, and what they recalled before."""
     _check.having("row", [row], "words against")
     if (last := max(w.owner for w in _check.having("row", row.words, "owner"))) >= len(classes):
         raise ValueError(f"classes: got {len(classes)}, want at least {last + 1}")
     points = [
         ((w.text, classes[w.owner]), *(100 * x for x in (w.before, w.after, w.control))) for w in row.words
     ]
-    loud = sorted(points, key=lambda p: (-p[2], -p[1], p[0]))[:shown]
+    loud = sorted(points, key=lambda p: (-p[2], -p[1], p[0]))[:12]
     fig = Figure(figsize=(8.0, 0.27 * len(loud) + 1.4), layout="constrained")
     ax = fig.subplots()
     names, before, after, control = zip(*loud, strict=True)
@@ -233,13 +195,7 @@ def words(row: Any, classes: Sequence[str], *, title: str = "", shown: int = 12)
 
 @_check.by_name
 def reliability(tables: Mapping[str, Any], *, title: str = "") -> matplotlib.figure.Figure:
-    """Reliability diagrams side by side: accuracy against confidence, bin by bin.
-
-    Parameters
-    ----------
-    tables : dict of name -> Bins
-        The second result of `clipnull.auditing.calibration_error`.
-    """
+    """Reliability diagrams of `clipnull.auditing.Bins` side by side: accuracy against confidence."""
     _check.having("tables", tables.values(), "images confidence accuracy")
     fig = Figure(figsize=(3.6 * len(tables) + 0.8, 3.5), layout="constrained")
     axes = fig.subplots(1, len(tables), sharey=True, squeeze=False)[0]
@@ -276,17 +232,10 @@ def film(
     *,
     title: str = "",
 ) -> matplotlib.figure.Figure:
-    """Pictures that are being optimised, side by side at one step, and the leads that they reach.
+    """Pictures that are being optimised, k PIL images side by side at one step, and what is said of each.
 
-    Parameters
-    ----------
-    pictures, said : k PIL images, k str
-        Of that step, and the name that is said of each.
-    leads : dict of label -> array [steps + 1]
-        Score of the wanted name less that of the best other one; it wins where that is above zero.
-    bounds : sequence of float [k]
-        What no lead can pass, in the legend.
-    step : int
+    Below are the k ``leads``, label -> array [steps + 1]: score of the wanted name less that of the best
+    other one. No lead can pass its bound, which stands in the legend.
     """
     many = {name: numbers(f"leads[{name!r}]", x, None) for name, x in leads.items()}
     k, steps = len(_check.having("leads", many.values(), "")), min(map(len, many.values()))
@@ -327,13 +276,8 @@ def verdicts(
 ) -> matplotlib.figure.Figure:
     """What each measurement says of each method, as coloured cells: the darker, the more is left.
 
-    Parameters
-    ----------
-    panels : dict of panel -> dict of measurement -> sequence of float, one per method
-        Fractions, written in hundredths; NaN where there is no such number. The measurements of the
-        first panel are the rows of all.
-    methods : sequence of str
-        The columns.
+    Panel -> measurement -> fractions, one per method, written in hundredths; NaN where there is none. The
+    measurements of the first panel are the rows of all.
     """
     first = _check.having("panels", panels.values(), "items")[0]
     rows = _check.having("panels", first, "")
@@ -367,11 +311,8 @@ def style_squares(
 ) -> matplotlib.figure.Figure:
     """Accuracy by class and style, before and after, a square of four cells for each method.
 
-    Parameters
-    ----------
-    results : dict of row label -> dict of method -> clipnull.auditing.Selective
-        One row of squares for each direction; the methods are the same in every row. A square
-        "before" is put in front of them.
+    Row label -> method -> `clipnull.auditing.Selective`: a row of squares for each direction, of the same
+    methods; a square "before" is put in front of them.
     """
     for row in _check.having("results", results.values(), "values"):
         _check.having("results", row.values(), "styles before after")
