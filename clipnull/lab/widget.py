@@ -311,7 +311,7 @@ def _caption(text: str) -> str:
 
 def accuracy_line(result: LabResult) -> str:
     """What stands above every view, as HTML: the measures, and what the forgotten pictures became."""
-    case, edit = result.case, result.edit
+    case, edit, went = result.case, result.edit, html.escape(result.report.became())
     cells = "".join(
         f"<td style='padding:0 1em 0 0'>{m.name} {percent(m.before)} → <b>{percent(m.after)}</b></td>"
         for m in measures(result.report)
@@ -319,5 +319,5 @@ def accuracy_line(result: LabResult) -> str:
     return (
         f"<div style='line-height:1.5'><table><tr>{cells}<td>rank {edit.rank}</td></tr></table>"
         f"forgetting {html.escape(few(case.forget_names))}; "
-        f"{'their' if len(case.forget) > 1 else 'its'} pictures are now called {html.escape(result.report.became())}</div>"
+        f"{'their' if len(case.forget) > 1 else 'its'} pictures are now called {went}</div>"
     )
