@@ -17,8 +17,8 @@ from clipnull.edit import Edit
 from clipnull.erasers import METHODS
 from clipnull.evaluation import Case
 from clipnull.hull import Mixtures, nearest_mixture
-from clipnull.lab.result import LabResult, Line, hashable
-from clipnull.lab.state import CURVES, DEFAULT_STATE, EVERY, EXAMPLES, checked, dials
+from clipnull.lab.result import LabResult
+from clipnull.lab.state import DEFAULT_STATE, EVERY, EXAMPLES, checked, dials
 from clipnull.report import Report
 from clipnull.solver import ConsistentSolver
 from clipnull.subspace import fix_signs, orthonormal_basis
@@ -78,8 +78,8 @@ class Bench:
         Image embeddings and their classes.
     categories, images : list of str, Images or None
         Coarser classes, one per class, and the pictures; embeddings have neither.
-    names, scored, told, plane, line, reported : callable
-        What `_names`, `_scored`, `_told`, `_plane`, `_line` and `report` give, kept.
+    names, scored, told, plane : callable
+        What `_names`, `_scored`, `_told` and `_plane` give, kept.
 
     Raises
     ------
@@ -107,8 +107,8 @@ class Bench:
         self.clip, self.data = clip, data
         self.categories: list[str] = getattr(data, "categories", [])
         self.images: Images | None = getattr(data, "images", None)
-        self.names, self.line = lru_cache(None)(self._names), lru_cache(64)(self._line)
-        self.reported = lru_cache(64)(lambda items: self.report(dict(items)))
+        self.names = lru_cache(None)(self._names)
+        self._reports = lru_cache(128)(lambda items: self.report(dict(items)))
         self.scored, self.told = lru_cache(4)(self._scored), lru_cache(4)(self._told)
         self.plane = lru_cache(4)(self._plane)
 
@@ -223,21 +223,10 @@ class Bench:
         """
         return LabResult(self, state)
 
-    def curve(self, state: Mapping[str, Any]) -> Line:
-        """A method's curve; kept, since the hyperparameter itself and the picture shown do not change it."""
-        unread = {"image", dials(state["method"])[0]}
-        if state["method"] != "random" and state["listed"] == 1:
-            unread.add("seed")
-        return self.line(hashable({k: v for k, v in state.items() if k not in unread}))
-
-    def _line(self, items: tuple[tuple[str, Any], ...]) -> Line:
-        state = {"seed": 0, **dict(items)}
-        own = dials(state["method"])[0]
-        reports = [self.report({**state, own: value}) for value in CURVES[own]]
-        two_way = [r.n_way[2].after if r.n_way else float("nan") for r in reports]
-        return Line(
-            CURVES[own], [r.forget_after for r in reports], two_way, [r.retain_after for r in reports]
-        )
+    def reported(self, state: Mapping[str, Any]) -> Report:
+        """`report`, kept; the picture shown does not change it."""
+        items = ((k, tuple(v) if k == "forget" else v) for k, v in state.items() if k != "image")
+        return self._reports(tuple(items))
 
     def _plane(
         self, what: str, prompt: str, dimensions: int | None

@@ -124,15 +124,18 @@ class LabResult:
     def curve(self) -> tuple[str, Line]:
         """The method, and accuracies along its first hyperparameter; of the projector, the partial one's."""
         own = self.state["method"] if dials(self.state["method"]) else "partial"
-        return own, self.bench.curve(self.bench.check({**self.state, "method": own}))
+        state, dial = self.bench.check({**self.state, "method": own}), dials(own)[0]
+        reports = [self.bench.reported({**state, dial: value}) for value in CURVES[dial]]
+        two_way = [r.n_way[2].after if r.n_way else float("nan") for r in reports]
+        forget, retain = [r.forget_after for r in reports], [r.retain_after for r in reports]
+        return own, Line(CURVES[dial], forget, two_way, retain)
 
     @cached_property
     def others(self) -> dict[str, Report]:
         """The reports of the other methods, but the control, at their defaults."""
         state = {**self.state, **dict.fromkeys(CURVES)}
         names = [m for m in METHODS if m not in (self.state["method"], "random")]
-        checked = {m: self.bench.check({**state, "method": m, "image": 0}) for m in names}
-        return {m: self.bench.reported(hashable(state)) for m, state in checked.items()}
+        return {m: self.bench.reported(self.bench.check({**state, "method": m})) for m in names}
 
     @cached_property
     def geometry(self) -> Geometry:
@@ -249,11 +252,6 @@ class LabResult:
 
 
 _check.TYPES["LabResult"] = lambda name, value: _check.having(name, [value], "state report edit")[0]
-
-
-def hashable(state: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    """A state as what a cache takes."""
-    return tuple((k, tuple(v) if isinstance(v, list) else v) for k, v in state.items())
 
 
 def _spread(rows: torch.Tensor, k: int) -> torch.Tensor:
