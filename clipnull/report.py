@@ -146,6 +146,14 @@ class Report(_show.Shown):
         order = torch.argsort(counts, descending=True, stable=True)[:k]
         return [(classes[i], int(counts[i])) for i in order.tolist() if counts[i]]
 
+    def became(self, k: int = 3) -> str:
+        """`destinations` in words, all images accounted for: the first ``k``, and how many others."""
+        went = self.destinations(len(self.case.classes))
+        named = went if len(went) == k + 1 else went[:k]
+        rest = [count for _, count in went[len(named) :]]
+        words = ", ".join(f"{name} ({count})" for name, count in named) or "nothing, for there are none"
+        return words + (f" and {len(rest)} others ({sum(rest)})" if rest else "")
+
     # --- n-way recall and search ----------------------------------------------------------
 
     def _rivals(self, edit: Edit | None) -> torch.Tensor:
@@ -207,8 +215,7 @@ class Report(_show.Shown):
         if two := self.n_way.get(2):
             pairs += [("2-way recall, chance 50", *two[2:]), ("search AUC, chance 50", *self.search)]
         rows = [[name, *map(_show.tenths, ba), _show.change(*ba)] for name, *ba in pairs]
-        went = ", ".join(f"{name} ({count})" for name, count in self.destinations(3))
-        notes = [f"forgotten images became: {went}"]
+        notes = [f"forgotten images became: {self.became()}"]
         if len(self.case.retain) == 1:
             notes.append("with one kept name a mixture of kept names is that name: at best the two tie")
         caption = f"{self.title or 'edit'}: forget {self.case.forgotten}"

@@ -217,7 +217,6 @@ def widgets_of_the_lab() -> dict[str, dict[str, Any]]:
     guess = dict(question="How many?", answer=3.0, between=(0.0, 9.0))
     return {
         "Bench": dict(clip=clip, data=pictured()),
-        "Erasers": dict(T_f=c.T_f, T_r=c.T_r),
         "ForgetRetainLab": dict(clip=clip, data=pictured(), state=state),
         "LabResult": dict(bench=bench, state=state),
         "equivalent_python": dict(bench=bench, state=state),

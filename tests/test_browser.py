@@ -23,7 +23,7 @@ import clipnull as cn
 from clipnull.lab.bench import Bench
 from clipnull.lab.code import equivalent_python
 from clipnull.lab.draw import HEIGHT, WIDE
-from clipnull.lab.state import TITLES, VIEWS
+from clipnull.lab.state import EVERY, EXAMPLES, TITLES, VIEWS
 from clipnull.lab.views import PANELS
 from clipnull.lab.widget import accuracy_line
 
@@ -151,7 +151,7 @@ class Shown:
 
 @pytest.fixture(scope="module")
 def opened(chromium: Any, jupyterlab: str) -> Iterator[Any]:
-    """Lesson 05, run, on a screen of 1280 x 800."""
+    """Lesson 06, run, on a screen of 1280 x 800."""
     page = chromium.new_page(viewport={"width": 1280, "height": 800})
     page.page_errors = listen(page)
     run_all(page, jupyterlab, LAB.name)
@@ -199,7 +199,7 @@ def test_dials_of_the_consistent_projection(shown: Shown) -> None:
 
 def test_the_slider_shows_the_mu_that_was_chosen(shown: Shown) -> None:
     row = shown.lab.locator(".widget-slider", has=shown.page.locator(".widget-label", has_text="μ"))
-    for names in (["tiger"], ["wolf", "tiger"]):
+    for names in (["bus"], ["wolf", "bus"]):
         shown.forget(*names)
         shown.assert_numbers({"forget": names})
         chosen = f"auto: {shown.bench.compute({'forget': names}).edit.info['mu']:.3g}"
@@ -221,7 +221,8 @@ def test_every_view_says_what_compute_gives(shown: Shown) -> None:
         seen.add(picture.get_attribute("src"))
     assert len(seen) == len(VIEWS)
     shown.forget("house")  # the view on screen follows
-    shown.wait("caption", shown.sentence("single", {**state, "forget": ["house"]}))
+    row = shown.bench.check({})["image"]
+    shown.wait("caption", shown.sentence("single", {**state, "forget": ["house"], "image": row}))
 
 
 @pytest.mark.parametrize("key", VIEWS)
@@ -236,16 +237,47 @@ def test_a_view_is_whole(shown: Shown, key: str) -> None:
     assert shown.lab.bounding_box()["height"] < 800 - 90  # below JupyterLab's menu and toolbar
 
 
-def test_the_same_case_twice(shown: Shown) -> None:
-    case = "Half a projection"
-    preset = shown.bench.presets[case]
-    for _ in range(2):
-        shown.choose("a case to look at …", case)
-        shown.assert_numbers(preset.state)
-        shown.wait("caption", shown.sentence(preset.view, preset.state))
-        shown.slide("α", "End")
-        shown.assert_numbers({**preset.state, "strength": 1.0})
-    assert case in shown.text("hint")
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_a_case_is_one_click_and_its_answer_is_on_screen(shown: Shown, name: str) -> None:
+    for seed in range(2):
+        state, view = shown.bench.example(name, seed), EXAMPLES[name].view
+        shown.click("draw the classes again" if seed else name)
+        shown.assert_numbers(state)
+        shown.wait("caption", shown.sentence(view, state))
+    assert name in shown.text("hint")
+    shown.lab.evaluate("e => e.scrollIntoView()")
+    box = shown.pictures().first.bounding_box()
+    assert box["y"] >= 0 and box["y"] + HEIGHT <= 800 and box["x"] + WIDE <= 1280
+    shown.click(name)  # once more: back to its own classes
+    shown.assert_numbers(shown.bench.example(name))
+
+
+def test_prompts_listed_names_and_dimensions(shown: Shown) -> None:
+    shown.choose("asked", "{}")
+    shown.choose("told", EVERY)
+    state = {"asked": "{}", "told": EVERY}
+    shown.assert_numbers(state)
+    shown.slide("listed", "ArrowLeft")
+    shown.assert_numbers(state := {**state, "listed": 0.95})
+    shown.slide("dims", "Home")
+    shown.assert_numbers({**state, "dimensions": 2})
+
+
+def test_keys_in_the_class_list_stay_in_it(shown: Shown) -> None:
+    cells = shown.page.locator(".jp-Notebook .jp-Cell")
+    before, kinds = cells.count(), shown.page.locator(".jp-MarkdownCell").count()
+    selected = shown.page.locator(".jp-mod-selected").count()
+    shown.lab.locator("select[multiple]").focus()
+    for key in ("m", "b", "a", "x", "Control+a", "d", "d"):
+        shown.page.keyboard.press(key)
+    shown.page.wait_for_timeout(500)
+    assert (cells.count(), shown.page.locator(".jp-MarkdownCell").count()) == (before, kinds)
+    assert shown.page.locator(".jp-mod-selected").count() == selected
+
+
+def test_labels_have_tips(shown: Shown) -> None:
+    titles = shown.lab.locator("[title]").evaluate_all("all => all.map(e => e.title)")
+    assert titles and not {"null", "undefined"} & {*titles}
 
 
 def test_a_category(shown: Shown) -> None:
@@ -271,7 +303,7 @@ def test_impossible_choice_is_a_sentence_and_the_last_result_stays(shown: Shown)
 def test_a_picture_of_a_class_and_an_upload(shown: Shown) -> None:
     shown.click("One picture")
     shown.choose("picture of …", "lemon")
-    row = int(shown.bench.data.where("lemon")[0])
+    row = shown.bench.where("lemon")[0]
     shown.wait("caption", shown.sentence("single", {"image": row}))
     content = io.BytesIO()
     picture = shown.bench.data.images[row + 1]
@@ -313,14 +345,14 @@ def test_a_picture_larger_than_a_message_may_be(shown: Shown, tmp_path: Path) ->
             arg=[shown.lab.locator(f".clipnull-{name} .widget-html-content").element_handle(), want],
         )  # fmt: skip
     shown.choose("picture of …", "lemon")  # the connection is there
-    row = int(shown.bench.data.where("lemon")[0])
+    row = shown.bench.where("lemon")[0]
     shown.wait("caption", shown.sentence("single", {"image": row}))
 
 
 def test_the_equivalent_python(shown: Shown) -> None:
-    shown.choose("method", TITLES["word"])
-    shown.assert_numbers({"method": "word"})
+    shown.choose("method", TITLES["hull"])
+    shown.assert_numbers({"method": "hull"})
     shown.click("Python")
     code = shown.lab.locator(".clipnull-code textarea")
     code.wait_for()
-    assert code.input_value() == equivalent_python(shown.bench, {"method": "word"})
+    assert code.input_value() == equivalent_python(shown.bench, {"method": "hull"})

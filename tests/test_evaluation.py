@@ -106,6 +106,24 @@ def test_report_by_hand():
     assert (tiger.before, tiger.after) == (0.5, 1.0)
 
 
+@pytest.mark.parametrize(
+    "counts, said",
+    [
+        ([0, 0, 0], "nothing, for there are none"),
+        ([2, 1, 0], "1 (2), 2 (1)"),
+        ([4, 3, 2, 1], "1 (4), 2 (3), 3 (2), 4 (1)"),
+        ([4, 3, 2, 2, 1], "1 (4), 2 (3), 3 (2) and 2 others (3)"),
+        ([4, 1, 2, 3, 9, 1], "5 (9), 1 (4), 4 (3) and 3 others (4)"),
+    ],
+)
+def test_what_became_of_the_forgotten_images_accounts_for_them_all(counts, said):
+    T, went = torch.eye(len(counts) + 1), [i for i, k in enumerate(counts, 1) for _ in range(k)]
+    case = cn.Case(0.5 * T[[0, *went]] + T[0], T, [1, *[0] * len(went)], [0])
+    report = case.evaluate(cn.nullspace(T[:1]))
+    assert report.became() == said and sum(k for _, k in report.destinations(99)) == len(went)
+    assert str(report).splitlines()[-1] == f"forgotten images became: {said}"
+
+
 def test_a_class_without_images_has_no_accuracy():
     report = cn.Case(torch.eye(4)[[0, 2]], torch.eye(4), [0, 2], [0], NAMES).evaluate(
         cn.nullspace(torch.eye(4)[:1])

@@ -12,33 +12,42 @@ from matplotlib.text import Text
 from PIL import Image
 
 from clipnull.datasets.pictures import Images
+from clipnull.lab import draw as draw_module
 from clipnull.lab import views
-from clipnull.lab.result import Became, Geometry, Line, Mathematics, Neighbour, Single
+from clipnull.lab.result import Became, Geometry, Line, Mathematics, Neighbour, Single, Triangle
 from clipnull.plots.base import FORGET, GREY, PALE, RETAIN, alt
 from clipnull.report import Change, NWay
 
 CLASSES = ["tiger", "wolf", "rose", "pizza", "cat"]
 COLOURS = ["red", "green", "blue", "yellow", "black", "orange"]
-DATA = SimpleNamespace(images=Images(lambda colour: Image.new("RGB", (64, 64), colour), COLOURS))
+BENCH = SimpleNamespace(images=Images(lambda colour: Image.new("RGB", (64, 64), colour), COLOURS))
 #: the forgotten classes are tiger and rose; pictures 1 and 3 are of them
+LABELS = torch.tensor([1, 0, 3, 2, 4, 1])
 CASE = SimpleNamespace(
-    classes=CLASSES, forget=[0, 2], forget_names=["tiger", "rose"],
-    gone=torch.tensor([False, True, False, True, False, False]),
+    classes=CLASSES, forget=[0, 2], forget_names=["tiger", "rose"], retain=[1, 3, 4], listed=[1, 3, 4],
+    labels=LABELS, gone=torch.tensor([False, True, False, True, False, False]),
+    of=lambda classes: torch.isin(LABELS, torch.tensor(classes)),
 )  # fmt: skip
-REPORT = SimpleNamespace(
-    forget_before=0.95, forget_after=0.11, retain_before=0.83, retain_after=0.47, retained=0.566, case=CASE,
-    n_way={2: NWay(2, 0.5, 0.99, 0.36)}, search=Change(0.91, 0.28),
-)  # fmt: skip
+
+
+def report(**other):
+    """All right before but a wolf; after, one of four kept pictures, and the forgotten became pizza and cat."""
+    ways = {2: NWay(2, 0.5, 0.99, 0.36), 4: NWay(4, 0.25, 0.97, 0.12)}
+    known = dict(
+        forget_before=0.95, forget_after=0.11, retain_before=0.83, retain_after=0.47, retained=0.566,
+        predicted_before=torch.tensor([4, 0, 3, 2, 4, 1]), predicted_after=torch.tensor([4, 3, 3, 4, 1, 4]),
+        n_way=ways, search=Change(0.91, 0.28), became=lambda k: "wolf (7), cat (4) and 3 others (5)",
+        destinations=lambda k: [("pizza", 1), ("cat", 1)][:k],
+    )  # fmt: skip
+    return SimpleNamespace(**{"case": CASE, **known, **other})
 
 
 def draw(key, method="mean", **parts):
     """The figure of a view; `parts` are those of the `LabResult` that it reads."""
     state = {"method": method, "lam": None, "mu": None, "strength": None}
     info = {"lam": 3.0, "mu": 7.0, "strength": 1.0 if method == "nullspace" else 0.6}
-    made = SimpleNamespace(
-        state=state, report=REPORT, case=CASE, data=DATA, edit=SimpleNamespace(info=info), **parts
-    )
-    return views.view(key, made)
+    made = dict(state=state, report=report(), case=CASE, bench=BENCH, edit=SimpleNamespace(info=info))
+    return views.view(key, SimpleNamespace(**{**made, **parts}))
 
 
 def heading(fig):
@@ -49,86 +58,99 @@ def rgb(colour):
     return Image.new("RGB", (1, 1), colour).getpixel((0, 0))
 
 
+OTHERS = {"hull": report(n_way={2: NWay(2, 0.5, 0.99, 0.81), 4: NWay(4, 0.25, 0.97, 0.55)})}
+MEASURED = [("full recall", 95, 11), ("2-way recall", 99, 36), ("search", 91, 28), ("kept", 75, 25)]
+
+
 def test_accuracy():
-    fig = draw("numbers")
-    (ax,) = fig.axes
-    names = [
-        f"{what}\n{when}" for what in ("forget", "2-way", "search", "retain") for when in ("before", "after")
-    ]
-    wanted = dict(zip(names, (95, 11, 99, 36, 91, 28, 83, 47), strict=True))
-    drawn.same(drawn.ends(ax), wanted)
-    assert [colour for colour, _ in drawn.fills(ax).values()] == [
-        c.lower() for c in [FORGET] * 6 + [RETAIN] * 2
-    ]
-    drawn.same(
-        [(x, y) for _, x, y in drawn.texts(ax)],
-        [(x, wanted[n] + 1) for n, x in drawn.ticks(ax.xaxis).items()],
-    )
-    said = ["95.0%", "11.0%", "99.0%", "36.0%", "91.0%", "28.0%", "83.0%", "47.0%"]
-    assert [text for text, *_ in drawn.texts(ax)] == said
-    # chance, each under its own two bars: one of five names, one of two, and of a ranking
-    chance = [segment for lines in ax.collections for segment in lines.get_segments()]
-    places = list(drawn.ticks(ax.xaxis).values())
-    for (start, end), height, k in zip(chance, (20, 50, 50), (0, 2, 4), strict=True):
-        assert start[1] == end[1] == pytest.approx(height)
-        assert start[0] < places[k] < places[k + 1] < end[0]
-    assert ax.get_ylabel() == "%" and not ax.yaxis_inverted()
-    assert heading(fig) == "mean (neutral): forget −84.0 points, kept 56.6%; dashed: chance"
+    fig = draw("numbers", others=OTHERS)
+    left, right = fig.axes
+    lines = {line.get_label(): (line.get_color(), line.get_xydata()) for line in left.get_lines()}
+    wanted = {
+        "before": ("#000000", [(2, 99), (4, 97)]), "hull": (draw_module.COLOURS["hull"], [(2, 81), (4, 55)]),
+        "mean, here": (draw_module.COLOURS["mean"], [(2, 36), (4, 12)]),
+        "chance": ("#000000", [(2, 50), (4, 25)]),
+    }  # fmt: skip
+    assert {k: colour for k, (colour, _) in lines.items()} == {k: c for k, (c, _) in wanted.items()}
+    drawn.same({k: points for k, (_, points) in lines.items()}, {k: p for k, (_, p) in wanted.items()})
+    assert list(drawn.legend(fig)) == list(wanted)
+    assert left.get_xscale() == "log" and not left.yaxis_inverted() and not left.xaxis_inverted()
+    assert drawn.labels(left) == ("names in the list, of 5", "recall of the forgotten, %")
+    rows = drawn.ticks(right.yaxis)
+    assert list(rows) == [name for name, *_ in MEASURED] and right.yaxis_inverted()
+    for (name, before, after), bar, dash in zip(MEASURED, right.patches, right.get_lines(), strict=True):
+        assert bar.get_y() < rows[name] < bar.get_y() + bar.get_height()
+        assert bar.get_width() == pytest.approx(after) and to_hex(bar.get_facecolor()) == (
+            RETAIN if name == "kept" else FORGET
+        ).lower()  # fmt: skip
+        drawn.same(dash.get_xdata(), [before, before])
+        assert min(dash.get_ydata()) < rows[name] < max(dash.get_ydata())
+    assert [text for text, *_ in drawn.texts(right)] == [f"{after}.0" for *_, after in MEASURED]
+    assert right.get_xlabel() == "%, dashed: before" and heading(fig).startswith("mean (neutral):")
     assert alt(fig) == (
-        "Forget accuracy 95.0% before, 11.0% after; 2-way recall 99.0% before, 36.0% after, and search 91.0% "
-        "before, 28.0% after (chance 50% for both); retain accuracy 83.0% before, 47.0% after, 56.6% of it kept."
+        "Full recall 95.0% before, 11.0% after; 2-way recall 99.0% before, 36.0% after; search 91.0% before, "
+        "28.0% after; kept 75.0% before, 25.0% after. Recall in lists of 2: 36.0%, 4: 12.0%."
     )
 
 
-LINES = {
-    "partial": Line([0.0, 0.5, 1.0], [0.9, 0.4, 0.1], [0.99, 0.74, 0.35], [0.8, 0.75, 0.7]),
-    "random": Line([0.0, 0.5, 1.0], [0.91, 0.85, 0.82], [0.98, 0.97, 0.96], [0.79, 0.78, 0.77]),
-    "ccup": Line([0.1, 10.0, 1000.0], [0.93, 0.3, 0.02], [0.95, 0.64, 0.24], [0.84, 0.6, 0.5]),
-    "mean": Line([0.1, 10.0, 1000.0], [0.06, 0.05, 0.03], [0.51, 0.52, 0.53], [0.86, 0.85, 0.83]),
-    "hull": Line([0.1, 10.0, 1000.0], [0.08, 0.07, 0.01], [0.81, 0.88, 0.94], [0.87, 0.89, 0.9]),
-}
+def test_unlisted_names_have_a_bar_of_their_own():
+    case = SimpleNamespace(**{**vars(CASE), "listed": [1, 4]})
+    *_, listed, unlisted = draw_module.measures(report(case=case))
+    assert listed == ("kept, listed", pytest.approx(2 / 3), 0.0) and unlisted == ("unlisted", 1.0, 1.0)
 
 
-def paths(ax, colour):
-    """Points of the lines of a colour, sorted."""
-    found = [x for x in ax.get_lines() if x.get_color() == colour and len(x.get_xdata()) > 1]
-    return sorted(np.asarray(x.get_xydata()).round(9).tolist() for x in found)
+def test_triangle():
+    before, after = torch.tensor([[-0.1, 1.2], [0.0, 1.0]]), torch.tensor([[1.0, 0.0], [0.0, 0.0]])
+    fig = draw("triangle", triangle=Triangle(before.double(), after.double(), (0.31, 0.04)))
+    (ax,) = fig.axes
+    said = {name: np.array(at) for name, *at in drawn.texts(ax)}
+    corners = np.array([said["silent"], said["neutral"], said["its relatives"]])
+    assert corners[0][1] < corners[1][1] == corners[2][1] and corners[1][0] < corners[0][0] < corners[2][0]
+    dots = {line.get_label(): line.get_xydata() for line in ax.get_lines() if line.get_marker() == "o"}
+
+    def at(w):
+        return [(1 - a - b) * corners[0] + a * corners[1] + b * corners[2] for a, b in w.tolist()]
+
+    drawn.same(dots, {"before": np.array(at(before)), "after": np.array(at(after))}, 1e-6)
+    drawn.same(said["tiger"], corners[1])
+    drawn.same(said["rose"], corners[0])
+    assert "0.04 off the triangle" in heading(fig) and "certificate 0" in said
+    assert alt(fig) == (
+        "The forgotten names became 50.0% neutral and 0.0% their relatives, the rest silent; 0.04 of them "
+        "lies off the triangle, 0.31 before."
+    )
+
+
+PARTLY = Line([0.0, 0.5, 1.0], [0.9, 0.4, 0.1], [0.99, 0.74, 0.35], [0.8, 0.75, 0.7])
+LONG = Line([0.1, 10.0, 1000.0], [0.93, 0.3, 0.02], [0.95, 0.64, 0.24], [0.84, 0.6, 0.5])
 
 
 @pytest.mark.parametrize(
-    "method, own, at, kin",
+    "method, own, at, along",
     [
-        ("mean", "mean", 7, ["hull"]), ("ccup", "ccup", 3, []),
-        ("partial", "partial", 0.6, ["random"]), ("nullspace", "partial", 1, ["random"]),
+        ("mean", "mean", 7, "μ, how firmly the kept names stay"),
+        ("ccup", "ccup", 3, "λ, how much of the forgotten names must go"),
+        ("partial", "partial", 0.6, "α, strength of the projection"),
+        ("nullspace", "partial", 1, "α, strength of the projection"),
     ],
-)  # fmt: skip
-def test_curve(method, own, at, kin):
-    fig = draw("curve", method=method, curve=LINES)
+)
+def test_curve(method, own, at, along):
+    line = PARTLY if own == "partial" else LONG
+    fig = draw("curve", method=method, curve=(own, line))
     (ax,) = fig.axes
-
-    def along(m, kind):
-        return [[x, round(100 * y, 9)] for x, y in zip(LINES[m].values, getattr(LINES[m], kind), strict=True)]
-
-    assert paths(ax, FORGET) == sorted([along(own, "forget"), along(own, "two_way")])
-    assert paths(ax, RETAIN) == [along(own, "retain")]
-    assert paths(ax, PALE) == sorted(along(m, k) for m in kin for k in ("forget", "retain"))
-    named = {line.get_label(): line for line in ax.get_lines()}
-    for label, kind in (("forget", "forget"), ("2-way", "two_way"), ("retain", "retain")):
-        drawn.same(named[label].get_xydata(), along(own, kind))
+    named = {x.get_label(): x for x in ax.get_lines()}
+    kinds = {"full recall": line.forget, "2-way recall": line.two_way, "kept": line.retain}
+    for label, kind in kinds.items():
+        drawn.same(named[label].get_xydata(), list(zip(line.values, [100 * y for y in kind], strict=True)))
     drawn.same(named["you are here"].get_xydata(), [(at, 11), (at, 47)])
-    assert ax.get_xscale() == ("linear" if own == "partial" else "log")
+    assert len(named) == 4 and ax.get_xscale() == ("linear" if own == "partial" else "log")
     assert not ax.xaxis_inverted() and not ax.yaxis_inverted()
-    assert drawn.labels(ax) == (
-        {
-            "mean": "μ, hold on the other names", "ccup": "λ, pull on the forgotten names",
-            "partial": "α, strength of the projection",
-        }[own],
-        "accuracy after, %",
-    )  # fmt: skip
+    assert drawn.labels(ax) == (along, "accuracy after, %")
     assert {text: look[0] for text, look in drawn.legend(fig).items()} == {
-        "forget": FORGET.lower(), "2-way": FORGET.lower(), "retain": RETAIN.lower(),
-        "you are here": "#000000", "other methods": PALE.lower(),
+        "full recall": FORGET.lower(), "2-way recall": FORGET.lower(), "kept": RETAIN.lower(),
+        "you are here": "#000000",
     }  # fmt: skip
+    assert ("the end of partial" in heading(fig)) == (method == "nullspace")
 
 
 #: the first two are forgotten
@@ -188,7 +210,19 @@ def test_pictures():
     forgotten, _, lost = (y for *_, y in captions)
     assert forgotten < lost
     assert heading(fig) == "The 2 forgotten pictures are now called"
-    assert [t.get_text() for t in fig.texts[:-1]] == ["Retained pictures lost: 1"]
+    assert [t.get_text() for t in fig.texts[:-1]] == ["Kept pictures lost: 1"]
+
+
+def test_pictures_of_a_table_without_any_are_counts():
+    fig = draw("images", bench=SimpleNamespace(images=None), destinations=[], lost=[])
+    (ax,) = fig.axes
+    assert heading(fig).startswith("No pictures at this table")
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["tiger (1)", "rose (1)"]
+    columns = [t.get_text() for t in ax.get_xticklabels()]
+    assert columns == ["pizza", "cat", "others"] and ax.yaxis_inverted()
+    assert [(text, x, y) for text, x, y in drawn.texts(ax)] == [("1", 0, 0), ("1", 1, 1)]
+    drawn.same(np.asarray(ax.images[0].get_array()), np.array([[1, 0, 0], [0, 1, 0]]))
+    assert alt(fig).startswith("The forgotten pictures are now called wolf (7), cat (4) and 3 others (5).")
 
 
 def test_neighbours():
@@ -204,25 +238,26 @@ def test_neighbours():
     # the three that its sentence names, in its order
     assert [t.get_text() for t in ax.texts][-1].endswith("1  wolf -62\n2  cat -24\n3  pear -24")
     assert alt(fig).endswith(
-        "4 of 6 retained classes lose accuracy and 1 gain. Most of all: wolf (−62.0 at cosine 0.91), "
+        "4 of 6 kept classes lose accuracy and 1 gain. The nearest is wolf (−62.0 at cosine 0.91). "
+        "Most of all: wolf (−62.0 at cosine 0.91), "
         "cat (−24.0 at cosine 0.55), pear (−24.0 at cosine 0.50) and 1 more."
     )
     assert not ax.yaxis_inverted() and not ax.xaxis_inverted()
     low, high = ax.get_ylim()
     assert low < -62 and high > 8
     assert drawn.labels(ax) == ("cosine of the name to the forget subspace", "change in accuracy, points")
-    assert heading(fig) == "4 of 6 retained classes lose accuracy, 1 gain"
+    assert heading(fig) == "4 of 6 kept classes lose accuracy, 1 gain; the nearest, wolf: −62.0 points"
 
 
 def test_mathematics():
     values = Mathematics(
         rank=3.0,
-        orthonormality=2e-7,
         idempotence=4e-15,
         forget_residual=0.512,
         retain_moved=0.034,
         norm_taken=-0.071,
         certificate=0.1234,
+        shorter=0.985,
     )
     (ax,) = draw("mathematics", mathematics=values).axes
     rows = {}
@@ -231,12 +266,12 @@ def test_mathematics():
     said = [[text for _, text in sorted(row)] for _, row in sorted(rows.items()) if len(row) > 1]
     assert ax.yaxis_inverted() and [(row[0], row[1]) for row in said] == [
         ("rank$(I - W)$", "3"),
-        (r"$\|U^\top U - I\|$", "2.0e−07"),
         (r"$\|P^2 - P\|$", "< 1e−12"),
         (r"$\|W T_f\|$", "0.512"),
         (r"$\|W T_r - T_r\|$", "0.034"),
         (r"mean of $1 - \|W^\top z\| / \|z\|$", "−0.071"),
         ("certificate", "0.1234"),
+        ("answers of the shorter list", "98.5%"),
     ]
 
 
@@ -263,6 +298,8 @@ def test_one_picture():
     given = single._replace(row=None, true="", picture=Image.new("RGB", (8, 8), "purple"))
     shown = draw("single", single=given).axes[0].images[0].get_array()
     assert tuple(np.asarray(shown)[0, 0]) == rgb("purple")
+    bare = draw("single", single=single, bench=SimpleNamespace(images=None)).axes[0]
+    assert not bare.images and [t.get_text() for t in bare.texts] == ["no picture\nat this table"]
 
 
 @pytest.mark.parametrize("name", [r"$\frac$", "b $a_1$ and $\\alpha^2$", "c" + 10_000 * "x", "caf\udce9"])

@@ -20,10 +20,11 @@ from PIL import Image
 import clipnull as cn
 from clipnull._show import percent
 from clipnull.evaluation import SIDES
+from clipnull.lab import base
 from clipnull.lab import views as lab_views
 from clipnull.lab.bench import Bench
-from clipnull.lab.draw import HEIGHT, SIDE, WIDE
-from clipnull.lab.state import TITLES, VIEWS, dials
+from clipnull.lab.draw import HEIGHT, SIDE, WIDE, measures
+from clipnull.lab.state import EVERY, EXAMPLES, TITLES, VIEWS, dials
 from clipnull.lab.views import PANELS
 
 
@@ -54,7 +55,13 @@ def expected(lab):
     r = lab.bench.compute(lab.state).report
     nan = float("nan")
     two = (r.n_way[2].before, r.n_way[2].after) if r.n_way else (nan, nan)
-    pairs = ((r.forget_before, r.forget_after), two, r.search, (r.retain_before, r.retain_after))
+    pairs = [(r.forget_before, r.forget_after), two, r.search]
+    kinds = [r.case.retain]
+    if r.case.listed != r.case.retain:
+        kinds = [r.case.listed, [c for c in r.case.retain if c not in r.case.listed]]
+    for kind in kinds:
+        right = [(p == r.case.labels)[r.case.of(kind)] for p in (r.predicted_before, r.predicted_after)]
+        pairs.append([float(x.double().mean()) for x in right])
     return [percent(x) for pair in pairs for x in pair]
 
 
@@ -92,8 +99,11 @@ def test_method(lab, method):
         ("ccup", "lam", math.inf),
         ("mean", "mu", 1.0),
         ("hull", "mu", "auto"),
-        ("word", "word", "a rock"),
-        ("nullspace", "erase_as", "zyzzyva, cat"),
+        ("mean", "scale", 0.9),
+        ("hull", "margin", 0.5),
+        ("nullspace", "told", EVERY),
+        ("ccup", "asked", "{}"),
+        ("mean", "listed", 0.5),
         *(("mean", "side", side) for side in SIDES),
     ],
 )
@@ -102,6 +112,23 @@ def test_control(lab, method, key, value):
     lab.controls[key].value = value
     assert lab.state[key] == value == lab.result.state[key]
     assert_in_step(lab)
+
+
+def test_fewer_dimensions(lab):
+    lab.controls["method"].value = "hull"
+    lab.controls["dimensions"].value = 40
+    assert lab.state["dimensions"] == lab.result.state["dimensions"] == 40 and lab.result.shorter < 1
+    assert_in_step(lab)
+    lab.controls["dimensions"].value = lab.controls["dimensions"].max
+    assert lab.state["dimensions"] is None
+    assert_in_step(lab)
+
+
+def test_every_control_says_what_it_is(lab):
+    """A label without a tip of its own gets the title "null" in the browser."""
+    for control in (*lab.controls.values(), *lab.cases.values(), *lab.buttons.values(), lab.category):
+        keys = [k for k in ("tooltip", "description_tooltip") if control.has_trait(k)]
+        assert all(getattr(control, k) for k in keys[:1]), control
 
 
 def test_strength_changes_the_numbers_and_the_picture(lab):
@@ -118,7 +145,7 @@ def test_a_method_starts_at_its_own_hyperparameters(lab):
     for method in cn.METHODS:
         lab.controls["method"].value = method
         assert {k: lab.state[k] for k in dials(method)} == {
-            k: cn.METHODS[method].defaults[k] for k in dials(method)
+            k: cn.METHODS[method].defaults.get(k, 1.0) for k in dials(method)
         }
     lab.controls["method"].value = "mean"
     assert lab.controls["mu"].label == f"auto: {lab.result.edit.info['mu']:.3g}"
@@ -137,19 +164,18 @@ def test_forget_classes_and_a_category(lab):
     assert_in_step(lab)
 
 
-@pytest.mark.parametrize("key", ["strength", "lam", "mu", "word", "seed", "image"])
+@pytest.mark.parametrize("key", ["strength", "lam", "mu", "scale", "margin", "image"])
 def test_a_control_is_shown_alone_when_it_matters(lab, key):
     """Hiding one hid others: they shared a layout."""
-    wanted = {"strength": "partial", "word": "word", "seed": "random"}.get(key, "ccup")
+    wanted = {"strength": "partial", "scale": "mean", "margin": "hull"}.get(key, "ccup")
     lab.controls["method"].value = wanted
     lab.view.value = "single" if key == "image" else "numbers"
     assert lab.controls[key].layout.display is None
     lab.controls["method"].value = "nullspace"
     lab.view.value = "numbers"
     assert lab.controls[key].layout.display == "none"
-    for always in ("forget", "method", "erase_as", "side"):
+    for always in ("forget", "method", "side", "told", "asked", "listed", "dimensions", "seed"):
         assert lab.controls[always].layout.display is None
-    assert lab.preset.layout.display is None
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -158,16 +184,14 @@ def test_view(lab, view):
     assert_in_step(lab)
     picture = Image.open(io.BytesIO(lab.image.value))
     assert picture.size == (WIDE, HEIGHT) and np.asarray(picture.convert("L")).std() > 5
-    buffer = io.BytesIO()
-    lab_views.view(view, lab.result).savefig(buffer, dpi=96)
-    assert np.array_equal(picture, Image.open(buffer).convert("RGB"))
+    assert lab.image.value == base.png(lab_views.view(view, lab.result), 96)
 
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_a_picture_depends_on_its_state_alone(lab, view):
     states = [{"method": "ccup"}, {"method": "partial", "strength": 0.2, "side": "both"}]
-    first, other = (lab_views.png(view, lab.bench.compute(state)) for state in states)
-    assert lab_views.png(view, lab.bench.compute(states[0])) == first != other
+    first, other = (base.png(lab_views.view(view, lab.bench.compute(state))) for state in states)
+    assert base.png(lab_views.view(view, lab.bench.compute(states[0]))) == first != other
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -211,29 +235,23 @@ def figure_of(lab, key, **state):
     return lab_views.view(key, result).axes, result
 
 
-def test_accuracy_draws_eight_bars(lab):
-    (ax,), result = figure_of(lab, "numbers", method="partial", strength=0.5)
-    r = result.report
-    two = r.n_way[2]
-    want = (
-        r.forget_before,
-        r.forget_after,
-        two.before,
-        two.after,
-        *r.search,
-        r.retain_before,
-        r.retain_after,
-    )
-    assert [bar.get_height() for bar in ax.patches] == pytest.approx([100 * x for x in want])
-    assert texts(ax) == [percent(x) for x in want]
+def test_accuracy_draws_every_measure(lab):
+    (left, right), result = figure_of(lab, "numbers", method="partial", strength=0.5, listed=0.7)
+    measured = measures(result.report)
+    assert [bar.get_width() for bar in right.patches] == pytest.approx([100 * m.after for m in measured])
+    assert len(measured) == 5
+    own = next(line for line in left.get_lines() if line.get_label() == "partial, here")
+    ways = result.report.n_way.values()
+    assert own.get_xydata().tolist() == [[w.names, pytest.approx(100 * w.after)] for w in ways]
+    assert {*result.others} == {"nullspace", "ccup", "mean", "hull"}
 
 
-@pytest.mark.parametrize("method", ["partial", "ccup", "mean", "hull", "word", "random"])
+@pytest.mark.parametrize("method", ["partial", "ccup", "mean", "hull", "random"])
 def test_curve_draws_the_accuracies_along_the_dial(lab, method):
     (ax,), result = figure_of(lab, "curve", method=method)
-    own, r = result.curve[method], result.report
+    (_, own), r = result.curve, result.report
     named = {line.get_label(): line for line in ax.lines}
-    for label, kind in (("forget", "forget"), ("2-way", "two_way"), ("retain", "retain")):
+    for label, kind in (("full recall", "forget"), ("2-way recall", "two_way"), ("kept", "retain")):
         assert list(named[label].get_xdata()) == own.values
         assert list(named[label].get_ydata()) == pytest.approx([100 * y for y in getattr(own, kind)])
     assert list(named["you are here"].get_xdata()) == [result.edit.info[dials(method)[0]]] * 2
@@ -262,14 +280,14 @@ def test_pictures_draws_each_beside_what_it_became(lab):
         assert np.array_equal(sheet[28 : 28 + side, left : left + side], np.asarray(shown))
 
 
-@pytest.mark.parametrize("case", ["A whole category", "Many names, CCUP"])
-def test_neighbours_draws_change_against_cosine(lab, case):
-    state = {**lab.bench.presets[case].state, "method": "ccup"}
-    (ax,), result = figure_of(lab, "neighbours", **state)
+@pytest.mark.parametrize("forget", ["food-drink", "animals-nature"])
+def test_neighbours_draws_change_against_cosine(lab, forget):
+    (ax,), result = figure_of(lab, "neighbours", method="ccup", lam=None, mu=None, forget=forget)
     want = sorted((row.cosine, 100 * row.change) for row in result.neighbours)
     drawn = np.concatenate([c.get_offsets() for c in ax.collections])
     assert np.allclose(sorted(map(tuple, drawn)), want)
-    named = re.findall(r"([^,:]+) \([−+][\d.]+ at cosine", PANELS["neighbours"].sentence(result))
+    _, _, most = PANELS["neighbours"].sentence(result).partition("Most of all:")
+    named = re.findall(r"([^,:]+) \([−+][\d.]+ at cosine", most)
     lines = texts(ax)[-1].split("\n")[1:] if texts(ax) else []
     assert [line.split("  ")[1].rsplit(" ", 1)[0] for line in lines] == [name.strip() for name in named]
     assert bool(named) == any(row.change < 0 for row in result.neighbours)
@@ -278,8 +296,9 @@ def test_neighbours_draws_change_against_cosine(lab, case):
 def test_mathematics_draws_the_numbers(lab):
     (ax,), result = figure_of(lab, "mathematics")
     assert texts(ax)[1] == f"{result.mathematics.rank:.0f}"
-    assert texts(ax)[10] == f"{result.mathematics.forget_residual:.3f}"
-    assert texts(ax)[19] == f"{result.mathematics.certificate:.4f}"
+    assert texts(ax)[7] == f"{result.mathematics.forget_residual:.3f}"
+    assert texts(ax)[16] == f"{result.mathematics.certificate:.4f}"
+    assert texts(ax)[19] == f"{result.mathematics.shorter:.1%}"
 
 
 def test_one_picture_draws_its_best_names(lab):
@@ -304,23 +323,29 @@ def test_curve_moves_between_linear_and_log(lab, recwarn):
     assert not [w for w in recwarn if "log" in str(w.message)]
 
 
-def test_presets(lab):
-    for name, preset in lab.bench.presets.items():
-        lab.preset.value = name
-        assert lab.state == preset.state
-        assert lab.view.value == preset.view
-        assert name in lab.hint.value and preset.hint.split()[-1] in html.unescape(lab.hint.value)
+def test_cases(lab):
+    for name, case in EXAMPLES.items():
+        lab.cases[name].click()
+        assert lab.state == lab.bench.example(name) and lab.view.value == case.view
+        assert name in lab.hint.value and case.question.split()[-1] in html.unescape(lab.hint.value)
         assert_in_step(lab)
 
 
-def test_the_same_preset_again(lab):
-    name = "Half a projection"
-    lab.preset.value = name
-    lab.controls["strength"].value = 0.1
+def test_a_case_is_drawn_again(lab):
+    """Other classes of its kind; what else was moved stays. Without a case: as many at random."""
+    lab.cases["alone"].click()
+    lab.controls["method"].value = "hull"
     lab.view.value = "pca"
-    lab.preset.value = name
-    assert lab.state == lab.bench.presets[name].state and lab.view.value == "curve"
-    assert_in_step(lab)
+    for seed in (1, 2):
+        lab.buttons["again"].click()
+        assert lab.state == lab.bench.example("alone", seed, method="hull") and lab.view.value == "pca"
+        assert_in_step(lab)
+    lab.cases["alone"].click()
+    assert lab.state == lab.bench.example("alone") and lab.view.value == "neighbours"
+    lab.buttons["reset"].click()
+    lab.controls["forget"].value = tuple(lab.bench.data.classes[:3])
+    lab.buttons["again"].click()
+    assert len(lab.state["forget"]) == 3 and lab.state["seed"] == 1
 
 
 def test_the_same_category_again(lab):
@@ -347,7 +372,8 @@ def test_any_state_is_kept_as_it_is(lab):
     """Dials stop at round numbers; a state may hold others."""
     for state in (
         {"method": "ccup", "lam": 7.0, "mu": 0.0}, {"method": "ccup", "lam": 0.0, "mu": 12345.0},
-        {"mu": 3.25}, {"method": "hull", "mu": "auto"}, {"method": "word", "word": "a thing"},
+        {"mu": 3.25}, {"method": "hull", "mu": "auto", "margin": 0.25}, {"told": EVERY, "asked": "{}"},
+        {"listed": 0.3, "dimensions": 17}, {"scale": 0.123},
         {"method": "random", "strength": 0.123, "seed": 99}, {"forget": lab.bench.data.classes[5:2:-1]},
     ):  # fmt: skip
         lab.state = state
@@ -363,7 +389,6 @@ def test_any_state_is_kept_as_it_is(lab):
     [
         (lambda lab: setattr(lab.controls["forget"], "value", ()), "forget"),
         (lambda lab: setattr(lab.controls["forget"], "value", lab.controls["forget"].options), "forget"),
-        (lambda lab: setattr(lab.controls["erase_as"], "value", ","), "erase_as"),
     ],
 )
 def test_impossible_choice_keeps_the_last_result(lab, break_it, words):
@@ -372,7 +397,6 @@ def test_impossible_choice_keeps_the_last_result(lab, break_it, words):
     assert isinstance(lab.error, ValueError) and words in lab.message.value
     assert "The last result stays" in lab.message.value
     assert lab.result is result and lab.image.value == picture and lab.numbers.value == numbers
-    lab.controls["erase_as"].value = ""
     lab.controls["forget"].value = (lab.bench.data.classes[0],)
     assert lab.message.value == ""
     assert_in_step(lab)
@@ -485,7 +509,7 @@ def test_upload_that_cannot_be_read(lab, kind):
     content = {
         "text": b"no picture",
         "cut short": whole[: len(whole) // 2],
-        "huge": png(Image.new("1", (9000, 9000))),
+        "huge": png(Image.new("1", (12000, 12000))),
         "empty": b"",
     }[kind]
     result, drawn = lab.result, lab.image.value
@@ -504,13 +528,34 @@ def test_python_button(lab):
     lab.buttons["code"].click()
     assert lab.code.value == lab.python() and lab.code.layout.display is None
     lab.controls["method"].value = "ccup"
-    assert (
-        lab.code.value == lab.python() and "make(case.T_f, case.T_r, lam=100.0, mu=1000.0)" in lab.code.value
-    )
+    call = "make(told.T_f, told.T_r, lam=100.0, mu=1000.0)"
+    assert lab.code.value == lab.python() and call in lab.code.value
     assert "scenes=1" in lab.code.value  # the data that this lab was given
     compile(lab.code.value, "lab", "exec")
     lab.buttons["code"].click()
     assert lab.code.layout.display == "none"
+
+
+def test_what_was_found_is_saved_and_nothing_overwritten(lab, tmp_path):
+    lab.save(tmp_path / "found.py")
+    assert (tmp_path / "found.py").read_text(encoding="utf-8") == lab.python()
+    lab.controls["method"].value = "ccup"
+    with pytest.raises(ValueError, match=r"path: got .*found\.py.* which exists"):
+        lab.save(str(tmp_path / "found.py"))
+    assert (tmp_path / "found.py").read_text(encoding="utf-8") != lab.python()
+
+
+def test_a_table_without_pictures():
+    lab = cn.lab.ForgetRetainLab(data=cn.datasets.embeddings("coco"))
+    for view in VIEWS:
+        lab.view.value = view
+        assert_in_step(lab)
+        assert lab.file.layout.display == lab.category.layout.display == "none"
+    assert "no picture" in lab_views.view("single", lab.result).axes[0].texts[0].get_text()
+    for name in EXAMPLES:
+        lab.cases[name].click()
+        assert_in_step(lab)
+    assert lab.python().splitlines()[3] == "data = cn.datasets.embeddings('coco')"
 
 
 def test_reset_and_state(lab):
@@ -525,7 +570,7 @@ def test_reset_and_state(lab):
 def test_data_of_one_kind(pocket, data):
     plain = dataclasses.replace(data.subset(range(5)), categories=[], subcategories=[], keywords=[], name="")
     lab = cn.lab.ForgetRetainLab(pocket, plain, {"method": "nullspace"})
-    assert len(lab.category.options) == 1
+    assert len(lab.category.options) == 1 and lab.category.layout.display == "none"
     for view in VIEWS:
         lab.view.value = view
         assert_in_step(lab)

@@ -103,7 +103,10 @@ clipnull/datasets/pictures.py || labels=self.labels[rows] || labels=self.labels[
 clipnull/plots/protocol.py || ax.barh(range(len(methods)), parts[:, k], left=left || ax.barh(range(len(methods)), parts[:, 0], left=left || tests/test_plots_protocol.py
 clipnull/plots/protocol.py || ax.imshow(cells, cmap="PuOr" || ax.imshow(cells.T, cmap="PuOr" || tests/test_plots_protocol.py
 clipnull/lab/draw.py || [at, at], _hundred([r.forget_after, r.retain_after]), "kD" || [at, at], _hundred([r.retain_after, r.forget_after]), "kD" || tests/test_lab_views.py::test_curve
-clipnull/lab/draw.py || ("2-way", line.two_way, FORGET || ("2-way", line.forget, FORGET || tests/test_lab_views.py::test_curve
+clipnull/lab/draw.py || ("2-way recall", line.two_way, FORGET || ("2-way recall", line.forget, FORGET || tests/test_lab_views.py::test_curve
+clipnull/lab/draw.py || ax.plot([100 * m.before] * 2 || ax.plot([100 * m.after] * 2 || tests/test_lab_views.py::test_accuracy
+clipnull/lab/draw.py || (corners[0] + w.numpy() @ (corners[1:] - corners[0]) || (corners[0] + w.numpy()[:, ::-1] @ (corners[1:] - corners[0]) || tests/test_lab_views.py::test_triangle
+clipnull/lab/result.py || kept = torch.tensor(self.case.retain) || kept = torch.tensor(self.case.listed + self.case.forget) || tests/test_lab.py::test_the_shorter_list_is_that_without_the_forgotten_names
 clipnull/lab/draw.py || key=lambda r: (r.change, -r.cosine) || key=lambda r: (-r.change, -r.cosine) || tests/test_lab_views.py::test_neighbours
 # what a method left is shown as it was, or on the wrong side
 clipnull/protocol/run.py || full = Change(report.forget_before, report.forget_after) || full = Change(report.forget_before, report.forget_before) || tests/test_protocol.py::test_a_row_is_what_the_parts_give_by_hand

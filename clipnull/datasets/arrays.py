@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,12 +23,17 @@ FILES = {"coco": "coco160_vit_b_16.safetensors", "lvis": "lvis1203_vit_b_32.safe
 
 @dataclass(frozen=True)
 class Embeddings:
-    """Embeddings of images Z [n, d] and names T [C, d], unit rows, float32; without images Z is None."""
+    """Embeddings of images Z [n, d] and names T [C, d], unit rows, float32; without images Z is None.
+
+    ``prompts`` are the names under other prompts; ``loaded_with`` the arguments of `embeddings`.
+    """
 
     Z: torch.Tensor | None
     T: torch.Tensor
     labels: torch.Tensor | None
     classes: list[str]
+    prompts: dict[str, torch.Tensor] = field(default_factory=dict)
+    loaded_with: tuple[str, ...] | None = None
 
     def __repr__(self) -> str:
         images = "no" if self.Z is None else len(self.Z)
@@ -140,7 +145,9 @@ def embeddings(name: Literal["coco", "lvis"], prompt: Literal["single", "multi"]
     _check.one_of("name", name, FILES)
     _check.one_of("prompt", prompt, ["single", "multi"] if name == "coco" else ["single"])
     own = _read_arrays(FOLDER / FILES[name], "name")
-    T = F.normalize(own["name" if name == "lvis" else f"name_{prompt}"].float(), dim=1)
     if name == "lvis":
-        return Embeddings(None, T, None, own["classes"])
-    return Embeddings(F.normalize(own["image"].float(), dim=1), T, own["label"].long(), own["classes"])
+        return Embeddings(None, F.normalize(own["name"].float(), dim=1), None, own["classes"])
+    Z, *T = (F.normalize(own[k].float(), dim=1) for k in ("image", "name_single", "name_multi"))
+    prompts = dict(zip(("single", "multi"), T, strict=True))
+    said = (name,) if prompt == "single" else (name, prompt)
+    return Embeddings(Z, prompts.pop(prompt), own["label"].long(), own["classes"], prompts, said)

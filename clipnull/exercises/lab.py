@@ -1,61 +1,76 @@
 """Checks of lesson 06."""
 
-from collections.abc import Sequence
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 
-from clipnull.exercises.checking import Call, Inputs, check, expect
+from clipnull.datasets.arrays import Embeddings
+from clipnull.erasers import METHODS
+from clipnull.exercises.checking import Call, Inputs, Wrong, check, expect, synthetic
 
-__all__ = ["check_retain_change"]
-
-
-@check("the retain accuracy after less before, in points, for several classes.")
-def check_retain_change(case: Inputs, call: Call) -> None:
-    """Check ``retain_change(bench, name, method)`` -> number, in points (notebook 06)."""
-    from clipnull.datasets.pictures import Images, LabelledImages
+if TYPE_CHECKING:
     from clipnull.lab.bench import Bench
 
-    clip: Any = _Embedded(case)
-    nothing: Any = Images(lambda _: None, range(len(case.Z)))  # type: ignore[arg-type, return-value]
-    bench = Bench(clip, LabelledImages(nothing, case.labels, list(clip.names), ["{}"]))
+__all__ = ["check_best_state", "check_over_draws"]
 
-    def report(name: str, method: str) -> Any:
-        return bench.compute({"forget": [name], "method": method}).report
 
-    def change(name: str, method: str) -> float:
-        r = report(name, method)
-        return 100 * (r.retain_after - r.retain_before)
+def _inputs() -> list[Inputs]:
+    return [synthetic("CLIP-shaped", 1.25, 20, 48, seed=1)]
 
-    for method in ("nullspace", "mean"):
-        name = max(clip.names, key=lambda name: abs(change(name, method)))
-        r, want, usual = report(name, method), change(name, method), change(name, "mean")
+
+def _bench(case: Inputs) -> Bench:
+    """A table of a case's rows, noisy so that some images are missed."""
+    from clipnull.lab.bench import Bench
+
+    noise = torch.randn(case.Z.shape, generator=torch.Generator().manual_seed(0))
+    Z = F.normalize(case.Z + F.normalize(noise, dim=1), dim=1)
+    names = [f"class {i}" for i in range(len(case.T))]
+    return Bench(None, Embeddings(Z, case.T, case.labels, names, {"turned": case.T.roll(1, 1)}))
+
+
+@check("the same question for other classes, draw after draw.", _inputs)
+def check_over_draws(case: Inputs, call: Call) -> None:
+    """Check ``over_draws(bench, case, method, draws)`` -> 2-way recalls after, fractions (notebook 06)."""
+    bench = _bench(case)
+    for name, method in (("an open list", "mean"), ("alone", "hull")):
+        reports = [bench.compute(bench.example(name, seed, method=method)).report for seed in range(4)]
+        want = torch.tensor([r.n_way[2].after for r in reports])
+        usual = [bench.compute(bench.example(name, seed)).report.n_way[2].after for seed in range(4)]
         mistakes = {
-            "that is a fraction; a point is a hundredth.": want / 100,
-            "the sign: after less before.": -want,
-            "the sign, and points are hundredths.": -want / 100,
-            "that is the accuracy after; take the one before away.": 100 * r.retain_after,
-            "that is the forget accuracy's change.": 100 * (r.forget_after - r.forget_before),
-            "that is relative to the accuracy before; points are a difference.": 100 * (r.retained - 1),
-            "the method is not passed on: that is the change with the default one.": usual,
+            "every draw has the same classes: is the seed passed on?": want[:1].expand(4),
+            "the method is not passed on: that is the case's own.": torch.tensor(usual),
+            "that is the recall before; its after is wanted.": [r.n_way[2].before for r in reports],
+            "that is among all names; the 2-way recall is in n_way[2].": [r.forget_after for r in reports],
+            "that is in percent; fractions are wanted.": 100 * want,
         }
-        said = f'retain_change(bench, "{name}", "{method}")'
-        expect(said, call(bench, name, method), want, mistakes, tolerance=1e-6)
+        expect(f'over_draws(bench, "{name}", "{method}", 4)', call(bench, name, method, 4), want, mistakes)
 
 
-class _Embedded:
-    """In place of a model for `clipnull.lab.Bench`: a case's rows, noisy so that some images are missed."""
-
-    loaded_with = None
-
-    def __init__(self, case: Inputs) -> None:
-        noise = torch.randn(case.Z.shape, generator=torch.Generator().manual_seed(0))
-        self.Z = F.normalize(case.Z + F.normalize(noise, dim=1), dim=1)
-        self.names = {f"class {i}": row for i, row in enumerate(case.T)}
-
-    def embed_text(self, names: Sequence[str], templates: Any = None) -> torch.Tensor:
-        return torch.stack([self.names[name] for name in names])
-
-    def embed_images(self, images: Any) -> torch.Tensor:
-        return self.Z
+@check("of all that forgets, the edit that keeps most.", _inputs)
+def check_best_state(case: Inputs, call: Call) -> None:
+    """Check ``best_state(bench, forget)`` -> a state of the lab (notebook 06)."""
+    bench = _bench(case)
+    for forget in (["class 3"], ["class 0", "class 7", "class 11"]):
+        asked = f"best_state(bench, {forget})"
+        state: Any = call.raw(bench, forget)
+        if not isinstance(state, Mapping):
+            raise Wrong(f"{asked} is a {type(state).__name__}; a state is a dict such as bench.first.")
+        try:
+            state = bench.check(state)
+        except ValueError as problem:
+            raise Wrong(f"{asked} is no state: {problem}") from problem
+        if state["forget"] != forget:
+            raise Wrong(f"{asked} forgets {state['forget']}: put the names into the state.")
+        got = bench.compute(state).report
+        if got.forget_after or got.n_way[2].after > 0.55:
+            raise Wrong(f"{asked} has full recall {got.forget_after:.2f} and 2-way {got.n_way[2].after:.2f}.")
+        points = [{"forget": forget, "method": m, **p} for m in METHODS for p in METHODS[m].combinations]
+        reports = [bench.compute(point).report for point in points]
+        best = max(r.retained for r in reports if not r.forget_after and r.n_way[2].after <= 0.55)
+        if got.retained < best - 1e-9:
+            kept = f"{100 * got.retained:.1f}%; a point of the grids keeps {100 * best:.1f}%"
+            raise Wrong(f"{asked} keeps {kept}.")

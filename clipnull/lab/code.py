@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from clipnull import _check
+from clipnull.datasets.arrays import Embeddings
 from clipnull.datasets.registry import load as load_data
-from clipnull.lab.state import dials, texts_of
+from clipnull.lab.state import EVERY, dials
 from clipnull.model.fold import folded_edits
 from clipnull.model.loading import load as load_clip
 
@@ -24,57 +25,65 @@ __all__ = ["equivalent_python"]
 
 @_check.by_name
 def equivalent_python(bench: Bench, state: Mapping[str, Any]) -> str:
-    """The Python that does what a state does. It runs as it is.
+    """The Python that does what a state does. It runs as it is, and ends in ``report``.
 
-    A model or data set that was made by hand, not by `clipnull.load` or `clipnull.datasets.load`,
-    cannot be written down; the code then expects it under the name ``clip`` or ``data``.
-
-    Parameters
-    ----------
-    bench : Bench
-    state : dict
-        As in `Bench.compute`.
-
-    Returns
-    -------
-    str
-        Ends in ``report``, the `Report` of the state.
+    A model, data set or embeddings that were made by hand, not by a loader of the package, cannot be
+    written down; the code then expects them under the name ``clip`` or ``data``.
 
     Raises
     ------
     ValueError
         A state that cannot be, see `Bench.check`.
     """
-    state = bench.check(state)
-    method, T_f, lines = state["method"], "case.T_f", ""
-    if texts := texts_of(state["erase_as"]):
-        T_f = "T_f"
-        lines = f"T_f = clip.embed_text({_literal([*dict.fromkeys(texts)])}, templates=data.templates)\n"
-    given = [T_f, "case.T_r", *(f"{k}={_literal(state[k])}" for k in dials(method))]
-    eraser = f"cn.METHODS[{_literal(method)}].make"
-    if method == "word":
-        word = _literal([state["word"].strip()])
-        lines += f"word = clip.embed_text({word}, templates=data.templates)\n"
-        eraser, given = "cn.consistent", [*given, "anchor=word"]
-    if method == "random":
+    state, shipped = bench.check(state), isinstance(bench.data, Embeddings)
+
+    def names(prompt: str) -> str:
+        if shipped:
+            return f"data.prompts[{_literal(prompt)}]" if prompt else "data.T"
+        return (
+            f"clip.embed_text(data.classes, templates={_literal([prompt]) if prompt else 'data.templates'})"
+        )
+
+    own, *others = bench.prompts if state["told"] == EVERY else [state["told"]]
+    told, more = names(own), ""
+    Z, T = "data.Z" if shipped else "clip.embed_images(data.images)", names(state["asked"])
+    lines = ["import torch", "import clipnull as cn", "", *_loads(bench)]
+    if state["dimensions"] is not None:
+        lines += [
+            f"V = torch.linalg.svd({names('')}, full_matrices=False).Vh[:{state['dimensions']}].T",
+            "", "", "def main(X):", "    return torch.nn.functional.normalize(X @ V, dim=1)", "", "",
+        ]  # fmt: skip
+        Z, T, told, *others = (f"main({x})" for x in (Z, T, told, *map(names, others)))
+    else:
+        others = [*map(names, others)]
+    if others:
+        lines += [f"prompts = torch.stack([{', '.join(others)}])"]
+        more = ", prompts"
+    given = ["told.T_f", "told.T_r", *(f"{k}={_literal(state[k])}" for k in dials(state["method"]))]
+    if state["method"] == "random":
         given.append(f"seed={state['seed']}")
-    return f"""import clipnull as cn
+    lines += [
+        f"forget = {_literal(state['forget'])}",
+        f"listed = {_literal(bench.listed(state))}",
+        f"told = cn.Case(None, {told}, None, forget, data.classes, listed{more})",
+        f"edit = cn.METHODS[{_literal(state['method'])}].make({', '.join(given)})",
+        f"Z, T = {Z}, {T}",
+        "case = cn.Case(Z, T, data.labels, forget, data.classes, listed)",
+        f"report = case.evaluate(edit, side={_literal(state['side'])})",
+        "print(report)",
+        "",
+    ]
+    return "\n".join(lines)
 
-{_loads(bench)}
-forget = {_literal(state["forget"])}
-T = clip.embed_text(data.classes, templates=data.templates)
-Z = clip.embed_images(data.images)
-case = cn.Case(Z, T, data.labels, forget, classes=data.classes)
-{lines}edit = {eraser}({", ".join(given)})
-report = case.evaluate(edit, side={_literal(state["side"])})
-print(report)
-"""
 
-
-def _loads(bench: Bench) -> str:
-    """The two statements that make ``clip`` and ``data``."""
+def _loads(bench: Bench) -> list[str]:
+    """The statements that make ``clip`` and ``data``."""
     clip, data, lines = bench.clip, bench.data, []
-    if clip.loaded_with is None or folded_edits(clip):
+    if isinstance(data, Embeddings):
+        if data.loaded_with is None:
+            return ["# data: the embeddings that you gave to the lab; no call of the package makes them"]
+        return [f"data = cn.datasets.embeddings({', '.join(map(_literal, data.loaded_with))})"]
+    if clip is None or clip.loaded_with is None or folded_edits(clip):
         lines.append("# clip: the model that you gave to the lab; no call of cn.load makes it")
     else:
         lines.append(f"clip = cn.load({_arguments(load_clip, clip.loaded_with)})")
@@ -84,7 +93,7 @@ def _loads(bench: Bench) -> str:
         lines.append(f"data = cn.datasets.load({_arguments(load_data, data.loaded_with)})")
         if data.picked is not None:
             lines.append(f"data = data.subset({_literal(data.picked)})")
-    return "\n".join(lines)
+    return lines
 
 
 def _arguments(function: Callable[..., Any], given: Mapping[str, Any]) -> str:

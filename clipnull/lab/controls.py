@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 
 from clipnull.edit import Edit
-from clipnull.lab.state import LAB_METHODS, STOPS, TITLES, dials
+from clipnull.erasers import METHODS
+from clipnull.lab.state import EVERY, PARTS, SIGNS, STOPS, TITLES, dials
 
 if TYPE_CHECKING:
     from clipnull.lab.bench import Bench
 
 #: whose style knows no width of a description
 UNALIGNED = (widgets.Button, widgets.FileUpload)
-SIDES = {"image": "the images", "text": "the texts", "both": "both"}
+SIDES = {"image": "the pictures", "text": "the names", "both": "both"}
 
 
-def make(kind: Callable[..., Any], *arguments: Any, width: str = "21.5em", **options: Any) -> Any:
+def make(
+    kind: Callable[..., Any], *arguments: Any, width: str = "21.5em", help: str = "", **options: Any
+) -> Any:
     """A control with a layout of its own: hiding one must not hide the others."""
     if "description" in options and kind not in UNALIGNED:
         options.setdefault("style", {"description_width": "4.6em"})
-    return kind(*arguments, layout=widgets.Layout(width=width), **options)
-
-
-def methods(names: Iterable[str] = TITLES) -> Any:
-    """A menu of methods."""
-    return make(widgets.Dropdown, options=[(TITLES[m], m) for m in names], description="method")
+    made = kind(*arguments, layout=widgets.Layout(width=width), **options)
+    # the name of the trait differs between ipywidgets 7 and 8
+    key = "tooltip" if made.has_trait("tooltip") else "description_tooltip"
+    made.set_trait(key, help or options.get("description") or "choose")
+    return made
 
 
 def show(shown: dict[Any, bool]) -> None:
@@ -41,24 +43,30 @@ class Sliders(dict[str, Any]):
     """The sliders of the hyperparameters, by name; those of one method are shown."""
 
     def __init__(self) -> None:
-        super().__init__(
-            strength=make(widgets.FloatSlider, 1.0, min=0, max=1, step=0.01, description="α"),
-            lam=make(widgets.SelectionSlider, options=[0.0, *STOPS], description="λ"),
-            mu=make(widgets.SelectionSlider, options=["auto", 0.0, *STOPS], description="μ"),
-        )
+        stops = {"lam": [0.0, *STOPS], "mu": ["auto", 0.0, *STOPS]}
+        super().__init__()
+        for key, (sign, help) in SIGNS.items():
+            part = dict(value=1.0, min=0, max=1, step=0.01)
+            kind, more = (
+                (widgets.FloatSlider, part)
+                if key in PARTS
+                else (widgets.SelectionSlider, {"options": stops[key]})
+            )
+            self[key] = make(kind, description=sign, help=help, **more)
 
     def take(self, method: str, values: Mapping[str, Any] | None = None) -> None:
         """Show a method's sliders at these values, by default its own."""
-        own, values = dials(method), values or LAB_METHODS[method].defaults
+        own, values = dials(method), values or METHODS[method].defaults
         show({slider: key in own for key, slider in self.items()})
         for key in own:
-            if key != "strength":
+            value = values.get(key, 1.0)
+            if key not in PARTS:
                 # as many stops for every method: the browser does not follow a slider's new length
                 rule = ["auto"] if key == "mu" else []
                 end = [math.inf] if key == "lam" else [0.0]
-                numbers = {*STOPS, *end, *([values[key]] if values[key] != "auto" else [])}
+                numbers = {*STOPS, *end, *([value] if value != "auto" else [])}
                 self[key].options = [(stop(v), v) for v in [*rule, *sorted(numbers)]]
-            self[key].value = values[key]
+            self[key].value = value
 
     def read(self, method: str) -> dict[str, Any]:
         """The values of a method's sliders; None for those that it has not."""
@@ -82,15 +90,20 @@ def stop(value: float | str) -> str:
 
 def of_state(bench: Bench, sliders: Sliders) -> dict[str, Any]:
     """A control for each key of `clipnull.lab.DEFAULT_STATE`."""
+    d, asked = bench.Z.shape[1], [(p or "the table's own prompt", p) for p in bench.prompts]
     return {
-        "forget": make(widgets.SelectMultiple, options=bench.data.classes, rows=7),
-        "method": methods(),
+        "forget": make(widgets.SelectMultiple, options=bench.data.classes, rows=7, help="names to forget"),
+        "method": make(widgets.Dropdown, options=[(t, m) for m, t in TITLES.items()], description="method"),
         **sliders,
-        "word": make(widgets.Text, "an animal", description="word", continuous_update=False),
-        "erase_as": make(
-            widgets.Text, description="erase as", placeholder="the class names", continuous_update=False
-        ),
         "side": make(widgets.Dropdown, options=[(v, k) for k, v in SIDES.items()], description="edit"),
-        "seed": make(widgets.BoundedIntText, 0, 0, 2**31 - 1, description="seed"),
-        "image": make(widgets.IntSlider, 0, 0, len(bench.data) - 1, description="picture"),
+        "told": make(widgets.Dropdown, options=[*asked, (EVERY, EVERY)], description="told",
+                     help="the prompt under which the eraser reads the names"),
+        "asked": make(widgets.Dropdown, options=asked, description="asked",
+                      help="the prompt of the names that pictures are compared with"),
+        "listed": make(widgets.FloatSlider, 1.0, min=0, max=1, step=0.05, description="listed",
+                       help="share of the kept names that the eraser is told of"),
+        "dimensions": make(widgets.IntSlider, d, min(2, d), d, description="dims",
+                           help="dimensions of the space: the main ones of its names"),
+        "seed": make(widgets.BoundedIntText, 0, 0, 2**31 - 1, description="seed", help="of draws"),
+        "image": make(widgets.IntSlider, 0, 0, len(bench.Z) - 1, description="picture"),
     }  # fmt: skip

@@ -13,9 +13,9 @@ from clipnull._show import percent, tenths
 from clipnull.edit import Edit
 from clipnull.evaluation import Case
 from clipnull.lab.base import FigureWidget
-from clipnull.lab.draw import Measure, measures
+from clipnull.lab.draw import Measure, bars, measures
 from clipnull.plots import base
-from clipnull.plots.base import BLACK, FORGET, RETAIN, alt, describe
+from clipnull.plots.base import alt, describe
 from clipnull.plots.erasing import scores_before_after
 
 __all__ = ["Sides"]
@@ -27,8 +27,6 @@ FORMULAS = {
     ("text", False): "names become Wt",
     ("text", True): "names become Wᵀt",
 }
-#: what `clipnull.lab.draw.measures` calls them -> what lessons do
-NAMES = {"forget": "full recall", "2-way": "2-way recall", "search": "search", "retain": "kept"}
 
 
 class Sides(FigureWidget):
@@ -87,7 +85,7 @@ class Sides(FigureWidget):
         # a picture's length touches no order of names, a name's no order of pictures
         names = self.case.evaluate(edit, "text" if side == "text" and unit else "image")
         pictures = self.case.evaluate(edit, "image" if side == "image" and unit else "text")
-        found = {NAMES[m.name]: m._replace(name=NAMES[m.name]) for m in measures(names)}
+        found = {m.name: m for m in measures(names)}
         return [*{**found, "search": found["search"]._replace(after=pictures.search.after)}.values()]
 
     def figure(self) -> Figure:
@@ -103,13 +101,7 @@ class Sides(FigureWidget):
         # the same width whatever is toggled, so that the score is seen to move
         reach = 1.15 * float(max(before.max(), after.max()))
         left.set(xlabel="score", xlim=(min(-0.15 * reach, 1.1 * float(after.min())), reach))
-        for row, m in enumerate(shown):
-            colour = RETAIN if m.name == "kept" else FORGET
-            right.barh(row, 100 * m.after, height=0.6, color=colour)
-            right.plot([100 * m.before] * 2, [row - 0.42, row + 0.42], "--", color=BLACK)
-            right.text(103, row, tenths(m.after), va="center", fontsize=9)
-        right.set_yticks(range(len(shown)), [m.name for m in shown], fontsize=9)
-        right.set(xlim=(0, 100), ylim=(len(shown) - 0.4, -0.6))
+        bars(right, shown)
         base.style(right, x="%, dashed: before", grid="x")
         text = "; ".join(f"{m.name} {tenths(m.before)} to {tenths(m.after)}" for m in shown)
         return describe(fig, f"{alt(fig)} In percent, before to after: {text}.")

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image
 
 from clipnull import _check
 from clipnull._show import few, percent
 from clipnull.lab import draw
-from clipnull.lab.draw import AXES, DPI, HEIGHT, IDENTITIES, NAMED, WIDE, points
+from clipnull.lab.draw import DPI, HEIGHT, IDENTITIES, NAMED, WIDE, points
 from clipnull.lab.result import LabResult
-from clipnull.plots.base import describe, literal
+from clipnull.lab.state import SIGNS, dials
+from clipnull.plots.base import capital, describe, literal
 
 __all__ = ["PANELS", "Panel", "view"]
 
@@ -46,7 +43,6 @@ def view(key: str, result: LabResult) -> Figure:
     """
     _check.one_of("key", key, PANELS)
     fig = Figure(figsize=(WIDE / DPI, HEIGHT / DPI), dpi=DPI)
-    FigureCanvasAgg(fig)
     # fixed margins: a layout engine would measure every text at every move of a slider
     fig.subplots_adjust(left=70 / WIDE, right=1 - 14 / WIDE, bottom=0.14, top=0.86)
     heading = textwrap.wrap(PANELS[key].draw(fig, result), 84)[:2]
@@ -56,36 +52,32 @@ def view(key: str, result: LabResult) -> Figure:
     return describe(fig, PANELS[key].sentence(result))
 
 
-def png(key: str, result: LabResult) -> bytes:
-    """`view` as PNG bytes."""
-    canvas, buffer = view(key, result).canvas, io.BytesIO()
-    assert isinstance(canvas, FigureCanvasAgg)
-    canvas.draw()
-    Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").save(buffer, "png", compress_level=1)
-    return buffer.getvalue()
-
-
 # --- what they say
 
 
 def _numbers_said(result: LabResult) -> str:
-    recall, two, search, retain = (
-        f"{percent(m.before)} before, {percent(m.after)} after" for m in draw.measures(result.report)
+    pairs = (
+        f"{m.name} {percent(m.before)} before, {percent(m.after)} after" for m in draw.measures(result.report)
     )
-    kept = percent(result.report.retained)
+    lists = ", ".join(f"{w.names}: {percent(w.after)}" for w in result.report.n_way.values())
+    return f"{capital('; '.join(pairs))}. Recall in lists of {lists or 'none, for there are no pictures'}."
+
+
+def _triangle_said(result: LabResult) -> str:
+    mean, hull = result.triangle.after.mean(0).tolist()
+    before, after = result.triangle.off
     return (
-        f"Forget accuracy {recall}; 2-way recall {two}, and search {search} (chance 50% for both); "
-        f"retain accuracy {retain}, {kept} of it kept."
+        f"The forgotten names became {percent(mean)} neutral and {percent(hull)} their relatives, "
+        f"the rest silent; {after:.2f} of them lies off the triangle, {before:.2f} before."
     )
 
 
 def _curve_said(result: LabResult) -> str:
-    own, dial = draw.along(result)
-    (first, *_, last), *lines = result.curve[own]
+    own, ((first, *_, last), *lines) = result.curve
     forget, two, retain = (f"{percent(line[0])} → {percent(line[-1])}" for line in lines)
     here = f"{percent(result.report.forget_after)} and {percent(result.report.retain_after)}"
-    ends = f"forget accuracy goes {forget}, 2-way recall {two} and retain accuracy {retain}"
-    return f"From {AXES[dial][0]} = {first:g} to {last:g}, {ends}; you are at {here}."
+    ends = f"full recall goes {forget}, 2-way recall {two} and accuracy on the kept {retain}"
+    return f"From {SIGNS[dials(own)[0]][0]} = {first:g} to {last:g}, {ends}; you are at {here}."
 
 
 def _space_said(result: LabResult) -> str:
@@ -95,20 +87,20 @@ def _space_said(result: LabResult) -> str:
 
 
 def _pictures_said(result: LabResult) -> str:
-    went = few([f"{b.now} ({b.times})" for b in result.destinations], 5)
     which = few([f"{b.true} → {b.now}" for b in result.lost], 3)
     return (
-        f"The forgotten pictures are now called {went or 'nothing, for there are none'}. "
-        f"Retained pictures lost: {len(result.lost)}{f', {which}' if which else ''}."
+        f"The forgotten pictures are now called {result.report.became(5)}. "
+        f"Kept pictures lost: {len(result.lost)}{f', {which}' if which else ''}."
     )
 
 
 def _neighbours_said(result: LabResult) -> str:
     rows = result.neighbours
     hurt, gain = draw.losers(rows), sum(r.change > 0 for r in rows)
-    worst = few([f"{r.name} ({points(r.change)} at cosine {r.cosine:.2f})" for r in hurt], NAMED)
-    said = f"{len(hurt)} of {len(rows)} retained classes lose accuracy and {gain} gain."
-    return said + (f" Most of all: {worst}." if hurt else "")
+    near = max(rows, key=lambda row: row.cosine)
+    nearest, *lost = (f"{r.name} ({points(r.change)} at cosine {r.cosine:.2f})" for r in (near, *hurt))
+    said = f"{len(hurt)} of {len(rows)} kept classes lose accuracy and {gain} gain. The nearest is {nearest}."
+    return said + (f" Most of all: {few(lost, NAMED)}." if hurt else "")
 
 
 def _mathematics_said(result: LabResult) -> str:
@@ -125,6 +117,7 @@ def _single_said(result: LabResult) -> str:
 #: the views by their names in `clipnull.lab.VIEWS`
 PANELS: dict[str, Panel] = {
     "numbers": Panel("Accuracy", draw.numbers, _numbers_said),
+    "triangle": Panel("Triangle", draw.triangle, _triangle_said),
     "curve": Panel("Curve", draw.curve, _curve_said),
     "pca": Panel("Geometry", draw.space, _space_said),
     "images": Panel("Pictures", draw.pictures, _pictures_said),

@@ -6,6 +6,7 @@ import html
 import io
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
@@ -14,26 +15,25 @@ from PIL import Image, UnidentifiedImageError
 
 from clipnull import _check
 from clipnull._show import few, percent
+from clipnull.datasets.arrays import Embeddings
 from clipnull.datasets.pictures import LabelledImages, open_image
 from clipnull.datasets.registry import load as load_data
 from clipnull.lab import controls, views
-from clipnull.lab.base import Live, alarm, image, in_turn, row
+from clipnull.lab.base import Live, alarm, image, in_turn, png, row
 from clipnull.lab.bench import Bench
 from clipnull.lab.code import equivalent_python
 from clipnull.lab.controls import make
-from clipnull.lab.draw import PICTURE, WIDE, measures
+from clipnull.lab.draw import DPI, PICTURE, WIDE, measures
 from clipnull.lab.result import LabResult
-from clipnull.lab.state import DEFAULT_STATE, VIEWS
+from clipnull.lab.state import EXAMPLES, VIEWS
 from clipnull.lab.views import PANELS
 from clipnull.model.clip import Clip
 from clipnull.model.loading import load as load_clip
 
 __all__ = ["ForgetRetainLab"]
 
-#: pixels; a larger upload is refused rather than decoded
-LARGEST_UPLOAD = 50_000_000
 #: what a dropdown shows that has nothing chosen
-CASES, CATEGORY, PICTURE_OF = "a case to look at …", "whole category …", "picture of …"
+CATEGORY, PICTURE_OF = "whole category …", "picture of …"
 #: what follows an error: the screen does not
 STAYS = ". The last result stays."
 
@@ -44,9 +44,9 @@ class ForgetRetainLab(Live):
     Parameters
     ----------
     clip : Clip, optional
-        Default: `clipnull.load()`.
-    data : LabelledImages, optional
-        Default: `clipnull.datasets.load` at the model's image size.
+        Default: `clipnull.load()`; none for embeddings.
+    data : LabelledImages or Embeddings, optional
+        Default: `clipnull.datasets.load` at the model's image size. Embeddings have no pictures to show.
     state : dict, optional
         Changes to `clipnull.lab.DEFAULT_STATE`.
 
@@ -71,12 +71,14 @@ class ForgetRetainLab(Live):
     def __init__(
         self,
         clip: Clip | None = None,
-        data: LabelledImages | None = None,
+        data: LabelledImages | Embeddings | None = None,
         state: Mapping[str, Any] | None = None,
     ) -> None:
-        clip = load_clip() if clip is None else clip
-        data = load_data(size=clip.image_size) if data is None else data
+        if not isinstance(data, Embeddings):
+            clip = load_clip() if clip is None else clip
+            data = load_data(size=clip.image_size) if data is None else data
         self.bench = Bench(clip, data)
+        self.case: str | None = None
         self.error: Exception | None = None
         self.result: LabResult
         self._upload: tuple[Image.Image, torch.Tensor] | None = None
@@ -86,13 +88,7 @@ class ForgetRetainLab(Live):
         self._make_outputs()
         self._connect()
         super().__init__([self._layout()])
-        self.state = {**self._first(), **(state or {})}
-
-    def _first(self) -> dict[str, Any]:
-        """`DEFAULT_STATE`, with a class that the data have."""
-        classes = self.bench.data.classes
-        known = set(DEFAULT_STATE["forget"]) <= set(classes)
-        return {**DEFAULT_STATE, "forget": DEFAULT_STATE["forget"] if known else [classes[0]]}
+        self.state = state or {}
 
     # --- state --------------------------------------------------------------------------
 
@@ -100,7 +96,12 @@ class ForgetRetainLab(Live):
     def state(self) -> dict[str, Any]:
         """What the controls say, as plain values."""
         values = {key: control.value for key, control in self.controls.items()}
-        return {**values, **self.sliders.read(values["method"]), "forget": list(values["forget"])}
+        values.update(self.sliders.read(values["method"]), forget=list(values["forget"]))
+        return {**values, "dimensions": None if values["dimensions"] == self._d else values["dimensions"]}
+
+    @property
+    def _d(self) -> int:
+        return self.bench.Z.shape[1]
 
     @state.setter
     def state(self, new: Mapping[str, Any]) -> None:
@@ -112,29 +113,30 @@ class ForgetRetainLab(Live):
         with self.paused():
             self.sliders.take(values["method"], values)
             for key in values.keys() - self.sliders.keys():
-                self.controls[key].value = tuple(values[key]) if key == "forget" else values[key]
+                value = self._d if key == "dimensions" and values[key] is None else values[key]
+                self.controls[key].value = tuple(value) if key == "forget" else value
         self.update()
 
     # --- controls -----------------------------------------------------------------------
 
     def _make_menus(self) -> None:
         """The controls that are no key of the state."""
-        data = self.bench.data
-        seen = set(data.labels.tolist())
-        categories = [g for g in dict.fromkeys(data.categories) if g]
-        pictured = [c for i, c in enumerate(data.classes) if i in seen]
-        self.preset = make(widgets.Dropdown, options=[CASES, *self.bench.presets])
-        self.category = make(widgets.Dropdown, options=[CATEGORY, *categories])
+        bench, seen = self.bench, set(self.bench.labels.tolist())
+        categories = [g for g in dict.fromkeys(bench.categories) if g]
+        pictured = [c for i, c in enumerate(bench.data.classes) if i in seen]
+        self.category = make(widgets.Dropdown, options=[CATEGORY, *categories], help="a category to forget")
         self.view = widgets.ToggleButtons(
             options=[(PANELS[v].title, v) for v in VIEWS], style={"button_width": "8.4em"}
         )
         self.picture_of = make(widgets.Dropdown, options=[PICTURE_OF, *pictured], width="11em")
         upload = dict(accept="image/*", multiple=False, description="your picture")
         self.file = make(widgets.FileUpload, width="11em", **upload)
-        self.buttons = {
-            name: make(widgets.Button, description=text, width="auto")
-            for name, text in (("code", "Python"), ("reset", "reset"))
+        self.cases = {
+            name: make(widgets.Button, description=name, width="auto", help=case.question)
+            for name, case in EXAMPLES.items()
         }
+        said = {"again": "draw the classes again", "code": "Python", "reset": "reset"}
+        self.buttons = {n: make(widgets.Button, description=text, width="auto") for n, text in said.items()}
 
     def _connect(self) -> None:
         # choosing a picture of the data puts the uploaded one away; first, so that drawing sees it
@@ -144,9 +146,10 @@ class ForgetRetainLab(Live):
         for control in (*self.controls.values(), self.view):
             control.observe(self.changed, names="value")
         self._offer(self.category, self._choose)
-        self._offer(self.preset, self.show)
         self._offer(self.picture_of, self._choose_picture)
         self.file.observe(self._uploaded, names="value")
+        for name, button in self.cases.items():
+            button.on_click(lambda _, name=name: self._try(partial(self.show, name)))
         for name, button in self.buttons.items():
             button.on_click(lambda _, name=name: self._try(getattr(self, f"_button_{name}")))
 
@@ -175,18 +178,19 @@ class ForgetRetainLab(Live):
         self.image = image()
 
     def _layout(self) -> widgets.Widget:
-        c = self.controls
+        c, buttons = self.controls, (*self.cases.values(), *self.buttons.values())
+        keys = ("side", "told", "asked", "listed", "dimensions", "seed")
         left = widgets.VBox(
-            [self.preset, c["forget"], self.category, c["method"], *self.sliders.values(), c["word"],
-             c["seed"], c["erase_as"], c["side"]],
+            [c["forget"], self.category, c["method"], *self.sliders.values(), *(c[key] for key in keys)],
             layout=widgets.Layout(width="22.5em", flex="0 0 auto"),
-        )  # fmt: skip
+        )
         right = widgets.VBox(
             [self.numbers, self.message, self.hint, self.view, row(c["image"], self.picture_of, self.file),
-             self.image, self.caption, row(*self.buttons.values()), self.code],
+             self.image, self.caption, self.code],
             layout=widgets.Layout(flex="1 1 0%", min_width="0"),
         )  # fmt: skip
-        return widgets.HBox([left, right])
+        controls.show({self.category: len(self.category.options) > 1})
+        return widgets.VBox([row(*buttons), widgets.HBox([left, right])])
 
     # --- drawing ------------------------------------------------------------------------
 
@@ -200,7 +204,7 @@ class ForgetRetainLab(Live):
         if self._upload is not None:
             result.single = result.top5(self._upload[1])._replace(picture=self._upload[0])
         key = self.view.value
-        self.image.value = views.png(key, result)
+        self.image.value = png(views.view(key, result), DPI)
         self.result, self.numbers.value = result, accuracy_line(result)
         sentence = PANELS[key].sentence(result)
         self.caption.value = _caption(sentence)
@@ -212,9 +216,9 @@ class ForgetRetainLab(Live):
         self.error, self.message.value = None, ""
 
     def _show_controls(self) -> None:
-        c, method, single = self.controls, self.controls["method"].value, self.view.value == "single"
-        controls.show({c["word"]: method == "word", c["seed"]: method == "random"})
-        controls.show(dict.fromkeys((c["image"], self.picture_of, self.file), single))
+        single = self.view.value == "single"
+        controls.show(dict.fromkeys((self.controls["image"], self.picture_of), single))
+        controls.show({self.file: single and self.bench.clip is not None})
 
     @in_turn
     def _try(self, action: Callable[[], None]) -> None:
@@ -235,24 +239,29 @@ class ForgetRetainLab(Live):
                 self.sliders.take(change["new"])
 
     def _choose(self, forget: Any) -> None:
-        self._set(self.bench.check({**self.state, "forget": forget}))
+        self._set(self.bench.check({**self.state, "forget": forget, "image": None}))
 
     def _choose_picture(self, name: str) -> None:
         self._upload = None
-        row = int(self.bench.data.where(name)[0])
+        row = self.bench.where(name)[0]
         if self.controls["image"].value == row:
             self.update()
         self.controls["image"].value = row
 
     @in_turn
     def show(self, case: str) -> None:
-        """Take the state of a case of ``bench.presets`` and open the view that shows it."""
-        preset = self.bench.presets[case]
-        self.hint.value = f"<b>{html.escape(case)}.</b> <i>{html.escape(preset.hint)}</i>"
+        """Take the state of one of `EXAMPLES` and open the view that shows it."""
+        state = self.bench.example(case)
+        self.hint.value = f"<b>{html.escape(case)}.</b> <i>{html.escape(EXAMPLES[case].question)}</i>"
         with self.paused():
-            self._upload = None
-            self.view.value = preset.view
-        self._set(preset.state)
+            self.case, self._upload, self.view.value = case, None, EXAMPLES[case].view
+        self._set(state)
+
+    def _button_again(self) -> None:
+        """Other classes: of the case's kind, else as many at random. All else stays."""
+        seed, kind = self.state["seed"] + 1, len(self.state["forget"])
+        drawn = self.bench.drawn(EXAMPLES[self.case].draws if self.case else kind, seed)
+        self._set(self.bench.check({**self.state, "forget": drawn, "seed": seed, "image": None}))
 
     @in_turn
     def _uploaded(self, change: Any) -> None:
@@ -269,15 +278,9 @@ class ForgetRetainLab(Live):
         files = list(value.values()) if isinstance(value, dict) else list(value)
         content = bytes(files[-1]["content"])
         try:
-            with Image.open(io.BytesIO(content)) as picture:
-                pixels = picture.width * picture.height
-            if pixels > LARGEST_UPLOAD:
-                raise ValueError(
-                    f"it has {pixels / 1e6:.0f} million pixels, at most {LARGEST_UPLOAD / 1e6:.0f} are read"
-                )
             whole = open_image(io.BytesIO(content))
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            cause = error.__cause__ or error
+        except ValueError as error:
+            cause = error.__cause__
             # Pillow's own text for a file of another kind is an address in memory
             reason = "it is no picture" if isinstance(cause, UnidentifiedImageError) else cause
             raise ValueError(f"picture: cannot be read ({reason}), want a PNG or JPEG") from error
@@ -292,16 +295,23 @@ class ForgetRetainLab(Live):
         """The Python that does the same, see `clipnull.lab.equivalent_python`."""
         return equivalent_python(self.bench, self.result.state)
 
+    def save(self, path: str | Path) -> None:
+        """Write `python` to a new file; a ValueError where there is one."""
+        target = Path(path)
+        if target.exists():
+            raise ValueError(f"path: got {str(path)!r}, which exists, want a new file")
+        target.write_text(self.python(), encoding="utf-8")
+
     def _button_code(self) -> None:
         shown = self.code.layout.display is None
         self.code.value, self.code.layout.display = self.python(), "none" if shown else None
 
     def _button_reset(self) -> None:
-        self.hint.value, self._upload = "", None
+        self.hint.value, self._upload, self.case = "", None, None
         self.code.layout.display = "none"
         with self.paused():
             self.view.value = "numbers"
-        self._set(self.bench.check(self._first()))
+        self._set(self.bench.check({}))
 
 
 def _caption(text: str) -> str:
@@ -311,14 +321,14 @@ def _caption(text: str) -> str:
 
 def accuracy_line(result: LabResult) -> str:
     """What stands above every view, as HTML: the measures, and what the forgotten pictures became."""
-    case, edit = result.case, result.edit
-    went = ", ".join(f"{n} ({k})" for n, k in result.report.destinations(3)) or "nothing, for there are none"
+    case, edit, went = result.case, result.edit, html.escape(result.report.became())
     cells = "".join(
         f"<td style='padding:0 1em 0 0'>{m.name} {percent(m.before)} → <b>{percent(m.after)}</b></td>"
         for m in measures(result.report)
     )
+    last = f"<td>certificate <b>{float(result.certificate.max()):.2f}</b>, rank {edit.rank}</td>"
     return (
-        f"<div style='line-height:1.5'><table><tr>{cells}<td>rank {edit.rank}</td></tr></table>"
+        f"<div style='line-height:1.5'><table><tr>{cells}{last}</tr></table>"
         f"forgetting {html.escape(few(case.forget_names))}; "
-        f"{'their' if len(case.forget) > 1 else 'its'} pictures are now called {html.escape(went)}</div>"
+        f"{'their' if len(case.forget) > 1 else 'its'} pictures are now called {went}</div>"
     )
