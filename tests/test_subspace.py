@@ -1,4 +1,4 @@
-"""Theorems about bases, projectors and angles, over random shapes, dtypes and ranks."""
+"""Theorems about bases and projectors, over random shapes, dtypes and ranks."""
 
 from __future__ import annotations
 
@@ -73,38 +73,6 @@ def test_basis_does_not_depend_on_row_order_or_sign():
     assert (U.gather(0, U.abs().argmax(0)[None]) > 0).all(), "signs are fixed"
 
 
-def test_principal_angles_of_known_planes():
-    a = 1e-9
-    U = EYE[:, :2]
-    V = torch.stack(
-        [math.cos(a) * EYE[0] + math.sin(a) * EYE[2], math.cos(0.5) * EYE[1] + math.sin(0.5) * EYE[3]], 1
-    )
-    angles = sub.principal_angles(U, V)
-    assert torch.allclose(angles, torch.tensor([a, 0.5], dtype=torch.float64), rtol=1e-6, atol=0)
-    # the plain arccos has lost the small one: that is why sines are used
-    naive = torch.acos(torch.linalg.svdvals(U.T @ V).clamp(0, 1))
-    assert abs(float(naive[0]) - a) > 1e-10
-    assert torch.allclose(sub.principal_angles(V, U), angles)
-    assert torch.allclose(
-        sub.principal_angles(EYE[:, :1], V), torch.tensor([a], dtype=torch.float64), rtol=1e-6
-    )
-    assert torch.allclose(
-        sub.principal_angles(U, EYE[:, 2:4]), torch.full((2,), math.pi / 2, dtype=torch.float64)
-    )
-
-
-@settings(max_examples=25, deadline=None)
-@given(shapes)
-def test_principal_angles_agree_with_scipy(shape):
-    from scipy.linalg import subspace_angles
-
-    m, d, r, seed = shape
-    U = sub.orthonormal_basis(low_rank(m, d, r, seed))
-    V = sub.orthonormal_basis(low_rank(m, d, r, seed + 1))
-    theirs = torch.from_numpy(subspace_angles(U.numpy(), V.numpy())).flip(0)
-    assert torch.allclose(sub.principal_angles(U, V), theirs, atol=1e-7)  # scipy: to half the digits near 0
-
-
 def test_gram_schmidt_agrees_with_the_svd_and_shows_its_steps():
     T = low_rank(6, 12, 4, 5)
     steps = list(sub.gram_schmidt_steps(T))
@@ -147,7 +115,6 @@ def test_classical_gram_schmidt_loses_orthogonality_on_nearly_parallel_rows_and_
             lambda: sub.gram_schmidt(EYE, variant="modern"),
             r"variant: got 'modern', want one of classical, modified",
         ),
-        (lambda: sub.principal_angles(EYE, torch.eye(4)), r"V: lives in 4 dimensions, want 5"),
     ],
 )
 def test_bad_input_is_named(call, message):
