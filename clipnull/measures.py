@@ -34,16 +34,10 @@ def argmax(scores: torch.Tensor) -> torch.Tensor:
 
 
 class Winners:
-    """Predicted classes from score matrices that come block by block, forgotten names under the tie rule.
+    """Predicted classes from scores that come block by block, forgotten names under the tie rule.
 
-    Parameters
-    ----------
-    n : int
-        Images in all.
-    forget : list of int
-        Columns of the forgotten names.
-    like : torch.Tensor
-        Dtype and device of the scores.
+    For ``n`` images in all, ``forget`` the columns of the forgotten names, ``like`` a tensor of the scores'
+    dtype and device.
     """
 
     def __init__(self, n: int, forget: Sequence[int], like: torch.Tensor) -> None:
@@ -73,25 +67,11 @@ class Winners:
 
 
 def n_way_recall(rivals: torch.Tensor, kept: int, n: int | Literal["all"]) -> torch.Tensor:
-    """Chance that a picture's own name wins against n - 1 kept names drawn at random, per picture.
+    """Chance [g] that a picture's own name wins against n - 1 kept names drawn at random, per picture.
 
-    The exact mean over all draws: of the C(kept, n - 1) lists, those without a rival.
+    The exact mean over all draws: of the C(kept, n - 1) lists, those without a rival. ``rivals`` [g] counts
+    the kept names that the picture's own name does not beat, of ``kept`` in all; "all" is n = kept + 1.
 
-    Parameters
-    ----------
-    rivals : torch.Tensor of int [g]
-        How many of the kept names the picture's own name does not beat.
-    kept : int
-        How many kept names there are.
-    n : int or "all"
-        Names in a list, the own one among them; "all" is kept + 1.
-
-    Returns
-    -------
-    torch.Tensor [g], float64
-
-    References
-    ----------
     n-way identification is the standard measure of decoding work, e.g. arXiv 2308.13234; turned on
     forgetting, and its mean over all lists, are ours.
     """
@@ -101,21 +81,11 @@ def n_way_recall(rivals: torch.Tensor, kept: int, n: int | Literal["all"]) -> to
 
 
 def search_auc(scores: torch.Tensor, own: torch.Tensor, size: float) -> float:
-    """AUC of a query: the chance that one of its own pictures ranks above another picture.
+    """AUC of a query: the chance that one of its own pictures ranks above another one; 0.5 is chance.
 
-    Parameters
-    ----------
-    scores : torch.Tensor [n]
-        Of every picture, for this query.
-    own : torch.Tensor of bool [n]
-        Which pictures are the query's.
-    size : float
-        Largest |score| of all names and pictures; pictures nearer than `TIE` of it tie and count half.
-
-    Returns
-    -------
-    float
-        A fraction; 0.5 is chance. NaN without pictures on one of the sides.
+    ``scores`` [n] are of every picture, ``own`` [n] says which are the query's, ``size`` is the largest
+    |score| of all names and pictures: pictures nearer than `TIE` of it tie and count half. NaN without
+    pictures on one of the sides.
     """
     mine, rest = scores[own].double().cpu().numpy(), np.sort(scores[~own].double().cpu().numpy())
     if not len(mine) or not len(rest):
@@ -128,7 +98,7 @@ def search_auc(scores: torch.Tensor, own: torch.Tensor, size: float) -> float:
 def region_shares(
     T: ArrayLike, forget: Sequence[int] = (), size: float = 1.0, n: int = 20_000
 ) -> torch.Tensor:
-    """Of all images there are in two or three dimensions, the share that each name wins.
+    """Of all images there are in two or three dimensions, the share [C] that each name wins, float64.
 
     Parameters
     ----------
@@ -140,21 +110,6 @@ def region_shares(
         The scores' size before the edit, 1 for names of unit length.
     n : int
         Unit vectors that are tried, evenly spread over circle or sphere.
-
-    Returns
-    -------
-    torch.Tensor [C], float64
-        Fractions; they sum to 1.
-
-    Raises
-    ------
-    ValueError
-        Other than two or three dimensions, unknown rows, a size or number that is not positive.
-
-    Examples
-    --------
-    >>> region_shares([[1.0, 0.0], [-1.0, 0.0]])
-    tensor([0.5000, 0.5000], dtype=torch.float64)
     """
     names = _check.rows("T", T).double()
     if names.shape[1] not in (2, 3):
