@@ -61,17 +61,14 @@ def trials(
     seed: int = 0,
     listed: float = 1.0,
 ) -> list[Trial]:
-    """Random forget sets on the same pictures.
+    """Random forget sets of ``size`` classes on the same pictures; the cases' own ones play no part.
 
     Parameters
     ----------
-    test, tune : Case
-        Their own forget sets play no part.
     size : int
-        Classes to forget, drawn among those with pictures in both; a ValueError where these are fewer.
+        Drawn among the classes with pictures in both; a ValueError where these are fewer.
     other : array [C, d], optional
         The names under another prompt.
-    draws, seed : int
     listed : float in [0, 1]
         Share of the kept names, drawn too, that erasers are told of; at least one.
     """
@@ -188,6 +185,8 @@ def compare(
     one with the highest accuracy on the retained pictures. Points that tie: the one whose 2-way recall and
     search lie nearest to chance, then the first of the grid.
 
+    Rows: "no edit", "candidate masking", then the methods in the order asked for.
+
     Parameters
     ----------
     trials : sequence of Trial
@@ -199,11 +198,6 @@ def compare(
         ``tune`` in the trials, the methods that it leaves out are at their defaults.
     seed : int
         Of erasers that draw; draw i has seed + i.
-
-    Returns
-    -------
-    Comparison
-        Rows "no edit", "candidate masking", then the methods in the order asked for.
     """
     shapes = {(len(t.test.forget), len(t.test.T), t.tune is None, t.other is None) for t in trials}
     if len(shapes) != 1:

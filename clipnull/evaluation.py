@@ -42,18 +42,13 @@ class Case:
         Text embeddings of all the candidate classes, forgotten ones included.
     labels : array of int [n] or None
     forget : list of int or of str
+        A ValueError for none, all, an unknown one, or one that equals a kept name.
     classes : list of str, optional
         Names of the rows of ``T``; their indices as text where there are none.
     listed : list of int or of str, optional
         The kept classes that an eraser is told of (T_r); by default all of them.
     prompts : array [p, C, d], optional
         The same names under other prompts or words: T_f then holds the forgotten ones under each.
-
-    Raises
-    ------
-    ValueError
-        Arrays that do not match or are not finite, an unknown class, an empty or total forget set, a
-        forgotten name that equals a kept one, a listed class that is forgotten.
 
     Examples
     --------
@@ -94,11 +89,10 @@ class Case:
         self._listed: list[int] | None = None
         self.prompts: torch.Tensor | None = None
         if prompts is not None:
-            P, want = torch.as_tensor(prompts), f"[p, {len(T)}, {T.shape[1]}]"
+            P = torch.as_tensor(prompts)
             if P.ndim != 3 or P.shape[1:] != T.shape or not len(P):
-                raise ValueError(f"prompts: got shape {tuple(P.shape)}, want {want}")
-            P = _check.rows("prompts", P.flatten(0, 1), nonzero=True).reshape(P.shape)
-            self.prompts = P.to(self.T)
+                raise ValueError(f"prompts: got shape {tuple(P.shape)}, want [p, {len(T)}, {T.shape[1]}]")
+            self.prompts = _check.rows("prompts", P.flatten(0, 1), nonzero=True).reshape(P.shape).to(self.T)
         self._forget(forget, listed)
 
     def _forget(self, forget: ClassesLike, listed: ClassesLike | None) -> None:
@@ -124,8 +118,6 @@ class Case:
         other.__dict__.update({k: v for k, v in self.__dict__.items() if k not in own})
         other._forget(forget, listed)
         return other
-
-    # --- names ----------------------------------------------------------------------------
 
     @cached_property
     def retain(self) -> list[int]:
@@ -157,8 +149,6 @@ class Case:
     def forgotten(self) -> str:
         """The forgotten names in a phrase: the first five, and how many more."""
         return _show.few(self.forget_names, 5)
-
-    # --- images ---------------------------------------------------------------------------
 
     @property
     def images(self) -> torch.Tensor | np.memmap:
@@ -248,8 +238,6 @@ class Case:
 _check.KINDS["case"] = _check.KINDS["test"] = _check.instance(Case)
 _check.KINDS["side"] = lambda name, value: _check.one_of(name, value, SIDES)
 
-# --- scores to predictions -----------------------------------------------------------------
-
 
 def _full(x: torch.Tensor) -> torch.Tensor:
     """``x`` in float32 at least: half precision is too coarse for scores."""
@@ -315,27 +303,15 @@ def _predicted(case: Case, *changes: InPlace | None) -> list[torch.Tensor]:
     return [winners.predicted(case.size) for winners in found]
 
 
-# --- public --------------------------------------------------------------------------------
-
-
 @_check.by_name
 def evaluate(case: Case, edit: Edit, side: Side = "image") -> Report:
     """Zero-shot predictions before and after an edit, on the classes to forget and on the others.
 
-    Where the case's `Case.scores` were asked for before, they are used (a rank-m update); otherwise the
-    images are scored block by block and no [n, C] matrix exists. A forgotten name wins where it leads by
-    more than 1e-5 of the largest |score| before the edit; within it the kept name does.
+    On the image side Z -> Z W; on the text side T -> T Wᵀ, re-normalised. Where `Case.scores` were asked for
+    before, they are used (a rank-m update); otherwise the images are scored block by block and no [n, C]
+    matrix exists. A forgotten name wins where it leads by more than 1e-5 of the largest |score| before the
+    edit; within it the kept name does.
 
-    Parameters
-    ----------
-    case : Case
-    edit : Edit
-        Of the case's dimension, else a ValueError.
-    side : {"image", "text", "both"}
-        What is edited: Z -> Z W; T -> T Wᵀ re-normalised; or both.
-
-    References
-    ----------
     Forget recall, and retain accuracy with the forgotten classes still candidates: arXiv 2407.07485.
     """
     change = _change(case, edit, side)

@@ -66,14 +66,9 @@ def edited_scores(edit: Edit | None, Z: torch.Tensor, T: torch.Tensor, side: Sid
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Report(_show.Shown):
-    """What an edit did. Shows itself as a table in Jupyter and in a terminal.
+    """What an edit did to a case. Shows itself as a table in Jupyter and in a terminal.
 
-    Attributes
-    ----------
-    case, title, side
-    predicted_before, predicted_after : torch.Tensor [n]
-    edit : Edit or None
-        None where the names were struck off the candidates instead.
+    ``predicted_before``, ``predicted_after`` [n]. ``edit`` is None where the names were struck off instead.
     """
 
     case: Case
@@ -82,8 +77,6 @@ class Report(_show.Shown):
     title: str = ""
     edit: Edit | None = None
     side: Side = "image"
-
-    # --- accuracies -----------------------------------------------------------------------
 
     @property
     def forget_before(self) -> float:
@@ -127,16 +120,13 @@ class Report(_show.Shown):
     @property
     def per_class(self) -> list[ClassAccuracy]:
         """Accuracy of every class that has images."""
-        labels, classes, forget = self.case.labels, self.case.classes, set(self.case.forget)
-        images = torch.bincount(labels, minlength=len(classes))
-        before, after = (
-            (torch.bincount(labels[p == labels], minlength=len(classes)).double() / images).tolist()
-            for p in (self.predicted_before, self.predicted_after)
-        )
+        y, names, forget = self.case.labels, self.case.classes, set(self.case.forget)
+        right = (y[p == y] for p in (self.predicted_before, self.predicted_after))
+        n, before, after = (torch.bincount(x, minlength=len(names)).tolist() for x in (y, *right))
         return [
-            ClassAccuracy(c, name, c in forget, count, before[c], after[c])
-            for c, (name, count) in enumerate(zip(classes, images.tolist(), strict=True))
-            if count
+            ClassAccuracy(c, names[c], c in forget, n[c], before[c] / n[c], after[c] / n[c])
+            for c in range(len(names))
+            if n[c]
         ]
 
     def destinations(self, k: int = 5) -> list[tuple[str, int]]:
@@ -145,8 +135,6 @@ class Report(_show.Shown):
         counts = torch.bincount(self.predicted_after[self.case.gone], minlength=len(classes))
         order = torch.argsort(counts, descending=True, stable=True)[:k]
         return [(classes[i], int(counts[i])) for i in order.tolist() if counts[i]]
-
-    # --- n-way recall and search ----------------------------------------------------------
 
     def _rivals(self, edit: Edit | None) -> torch.Tensor:
         """How many kept names each forgotten image's own name does not beat [g]."""
@@ -163,12 +151,11 @@ class Report(_show.Shown):
         Exact means over all draws. Of 2, 5, 10, 50 and "all", an n above the kept names + 1 is left out.
         Without the name among the candidates its recall is 0.
         """
-        kept = len(self.case.retain)
-        if not bool(self.case.gone.any()):
-            return {}
-        before = self._rivals(None)
-        after = self._rivals(self.edit) if self.edit else before
         table: dict[int | Literal["all"], NWay] = {}
+        if not bool(self.case.gone.any()):
+            return table
+        kept, before = len(self.case.retain), self._rivals(None)
+        after = self._rivals(self.edit) if self.edit else before
         for n in N_WAYS:
             if (names := kept + 1 if n == "all" else n) <= kept + 1:
                 was, is_now = (float(n_way_recall(rivals, kept, n).mean()) for rivals in (before, after))
@@ -194,8 +181,6 @@ class Report(_show.Shown):
             start += len(z)
         each = [search_auc(found[:, i], case.labels == f, size) for i, f in enumerate(case.forget)]
         return float(torch.tensor(each, dtype=torch.float64).nanmean()), size
-
-    # --- showing --------------------------------------------------------------------------
 
     def table(self) -> _show.Table:
         """Accuracies, 2-way recall and search in percent: before, after, change."""
