@@ -40,6 +40,9 @@ def load_arrays(
 ) -> Embeddings:
     """Embeddings that another program wrote, from ``.npy``, ``.npz``, ``.pt`` or ``.safetensors``.
 
+    Rows of Z and T are scaled to unit length; unit rows of a float32 ``.npy`` stay on the disk. A ValueError
+    for another kind of file, one to be unpickled, and an array that is missing or does not fit.
+
     Parameters
     ----------
     path : str or Path, optional
@@ -47,16 +50,6 @@ def load_arrays(
         the metadata "classes" (JSON); without any they are "class 0", "class 1", …
     Z, T, labels, classes : array, str or Path, optional
         In their place: the array itself, or a file of its own, class names also as ``.txt``.
-
-    Returns
-    -------
-    Embeddings
-        Rows of Z and T are scaled to unit length. Unit rows of a float32 ``.npy`` stay on the disk.
-
-    Raises
-    ------
-    ValueError
-        A file of another kind, or to be unpickled; an array that is missing, does not fit or is not finite.
     """
     found = {} if path is None else _read_arrays(path, "path")
     for role, value in {"Z": Z, "T": T, "labels": labels, "classes": classes}.items():

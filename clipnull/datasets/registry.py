@@ -53,15 +53,12 @@ def load(
     Parameters
     ----------
     name : str, optional
-        One of
-
-        - ``"twemoji"``; ``"openmoji"``, another artist's pictures of the same classes in the same
-          order and scenes (extra ``styles``; PocketCLIP was trained on them);
-        - ``"folder:PATH"``, one sub-folder of images per class;
-        - ``"coop:PATH/split_zhou_X.json"``, a split of CoOp: image path, label, class name;
-        - ``"caltech101"``, ``"flowers102"``, ``"pets"``, ``"cars"``, ``"cifar10"``, ``"cifar100"``,
-          ``"food101"``, as torchvision keeps them; ``"imagenet"`` (``val/n01440764/*.JPEG``),
-          ``"tiny-imagenet"``, ``"dogs"`` (Stanford Dogs). ``"cars:ROOT"`` is short for ``root=``.
+        ``"twemoji"``; ``"openmoji"``, another artist's pictures of the same classes in the same order and
+        scenes (extra ``styles``; PocketCLIP was trained on them); ``"folder:PATH"``, one sub-folder of
+        images per class; ``"coop:PATH/split_zhou_X.json"``, a split of CoOp: image path, label, class name;
+        ``"caltech101"``, ``"flowers102"``, ``"pets"``, ``"cars"``, ``"cifar10"``, ``"cifar100"``,
+        ``"food101"``, as torchvision keeps them; ``"imagenet"`` (``val/n01440764/*.JPEG``),
+        ``"tiny-imagenet"``, ``"dogs"`` (Stanford Dogs). ``"cars:ROOT"`` is short for ``root=``.
 
         By default what ``CLIPNULL_DATA`` in the environment says, else ``"twemoji"``; options that the
         set named there does not have are then ignored, so that a notebook's cell fits any set.

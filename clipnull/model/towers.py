@@ -26,16 +26,9 @@ MISSING = object()
 class Slot:
     """Where a tower keeps, or would keep, its final projection.
 
-    Attributes
-    ----------
-    parent, name : nn.Module, str
-        ``parent.name`` is a parameter [width, d], a Linear with d outputs, or neither: None,
-        Identity or missing when the tower has no projection.
-    dim : int
-        d, of the features that leave the tower.
-    fill, config : str, dict
-        What the tower expects there when one has to be added, and what to change in open_clip's
-        ``model_cfg`` so that it builds the added one.
+    ``parent.name`` is a parameter [width, d], a Linear with d outputs, or neither: None, Identity or missing
+    when the tower has no projection. ``dim`` is d. ``fill`` is what the tower expects there when one has to
+    be added, ``config`` what to change in open_clip's ``model_cfg`` so that it builds the added one.
     """
 
     parent: nn.Module
@@ -93,9 +86,6 @@ def parts(layer: Any) -> list[tuple[Any, int]]:
         way = "torch.nn.utils.parametrize.remove_parametrizations makes it so"
         raise ValueError(f"clip: its last layer is {why}, want a plain one; {way}")
     return found
-
-
-# --- where each kind of tower ends ---------------------------------------------------------
 
 
 def _vit(model: Any) -> Slot | None:
@@ -198,10 +188,8 @@ def slot(clip: Any, side: Tower) -> Slot:
         return found
     kind = _kind(network(clip))
     hint = "open_clip's SigLIP, which can be given one" if "Siglip" in kind else "one of open_clip's"
-    raise ValueError(
-        f"clip: no {side} tower with a final projection that clipnull knows in {kind}; want {hint}, "
-        "or a transformers model with visual_projection and text_projection"
-    )
+    want = f"want {hint}, or a transformers model with visual_projection and text_projection"
+    raise ValueError(f"clip: no {side} tower with a final projection that clipnull knows in {kind}; {want}")
 
 
 def embedding_dim(clip: Any, side: Tower = "image") -> int:
