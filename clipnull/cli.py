@@ -61,10 +61,9 @@ KEY = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command with the arguments ``argv``, by default those of the process.
+    """Run one command; 0 when all is well, 1 when `doctor` or `lab` misses something, 2 on bad input.
 
-    Returns 0 when all is well, 1 when `doctor` or `lab` misses something, 2 on bad input, 130 after
-    Ctrl-C, 141 when whoever reads the output has closed it.
+    130 after Ctrl-C, 141 when whoever reads the output has closed it.
     """
     command = "clipnull"
     if isinstance(sys.stdout, io.TextIOWrapper):

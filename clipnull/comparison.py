@@ -25,11 +25,11 @@ NO_EDIT = "no edit"
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """One forget set: pictures to tune on, others to test on, and these under another prompt.
+    """One forget set: pictures to test on, others to tune on, and the first under another prompt.
 
-    The names of ``test`` make the edits. ``tune`` has the same names and other pictures (None: nothing is
-    tuned), ``other`` the pictures of ``test`` and the names under a prompt that no edit has seen. A
-    ValueError for another forget set or listed names, shared pictures, no forgotten or no kept picture.
+    The names of ``test`` make the edits. ``tune`` has the same names (None: nothing is tuned), ``other`` the
+    pictures of ``test`` under a prompt that no edit has seen. A ValueError for another forget set or listed
+    names, shared pictures, no forgotten or no kept picture.
     """
 
     test: Case
@@ -63,14 +63,8 @@ def trials(
 ) -> list[Trial]:
     """Random forget sets of ``size`` classes on the same pictures; the cases' own ones play no part.
 
-    Parameters
-    ----------
-    size : int
-        Drawn among the classes with pictures in both; a ValueError where these are fewer.
-    other : array [C, d], optional
-        The names under another prompt.
-    listed : float in [0, 1]
-        Share of the kept names, drawn too, that erasers are told of; at least one.
+    Classes are drawn among those with pictures in both cases; a ValueError where these are fewer. ``other``
+    [C, d] are the names under another prompt; of the kept names erasers are told a random share, ``listed``.
     """
     pictured = test.labels.unique().tolist()
     if tune is not None:

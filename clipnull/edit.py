@@ -51,7 +51,6 @@ class Edit:
 
     @property
     def dim(self) -> int:
-        """d, the dimension of the embedding space."""
         return self.left.shape[0]
 
     @property

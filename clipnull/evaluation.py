@@ -36,8 +36,8 @@ class Case:
     Parameters
     ----------
     Z : array [n, d] or None
-        Image embeddings. A memory-mapped array (``np.load(path, mmap_mode="r")``) is read block by
-        block and never held as a whole; half precision is scored in float32. None: names alone.
+        Image embeddings; None: names alone. A memory-mapped array (``np.load(path, mmap_mode="r")``) is read
+        block by block and never held as a whole; half precision is scored in float32.
     T : array [C, d]
         Text embeddings of all the candidate classes, forgotten ones included.
     labels : array of int [n] or None
@@ -121,7 +121,6 @@ class Case:
 
     @cached_property
     def retain(self) -> list[int]:
-        """Indices of the classes to keep."""
         return _check.others(self.forget, len(self.T))
 
     @property
@@ -166,7 +165,6 @@ class Case:
 
     @property
     def loaded(self) -> torch.Tensor:
-        """All image embeddings [n, d] in memory."""
         return self.rows(slice(None))
 
     def rows(self, index: torch.Tensor | slice) -> torch.Tensor:

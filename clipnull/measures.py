@@ -100,16 +100,9 @@ def region_shares(
 ) -> torch.Tensor:
     """Of all images there are in two or three dimensions, the share [C] that each name wins, float64.
 
-    Parameters
-    ----------
-    T : array [C, 2 or 3]
-        Names, as they are after the edit.
-    forget : sequence of int
-        Rows that were forgotten: the tie rule goes against them.
-    size : float
-        The scores' size before the edit, 1 for names of unit length.
-    n : int
-        Unit vectors that are tried, evenly spread over circle or sphere.
+    For names ``T`` [C, 2 or 3] after the edit, rows ``forget`` of them forgotten: the tie rule goes against
+    these, for the scores' ``size`` before the edit, 1 for names of unit length. ``n`` unit vectors are tried,
+    evenly spread over circle or sphere.
     """
     names = _check.rows("T", T).double()
     if names.shape[1] not in (2, 3):

@@ -24,7 +24,7 @@ BLOCK = 2048
 
 
 class ClassAccuracy(NamedTuple):
-    """Accuracy of one class: fractions, and the number of images behind them."""
+    """Accuracy of one class (fractions), and the number of images behind it."""
 
     label: int
     name: str
@@ -85,7 +85,6 @@ class Report(_show.Shown):
 
     @property
     def forget_after(self) -> float:
-        """The same after the edit."""
         return self.case.recall(self.predicted_after)
 
     @property
@@ -95,7 +94,6 @@ class Report(_show.Shown):
 
     @property
     def retain_after(self) -> float:
-        """The same after the edit."""
         return self.case.accuracy(self.predicted_after)
 
     @property
@@ -119,7 +117,7 @@ class Report(_show.Shown):
 
     @property
     def per_class(self) -> list[ClassAccuracy]:
-        """Accuracy of every class that has images."""
+        """Of every class that has images."""
         y, names, forget = self.case.labels, self.case.classes, set(self.case.forget)
         right = (y[p == y] for p in (self.predicted_before, self.predicted_after))
         n, before, after = (torch.bincount(x, minlength=len(names)).tolist() for x in (y, *right))

@@ -117,13 +117,9 @@ def _unit_rows(role: str, value: Any, dim: int | None) -> torch.Tensor:
 def embeddings(name: Literal["coco", "lvis"], prompt: Literal["single", "multi"] = "single") -> Embeddings:
     """What OpenAI's CLIP makes of COCO's photographs and names, or of the names of LVIS; d = 512.
 
-    Parameters
-    ----------
-    name : {"coco", "lvis"}
-        ViT-B/16; 160 photographs of COCO val2017 with one category of object (28 of them), and the 80
-        category names. Or ViT-B/32; the 1,203 category names of LVIS v1; ``Z`` and ``labels`` are None.
-    prompt : {"single", "multi"}
-        Of COCO's names: "a photo of a {}.", or the mean over many. LVIS has one prompt, "a {}".
+    "coco": ViT-B/16; 160 photographs of COCO val2017 with one category of object (28 of them), and the 80
+    category names, ``prompt`` "a photo of a {}." or the mean over many ("multi"). "lvis": ViT-B/32; the 1,203
+    category names of LVIS v1 under "a {}"; ``Z`` and ``labels`` are None.
 
     References
     ----------

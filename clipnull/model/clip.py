@@ -91,7 +91,6 @@ class Clip:
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
         return next(self.model.parameters()).device
 
     @property
@@ -121,20 +120,16 @@ class Clip:
     def embed_text(
         self, names: str | Sequence[str], templates: inputs.Templates | None = None, batch_size: int = 256
     ) -> torch.Tensor:
-        """Embeddings of class names: the normalised mean over prompt templates.
+        """Embeddings [C, d] of class names, the normalised mean over templates: unit rows, float32, on the CPU.
 
         Parameters
         ----------
-        names : list of str, C of them
+        names : list of str
         templates : str, list of str or of callables, optional
             Prompts with ``{}`` where the name goes. ``"openai"`` and ``"simple"`` are open_clip's
             80 and 7 ImageNet templates. By default the bare name.
         batch_size : int
             Prompts encoded at a time.
-
-        Returns
-        -------
-        torch.Tensor [C, d], unit rows, float32 on the CPU
 
         References
         ----------
@@ -159,7 +154,7 @@ class Clip:
     def embed_images(
         self, images: Any, batch_size: int = 256, progress: bool | None = None, cache: bool | None = None
     ) -> torch.Tensor:
-        """Embeddings [n, d] of images: unit rows, float32 on the CPU.
+        """Embeddings [n, d] of images: unit rows, float32 on the CPU, whatever ``batch_size``.
 
         Parameters
         ----------
@@ -167,8 +162,6 @@ class Clip:
             PIL images, paths, uint8 arrays [H, W, 3], float tensors [3, H, W] that went through
             ``preprocess``; also one of these alone, or a torch Dataset (the first entry of each item).
             A ValueError for none, and with its path for one that cannot be read.
-        batch_size : int
-            Images encoded at a time; the rows do not depend on it, beyond rounding.
         progress : bool, optional
             A progress bar on stderr; by default after two seconds, and never under a test runner
             or with the environment variable ``CLIPNULL_NO_PROGRESS``.
@@ -237,15 +230,14 @@ class Clip:
     def save(self, path: str | Path, report: Report | Mapping[str, Any] | None = None) -> Path:
         """Write an open_clip folder with the folded edits baked in, and a receipt beside it; its path.
 
-        Plain ``open_clip.create_model_and_transforms("local-dir:PATH")`` loads what has forgotten,
-        without clipnull. A transformers model is written as one of those, for
-        ``CLIPModel.from_pretrained("PATH")``. The model here stays as it is.
+        Plain ``open_clip.create_model_and_transforms("local-dir:PATH")`` loads what has forgotten, without
+        clipnull; a transformers model is written as one of those. The folder is written under a temporary
+        name, read back and compared, then renamed; the model here stays as it is.
 
         Parameters
         ----------
         path : str or Path
-            A new or empty folder, or one that `save` wrote, which is replaced. It is written under a
-            temporary name, read back and compared, then renamed.
+            A new or empty folder, or one that `save` wrote, which is replaced.
         report : Report or dict, optional
             Before/after figures (fractions), the certificate and the forgotten names, for the receipt.
 

@@ -134,10 +134,9 @@ def _as_in_receipt(source: Source) -> None:
     if source.folder is None or not source.receipt or "weights_sha256" not in source.receipt:
         return
     if sha256(*weights_of(source.folder)) != source.receipt["weights_sha256"]:
-        raise ValueError(
-            f"name: the weights in {str(source.folder)!r} are not those that its {RECEIPT} was written for; "
-            f"want the folder as Clip.save left it, or without {RECEIPT} if they were changed on purpose"
-        )
+        what = f"the weights in {str(source.folder)!r} are not those that its {RECEIPT} was written for"
+        want = f"want the folder as Clip.save left it, or without {RECEIPT} if they were changed on purpose"
+        raise ValueError(f"name: {what}; {want}")
 
 
 def _build(
