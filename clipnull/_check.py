@@ -213,13 +213,10 @@ Kind = Callable[[str, Any], Any]
 
 #: the same name means the same everywhere; what `edit` and `evaluation` define, they put here
 KINDS: dict[str, Kind] = {
-    "seed": lambda name, value: whole(name, value, 0, 2**63 - 1),
-    "seeds": lambda name, value: whole(name, value, 1),
-    "draws": lambda name, value: whole(name, value, 1),
-    "nearest": lambda name, value: whole(name, value, 1),
-    "folds": lambda name, value: whole(name, value, 2),
-    "worst": lambda name, value: whole(name, value, 0),
-    **dict.fromkeys(("k", "shown", "columns"), lambda name, value: whole(name, value, 1)),
+    "seed": functools.partial(whole, low=0, high=2**63 - 1),
+    "folds": functools.partial(whole, low=2),
+    "worst": functools.partial(whole, low=0),
+    **dict.fromkeys("columns draws k nearest seeds shown".split(), functools.partial(whole, low=1)),
 }
 
 

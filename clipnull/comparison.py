@@ -141,9 +141,8 @@ class Comparison(_show.Shown):
 
     def table(self) -> _show.Table:
         """Percent, mean ± standard deviation over draws, with counts of pictures and chance."""
-        gone, listed, unlisted, total = (
-            f"{min(n)}–{max(n)}" if min(n) < max(n) else f"{min(n)}" for n in zip(*self.pictures, strict=True)
-        )
+        counts = ((min(n), max(n)) for n in zip(*self.pictures, strict=True))
+        gone, listed, unlisted, total = (f"{a}–{b}" if a < b else f"{a}" for a, b in counts)
         ways = [n for n in SHOWN if n in self.rows[0].seen.n_way]
         head = ["%", f"full ({gone})", *(f"{n}-way ({gone})" for n in ways), f"search ({gone} of {total})"]
         head += [f"kept ({listed})", f"unlisted ({unlisted})"]
@@ -179,19 +178,10 @@ def compare(
     one with the highest accuracy on the retained pictures. Points that tie: the one whose 2-way recall and
     search lie nearest to chance, then the first of the grid.
 
+    ``trials`` are draws of forget sets of one size (see `trials`; else a ValueError), ``methods`` keys of
+    `clipnull.METHODS`. ``at``, method -> hyperparameters: those that are not tuned, and where; for instance
+    `Comparison.chosen` of other data. Without ``tune`` in the trials, others are at their defaults.
     Rows: "no edit", "candidate masking", then the methods in the order asked for.
-
-    Parameters
-    ----------
-    trials : sequence of Trial
-        Draws of forget sets of one size, see `trials`; else a ValueError.
-    methods : sequence of str
-        Keys of `clipnull.METHODS`.
-    at : dict of method -> hyperparameters, optional
-        Methods that are not tuned, and where: for instance `Comparison.chosen` of other data. Without
-        ``tune`` in the trials, the methods that it leaves out are at their defaults.
-    seed : int
-        Of erasers that draw; draw i has seed + i.
     """
     shapes = {(len(t.test.forget), len(t.test.T), t.tune is None, t.other is None) for t in trials}
     if len(shapes) != 1:

@@ -22,6 +22,8 @@ from clipnull.subspace import fix_signs, orthonormal_basis, tolerance
 __all__ = ["METHODS", "Edit", "Method", "consistent", "nullspace", "random_subspace"]
 
 Anchor = Literal["mean", "hull"]
+#: what a forgotten name becomes: None, the origin; a rule; embeddings
+AnchorLike = Anchor | ArrayLike | None
 #: default (lam, mu) by anchor; CCUP's and the hull's were chosen by benchmarks/choose_mu.py, on pictures
 #: that no lesson reports
 DEFAULTS: dict[str, tuple[float, float | Literal["auto"]]] = {
@@ -39,15 +41,9 @@ TWIN = 1e-6
 def nullspace(T_f: ArrayLike, strength: float = 1.0, dtype: torch.dtype = torch.float32) -> Edit:
     """Project the span of the forgotten names out: W = I - alpha U U^T, L = U, R = alpha U.
 
-    Parameters
-    ----------
-    T_f : array [m, d]
-        Text embeddings to forget; several rows per class (prompts, synonyms) are welcome. A ValueError for
-        zero rows, and at strength 1 for rank d.
-    strength : float in [0, 1]
-        alpha. 1 is the orthogonal projector onto the null space of T_f; less is partial projection.
-    dtype : torch.dtype
-        What the factors are stored in; they are computed in float64.
+    ``T_f`` [m, d] may have several rows per class (prompts, synonyms); a ValueError for zero rows, and at
+    strength 1 for rank d. ``strength`` in [0, 1] is alpha: 1 is the orthogonal projector onto the null space
+    of T_f, less is partial projection. Computed in float64, stored in ``dtype``.
 
     References
     ----------
@@ -86,11 +82,7 @@ def same_row(T_f: torch.Tensor, T_r: torch.Tensor) -> tuple[int, int] | None:
 
 
 def directions(
-    T_f: torch.Tensor,
-    T_r: torch.Tensor,
-    anchor: Anchor | ArrayLike | None,
-    scale: float | None,
-    margin: float | None,
+    T_f: torch.Tensor, T_r: torch.Tensor, anchor: AnchorLike, scale: float | None, margin: float | None
 ) -> tuple[torch.Tensor, dict[str, Any]]:
     """D = T_f - A [d, m] of `columns`, and how the `Edit.info` of `consistent` names the anchors A."""
     if scale is not None and not isinstance(anchor, str):
@@ -138,7 +130,7 @@ def consistent(
     T_r: ArrayLike,
     lam: float | None = None,
     mu: float | Literal["auto"] | None = None,
-    anchor: Anchor | ArrayLike | None = None,
+    anchor: AnchorLike = None,
     scale: float | None = None,
     margin: float | None = None,
     max_length: float = 1.0,
@@ -214,7 +206,7 @@ def weighted(Y: torch.Tensor, lam: float) -> torch.Tensor:
 
 
 def hyperparameters(
-    anchor: Anchor | ArrayLike | None, lam: float | None, mu: float | str | None
+    anchor: AnchorLike, lam: float | None, mu: float | str | None
 ) -> tuple[float, float | Literal["auto"]]:
     """lam and mu, checked, with the defaults of the anchor."""
     if isinstance(anchor, str):

@@ -175,9 +175,17 @@ class Case:
         where = index if isinstance(index, slice) else index.cpu().numpy()
         return torch.from_numpy(np.array(Z[where])).to(self.T)  # copied: torch warns of a read-only file
 
-    def blocks(self) -> Iterator[torch.Tensor]:
-        """Image embeddings block by block; those of a memory-mapped file as float32."""
-        return _blocks(self.images)
+    def blocks(self, X: torch.Tensor | np.memmap | None = None) -> Iterator[torch.Tensor]:
+        """Image embeddings, or ``X [n, d]``, block by block; of a mapped file in one float32 buffer."""
+        Z = self.images if X is None else X
+        if isinstance(Z, torch.Tensor):
+            yield from Z.split(BLOCK)
+            return
+        buffer = np.empty((min(BLOCK, len(Z)), Z.shape[1]), np.float32)
+        for i in range(0, len(Z), BLOCK):
+            block = buffer[: len(Z) - i]
+            np.copyto(block, Z[i : i + BLOCK], casting="same_kind")
+            yield _check.rows(f"Z[{i}:{i + BLOCK}]", block)
 
     def of(self, classes: Sequence[int]) -> torch.Tensor:
         """Which images [n] belong to these classes."""
@@ -208,7 +216,7 @@ class Case:
     def predict(self, X: torch.Tensor | np.memmap, T: torch.Tensor | None = None) -> torch.Tensor:
         """Classes [n] of image embeddings ``X [n, d]`` among this case's names, or ``T [C, d]`` for them."""
         winners, start = Winners(len(X), self.forget, self.T), 0
-        for x in _blocks(X):
+        for x in self.blocks(X):
             winners.add(start, x @ (self.T if T is None else T).T)
             start += len(x)
         return winners.predicted(winners.size)
@@ -240,18 +248,6 @@ _check.KINDS["side"] = lambda name, value: _check.one_of(name, value, SIDES)
 def _full(x: torch.Tensor) -> torch.Tensor:
     """``x`` in float32 at least: half precision is too coarse for scores."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
-
-
-def _blocks(Z: torch.Tensor | np.memmap) -> Iterator[torch.Tensor]:
-    """Blocks of rows; those of a memory-mapped file as float32, read into one buffer."""
-    if isinstance(Z, torch.Tensor):
-        yield from Z.split(BLOCK)
-        return
-    buffer = np.empty((min(BLOCK, len(Z)), Z.shape[1]), np.float32)
-    for i in range(0, len(Z), BLOCK):
-        block = buffer[: len(Z) - i]
-        np.copyto(block, Z[i : i + BLOCK], casting="same_kind")
-        yield _check.rows(f"Z[{i}:{i + BLOCK}]", block)
 
 
 def score_update(

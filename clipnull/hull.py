@@ -113,17 +113,9 @@ def certificate(
     cosine, never below the true lead by more than rounding. 0: while all kept names are candidates, the name
     cannot win on any image there is. Fewer candidates may bring it back.
 
-    Parameters
-    ----------
-    edit : Edit or None
-        None is the unedited model.
-    T_f, T_r : array [m, d], array [k, d]
-        Text embeddings that were forgotten and retained, before the edit.
-    side : {"image", "text"}
-        On the image side scores are z.(W t), and leads are those of unit image embeddings z before the
-        edit. On the text side names are re-normalised after it.
-    progress : bool, optional
-        A bar on stderr; by default where it takes longer than two seconds.
+    ``T_f`` [m, d] and ``T_r`` [k, d] are the names before the edit; ``edit`` None is the unedited model. On
+    the image side scores are z.(W t), and leads are those of unit image embeddings z before the edit; on the
+    text side names are re-normalised after it. ``progress``: a bar, by default where it takes long.
     """
     _check.one_of("side", side, ["image", "text"])
     forget = _check.rows("T_f", T_f, nonzero=True).detach().double()

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from clipnull import _check
 from clipnull._check import ArrayLike
 from clipnull.edit import Edit
-from clipnull.erasers import Anchor, columns, directions, erased, hyperparameters, weighted
+from clipnull.erasers import AnchorLike, columns, directions, erased, hyperparameters, weighted
 
 __all__ = ["ConsistentSolver"]
 
@@ -99,7 +99,7 @@ class ConsistentSolver:
         self,
         lam: float | None = None,
         mu: float | Literal["auto"] | None = None,
-        anchor: Anchor | ArrayLike | None = None,
+        anchor: AnchorLike = None,
         scale: float | None = None,
         margin: float | None = None,
         max_length: float = 1.0,

@@ -114,11 +114,6 @@ def variance_shares(X: ArrayLike) -> torch.Tensor:
     """Share p [min(n, d)] of the variance on each principal component of ``X [n, d]``, the largest first.
 
     Fractions that add up to 1. A ValueError for rows that are not finite, or all the same.
-
-    Examples
-    --------
-    >>> variance_shares([[3.0, 0.0], [-3.0, 0.0], [0.0, 1.0], [0.0, -1.0]]).tolist()
-    [0.9, 0.1]
     """
     x = _check.rows("X", X).double()
     variance = torch.linalg.svdvals(x - x.mean(0)).square()
@@ -156,13 +151,8 @@ def gram_schmidt_steps(
 ) -> Iterator[GramSchmidtStep]:
     """Run Gram-Schmidt over the rows of ``T [m, d]``, in their own dtype, yielding every step.
 
-    Parameters
-    ----------
-    rtol : float
-        A row whose residual is shorter than ``rtol`` times the row is dropped.
-    variant : {"classical", "modified"}
-        Components of the original row along the basis so far (classical), or each of what the
-        subtractions before it have left (modified).
+    Components are of the original row along the basis so far (classical), or each of what the subtractions
+    before it have left (modified). A row whose residual is shorter than ``rtol`` times the row is dropped.
     """
     _check.one_of("variant", variant, get_args(Variant))
     T = _check.rows("T", T, nonzero=True)

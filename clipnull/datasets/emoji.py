@@ -66,12 +66,6 @@ def _files(artist: str) -> dict[str, Path]:
     return {path.stem.lower().replace("-fe0f", ""): path for path in place.glob("*.svg")}
 
 
-@cache
-def _art(artist: str, code: str) -> str:
-    text = _files(artist)[code].read_text(encoding="utf-8")
-    return text[text.index("<svg") :]
-
-
 def _scene_svg(artist: str, code: str, scene: Scene, drawing: int, seed: int) -> str:
     """One emoji in one scene; from drawing 1 on what the words leave open is drawn too, turns included."""
     rng = random.Random(f"{seed}/{code}/{drawing}/drawn")
@@ -115,7 +109,8 @@ def _posed(artist: str, code: str, placement: Placement, turn: float, rng: rando
     )
     turn += math.degrees(rng.uniform(-TURN, TURN)) if rng else 0.0
     pose = f"translate({x:.2f} {y:.2f}) rotate({turn:.2f}) scale({scale:.3f}) translate(-18 -18)"
-    return f'<g transform="{pose}">{_art(artist, code)}</g>'
+    art = _files(artist)[code].read_text(encoding="utf-8")
+    return f'<g transform="{pose}">{art[art.index("<svg") :]}</g>'
 
 
 def _background(scene: Scene, rng: random.Random, loose: random.Random | None) -> list[list[float]]:

@@ -120,16 +120,10 @@ class Clip:
     def embed_text(
         self, names: str | Sequence[str], templates: inputs.Templates | None = None, batch_size: int = 256
     ) -> torch.Tensor:
-        """Embeddings [C, d] of class names, the normalised mean over templates: unit rows, float32, on the CPU.
+        """Embeddings [C, d] of class names, the normalised mean over templates: unit rows, float32, on CPU.
 
-        Parameters
-        ----------
-        names : list of str
-        templates : str, list of str or of callables, optional
-            Prompts with ``{}`` where the name goes. ``"openai"`` and ``"simple"`` are open_clip's
-            80 and 7 ImageNet templates. By default the bare name.
-        batch_size : int
-            Prompts encoded at a time.
+        ``templates`` are prompts with ``{}`` where the name goes, or functions of the name; ``"openai"`` and
+        ``"simple"`` are open_clip's 80 and 7 ImageNet templates; by default the bare name.
 
         References
         ----------
@@ -231,15 +225,9 @@ class Clip:
         """Write an open_clip folder with the folded edits baked in, and a receipt beside it; its path.
 
         Plain ``open_clip.create_model_and_transforms("local-dir:PATH")`` loads what has forgotten, without
-        clipnull; a transformers model is written as one of those. The folder is written under a temporary
-        name, read back and compared, then renamed; the model here stays as it is.
-
-        Parameters
-        ----------
-        path : str or Path
-            A new or empty folder, or one that `save` wrote, which is replaced.
-        report : Report or dict, optional
-            Before/after figures (fractions), the certificate and the forgotten names, for the receipt.
+        clipnull; a transformers model is written as one of those. The folder, new, empty, or one that `save`
+        wrote, is written beside it first, read back and compared, then renamed; the model here stays as
+        it is. ``report``: before/after figures, certificates and forgotten names, for the receipt.
 
         Raises
         ------

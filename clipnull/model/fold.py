@@ -257,16 +257,8 @@ def fold(clip: M, edit: Edit, side: Side = "image", permanent: bool = False) -> 
     """Put an edit into the last layer of a tower, in place, until `unfold`. Returns ``clip``.
 
     Image side: features z [n, d], before normalisation, become z W = z - (z L) R^T. Text side: t becomes
-    t W^T = t - (t R) L^T. A second edit composes with the first: z W1 W2.
-
-    Parameters
-    ----------
-    clip : Clip or nn.Module
-        What `clipnull.load` returns, or an open_clip or transformers model.
-    side : {"image", "text", "both"}
-        "both" edits each tower with the same W. On the text side normalising undoes part of it.
-    permanent : bool
-        Keep nothing to unfold it with, neither for this edit nor for those before it.
+    t W^T = t - (t R) L^T; normalising undoes part of it. "both": each with the same W. A second edit
+    composes with the first: z W1 W2. ``permanent``: nothing is kept to unfold it, or those before it, with.
 
     Raises
     ------

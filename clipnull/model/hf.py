@@ -20,14 +20,7 @@ def from_transformers(model: Any, processor: Any, name: str = "transformers") ->
 
     The model is shared, not copied: what is folded into the one is folded into the other; `fold` also takes
     it as it is. What ``save`` writes, ``CLIPModel.from_pretrained`` reads, and ``load("local-dir:PATH")``.
-
-    Parameters
-    ----------
-    model : transformers.CLIPModel
-    processor : transformers.CLIPProcessor
-        With ``image_processor`` and the model's own ``tokenizer``, else a ValueError.
-    name : str
-        For messages and receipts.
+    A ValueError for another model, or a processor without ``image_processor`` or the model's ``tokenizer``.
     """
     model = getattr(model, "_orig_mod", model)  # that which torch.compile wraps
     kinds = {(kind.__module__.partition(".")[0], kind.__name__) for kind in type(model).__mro__}

@@ -143,6 +143,10 @@ def _seen(clip: Clip) -> list[torch.Tensor]:
 
 
 def _receipt(clip: Clip, report: Report | Mapping[str, Any] | None, digest: str) -> dict[str, Any]:
+    versions = {"python": sys.version.split()[0]}
+    for name in ("clipnull", "torch", "open_clip_torch", "timm", "safetensors"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
     edits: list[dict[str, Any]] = []
     for side, edit in folded_edits(clip.model):
         known = {k: edit.info.get(k) for k in ("method", "classes")}
@@ -158,7 +162,7 @@ def _receipt(clip: Clip, report: Report | Mapping[str, Any] | None, digest: str)
         "edits": edits,
         "report": _figures(report),
         "weights_sha256": digest,
-        "versions": _versions(),
+        "versions": versions,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "earlier": clip.receipt,
     }
@@ -181,16 +185,6 @@ def _figures(report: Report | Mapping[str, Any] | None) -> Mapping[str, Any] | N
         leads = certificate(report.edit, case.T_f, case.T_r)
         found["certificate"] = dict(zip(case.forget_names, leads.tolist(), strict=True))
     return {"title": report.title, **found, "unit": "fraction"}
-
-
-def _versions() -> dict[str, str]:
-    import clipnull
-
-    found = {"clipnull": clipnull.__version__, "python": sys.version.split()[0], "torch": torch.__version__}
-    for distribution in ("open_clip_torch", "timm", "safetensors"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[distribution] = importlib.metadata.version(distribution)
-    return found
 
 
 def sha256(*paths: Path) -> str:

@@ -115,7 +115,10 @@ def translated(path: Path, rewrite: bool = False) -> tuple[State | None, str]:
     whole, simple = _read(path, how)
     where, found = _model(path, whole)
     state = {key.replace("_orig_mod.", ""): x for key, x in found.items()}  # torch.compile's
-    prefix = _prefix(path, state)
+    # what wrappers (DDP, Lightning) put before the names of a CLIP's parameters
+    prefix, *heads = sorted((key.removesuffix("logit_scale") for key in state if SCALE.search(key)), key=len)
+    if others := [head for head in heads if not head.startswith(prefix)]:
+        raise refusal(path, f"holds several models ({', '.join([prefix, *others])})", ONE)
     inner = {k.removeprefix(prefix): x for k, x in state.items() if k.startswith(prefix)}
     for key in DERIVED:
         inner.pop(key, None)
@@ -179,14 +182,6 @@ def _states(whole: Any, where: str = "", depth: int = 2) -> Iterator[tuple[str, 
         yield where, state
     for key, inner in whole.items() if depth else ():
         yield from _states(inner, f"{where}.{key}".lstrip("."), depth - 1)
-
-
-def _prefix(path: Path, state: State) -> str:
-    """What wrappers (DDP, Lightning) put before the names of a CLIP's parameters."""
-    heads = sorted((key.removesuffix("logit_scale") for key in state if SCALE.search(key)), key=len)
-    if others := [head for head in heads if not head.startswith(heads[0])]:
-        raise refusal(path, f"holds several models ({', '.join([heads[0], *others])})", ONE)
-    return heads[0]
 
 
 def write(state: State, path: Path) -> None:
