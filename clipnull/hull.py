@@ -29,6 +29,8 @@ __all__ = ["Mixtures", "certificate", "nearest_mixture"]
 FIRST, MORE = 48, 24
 #: optimality tolerance, relative to the names' squared lengths
 OPTIMAL = 1e-12
+#: gap between the bounds of a distance at which it is taken, relative to the largest
+EXACT = 1e-10
 #: squared distances, relative to the largest, that float64's factorisation cannot tell from 0
 ROUNDED = 1e-16
 #: a name this near to its anchor stands on it: float32's rounding of the factors
@@ -147,7 +149,7 @@ def _on_its_anchor(edit: Edit, T_f: torch.Tensor, T_r: torch.Tensor) -> bool:
     return bool((edit.to(torch.float64).apply_text(T_f - A).norm(dim=1) <= ON_ANCHOR).all())
 
 
-def _distance(t: np.ndarray, R: np.ndarray, tol: float = 1e-10, steps: int = 80) -> float:
+def _distance(t: np.ndarray, R: np.ndarray) -> float:
     """Distance from t [d] to the convex hull of the rows of R [k, d].
 
     Mehrotra's predictor-corrector on min ½|Aᵀw|², w >= 0, 1ᵀw = 1, with A = R - t. Every iterate bounds
@@ -166,13 +168,13 @@ def _distance(t: np.ndarray, R: np.ndarray, tol: float = 1e-10, steps: int = 80)
     y = g.min() - 0.1
     s = g - y  # duals of w >= 0
     above, below = np.inf, 0.0
-    for _ in range(steps):
+    for _ in range(80):
         h = w @ A
         g = A @ h
         length = float(np.linalg.norm(h))
         above = min(above, length / w.sum())
         below = max(below, g.min() / length if length else 0.0)
-        if above - below <= tol or w @ s <= ROUNDED:
+        if above - below <= EXACT or w @ s <= ROUNDED:
             break
         inverse = w / s
         small = k <= d  # the smaller of the two systems: AAᵀ + diag(s / w), or I + Aᵀ diag(w / s) A

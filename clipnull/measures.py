@@ -95,21 +95,18 @@ def search_auc(scores: torch.Tensor, own: torch.Tensor, size: float) -> float:
     return float((below + upto).mean() / (2 * len(rest)))
 
 
-def region_shares(
-    T: ArrayLike, forget: Sequence[int] = (), size: float = 1.0, n: int = 20_000
-) -> torch.Tensor:
+def region_shares(T: ArrayLike, forget: Sequence[int] = ()) -> torch.Tensor:
     """Of all images there are in two or three dimensions, the share [C] that each name wins, float64.
 
-    For names ``T`` [C, 2 or 3] after the edit, rows ``forget`` of them forgotten: the tie rule goes against
-    these, for the scores' ``size`` before the edit, 1 for names of unit length. ``n`` unit vectors are tried,
-    evenly spread over circle or sphere.
+    For names ``T`` [C, 2 or 3] after the edit, of unit length before it; the tie rule goes against the rows
+    that were forgotten. Measured on unit vectors evenly spread over circle or sphere.
     """
     names = _check.rows("T", T).double()
     if names.shape[1] not in (2, 3):
         raise ValueError(f"T: got {names.shape[1]} dimensions, want 2 or 3")
-    size, n = _check.number("size", size, 0.0), _check.whole("n", n, 1)
     if not isinstance(forget, Sequence) or len(forget):
         forget = _check.class_indices("forget", forget, len(names))
+    n = 20_000
     i = torch.arange(n, dtype=torch.float64) + 0.5
     if names.shape[1] == 2:
         Z = torch.stack([torch.cos(2 * math.pi * i / n), torch.sin(2 * math.pi * i / n)], 1)
@@ -117,7 +114,7 @@ def region_shares(
         high, turn = 1 - 2 * i / n, math.pi * (3 - math.sqrt(5)) * i
         flat = (1 - high * high).sqrt()
         Z = torch.stack([flat * torch.cos(turn), flat * torch.sin(turn), high], 1)
-    return torch.bincount(winners(Z @ names.T, forget, size), minlength=len(names)).double() / n
+    return torch.bincount(winners(Z @ names.T, forget, 1.0), minlength=len(names)).double() / n
 
 
 def winners(scores: torch.Tensor, forget: Sequence[int], size: float) -> torch.Tensor:

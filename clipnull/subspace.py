@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 
@@ -19,8 +18,6 @@ __all__ = [
     "GramSchmidtStep", "gram_schmidt", "gram_schmidt_steps", "numerical_rank", "orthogonality_error",
     "orthonormal_basis", "participation_ratio", "project_onto", "project_out", "projector", "variance_shares",
 ]  # fmt: skip
-
-Variant = Literal["classical", "modified"]
 
 
 def fix_signs(U: torch.Tensor) -> torch.Tensor:
@@ -62,9 +59,9 @@ def orthonormal_basis(T: ArrayLike, rtol: float | None = None) -> torch.Tensor:
     return fix_signs(U[:, s > tolerance(x, rtol) * s[0]])
 
 
-def numerical_rank(T: ArrayLike, rtol: float | None = None) -> int:
+def numerical_rank(T: ArrayLike) -> int:
     """Number of directions in the span of the rows of ``T [m, d]`` (see `orthonormal_basis`)."""
-    return orthonormal_basis(T, rtol).shape[1]
+    return orthonormal_basis(T).shape[1]
 
 
 def orthogonality_error(Q: ArrayLike) -> float:
@@ -146,22 +143,19 @@ class GramSchmidtStep:
     Q: torch.Tensor
 
 
-def gram_schmidt_steps(
-    T: ArrayLike, rtol: float = 1e-6, variant: Variant = "modified"
-) -> Iterator[GramSchmidtStep]:
-    """Run Gram-Schmidt over the rows of ``T [m, d]``, in their own dtype, yielding every step.
+def gram_schmidt_steps(T: ArrayLike, rtol: float = 1e-6) -> Iterator[GramSchmidtStep]:
+    """Run modified Gram-Schmidt over the rows of ``T [m, d]``, in their own dtype, yielding every step.
 
-    Components are of the original row along the basis so far (classical), or each of what the subtractions
-    before it have left (modified). A row whose residual is shorter than ``rtol`` times the row is dropped.
+    Each component is taken of what the subtractions before it have left. A row whose residual is shorter
+    than ``rtol`` times the row is dropped.
     """
-    _check.one_of("variant", variant, get_args(Variant))
     T = _check.rows("T", T, nonzero=True)
     rtol = _check.number("rtol", rtol, 0.0, 1.0)
     Q = T.new_zeros(T.shape[1], 0)
     for i, t in enumerate(T):
         residual, coefficients = t.clone(), T.new_zeros(Q.shape[1])
         for k in range(Q.shape[1]):
-            coefficients[k] = Q[:, k] @ (residual if variant == "modified" else t)
+            coefficients[k] = Q[:, k] @ residual
             residual = residual - coefficients[k] * Q[:, k]
         norm = float(residual.norm() / t.norm())
         kept = norm > rtol and Q.shape[1] < T.shape[1]
@@ -170,7 +164,7 @@ def gram_schmidt_steps(
         yield GramSchmidtStep(i, coefficients, residual, norm, kept, Q)
 
 
-def gram_schmidt(T: ArrayLike, rtol: float = 1e-6, variant: Variant = "modified") -> torch.Tensor:
+def gram_schmidt(T: ArrayLike, rtol: float = 1e-6) -> torch.Tensor:
     """Basis ``Q [d, r]`` of the rows of ``T [m, d]``: the last Q of `gram_schmidt_steps`."""
-    *_, last = gram_schmidt_steps(T, rtol, variant)
+    *_, last = gram_schmidt_steps(T, rtol)
     return last.Q

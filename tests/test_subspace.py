@@ -62,7 +62,7 @@ def test_duplicate_parallel_and_tiny_rows():
     other = torch.eye(16)[:1]
     assert sub.numerical_rank(torch.cat([t, 1e-9 * other])) == 2, "a short row is a direction, not noise"
     assert sub.numerical_rank(torch.cat([t, t + 1e-4 * other])) == 2
-    assert sub.numerical_rank(torch.cat([t, t + 1e-4 * other]), rtol=1e-3) == 1
+    assert sub.orthonormal_basis(torch.cat([t, t + 1e-4 * other]), rtol=1e-3).shape[1] == 1
 
 
 def test_basis_does_not_depend_on_row_order_or_sign():
@@ -87,7 +87,7 @@ def test_gram_schmidt_agrees_with_the_svd_and_shows_its_steps():
         assert torch.allclose(rebuilt, T[s.index])
 
 
-def test_classical_gram_schmidt_loses_orthogonality_on_nearly_parallel_rows_and_the_svd_does_not():
+def test_gram_schmidt_loses_orthogonality_on_nearly_parallel_rows_and_the_svd_does_not():
     gen = torch.Generator().manual_seed(0)
     T = torch.ones(8, 32) + 1e-3 * torch.randn(8, 32, generator=gen)
 
@@ -95,9 +95,12 @@ def test_classical_gram_schmidt_loses_orthogonality_on_nearly_parallel_rows_and_
         Q = Q.double()
         return float((Q.T @ Q - torch.eye(Q.shape[1])).abs().max())
 
-    classical, modified = loss(sub.gram_schmidt(T, variant="classical")), loss(sub.gram_schmidt(T))
-    assert classical > 10 * modified
-    assert modified == loss(sub.gram_schmidt(T, variant="modified"))
+    classical = T.new_zeros(32, 0)
+    for t in T:
+        left = t - classical @ (classical.T @ t)
+        classical = torch.cat([classical, (left / left.norm())[:, None]], 1)
+    modified = loss(sub.gram_schmidt(T))
+    assert loss(classical) > 10 * modified and modified > 1e-7
     assert loss(sub.orthonormal_basis(T)) < 1e-12
 
 
@@ -111,10 +114,6 @@ def test_classical_gram_schmidt_loses_orthogonality_on_nearly_parallel_rows_and_
         (lambda: sub.orthonormal_basis(torch.ones(2, 3), rtol=-1), r"rtol: got -1"),
         (lambda: sub.projector(2 * EYE), r"U: columns are not orthonormal, max \|U\^T U - I\| = 3"),
         (lambda: sub.project_out(torch.ones(1, 4), EYE), r"Z: rows have 4 entries, want 5"),
-        (
-            lambda: sub.gram_schmidt(EYE, variant="modern"),
-            r"variant: got 'modern', want one of classical, modified",
-        ),
     ],
 )
 def test_bad_input_is_named(call, message):
