@@ -8,7 +8,7 @@ import inspect
 import math
 import numbers
 import re
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -20,10 +20,10 @@ ArrayLike = torch.Tensor | np.ndarray | Sequence[Any]
 ClassesLike = int | str | Sequence[int] | Sequence[str] | torch.Tensor | np.ndarray
 
 
-def closest(word: str, options: Iterable[str], n: int = 3) -> list[str]:
-    """The ``n`` options spelled most like ``word`` (case ignored)."""
+def closest(word: str, options: Iterable[str]) -> list[str]:
+    """The three options spelled most like ``word`` (case ignored)."""
     table = {o.lower(): o for o in options}
-    return [table[k] for k in difflib.get_close_matches(word.lower(), table, n=n, cutoff=0.0)]
+    return [table[k] for k in difflib.get_close_matches(word.lower(), table, cutoff=0.0)]
 
 
 def array(name: str, value: Any) -> torch.Tensor:
@@ -78,7 +78,6 @@ def number(name: str, value: Any, low: float, high: float = math.inf, *, allow_i
 
 
 def interval(name: str, value: tuple[float, float]) -> tuple[float, float]:
-    """``value`` if it is two finite numbers, the lower one first."""
     if not -math.inf < value[0] < value[1] < math.inf:
         raise ValueError(f"{name}: got {value!r}, want two finite numbers, the lower one first")
     return value
@@ -114,14 +113,12 @@ def names(name: str, value: Any, n: int) -> list[str]:
 
 
 def text(name: str, value: Any) -> str:
-    """``value`` if it is a str."""
     if not isinstance(value, str):
         raise ValueError(f"{name}: got {value!r}, want a text")
     return value
 
 
 def truth(name: str, value: Any) -> bool:
-    """``value`` if it is True or False."""
     if not isinstance(value, bool):
         raise ValueError(f"{name}: got {value!r}, want True or False")
     return value
@@ -210,21 +207,16 @@ def forget_set(forget: Any, n_classes: int, classes: Sequence[str] | None = None
     return indices
 
 
-# --- arguments whose names say what they must be ---------------------------------------------
-
 P = ParamSpec("P")
 R = TypeVar("R")
 Kind = Callable[[str, Any], Any]
 
 #: the same name means the same everywhere; what `edit` and `evaluation` define, they put here
 KINDS: dict[str, Kind] = {
-    "seed": lambda name, value: whole(name, value, 0, 2**63 - 1),
-    "seeds": lambda name, value: whole(name, value, 1),
-    "draws": lambda name, value: whole(name, value, 1),
-    "nearest": lambda name, value: whole(name, value, 1),
-    "folds": lambda name, value: whole(name, value, 2),
-    "worst": lambda name, value: whole(name, value, 0),
-    **dict.fromkeys(("k", "shown", "columns"), lambda name, value: whole(name, value, 1)),
+    "seed": functools.partial(whole, low=0, high=2**63 - 1),
+    "folds": functools.partial(whole, low=2),
+    "worst": functools.partial(whole, low=0),
+    **dict.fromkeys("columns draws k nearest seeds shown".split(), functools.partial(whole, low=1)),
 }
 
 
@@ -251,8 +243,7 @@ TYPES: dict[str, Kind] = {
 
 def _by_type(annotation: Any) -> Kind | None:
     """What `TYPES` says of an annotation, of the entries of a tuple or sequence too; None of unions."""
-    written = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
-    kind, _, inner = re.sub(r"\w[\w.]*\.", "", written).removesuffix(" | None").partition("[")
+    kind, _, inner = re.sub(r"\w[\w.]*\.", "", str(annotation)).removesuffix(" | None").partition("[")
     if "|" in kind + inner:
         return None
     entries = [None if entry == "str" else TYPES.get(entry) for entry in inner.rstrip("]").split(", ")]
@@ -269,44 +260,32 @@ def _by_type(annotation: Any) -> Kind | None:
     return several if kind in ("tuple", "Sequence", "Iterable") else TYPES.get(kind)
 
 
-def _kinds(annotations: Mapping[str, Any]) -> dict[str, Kind]:
-    """What each argument must be: by its name, else by its type; None where that is allowed."""
-    found: dict[str, Kind] = {}
+def _checked(annotations: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments as their names, else their types, want them; None is left where that is allowed."""
+    found = dict(given)
     for name, annotation in annotations.items():
-        if kind := KINDS.get(name) or _by_type(annotation):
-            found[name] = _or_none(kind) if "None" in str(annotation) else kind
+        if name in given and (given[name] is not None or "None" not in str(annotation)):
+            if kind := KINDS.get(name) or _by_type(annotation):
+                found[name] = kind(name, given[name])
     return found
-
-
-def _or_none(kind: Kind) -> Kind:
-    return lambda name, value: None if value is None else kind(name, value)
-
-
-@functools.cache
-def _kinds_of(kind: Hashable) -> dict[str, Kind]:
-    return _kinds(kind.__annotations__)
 
 
 def fields(made: Any) -> None:
     """Check what a dataclass holds, as `by_name` does the arguments of a function."""
-    for name, kind in _kinds_of(made.__class__).items():
-        kind(name, getattr(made, name))
+    _checked(made.__class__.__annotations__, vars(made))
 
 
 def by_name(function: Callable[P, R]) -> Callable[P, R]:
     """Check arguments that `KINDS` knows by name or `TYPES` by annotation first, and that an edit fits."""
     signature = inspect.signature(function)
     starred = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
-    single = {k: p.annotation for k, p in signature.parameters.items() if p.kind not in starred}
-    kinds = functools.cache(lambda: _kinds(single))  # when all rooms have put their classes there
+    annotations = {k: p.annotation for k, p in signature.parameters.items() if p.kind not in starred}
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
         bound = signature.bind(*args, **kwargs)
-        given = bound.arguments
-        for name, kind in kinds().items():
-            if name in given:
-                given[name] = kind(name, given[name])
+        given = _checked(annotations, bound.arguments)
+        bound.arguments.update(given)
         if (edit := given.get("edit")) is not None and given.keys() & {"case", "T_f"}:
             # a case has checked its names; here a slider may be waiting
             d = (given["case"].T if "case" in given else rows("T_f", given["T_f"])).shape[1]

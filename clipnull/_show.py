@@ -95,13 +95,6 @@ def progress(
 
     # by default after two seconds, but neither under pytest nor where the variable is set
     silent = wanted is None and {"PYTEST_CURRENT_TEST", "CLIPNULL_NO_PROGRESS"} & os.environ.keys()
-    return tqdm(
-        items,
-        desc=what,
-        total=total,
-        unit=unit,
-        disable=wanted is False or bool(silent),
-        delay=0.0 if wanted else 2.0,
-        leave=False,
-        file=sys.stderr,
-    )
+    off, delay = wanted is False or bool(silent), 0.0 if wanted else 2.0
+    how = dict(desc=what, total=total, unit=unit, disable=off, delay=delay, leave=False, file=sys.stderr)
+    return tqdm(items, **how)

@@ -61,10 +61,9 @@ KEY = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command with the arguments ``argv``, by default those of the process.
+    """Run one command; 0 when all is well, 1 when `doctor` or `lab` misses something, 2 on bad input.
 
-    Returns 0 when all is well, 1 when `doctor` or `lab` misses something, 2 on bad input, 130 after
-    Ctrl-C, 141 when whoever reads the output has closed it.
+    130 after Ctrl-C, 141 when whoever reads the output has closed it.
     """
     command = "clipnull"
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -274,11 +273,10 @@ def doctor(args: argparse.Namespace) -> int:
     importable = not problems
     if _version("torch"):
         print(f"{'device':<18}{_device()}")
-    if WEIGHTS.is_file():
-        digest = hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
-        print(f"{'PocketCLIP':<18}{WEIGHTS.stat().st_size / 1e6:.1f} MB, sha256 {digest}")
-    else:
-        print(f"{'PocketCLIP':<18}missing")
+    here = WEIGHTS.read_bytes() if WEIGHTS.is_file() else b""
+    said = f"{len(here) / 1e6:.1f} MB, sha256 {hashlib.sha256(here).hexdigest()}" if here else "missing"
+    print(f"{'PocketCLIP':<18}{said}")
+    if not here:
         problems.append(f"clipnull/pocket/{WEIGHTS.name} is missing: every notebook needs it")
     for name, given in (("CLIPNULL_MODEL", None), ("CLIPNULL_DATA", args.data)):
         value = given or os.environ.get(name)
@@ -334,11 +332,11 @@ def cache(args: argparse.Namespace) -> None:
         print("The cache is off: CLIPNULL_CACHE=off.")
         return
     found = [(path, path.stat()) for path in features.entries()]
-    if args.action == "clear":
-        features.clear()
     for path, stat in found if args.action == "show" else []:
         used = time.strftime("%Y-%m-%d %H:%M", time.localtime(stat.st_mtime))
         print(f"{used}{stat.st_size / 1e6:>9.1f} MB   {path.name}")
+    if args.action == "clear":
+        features.clear()
     size = f"{sum(stat.st_size for _, stat in found) / 1e6:.1f} MB"
     print(f"{'Deleted' if args.action == 'clear' else 'Entries'}: {len(found)}, {size}, in {place}")
 

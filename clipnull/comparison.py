@@ -25,11 +25,11 @@ NO_EDIT = "no edit"
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """One forget set: pictures to tune on, others to test on, and these under another prompt.
+    """One forget set: pictures to test on, others to tune on, and the first under another prompt.
 
-    The names of ``test`` make the edits. ``tune`` has the same names and other pictures (None: nothing is
-    tuned), ``other`` the pictures of ``test`` and the names under a prompt that no edit has seen. A
-    ValueError for another forget set or listed names, shared pictures, no forgotten or no kept picture.
+    The names of ``test`` make the edits. ``tune`` has the same names (None: nothing is tuned), ``other`` the
+    pictures of ``test`` under a prompt that no edit has seen. A ValueError for another forget set or listed
+    names, shared pictures, no forgotten or no kept picture.
     """
 
     test: Case
@@ -61,19 +61,10 @@ def trials(
     seed: int = 0,
     listed: float = 1.0,
 ) -> list[Trial]:
-    """Random forget sets on the same pictures.
+    """Random forget sets of ``size`` classes on the same pictures; the cases' own ones play no part.
 
-    Parameters
-    ----------
-    test, tune : Case
-        Their own forget sets play no part.
-    size : int
-        Classes to forget, drawn among those with pictures in both; a ValueError where these are fewer.
-    other : array [C, d], optional
-        The names under another prompt.
-    draws, seed : int
-    listed : float in [0, 1]
-        Share of the kept names, drawn too, that erasers are told of; at least one.
+    Classes are drawn among those with pictures in both cases; a ValueError where these are fewer. ``other``
+    [C, d] are the names under another prompt; of the kept names erasers are told a random share, ``listed``.
     """
     pictured = test.labels.unique().tolist()
     if tune is not None:
@@ -150,9 +141,8 @@ class Comparison(_show.Shown):
 
     def table(self) -> _show.Table:
         """Percent, mean ± standard deviation over draws, with counts of pictures and chance."""
-        gone, listed, unlisted, total = (
-            f"{min(n)}–{max(n)}" if min(n) < max(n) else f"{min(n)}" for n in zip(*self.pictures, strict=True)
-        )
+        counts = ((min(n), max(n)) for n in zip(*self.pictures, strict=True))
+        gone, listed, unlisted, total = (f"{a}–{b}" if a < b else f"{a}" for a, b in counts)
         ways = [n for n in SHOWN if n in self.rows[0].seen.n_way]
         head = ["%", f"full ({gone})", *(f"{n}-way ({gone})" for n in ways), f"search ({gone} of {total})"]
         head += [f"kept ({listed})", f"unlisted ({unlisted})"]
@@ -188,22 +178,10 @@ def compare(
     one with the highest accuracy on the retained pictures. Points that tie: the one whose 2-way recall and
     search lie nearest to chance, then the first of the grid.
 
-    Parameters
-    ----------
-    trials : sequence of Trial
-        Draws of forget sets of one size, see `trials`; else a ValueError.
-    methods : sequence of str
-        Keys of `clipnull.METHODS`.
-    at : dict of method -> hyperparameters, optional
-        Methods that are not tuned, and where: for instance `Comparison.chosen` of other data. Without
-        ``tune`` in the trials, the methods that it leaves out are at their defaults.
-    seed : int
-        Of erasers that draw; draw i has seed + i.
-
-    Returns
-    -------
-    Comparison
-        Rows "no edit", "candidate masking", then the methods in the order asked for.
+    ``trials`` are draws of forget sets of one size (see `trials`; else a ValueError), ``methods`` keys of
+    `clipnull.METHODS`. ``at``, method -> hyperparameters: those that are not tuned, and where; for instance
+    `Comparison.chosen` of other data. Without ``tune`` in the trials, others are at their defaults.
+    Rows: "no edit", "candidate masking", then the methods in the order asked for.
     """
     shapes = {(len(t.test.forget), len(t.test.T), t.tune is None, t.other is None) for t in trials}
     if len(shapes) != 1:

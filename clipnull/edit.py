@@ -16,19 +16,13 @@ __all__ = ["Edit"]
 
 @dataclass(frozen=True, eq=False)
 class Edit:
-    """A linear edit of the embedding space, W = I - L R^T.
+    """A linear edit of the embedding space, W = I - L R^T: factors ``left``, ``right`` [d, m].
 
-    Attributes
-    ----------
-    left, right : torch.Tensor [d, m]
-        L and R. Empty factors (m = 0) are the identity.
-    info : dict
-        Plain values: method and its parameters, for receipts and titles.
+    No columns (m = 0) are the identity. ``info`` has plain values, the method and its parameters, for
+    receipts and titles.
 
-    Notes
-    -----
-    W need not be symmetric. On the text side t maps to W t (rows: T W^T); on the image side f
-    maps to W^T f (rows: Z W), so that t . (W^T f) = (W t) . f.
+    W need not be symmetric. On the text side t maps to W t (rows: T W^T); on the image side z maps to W^T z
+    (rows: Z W), so that t . (W^T z) = (W t) . z.
     """
 
     left: torch.Tensor
@@ -39,16 +33,13 @@ class Edit:
         for name, x in (("left", self.left), ("right", self.right)):
             if not isinstance(x, torch.Tensor):
                 raise ValueError(f"{name}: got {type(x).__name__}, want a tensor [d, m]")
-        if self.left.ndim != 2 or self.left.shape != self.right.shape:
-            raise ValueError(
-                f"left, right: got shapes {tuple(self.left.shape)} and {tuple(self.right.shape)}, "
-                "want the same [d, m]"
-            )
-        for name, x in (("left", self.left), ("right", self.right)):
             if not x.is_floating_point():
                 raise ValueError(f"{name}: got {x.dtype} entries, want a floating-point dtype")
             if not bool(torch.isfinite(x).all()):
                 raise ValueError(f"{name}: holds NaN or infinity, want finite numbers")
+        if self.left.ndim != 2 or self.left.shape != self.right.shape:
+            shapes = f"{tuple(self.left.shape)} and {tuple(self.right.shape)}"
+            raise ValueError(f"left, right: got shapes {shapes}, want the same [d, m]")
 
     def __eq__(self, other: object) -> bool:
         """Whether the factors are equal, number for number."""
@@ -60,7 +51,6 @@ class Edit:
 
     @property
     def dim(self) -> int:
-        """d, the dimension of the embedding space."""
         return self.left.shape[0]
 
     @property
@@ -69,9 +59,8 @@ class Edit:
         if self.left.shape[1] == 0:
             return 0
         # QR of both factors leaves an m x m product with the same singular values
-        r_left = torch.linalg.qr(self.left.detach().double(), mode="r").R
-        r_right = torch.linalg.qr(self.right.detach().double(), mode="r").R
-        s = torch.linalg.svdvals(r_left @ r_right.T)
+        A, B = (torch.linalg.qr(x.detach().double(), mode="r").R for x in (self.left, self.right))
+        s = torch.linalg.svdvals(A @ B.T)
         dtype, eps = self.left.dtype, torch.finfo(self.left.dtype).eps
         # Factors are computed in float64, mostly from float32 names, and a large lam amplifies rounding.
         # Half precision then rounds each entry once, so that its error does not grow with d.
@@ -96,57 +85,12 @@ class Edit:
         return F.normalize(out, dim=1) if normalize else out
 
     def apply_image(self, Z: ArrayLike, normalize: bool = False) -> torch.Tensor:
-        """Edited image embeddings Z W = Z - (Z L) R^T.
-
-        Parameters
-        ----------
-        Z : array [n, d]
-        normalize : bool
-            Scale rows to unit length afterwards. Argmax over classes does not depend on it.
-
-        Returns
-        -------
-        torch.Tensor [n, d], dtype of ``Z``
-        """
+        """Edited image embeddings Z W = Z - (Z L) R^T [n, d], in Z's dtype; unit rows if ``normalize``."""
         return self._apply("Z", Z, self.left, self.right, normalize)
 
     def apply_text(self, T: ArrayLike, normalize: bool = False) -> torch.Tensor:
-        """Edited text embeddings T W^T = T - (T R) L^T.
-
-        Parameters
-        ----------
-        T : array [C, d]
-        normalize : bool
-            Scale rows to unit length afterwards. That undoes part of the edit (notebook 04).
-
-        Returns
-        -------
-        torch.Tensor [C, d], dtype of ``T``
-        """
+        """Edited text embeddings T W^T = T - (T R) L^T [C, d]; normalising undoes a part (notebook 04)."""
         return self._apply("T", T, self.right, self.left, normalize)
-
-    def update_scores(self, S: ArrayLike, Z: ArrayLike, T: ArrayLike) -> torch.Tensor:
-        """Scores after the edit from the scores before: S' = S - (Z L)(T R)^T.
-
-        Parameters
-        ----------
-        S : array [n, C]
-            Z T^T, before.
-        Z, T : array [n, d], array [C, d]
-
-        Returns
-        -------
-        torch.Tensor [n, C], dtype of ``S``
-            (Z W) T^T, equal to Z (T W^T)^T, at cost n C m instead of n C d. Not normalised:
-            divide row i by ``image_norms(Z)[i]`` for cosines.
-        """
-        S = _check.rows("S", S)
-        Z, T = _check.rows("Z", Z, self.dim).to(S), _check.rows("T", T, self.dim).to(S)
-        if tuple(S.shape) != (len(Z), len(T)):
-            raise ValueError(
-                f"S: got shape {tuple(S.shape)}, want [{len(Z)}, {len(T)}], a score an image and class"
-            )
-        return torch.addmm(S, Z @ self.left.to(Z), (T @ self.right.to(T)).T, alpha=-1)
 
     def image_norms(self, Z: ArrayLike) -> torch.Tensor:
         """Lengths [n] of the edited rows of ``Z [n, d]``, from the factors alone.
@@ -157,9 +101,7 @@ class Edit:
         L, R = self.left.to(z), self.right.to(z)
         zl, zr = z @ L, z @ R
         squared = (z * z).sum(1) - 2 * (zl * zr).sum(1) + ((zl @ (R.T @ R)) * zl).sum(1)
-        return (
-            squared.clamp_min(0).sqrt().to(torch.as_tensor(Z).dtype if torch.is_tensor(Z) else torch.float32)
-        )
+        return squared.clamp_min(0).sqrt().to(Z.dtype if torch.is_tensor(Z) else torch.float32)
 
     def __repr__(self) -> str:
         what = ", ".join(f"{k}={v}" for k, v in self.info.items())

@@ -1,15 +1,14 @@
 """Closed-form erasers. Every one answers with an `Edit`, W = I - L R^T, kept factored.
 
-Rows are samples: ``T_f [m, d]`` are the text embeddings to forget, ``T_r [k, d]`` those to
-retain. The paper writes columns (T_f in R^{d x m}); formulas below follow the paper, so its
-T_f is our ``T_f.T``.
+Rows are samples: ``T_f [m, d]`` are the text embeddings to forget, ``T_r [k, d]`` those to retain.
+Formulas follow the paper, which writes columns: its T_f is our ``T_f.T``.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,6 +22,8 @@ from clipnull.subspace import fix_signs, orthonormal_basis, tolerance
 __all__ = ["METHODS", "Edit", "Method", "consistent", "nullspace", "random_subspace"]
 
 Anchor = Literal["mean", "hull"]
+#: what a forgotten name becomes: None, the origin; a rule; embeddings
+AnchorLike = Anchor | ArrayLike | None
 #: default (lam, mu) by anchor; CCUP's and the hull's were chosen by benchmarks/choose_mu.py, on pictures
 #: that no lesson reports
 DEFAULTS: dict[str, tuple[float, float | Literal["auto"]]] = {
@@ -37,47 +38,25 @@ MARGIN = 0.05
 TWIN = 1e-6
 
 
-def nullspace(
-    T_f: ArrayLike, strength: float = 1.0, rtol: float | None = None, dtype: torch.dtype = torch.float32
-) -> Edit:
-    """Project the span of the forgotten names out: W = I - alpha U U^T.
+def nullspace(T_f: ArrayLike, strength: float = 1.0, dtype: torch.dtype = torch.float32) -> Edit:
+    """Project the span of the forgotten names out: W = I - alpha U U^T, L = U, R = alpha U.
 
-    Parameters
-    ----------
-    T_f : array [m, d]
-        Text embeddings to forget; several rows a class (prompts, synonyms) are welcome.
-    strength : float in [0, 1]
-        alpha. 1 is the orthogonal projector onto the null space of T_f; less is the paper's
-        partial projection.
-    rtol : float, optional
-        Relative rank tolerance, see `clipnull.subspace.orthonormal_basis`.
-    dtype : torch.dtype
-        What the factors are stored in; they are computed in float64.
-
-    Returns
-    -------
-    Edit
-        L = U, R = alpha U.
-
-    Raises
-    ------
-    ValueError
-        ``T_f`` empty, non-finite, with a zero row, or at strength 1 of rank d; ``strength`` outside
-        [0, 1].
+    ``T_f`` [m, d] may have several rows per class (prompts, synonyms); a ValueError for zero rows, and at
+    strength 1 for rank d. ``strength`` in [0, 1] is alpha: 1 is the orthogonal projector onto the null space
+    of T_f, less is partial projection. Computed in float64, stored in ``dtype``.
 
     References
     ----------
-    arXiv 2512.14137 (nullspace projection, partial projection). Derived in notebooks 02 and 03.
+    arXiv 2512.14137. Derived in notebooks 02 and 03.
 
     Examples
     --------
-    >>> import torch
-    >>> nullspace(torch.tensor([[1., 0.]])).apply_image(torch.tensor([[3., 4.]])).tolist()
+    >>> nullspace([[1.0, 0.0]]).apply_image([[3.0, 4.0]]).tolist()
     [[0.0, 4.0]]
     """
     strength = _check.number("strength", strength, 0.0, 1.0)
     T_f = _check.rows("T_f", T_f, nonzero=True)
-    U = erased(T_f.T, rtol) if strength == 1 else orthonormal_basis(T_f, rtol)
+    U = erased(T_f.T) if strength == 1 else orthonormal_basis(T_f)
     info = {"method": "nullspace" if strength == 1 else "partial", "strength": strength}
     return Edit(U.to(dtype), (strength * U).to(dtype), info)
 
@@ -87,10 +66,8 @@ def columns(T_f: ArrayLike, T_r: ArrayLike) -> tuple[torch.Tensor, torch.Tensor,
     forget = _check.rows("T_f", T_f, nonzero=True)
     retain = _check.rows("T_r", T_r, forget.shape[1], nonzero=True).to(forget.device)
     if (twin := same_row(forget, retain)) is not None:
-        raise ValueError(
-            f"T_f: row {twin[0]} equals row {twin[1]} of T_r, and no linear edit can part them; want names "
-            "that differ, or the row left out of one of the two"
-        )
+        equal = f"row {twin[0]} equals row {twin[1]} of T_r, and no linear edit can part them"
+        raise ValueError(f"T_f: {equal}; want names that differ, or the row left out of one of the two")
     return forget.double().T, retain.double().T, tolerance(forget)
 
 
@@ -105,11 +82,7 @@ def same_row(T_f: torch.Tensor, T_r: torch.Tensor) -> tuple[int, int] | None:
 
 
 def directions(
-    T_f: torch.Tensor,
-    T_r: torch.Tensor,
-    anchor: Anchor | ArrayLike | None,
-    scale: float | None,
-    margin: float | None,
+    T_f: torch.Tensor, T_r: torch.Tensor, anchor: AnchorLike, scale: float | None, margin: float | None
 ) -> tuple[torch.Tensor, dict[str, Any]]:
     """D = T_f - A [d, m] of `columns`, and how the `Edit.info` of `consistent` names the anchors A."""
     if scale is not None and not isinstance(anchor, str):
@@ -121,10 +94,8 @@ def directions(
     if not isinstance(anchor, str):
         A = _check.rows("anchor", anchor, len(T_f)).to(T_f).T
         if A.shape[1] not in (1, T_f.shape[1]):
-            raise ValueError(
-                f"anchor: got {A.shape[1]} embeddings, want 1 or one for each of the "
-                f"{T_f.shape[1]} forgotten rows"
-            )
+            want = f"want 1 or one for each of the {T_f.shape[1]} forgotten rows"
+            raise ValueError(f"anchor: got {A.shape[1]} embeddings, {want}")
         return _parted(T_f - A), {"method": "given", "anchor": "given"}
     scale = _check.number("scale", 1.0 if scale is None else scale, 0.0, 1.0)
     info: dict[str, Any] = {"method": anchor, "anchor": anchor, "scale": scale}
@@ -141,20 +112,16 @@ def directions(
 def _parted(D: torch.Tensor) -> torch.Tensor:
     """D [d, m], if no column is zero."""
     if len(same := (D.norm(dim=0) <= TWIN).nonzero()):
-        raise ValueError(
-            f"anchor: row {int(same[0])} of T_f is its own anchor, want one that differs from it"
-        )
+        raise ValueError(f"anchor: row {int(same[0])} of T_f is its own anchor, want another one")
     return D
 
 
-def erased(D: torch.Tensor, rtol: float | None) -> torch.Tensor:
+def erased(D: torch.Tensor, rtol: float | None = None) -> torch.Tensor:
     """Orthonormal basis U [d, r] of the directions D [d, m]; a ValueError if they leave nothing."""
     U = orthonormal_basis(D.T, rtol)
     if U.shape[1] == len(D):
-        raise ValueError(
-            f"T_f: its directions have rank {U.shape[1]}, all of the d = {len(D)} dimensions: erasing them "
-            "leaves W = 0 and nothing to score with; want fewer, or strength < 1 or a finite lam"
-        )
+        rank = f"rank {len(D)}, all of the d = {len(D)} dimensions: erasing them leaves nothing to score with"
+        raise ValueError(f"T_f: its directions have {rank}; want fewer, or strength < 1 or a finite lam")
     return U
 
 
@@ -163,7 +130,7 @@ def consistent(
     T_r: ArrayLike,
     lam: float | None = None,
     mu: float | Literal["auto"] | None = None,
-    anchor: Anchor | ArrayLike | None = None,
+    anchor: AnchorLike = None,
     scale: float | None = None,
     margin: float | None = None,
     max_length: float = 1.0,
@@ -177,21 +144,20 @@ def consistent(
         W = I - L R^T,  L = D,  R = X (I / lam + D^T X)^{-1}.
 
     For lam = inf, W D = 0: a forgotten name scores as its anchor on every image. L is then an
-    orthonormal basis U of the span of D, with the rank that `nullspace` finds, and
-    R = M_r^{-1} U (U^T M_r^{-1} U)^{-1}. For many lam and mu on the same names see
-    `clipnull.solver.ConsistentSolver`.
+    orthonormal basis U of the span of D, and R = M_r^{-1} U (U^T M_r^{-1} U)^{-1}. For many lam and mu on
+    the same names see `clipnull.solver.ConsistentSolver`.
 
     Parameters
     ----------
     T_f, T_r : array [m, d], array [k, d]
-        Text embeddings to forget and to retain, unit rows.
+        Text embeddings to forget and to retain, unit rows. A ValueError where one equals another, or its
+        anchor, and for lam = inf where D has rank d.
     lam : float >= 0
         How much of D must go; ``math.inf``: all. Default 100 for CCUP, infinite with an anchor.
     mu : float >= 0 or "auto"
         How firmly the retained names stay. Default 1000 for CCUP, "auto" for the mean (1000 at a
-        finite lam), 10000 for the hull, 1000 for given anchors. "auto", for lam = inf: the largest
-        that does not lengthen the forgotten names, taken as images, beyond the retained ones: see
-        `ConsistentSolver.auto_mu`.
+        finite lam), 10000 for the hull, 1000 for given anchors. "auto", for lam = inf: see
+        `ConsistentSolver.auto_mu`, which ``max_length`` bounds.
     anchor : None, "mean", "hull", array [d] or [m, d]
         A, what a forgotten name becomes. ``None``: the origin, it falls silent (CCUP). ``"mean"``:
         the mean of ``T_r``, it becomes neutral. ``"hull"``: the nearest mixture of ``T_r``
@@ -201,21 +167,6 @@ def consistent(
     margin : float in [0, 1]
         For the hull: the share of the mean in the anchor, 0.05 unless given. A name whose nearest
         mixture is one kept name would tie with it.
-    max_length : float > 0
-        Bound of ``mu="auto"`` on mean |W^T t_f| / mean |W^T t_r|.
-    dtype : torch.dtype
-        What the factors are stored in; they are computed in float64.
-
-    Returns
-    -------
-    Edit
-
-    Raises
-    ------
-    ValueError
-        Bad arrays or dimensions, a forgotten name that equals a kept one or its anchor, negative
-        ``lam`` or ``mu``, an unknown anchor, ``scale`` or ``margin`` outside [0, 1] or with an
-        anchor that has none, and for lam = inf directions of rank d.
 
     References
     ----------
@@ -224,10 +175,8 @@ def consistent(
 
     Examples
     --------
-    >>> import torch
-    >>> T = torch.eye(3)
-    >>> edit = consistent(T[:1], T[1:], lam=1e6, mu=1.0)
-    >>> (T @ edit.matrix().T).round(decimals=4).abs().tolist()
+    >>> edit = consistent(torch.eye(3)[:1], torch.eye(3)[1:], lam=1e6, mu=1.0)
+    >>> edit.matrix().round(decimals=4).abs().tolist()
     [[0.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     """
     lam, mu = hyperparameters(anchor, lam, mu)
@@ -257,7 +206,7 @@ def weighted(Y: torch.Tensor, lam: float) -> torch.Tensor:
 
 
 def hyperparameters(
-    anchor: Anchor | ArrayLike | None, lam: float | None, mu: float | str | None
+    anchor: AnchorLike, lam: float | None, mu: float | str | None
 ) -> tuple[float, float | Literal["auto"]]:
     """lam and mu, checked, with the defaults of the anchor."""
     if isinstance(anchor, str):
@@ -278,22 +227,7 @@ def hyperparameters(
 def random_subspace(
     d: int, rank: int = 1, seed: int = 0, strength: float = 1.0, dtype: torch.dtype = torch.float32
 ) -> Edit:
-    """The control: project out a uniformly random subspace of ``rank`` dimensions of R^d.
-
-    Raises
-    ------
-    ValueError
-        ``rank`` not in 1..d, ``strength`` outside [0, 1].
-
-    References
-    ----------
-    Ours. The Q factor of a Gaussian matrix spans a uniformly distributed subspace.
-
-    Examples
-    --------
-    >>> random_subspace(8, rank=2, seed=0).rank
-    2
-    """
+    """The control (ours): project out a uniformly random subspace of ``rank`` dimensions of R^d."""
     d = _check.whole("d", d, 1)
     rank = _check.whole("rank", rank, 1, d)
     strength = _check.number("strength", strength, 0.0, 1.0)
@@ -305,19 +239,10 @@ def random_subspace(
 
 @dataclass(frozen=True)
 class Method:
-    """An eraser with its default hyperparameters, under a name.
+    """An eraser, ``eraser(T_f, T_r, seed, **hyperparameters)`` -> Edit, with its defaults, under a name.
 
-    Attributes
-    ----------
-    name : str
-    becomes : str
-        What the forgotten name becomes, in a word or two.
-    defaults : dict
-        Hyperparameters.
-    grid : dict of str to list
-        Values to tune over; every method that has hyperparameters has as many combinations.
-    eraser : callable
-        ``eraser(T_f, T_r, seed, **hyperparameters)`` -> Edit.
+    ``becomes`` says in a word or two what the forgotten name becomes. ``grid`` has the values to tune over;
+    every method that has hyperparameters has as many combinations.
     """
 
     name: str
@@ -330,12 +255,9 @@ class Method:
     def what(self) -> str:
         """One line: what the forgotten name becomes, and by which defaults."""
         signs = {"strength": "α", "lam": "λ", "mu": "μ", "margin": "δ"}
-        values = {
-            signs[k]: f"{v:g}" if not isinstance(v, str) else v
-            for k, v in self.defaults.items()
-            if k in signs
-        }
-        return f"{self.becomes}: " + ", ".join(f"{k} = {v.replace('inf', '∞')}" for k, v in values.items())
+        own = {signs[k]: v for k, v in self.defaults.items() if k in signs}
+        values = (f"{k} = {v if isinstance(v, str) else f'{v:g}'}" for k, v in own.items())
+        return f"{self.becomes}: {', '.join(values)}".replace("inf", "∞")
 
     @property
     def combinations(self) -> list[dict[str, Any]]:
@@ -343,25 +265,14 @@ class Method:
         return [dict(zip(self.grid, point, strict=True)) for point in itertools.product(*self.grid.values())]
 
     def make(self, T_f: ArrayLike, T_r: ArrayLike, seed: int = 0, **hyperparameters: Any) -> Edit:
-        """The edit that forgets ``T_f [m, d]`` and retains ``T_r [k, d]``.
-
-        Parameters
-        ----------
-        T_f, T_r : array [m, d], array [k, d]
-            Text embeddings to forget and to retain.
-        seed : int
-            For ``"random"`` alone.
-        **hyperparameters
-            In place of `defaults`, as the eraser names them; ``dtype`` too.
-        """
+        """The edit that forgets ``T_f [m, d]`` and retains ``T_r [k, d]``, by the `defaults` unless given."""
         return self.eraser(T_f, T_r, seed, **{**self.defaults, **hyperparameters})
 
 
 class _Methods(dict[str, Method]):
     def __missing__(self, name: str) -> Method:
-        raise ValueError(
-            f"method: unknown method {name!r}; the closest are {', '.join(_check.closest(str(name), self))}"
-        )
+        near = ", ".join(_check.closest(str(name), self))
+        raise ValueError(f"method: unknown method {name!r}; the closest are {near}")
 
 
 def _project(T_f: ArrayLike, T_r: ArrayLike, seed: int, **hyperparameters: Any) -> Edit:
@@ -374,44 +285,24 @@ def _consistent(T_f: ArrayLike, T_r: ArrayLike, seed: int, **hyperparameters: An
 
 def _control(T_f: ArrayLike, T_r: ArrayLike, seed: int, **hyperparameters: Any) -> Edit:
     """As many random dimensions as the names span."""
-    d, rank = orthonormal_basis(T_f).shape
-    return random_subspace(d, rank, seed, **hyperparameters)
+    return random_subspace(*orthonormal_basis(T_f).shape, seed, **hyperparameters)
 
 
-STRENGTHS = [i / 16 for i in range(1, 17)]
+def _methods() -> Iterator[Method]:
+    tens, strengths = [10.0, 100.0, 1000.0, 10000.0], [i / 16 for i in range(1, 17)]
+    yield Method("nullspace", "zero, projected out", {"strength": 1.0}, {}, _project)
+    yield Method("partial", "weaker", {"strength": 0.5}, {"strength": strengths}, _project)
+    grid: dict[str, list[Any]] = {"lam": [*tens[:3], math.inf], "mu": tens}
+    yield Method("ccup", "silent", {"lam": 100.0, "mu": 1000.0}, grid, _consistent)
+    own: dict[str, Any] = {"lam": math.inf, "mu": "auto", "anchor": "mean"}
+    grid = {"mu": ["auto", 1.0, 10.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0], "scale": [0.9, 1.0]}
+    yield Method("mean", "neutral, the mean of the others", own, grid, _consistent)
+    own = {"lam": math.inf, "mu": 10000.0, "anchor": "hull", "margin": MARGIN}
+    grid = {"mu": tens, "margin": [0.05, 0.1, 0.25, 0.5]}
+    yield Method("hull", "its relatives, their nearest mixture", own, grid, _consistent)
+    what = "control, a random subspace of its rank"
+    yield Method("random", what, {"strength": 1.0}, {"strength": strengths}, _control)
+
+
 #: name -> `Method`, in the order tables show them; an unknown name is a ValueError
-METHODS = _Methods(
-    (m.name, m)
-    for m in (
-        Method("nullspace", "zero, projected out", {"strength": 1.0}, {}, _project),
-        Method("partial", "weaker", {"strength": 0.5}, {"strength": STRENGTHS}, _project),
-        Method(
-            "ccup",
-            "silent",
-            {"lam": 100.0, "mu": 1000.0},
-            {"lam": [10.0, 100.0, 1000.0, math.inf], "mu": [10.0, 100.0, 1000.0, 10000.0]},
-            _consistent,
-        ),
-        Method(
-            "mean",
-            "neutral, the mean of the others",
-            {"lam": math.inf, "mu": "auto", "anchor": "mean"},
-            {"mu": ["auto", 1.0, 10.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0], "scale": [0.9, 1.0]},
-            _consistent,
-        ),
-        Method(
-            "hull",
-            "its relatives, their nearest mixture",
-            {"lam": math.inf, "mu": 10000.0, "anchor": "hull", "margin": MARGIN},
-            {"mu": [10.0, 100.0, 1000.0, 10000.0], "margin": [0.05, 0.1, 0.25, 0.5]},
-            _consistent,
-        ),
-        Method(
-            "random",
-            "control, a random subspace of its rank",
-            {"strength": 1.0},
-            {"strength": STRENGTHS},
-            _control,
-        ),
-    )
-)
+METHODS = _Methods((method.name, method) for method in _methods())

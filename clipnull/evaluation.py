@@ -36,24 +36,19 @@ class Case:
     Parameters
     ----------
     Z : array [n, d] or None
-        Image embeddings. A memory-mapped array (``np.load(path, mmap_mode="r")``) is read block by
-        block and never held as a whole; half precision is scored in float32. None: names alone.
+        Image embeddings; None: names alone. A memory-mapped array (``np.load(path, mmap_mode="r")``) is read
+        block by block and never held as a whole; half precision is scored in float32.
     T : array [C, d]
         Text embeddings of all the candidate classes, forgotten ones included.
     labels : array of int [n] or None
     forget : list of int or of str
+        A ValueError for none, all, an unknown one, or one that equals a kept name.
     classes : list of str, optional
         Names of the rows of ``T``; their indices as text where there are none.
     listed : list of int or of str, optional
         The kept classes that an eraser is told of (T_r); by default all of them.
     prompts : array [p, C, d], optional
         The same names under other prompts or words: T_f then holds the forgotten ones under each.
-
-    Raises
-    ------
-    ValueError
-        Arrays that do not match or are not finite, an unknown class, an empty or total forget set, a
-        forgotten name that equals a kept one, a listed class that is forgotten.
 
     Examples
     --------
@@ -94,11 +89,10 @@ class Case:
         self._listed: list[int] | None = None
         self.prompts: torch.Tensor | None = None
         if prompts is not None:
-            P, want = torch.as_tensor(prompts), f"[p, {len(T)}, {T.shape[1]}]"
+            P = torch.as_tensor(prompts)
             if P.ndim != 3 or P.shape[1:] != T.shape or not len(P):
-                raise ValueError(f"prompts: got shape {tuple(P.shape)}, want {want}")
-            P = _check.rows("prompts", P.flatten(0, 1), nonzero=True).reshape(P.shape)
-            self.prompts = P.to(self.T)
+                raise ValueError(f"prompts: got shape {tuple(P.shape)}, want [p, {len(T)}, {T.shape[1]}]")
+            self.prompts = _check.rows("prompts", P.flatten(0, 1), nonzero=True).reshape(P.shape).to(self.T)
         self._forget(forget, listed)
 
     def _forget(self, forget: ClassesLike, listed: ClassesLike | None) -> None:
@@ -125,11 +119,8 @@ class Case:
         other._forget(forget, listed)
         return other
 
-    # --- names ----------------------------------------------------------------------------
-
     @cached_property
     def retain(self) -> list[int]:
-        """Indices of the classes to keep."""
         return _check.others(self.forget, len(self.T))
 
     @property
@@ -158,8 +149,6 @@ class Case:
         """The forgotten names in a phrase: the first five, and how many more."""
         return _show.few(self.forget_names, 5)
 
-    # --- images ---------------------------------------------------------------------------
-
     @property
     def images(self) -> torch.Tensor | np.memmap:
         """``Z``; a ValueError where there are no images."""
@@ -176,7 +165,6 @@ class Case:
 
     @property
     def loaded(self) -> torch.Tensor:
-        """All image embeddings [n, d] in memory."""
         return self.rows(slice(None))
 
     def rows(self, index: torch.Tensor | slice) -> torch.Tensor:
@@ -187,9 +175,17 @@ class Case:
         where = index if isinstance(index, slice) else index.cpu().numpy()
         return torch.from_numpy(np.array(Z[where])).to(self.T)  # copied: torch warns of a read-only file
 
-    def blocks(self) -> Iterator[torch.Tensor]:
-        """Image embeddings block by block; those of a memory-mapped file as float32."""
-        return _blocks(self.images)
+    def blocks(self, X: torch.Tensor | np.memmap | None = None) -> Iterator[torch.Tensor]:
+        """Image embeddings, or ``X [n, d]``, block by block; of a mapped file in one float32 buffer."""
+        Z = self.images if X is None else X
+        if isinstance(Z, torch.Tensor):
+            yield from Z.split(BLOCK)
+            return
+        buffer = np.empty((min(BLOCK, len(Z)), Z.shape[1]), np.float32)
+        for i in range(0, len(Z), BLOCK):
+            block = buffer[: len(Z) - i]
+            np.copyto(block, Z[i : i + BLOCK], casting="same_kind")
+            yield _check.rows(f"Z[{i}:{i + BLOCK}]", block)
 
     def of(self, classes: Sequence[int]) -> torch.Tensor:
         """Which images [n] belong to these classes."""
@@ -220,7 +216,7 @@ class Case:
     def predict(self, X: torch.Tensor | np.memmap, T: torch.Tensor | None = None) -> torch.Tensor:
         """Classes [n] of image embeddings ``X [n, d]`` among this case's names, or ``T [C, d]`` for them."""
         winners, start = Winners(len(X), self.forget, self.T), 0
-        for x in _blocks(X):
+        for x in self.blocks(X):
             winners.add(start, x @ (self.T if T is None else T).T)
             start += len(x)
         return winners.predicted(winners.size)
@@ -248,24 +244,10 @@ class Case:
 _check.KINDS["case"] = _check.KINDS["test"] = _check.instance(Case)
 _check.KINDS["side"] = lambda name, value: _check.one_of(name, value, SIDES)
 
-# --- scores to predictions -----------------------------------------------------------------
-
 
 def _full(x: torch.Tensor) -> torch.Tensor:
     """``x`` in float32 at least: half precision is too coarse for scores."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
-
-
-def _blocks(Z: torch.Tensor | np.memmap) -> Iterator[torch.Tensor]:
-    """Blocks of rows; those of a memory-mapped file as float32, read into one buffer."""
-    if isinstance(Z, torch.Tensor):
-        yield from Z.split(BLOCK)
-        return
-    buffer = np.empty((min(BLOCK, len(Z)), Z.shape[1]), np.float32)
-    for i in range(0, len(Z), BLOCK):
-        block = buffer[: len(Z) - i]
-        np.copyto(block, Z[i : i + BLOCK], casting="same_kind")
-        yield _check.rows(f"Z[{i}:{i + BLOCK}]", block)
 
 
 def score_update(
@@ -315,27 +297,15 @@ def _predicted(case: Case, *changes: InPlace | None) -> list[torch.Tensor]:
     return [winners.predicted(case.size) for winners in found]
 
 
-# --- public --------------------------------------------------------------------------------
-
-
 @_check.by_name
 def evaluate(case: Case, edit: Edit, side: Side = "image") -> Report:
     """Zero-shot predictions before and after an edit, on the classes to forget and on the others.
 
-    Where the case's `Case.scores` were asked for before, they are used (a rank-m update); otherwise the
-    images are scored block by block and no [n, C] matrix exists. A forgotten name wins where it leads by
-    more than 1e-5 of the largest |score| before the edit; within it the kept name does.
+    On the image side Z -> Z W; on the text side T -> T Wᵀ, re-normalised. Where `Case.scores` were asked for
+    before, they are used (a rank-m update); otherwise the images are scored block by block and no [n, C]
+    matrix exists. A forgotten name wins where it leads by more than 1e-5 of the largest |score| before the
+    edit; within it the kept name does.
 
-    Parameters
-    ----------
-    case : Case
-    edit : Edit
-        Of the case's dimension, else a ValueError.
-    side : {"image", "text", "both"}
-        What is edited: Z -> Z W; T -> T Wᵀ re-normalised; or both.
-
-    References
-    ----------
     Forget recall, and retain accuracy with the forgotten classes still candidates: arXiv 2407.07485.
     """
     change = _change(case, edit, side)

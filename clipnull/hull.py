@@ -1,12 +1,11 @@
 """Nearest mixtures of names, and the certificate that a name cannot win.
 
-Rows are samples. The convex hull of the rows of ``T_r [k, d]`` is the set of their mixtures w T_r, with
-w >= 0 and sum(w) = 1.
+The convex hull of the rows of ``T_r [k, d]`` is the set of their mixtures w T_r, w >= 0, sum(w) = 1.
 
-The fact behind the certificate is that of "stolen probability" (Demeter, Kimmel, Downey 2020, arXiv
-2005.02433) and of unargmaxable classes (Grivas, Bogoychev, Lopez 2022, arXiv 2203.06462): in a softmax
-layer without bias, a class inside the convex hull of the others can never win. By minimax, the distance
-from t to the hull is also the largest lead that any unit vector z can give t over the best kept name:
+The fact behind the certificate is that of "stolen probability" (Demeter et al. 2020, arXiv 2005.02433) and
+of unargmaxable classes (Grivas et al. 2022, arXiv 2203.06462): in a softmax layer without bias, a class
+inside the convex hull of the others can never win. By minimax, the distance from t to the hull is also
+the largest lead that any unit vector z can give t over the best kept name:
 
     min over mixtures h of |t - h|  =  max over |z| <= 1 of  min over r of  z.(t - t_r).
 """
@@ -30,6 +29,8 @@ __all__ = ["Mixtures", "certificate", "nearest_mixture"]
 FIRST, MORE = 48, 24
 #: optimality tolerance, relative to the names' squared lengths
 OPTIMAL = 1e-12
+#: gap between the bounds of a distance at which it is taken, relative to the largest
+EXACT = 1e-10
 #: squared distances, relative to the largest, that float64's factorisation cannot tell from 0
 ROUNDED = 1e-16
 #: a name this near to its anchor stands on it: float32's rounding of the factors
@@ -37,16 +38,9 @@ ON_ANCHOR = 1e-6
 
 
 class Mixtures(NamedTuple):
-    """Nearest mixtures of kept names, one per forgotten name.
+    """Nearest mixtures H [m, d] of kept names, one per forgotten name: ``H = weights T_r``.
 
-    Attributes
-    ----------
-    H : torch.Tensor [m, d]
-        The mixtures.
-    weights : torch.Tensor [m, k]
-        Non-negative, rows sum to 1; H = weights T_r.
-    distance : torch.Tensor [m]
-        From the name to its mixture (the cosine's unit).
+    ``weights`` [m, k] are non-negative and rows sum to 1; ``distance`` [m] is from the name to its mixture.
     """
 
     H: torch.Tensor
@@ -55,25 +49,10 @@ class Mixtures(NamedTuple):
 
 
 def nearest_mixture(T_f: ArrayLike, T_r: ArrayLike) -> Mixtures:
-    """The point of the convex hull of the kept names that lies nearest to each forgotten one.
+    """The point of the convex hull of the kept names [k, d] that lies nearest to each forgotten one [m, d].
 
-    Parameters
-    ----------
-    T_f, T_r : array [m, d], array [k, d]
-        Text embeddings to forget and to retain.
+    In float64. The weights are exact (to rounding) and few, seldom more than twenty.
 
-    Returns
-    -------
-    Mixtures
-        In float64. The weights are exact (to rounding) and few: a name has seldom more than twenty.
-
-    Raises
-    ------
-    ValueError
-        Arrays that are empty, not finite, or of different dimensions.
-
-    Notes
-    -----
     Non-negative least squares: with u >= 0 minimising |(T_r - t)ᵀ u|² + (1ᵀu - 1)², w = u / 1ᵀu is the
     nearest mixture. The nearest names first; then every name that violates the optimality condition
     (t_r - t).(h - t) >= |h - t|² joins them, until none does.
@@ -84,10 +63,8 @@ def nearest_mixture(T_f: ArrayLike, T_r: ArrayLike) -> Mixtures:
 
     Examples
     --------
-    >>> import torch
-    >>> mix = nearest_mixture(torch.tensor([[1.0, 1.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]))
-    >>> mix.weights.round(decimals=3).tolist()
-    [[0.5, 0.5, 0.0]]
+    >>> nearest_mixture([[1.0, 1.0]], torch.eye(2)).H
+    tensor([[0.5000, 0.5000]], dtype=torch.float64)
     """
     forget = _check.rows("T_f", T_f).detach().double()
     retain = _check.rows("T_r", T_r, forget.shape[1]).detach().to(forget)
@@ -132,37 +109,15 @@ def certificate(
     side: Literal["image", "text"] = "image",
     progress: bool | None = None,
 ) -> torch.Tensor:
-    """How far any image at all can put each forgotten name ahead of the kept ones.
+    """How far any image at all can put each forgotten name ahead of the kept ones [m], float64.
 
-    The distance from W t_f to the convex hull of the W t_r. 0: while all kept names are candidates, the
-    name cannot win on any image there is; no image is needed to know it. Fewer candidates may bring it
-    back.
+    The distance from W t_f to the convex hull of the W t_r (see the module's head), in units of the score: a
+    cosine, never below the true lead by more than rounding. 0: while all kept names are candidates, the name
+    cannot win on any image there is. Fewer candidates may bring it back.
 
-    Parameters
-    ----------
-    edit : Edit or None
-        None is the unedited model.
-    T_f, T_r : array [m, d], array [k, d]
-        Text embeddings that were forgotten and retained, before the edit.
-    side : {"image", "text"}
-        On the image side scores are z.(W t), and leads are those of unit image embeddings z before the
-        edit. On the text side names are re-normalised after it.
-    progress : bool, optional
-        A bar on stderr; by default where it takes longer than two seconds.
-
-    Returns
-    -------
-    torch.Tensor [m], float64
-        In units of the score (a cosine), never below the true lead by more than rounding.
-
-    Raises
-    ------
-    ValueError
-        Arrays that are empty, not finite, or of different dimensions; an unknown side.
-
-    References
-    ----------
-    Ours; see the module's head for the fact behind it.
+    ``T_f`` [m, d] and ``T_r`` [k, d] are the names before the edit; ``edit`` None is the unedited model. On
+    the image side scores are z.(W t), and leads are those of unit image embeddings z before the edit; on the
+    text side names are re-normalised after it. ``progress``: a bar, by default where it takes long.
     """
     _check.one_of("side", side, ["image", "text"])
     forget = _check.rows("T_f", T_f, nonzero=True).detach().double()
@@ -194,7 +149,7 @@ def _on_its_anchor(edit: Edit, T_f: torch.Tensor, T_r: torch.Tensor) -> bool:
     return bool((edit.to(torch.float64).apply_text(T_f - A).norm(dim=1) <= ON_ANCHOR).all())
 
 
-def _distance(t: np.ndarray, R: np.ndarray, tol: float = 1e-10, steps: int = 80) -> float:
+def _distance(t: np.ndarray, R: np.ndarray) -> float:
     """Distance from t [d] to the convex hull of the rows of R [k, d].
 
     Mehrotra's predictor-corrector on min ½|Aᵀw|², w >= 0, 1ᵀw = 1, with A = R - t. Every iterate bounds
@@ -213,13 +168,13 @@ def _distance(t: np.ndarray, R: np.ndarray, tol: float = 1e-10, steps: int = 80)
     y = g.min() - 0.1
     s = g - y  # duals of w >= 0
     above, below = np.inf, 0.0
-    for _ in range(steps):
+    for _ in range(80):
         h = w @ A
         g = A @ h
         length = float(np.linalg.norm(h))
         above = min(above, length / w.sum())
         below = max(below, g.min() / length if length else 0.0)
-        if above - below <= tol or w @ s <= ROUNDED:
+        if above - below <= EXACT or w @ s <= ROUNDED:
             break
         inverse = w / s
         small = k <= d  # the smaller of the two systems: AAᵀ + diag(s / w), or I + Aᵀ diag(w / s) A

@@ -34,16 +34,10 @@ def argmax(scores: torch.Tensor) -> torch.Tensor:
 
 
 class Winners:
-    """Predicted classes from score matrices that come block by block, forgotten names under the tie rule.
+    """Predicted classes from scores that come block by block, forgotten names under the tie rule.
 
-    Parameters
-    ----------
-    n : int
-        Images in all.
-    forget : list of int
-        Columns of the forgotten names.
-    like : torch.Tensor
-        Dtype and device of the scores.
+    For ``n`` images in all, ``forget`` the columns of the forgotten names, ``like`` a tensor of the scores'
+    dtype and device.
     """
 
     def __init__(self, n: int, forget: Sequence[int], like: torch.Tensor) -> None:
@@ -73,25 +67,11 @@ class Winners:
 
 
 def n_way_recall(rivals: torch.Tensor, kept: int, n: int | Literal["all"]) -> torch.Tensor:
-    """Chance that a picture's own name wins against n - 1 kept names drawn at random, per picture.
+    """Chance [g] that a picture's own name wins against n - 1 kept names drawn at random, per picture.
 
-    The exact mean over all draws: of the C(kept, n - 1) lists, those without a rival.
+    The exact mean over all draws: of the C(kept, n - 1) lists, those without a rival. ``rivals`` [g] counts
+    the kept names that the picture's own name does not beat, of ``kept`` in all; "all" is n = kept + 1.
 
-    Parameters
-    ----------
-    rivals : torch.Tensor of int [g]
-        How many of the kept names the picture's own name does not beat.
-    kept : int
-        How many kept names there are.
-    n : int or "all"
-        Names in a list, the own one among them; "all" is kept + 1.
-
-    Returns
-    -------
-    torch.Tensor [g], float64
-
-    References
-    ----------
     n-way identification is the standard measure of decoding work, e.g. arXiv 2308.13234; turned on
     forgetting, and its mean over all lists, are ours.
     """
@@ -101,21 +81,11 @@ def n_way_recall(rivals: torch.Tensor, kept: int, n: int | Literal["all"]) -> to
 
 
 def search_auc(scores: torch.Tensor, own: torch.Tensor, size: float) -> float:
-    """AUC of a query: the chance that one of its own pictures ranks above another picture.
+    """AUC of a query: the chance that one of its own pictures ranks above another one; 0.5 is chance.
 
-    Parameters
-    ----------
-    scores : torch.Tensor [n]
-        Of every picture, for this query.
-    own : torch.Tensor of bool [n]
-        Which pictures are the query's.
-    size : float
-        Largest |score| of all names and pictures; pictures nearer than `TIE` of it tie and count half.
-
-    Returns
-    -------
-    float
-        A fraction; 0.5 is chance. NaN without pictures on one of the sides.
+    ``scores`` [n] are of every picture, ``own`` [n] says which are the query's, ``size`` is the largest
+    |score| of all names and pictures: pictures nearer than `TIE` of it tie and count half. NaN without
+    pictures on one of the sides.
     """
     mine, rest = scores[own].double().cpu().numpy(), np.sort(scores[~own].double().cpu().numpy())
     if not len(mine) or not len(rest):
@@ -125,43 +95,18 @@ def search_auc(scores: torch.Tensor, own: torch.Tensor, size: float) -> float:
     return float((below + upto).mean() / (2 * len(rest)))
 
 
-def region_shares(
-    T: ArrayLike, forget: Sequence[int] = (), size: float = 1.0, n: int = 20_000
-) -> torch.Tensor:
-    """Of all images there are in two or three dimensions, the share that each name wins.
+def region_shares(T: ArrayLike, forget: Sequence[int] = ()) -> torch.Tensor:
+    """Of all images there are in two or three dimensions, the share [C] that each name wins, float64.
 
-    Parameters
-    ----------
-    T : array [C, 2 or 3]
-        Names, as they are after the edit.
-    forget : sequence of int
-        Rows that were forgotten: the tie rule goes against them.
-    size : float
-        The scores' size before the edit, 1 for names of unit length.
-    n : int
-        Unit vectors that are tried, evenly spread over circle or sphere.
-
-    Returns
-    -------
-    torch.Tensor [C], float64
-        Fractions; they sum to 1.
-
-    Raises
-    ------
-    ValueError
-        Other than two or three dimensions, unknown rows, a size or number that is not positive.
-
-    Examples
-    --------
-    >>> region_shares([[1.0, 0.0], [-1.0, 0.0]])
-    tensor([0.5000, 0.5000], dtype=torch.float64)
+    For names ``T`` [C, 2 or 3] after the edit, of unit length before it; the tie rule goes against the rows
+    that were forgotten. Measured on unit vectors evenly spread over circle or sphere.
     """
     names = _check.rows("T", T).double()
     if names.shape[1] not in (2, 3):
         raise ValueError(f"T: got {names.shape[1]} dimensions, want 2 or 3")
-    size, n = _check.number("size", size, 0.0), _check.whole("n", n, 1)
     if not isinstance(forget, Sequence) or len(forget):
         forget = _check.class_indices("forget", forget, len(names))
+    n = 20_000
     i = torch.arange(n, dtype=torch.float64) + 0.5
     if names.shape[1] == 2:
         Z = torch.stack([torch.cos(2 * math.pi * i / n), torch.sin(2 * math.pi * i / n)], 1)
@@ -169,7 +114,7 @@ def region_shares(
         high, turn = 1 - 2 * i / n, math.pi * (3 - math.sqrt(5)) * i
         flat = (1 - high * high).sqrt()
         Z = torch.stack([flat * torch.cos(turn), flat * torch.sin(turn), high], 1)
-    return torch.bincount(winners(Z @ names.T, forget, size), minlength=len(names)).double() / n
+    return torch.bincount(winners(Z @ names.T, forget, 1.0), minlength=len(names)).double() / n
 
 
 def winners(scores: torch.Tensor, forget: Sequence[int], size: float) -> torch.Tensor:

@@ -24,7 +24,7 @@ BLOCK = 2048
 
 
 class ClassAccuracy(NamedTuple):
-    """Accuracy of one class: fractions, and the number of images behind them."""
+    """Accuracy of one class (fractions), and the number of images behind it."""
 
     label: int
     name: str
@@ -66,14 +66,9 @@ def edited_scores(edit: Edit | None, Z: torch.Tensor, T: torch.Tensor, side: Sid
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Report(_show.Shown):
-    """What an edit did. Shows itself as a table in Jupyter and in a terminal.
+    """What an edit did to a case. Shows itself as a table in Jupyter and in a terminal.
 
-    Attributes
-    ----------
-    case, title, side
-    predicted_before, predicted_after : torch.Tensor [n]
-    edit : Edit or None
-        None where the names were struck off the candidates instead.
+    ``predicted_before``, ``predicted_after`` [n]. ``edit`` is None where the names were struck off instead.
     """
 
     case: Case
@@ -83,8 +78,6 @@ class Report(_show.Shown):
     edit: Edit | None = None
     side: Side = "image"
 
-    # --- accuracies -----------------------------------------------------------------------
-
     @property
     def forget_before(self) -> float:
         """Recall on images of the forgotten classes (fraction; NaN without such images)."""
@@ -92,7 +85,6 @@ class Report(_show.Shown):
 
     @property
     def forget_after(self) -> float:
-        """The same after the edit."""
         return self.case.recall(self.predicted_after)
 
     @property
@@ -102,7 +94,6 @@ class Report(_show.Shown):
 
     @property
     def retain_after(self) -> float:
-        """The same after the edit."""
         return self.case.accuracy(self.predicted_after)
 
     @property
@@ -126,17 +117,14 @@ class Report(_show.Shown):
 
     @property
     def per_class(self) -> list[ClassAccuracy]:
-        """Accuracy of every class that has images."""
-        labels, classes, forget = self.case.labels, self.case.classes, set(self.case.forget)
-        images = torch.bincount(labels, minlength=len(classes))
-        before, after = (
-            (torch.bincount(labels[p == labels], minlength=len(classes)).double() / images).tolist()
-            for p in (self.predicted_before, self.predicted_after)
-        )
+        """Of every class that has images."""
+        y, names, forget = self.case.labels, self.case.classes, set(self.case.forget)
+        right = (y[p == y] for p in (self.predicted_before, self.predicted_after))
+        n, before, after = (torch.bincount(x, minlength=len(names)).tolist() for x in (y, *right))
         return [
-            ClassAccuracy(c, name, c in forget, count, before[c], after[c])
-            for c, (name, count) in enumerate(zip(classes, images.tolist(), strict=True))
-            if count
+            ClassAccuracy(c, names[c], c in forget, n[c], before[c] / n[c], after[c] / n[c])
+            for c in range(len(names))
+            if n[c]
         ]
 
     def destinations(self, k: int = 5) -> list[tuple[str, int]]:
@@ -154,8 +142,6 @@ class Report(_show.Shown):
         words = ", ".join(f"{name} ({count})" for name, count in named) or "nothing, for there are none"
         return words + (f" and {len(rest)} others ({sum(rest)})" if rest else "")
 
-    # --- n-way recall and search ----------------------------------------------------------
-
     def _rivals(self, edit: Edit | None) -> torch.Tensor:
         """How many kept names each forgotten image's own name does not beat [g]."""
         case = self.case
@@ -171,12 +157,11 @@ class Report(_show.Shown):
         Exact means over all draws. Of 2, 5, 10, 50 and "all", an n above the kept names + 1 is left out.
         Without the name among the candidates its recall is 0.
         """
-        kept = len(self.case.retain)
-        if not bool(self.case.gone.any()):
-            return {}
-        before = self._rivals(None)
-        after = self._rivals(self.edit) if self.edit else before
         table: dict[int | Literal["all"], NWay] = {}
+        if not bool(self.case.gone.any()):
+            return table
+        kept, before = len(self.case.retain), self._rivals(None)
+        after = self._rivals(self.edit) if self.edit else before
         for n in N_WAYS:
             if (names := kept + 1 if n == "all" else n) <= kept + 1:
                 was, is_now = (float(n_way_recall(rivals, kept, n).mean()) for rivals in (before, after))
@@ -202,8 +187,6 @@ class Report(_show.Shown):
             start += len(z)
         each = [search_auc(found[:, i], case.labels == f, size) for i, f in enumerate(case.forget)]
         return float(torch.tensor(each, dtype=torch.float64).nanmean()), size
-
-    # --- showing --------------------------------------------------------------------------
 
     def table(self) -> _show.Table:
         """Accuracies, 2-way recall and search in percent: before, after, change."""

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from clipnull import _check
 from clipnull._check import ArrayLike
 from clipnull.edit import Edit
-from clipnull.erasers import Anchor, columns, directions, erased, hyperparameters, weighted
+from clipnull.erasers import AnchorLike, columns, directions, erased, hyperparameters, weighted
 
 __all__ = ["ConsistentSolver"]
 
@@ -22,20 +22,10 @@ SPARE = 1e-9
 
 
 class ConsistentSolver:
-    """`clipnull.erasers.consistent` for many hyperparameters on the same names.
+    """`clipnull.erasers.consistent` for many hyperparameters on the same names T_f [m, d], T_r [k, d].
 
     In the paper's columns, T_r T_r^T = V diag(s^2) V^T once; M_r = V diag(1 + mu s^2) V^T then costs
-    nothing for any mu, and each lam an m x m solve.
-
-    Parameters
-    ----------
-    T_f, T_r : array [m, d], array [k, d]
-        Text embeddings to forget and to retain.
-
-    Raises
-    ------
-    ValueError
-        Bad arrays or dimensions, a forgotten name that equals a kept one.
+    nothing for any mu, and each lam an m x m solve. A ValueError for a forgotten name that equals a kept one.
     """
 
     def __init__(self, T_f: ArrayLike, T_r: ArrayLike) -> None:
@@ -70,20 +60,12 @@ class ConsistentSolver:
     def auto_mu(self, L: torch.Tensor, max_length: float = 1.0) -> float:
         """The mu up to which forgotten names, taken as images, grow no longer than the retained ones.
 
-        r(mu) = mean |W^T t_f| / mean |W^T t_r| at lam = inf. It is read at 0 and on a grid from 1e-3 to
-        1e4, four steps per factor of ten; the first step at which it passes ``max_length`` is bisected
-        to 1%. Never passed: 1e4. Passed at 0 already: 0.
+        r(mu) = mean |W^T t_f| / mean |W^T t_r| at lam = inf, for an orthonormal basis L [d, r] of the
+        directions erased. It is read at 0 and on a grid from 1e-3 to 1e4, four steps per factor of ten; the
+        first step at which it passes ``max_length`` is bisected to 1%. Never passed: 1e4. Passed at 0: 0.
 
-        Parameters
-        ----------
-        L : torch.Tensor [d, r]
-            Orthonormal basis of the directions erased.
-        max_length : float > 0
-
-        References
-        ----------
-        Ours. A large mu lengthens the forgotten pictures' edited embeddings, and after normalising they
-        stand last for every query; the names tell it without pictures.
+        Ours. A large mu lengthens the forgotten pictures' edited embeddings, and after normalising they stand
+        last for every query; the names tell it without pictures.
         """
         VtL = self._V.T @ L
         names = [(self._V.T @ T, L.T @ T, (T * T).sum(0)) for T in (self.T_f, self.T_r)]
@@ -117,7 +99,7 @@ class ConsistentSolver:
         self,
         lam: float | None = None,
         mu: float | Literal["auto"] | None = None,
-        anchor: Anchor | ArrayLike | None = None,
+        anchor: AnchorLike = None,
         scale: float | None = None,
         margin: float | None = None,
         max_length: float = 1.0,

@@ -53,16 +53,9 @@ def _point(report: Report, **parameters: Any) -> dict[str, Any]:
 
 @_check.by_name
 def sweep(case: Case, eraser: Callable[..., Edit], side: Side = "image", **grid: Sequence[Any]) -> Sweep:
-    """Evaluate an eraser over every combination of the values in ``grid``.
+    """Evaluate an eraser over a grid: ``lam=[1, 10], mu=[1, 10]``, a point per combination, the last fastest.
 
-    Parameters
-    ----------
-    case : Case
-    eraser : callable
-        `clipnull.nullspace`, `clipnull.consistent`, or any ``eraser(T_f, T_r, **parameters)`` -> Edit.
-    side : {"image", "text", "both"}
-    **grid : sequences
-        For instance ``lam=[1, 10], mu=[1, 10]``: a point per combination, the last running fastest.
+    An eraser is `clipnull.nullspace`, `clipnull.consistent`, or any ``eraser(T_f, T_r, **parameters)``.
     """
     names = (case.T_f,) if eraser is nullspace else (case.T_f, case.T_r)
     make: Callable[..., Edit] = partial(eraser, *names)
@@ -75,24 +68,12 @@ def sweep(case: Case, eraser: Callable[..., Edit], side: Side = "image", **grid:
 
 @_check.by_name
 def sweep_sizes(
-    case: Case,
-    sizes: Sequence[int],
-    methods: Sequence[str] = (*METHODS,),
-    draws: int = 3,
-    seed: int = 0,
+    case: Case, sizes: Sequence[int], methods: Sequence[str] = (*METHODS,), draws: int = 3, seed: int = 0
 ) -> Sweep:
     """How each method fares as more classes are forgotten, a point per size and method.
 
-    Parameters
-    ----------
-    case : Case
-        Its own forget set plays no part.
-    sizes : sequence of int
-        Numbers of classes to forget; at least one class is left to retain.
-    methods : sequence of str
-        Keys of `clipnull.METHODS`, or ``"candidate masking"``.
-    draws, seed : int
-        Means are over this many random forget sets per size, the same ones for every method.
+    Means are over ``draws`` random forget sets per size, the same ones for every method; the case's own one
+    plays no part. ``methods`` are keys of `clipnull.METHODS`, or ``"candidate masking"``.
     """
     C, gen = len(case.T), torch.Generator().manual_seed(seed)
     sizes = [_check.whole("sizes", size, 1, C - 1) for size in sizes]

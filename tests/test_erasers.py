@@ -397,7 +397,6 @@ def test_image_side_gives_the_logits_of_the_unnormalised_text_side(d, seed):
         assert torch.allclose(image, text, atol=1e-10)
         assert torch.allclose(edit.apply_image(Z), Z @ edit.matrix(), atol=1e-10)
         assert torch.allclose(edit.apply_text(T), T @ edit.matrix().T, atol=1e-10)
-        assert torch.allclose(edit.update_scores(Z @ T.T, Z, T), image, atol=1e-10)
         assert torch.allclose(edit.image_norms(Z), edit.apply_image(Z).norm(dim=1), atol=1e-9)
 
 
@@ -438,14 +437,6 @@ def test_rank_in_every_number_format(m, d, dtype):
         # a sum of names less the anchor is a direction of its own
         assert [e.rank for e in edits] == [m, m, m, m + (names is more)]
     assert cn.nullspace(T_f, strength=0, dtype=dtype).rank == 0
-
-
-def test_score_update_of_mixed_precision_has_the_precision_of_the_scores():
-    T, Z = cone(12, 16, 3), cone(9, 16, 4)
-    edit = cn.nullspace(T[:3])
-    scores = edit.update_scores(Z @ T.T, Z.numpy(), T.float())
-    assert scores.dtype == F64 and torch.allclose(scores, edit.apply_image(Z) @ T.T, atol=1e-6)
-    assert edit.update_scores((Z @ T.T).float(), Z, T).dtype == torch.float32
 
 
 def test_dtype_and_input_kinds():
@@ -531,10 +522,6 @@ T8, R8 = cone(4, 8, 0), cone(3, 8, 50)
         (lambda: cn.METHODS["meen"], r"method: unknown method 'meen'; the closest are mean"),
         (lambda: cn.nullspace(T8).apply_image(torch.ones(2, 9)), r"Z: rows have 9 entries, want 8"),
         (lambda: cn.nullspace(T8).apply_text(torch.ones(2, 9)), r"T: rows have 9 entries, want 8"),
-        (
-            lambda: cn.nullspace(T8).update_scores(torch.ones(1, 1), T8, T8),
-            r"S: got shape \(1, 1\), want \[4, 4\]",
-        ),
         (lambda: Edit(torch.ones(3, 1), torch.ones(3, 2)), r"left, right: got shapes"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Theorems about bases, projectors and angles, over random shapes, dtypes and ranks."""
+"""Theorems about bases and projectors, over random shapes, dtypes and ranks."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_duplicate_parallel_and_tiny_rows():
     other = torch.eye(16)[:1]
     assert sub.numerical_rank(torch.cat([t, 1e-9 * other])) == 2, "a short row is a direction, not noise"
     assert sub.numerical_rank(torch.cat([t, t + 1e-4 * other])) == 2
-    assert sub.numerical_rank(torch.cat([t, t + 1e-4 * other]), rtol=1e-3) == 1
+    assert sub.orthonormal_basis(torch.cat([t, t + 1e-4 * other]), rtol=1e-3).shape[1] == 1
 
 
 def test_basis_does_not_depend_on_row_order_or_sign():
@@ -71,38 +71,6 @@ def test_basis_does_not_depend_on_row_order_or_sign():
     assert torch.allclose(P, sub.projector(sub.orthonormal_basis(-T.flip(0))), atol=1e-12)
     U = sub.orthonormal_basis(T)
     assert (U.gather(0, U.abs().argmax(0)[None]) > 0).all(), "signs are fixed"
-
-
-def test_principal_angles_of_known_planes():
-    a = 1e-9
-    U = EYE[:, :2]
-    V = torch.stack(
-        [math.cos(a) * EYE[0] + math.sin(a) * EYE[2], math.cos(0.5) * EYE[1] + math.sin(0.5) * EYE[3]], 1
-    )
-    angles = sub.principal_angles(U, V)
-    assert torch.allclose(angles, torch.tensor([a, 0.5], dtype=torch.float64), rtol=1e-6, atol=0)
-    # the plain arccos has lost the small one: that is why sines are used
-    naive = torch.acos(torch.linalg.svdvals(U.T @ V).clamp(0, 1))
-    assert abs(float(naive[0]) - a) > 1e-10
-    assert torch.allclose(sub.principal_angles(V, U), angles)
-    assert torch.allclose(
-        sub.principal_angles(EYE[:, :1], V), torch.tensor([a], dtype=torch.float64), rtol=1e-6
-    )
-    assert torch.allclose(
-        sub.principal_angles(U, EYE[:, 2:4]), torch.full((2,), math.pi / 2, dtype=torch.float64)
-    )
-
-
-@settings(max_examples=25, deadline=None)
-@given(shapes)
-def test_principal_angles_agree_with_scipy(shape):
-    from scipy.linalg import subspace_angles
-
-    m, d, r, seed = shape
-    U = sub.orthonormal_basis(low_rank(m, d, r, seed))
-    V = sub.orthonormal_basis(low_rank(m, d, r, seed + 1))
-    theirs = torch.from_numpy(subspace_angles(U.numpy(), V.numpy())).flip(0)
-    assert torch.allclose(sub.principal_angles(U, V), theirs, atol=1e-7)  # scipy: to half the digits near 0
 
 
 def test_gram_schmidt_agrees_with_the_svd_and_shows_its_steps():
@@ -119,7 +87,7 @@ def test_gram_schmidt_agrees_with_the_svd_and_shows_its_steps():
         assert torch.allclose(rebuilt, T[s.index])
 
 
-def test_classical_gram_schmidt_loses_orthogonality_on_nearly_parallel_rows_and_the_svd_does_not():
+def test_gram_schmidt_loses_orthogonality_on_nearly_parallel_rows_and_the_svd_does_not():
     gen = torch.Generator().manual_seed(0)
     T = torch.ones(8, 32) + 1e-3 * torch.randn(8, 32, generator=gen)
 
@@ -127,9 +95,12 @@ def test_classical_gram_schmidt_loses_orthogonality_on_nearly_parallel_rows_and_
         Q = Q.double()
         return float((Q.T @ Q - torch.eye(Q.shape[1])).abs().max())
 
-    classical, modified = loss(sub.gram_schmidt(T, variant="classical")), loss(sub.gram_schmidt(T))
-    assert classical > 10 * modified
-    assert modified == loss(sub.gram_schmidt(T, variant="modified"))
+    classical = T.new_zeros(32, 0)
+    for t in T:
+        left = t - classical @ (classical.T @ t)
+        classical = torch.cat([classical, (left / left.norm())[:, None]], 1)
+    modified = loss(sub.gram_schmidt(T))
+    assert loss(classical) > 10 * modified and modified > 1e-7
     assert loss(sub.orthonormal_basis(T)) < 1e-12
 
 
@@ -143,11 +114,6 @@ def test_classical_gram_schmidt_loses_orthogonality_on_nearly_parallel_rows_and_
         (lambda: sub.orthonormal_basis(torch.ones(2, 3), rtol=-1), r"rtol: got -1"),
         (lambda: sub.projector(2 * EYE), r"U: columns are not orthonormal, max \|U\^T U - I\| = 3"),
         (lambda: sub.project_out(torch.ones(1, 4), EYE), r"Z: rows have 4 entries, want 5"),
-        (
-            lambda: sub.gram_schmidt(EYE, variant="modern"),
-            r"variant: got 'modern', want one of classical, modified",
-        ),
-        (lambda: sub.principal_angles(EYE, torch.eye(4)), r"V: lives in 4 dimensions, want 5"),
     ],
 )
 def test_bad_input_is_named(call, message):

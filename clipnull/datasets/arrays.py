@@ -45,6 +45,9 @@ def load_arrays(
 ) -> Embeddings:
     """Embeddings that another program wrote, from ``.npy``, ``.npz``, ``.pt`` or ``.safetensors``.
 
+    Rows of Z and T are scaled to unit length; unit rows of a float32 ``.npy`` stay on the disk. A ValueError
+    for another kind of file, one to be unpickled, and an array that is missing or does not fit.
+
     Parameters
     ----------
     path : str or Path, optional
@@ -52,16 +55,6 @@ def load_arrays(
         the metadata "classes" (JSON); without any they are "class 0", "class 1", …
     Z, T, labels, classes : array, str or Path, optional
         In their place: the array itself, or a file of its own, class names also as ``.txt``.
-
-    Returns
-    -------
-    Embeddings
-        Rows of Z and T are scaled to unit length. Unit rows of a float32 ``.npy`` stay on the disk.
-
-    Raises
-    ------
-    ValueError
-        A file of another kind, or to be unpickled; an array that is missing, does not fit or is not finite.
     """
     found = {} if path is None else _read_arrays(path, "path")
     for role, value in {"Z": Z, "T": T, "labels": labels, "classes": classes}.items():
@@ -129,13 +122,9 @@ def _unit_rows(role: str, value: Any, dim: int | None) -> torch.Tensor:
 def embeddings(name: Literal["coco", "lvis"], prompt: Literal["single", "multi"] = "single") -> Embeddings:
     """What OpenAI's CLIP makes of COCO's photographs and names, or of the names of LVIS; d = 512.
 
-    Parameters
-    ----------
-    name : {"coco", "lvis"}
-        ViT-B/16; 160 photographs of COCO val2017 with one category of object (28 of them), and the 80
-        category names. Or ViT-B/32; the 1,203 category names of LVIS v1; ``Z`` and ``labels`` are None.
-    prompt : {"single", "multi"}
-        Of COCO's names: "a photo of a {}.", or the mean over many. LVIS has one prompt, "a {}".
+    "coco": ViT-B/16; 160 photographs of COCO val2017 with one category of object (28 of them), and the 80
+    category names, ``prompt`` "a photo of a {}." or the mean over many ("multi"). "lvis": ViT-B/32; the 1,203
+    category names of LVIS v1 under "a {}"; ``Z`` and ``labels`` are None.
 
     References
     ----------

@@ -39,11 +39,10 @@ def class_table() -> list[dict[str, Any]]:
 
 
 def classroom() -> list[int]:
-    """Indices of about 100 everyday classes, chosen without looking at any model.
+    """Indices of about 100 everyday classes, chosen by a rule without looking at any model.
 
-    The rule: labels of one alphabetic word (so near-twins such as "tiger face" are out), emoji
-    version at most 1 (the everyday ones, drawn by every artist), and of these at most 20 per
-    category: entries floor(i n / 20), i = 0 … 19, of the category's n in Unicode order.
+    Labels of one alphabetic word (so near-twins such as "tiger face" are out), emoji version at most 1
+    (drawn by every artist), and of these at most 20 per category, evenly spread in Unicode order.
     """
     rows: dict[str, list[int]] = {}
     for i, c in enumerate(class_table()):
@@ -65,12 +64,6 @@ def _files(artist: str) -> dict[str, Path]:
     except ImportError as error:
         raise ValueError(f"name: {artist!r} needs {package}, want pip install 'clipnull[styles]'") from error
     return {path.stem.lower().replace("-fe0f", ""): path for path in place.glob("*.svg")}
-
-
-@cache
-def _art(artist: str, code: str) -> str:
-    text = _files(artist)[code].read_text(encoding="utf-8")
-    return text[text.index("<svg") :]
 
 
 def _scene_svg(artist: str, code: str, scene: Scene, drawing: int, seed: int) -> str:
@@ -116,7 +109,8 @@ def _posed(artist: str, code: str, placement: Placement, turn: float, rng: rando
     )
     turn += math.degrees(rng.uniform(-TURN, TURN)) if rng else 0.0
     pose = f"translate({x:.2f} {y:.2f}) rotate({turn:.2f}) scale({scale:.3f}) translate(-18 -18)"
-    return f'<g transform="{pose}">{_art(artist, code)}</g>'
+    art = _files(artist)[code].read_text(encoding="utf-8")
+    return f'<g transform="{pose}">{art[art.index("<svg") :]}</g>'
 
 
 def _background(scene: Scene, rng: random.Random, loose: random.Random | None) -> list[list[float]]:
@@ -190,19 +184,14 @@ def emoji(
     rows = [table[i] for i in _chosen(table, "classroom" if subset is None else subset)]
     items = [(c["code"], *scene) for c in rows for scene in _numbered(asked, c["code"], seed)]
     k = len(items) // len(rows)
+    classes, categories, subcategories = ([c[x] for c in rows] for x in ("label", "category", "subcategory"))
     return LabelledImages(
-        images=Images(partial(_draw, artist=artist, seed=seed, size=width), items),
-        labels=torch.arange(len(rows)).repeat_interleave(k),
-        classes=[c["label"] for c in rows],
-        templates=list(TEMPLATES),
-        categories=[c["category"] for c in rows],
-        subcategories=[c["subcategory"] for c in rows],
-        keywords=[list(c["keywords"]) for c in rows],
-        scene=torch.arange(k).repeat(len(rows)),
+        Images(partial(_draw, artist=artist, seed=seed, size=width), items),
+        torch.arange(len(rows)).repeat_interleave(k), classes, list(TEMPLATES), categories, subcategories,
+        keywords=[list(c["keywords"]) for c in rows], scene=torch.arange(k).repeat(len(rows)),
         descriptions=[scene for _, scene, _ in items],
-        split="test" if artist == "twemoji" else "train",  # PocketCLIP's
-        name=artist,
-    )
+        split="test" if artist == "twemoji" else "train", name=artist,  # PocketCLIP's
+    )  # fmt: skip
 
 
 def _chosen(table: Sequence[dict[str, Any]], subset: str | Iterable[str | int]) -> list[int]:

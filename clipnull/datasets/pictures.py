@@ -19,14 +19,8 @@ from clipnull.datasets.scenes import Scene
 __all__ = ["TEMPLATES", "Images", "LabelledImages", "open_image"]
 
 #: prompt templates for emoji art; PocketCLIP's captions use the same ones
-TEMPLATES = [
-    "an emoji of a {}.",
-    "a picture of a {}.",
-    "a drawing of a {}.",
-    "a {}.",
-    "{}",
-    "a small icon of a {}.",
-]
+TEMPLATES = ["an emoji of a {}.", "a picture of a {}.", "a drawing of a {}.", "a {}.", "{}"]
+TEMPLATES += ["a small icon of a {}."]
 #: the prompt of Kravets and Namboodiri, arXiv 2407.07485, and theirs (CoOp's) for Oxford Flowers
 PHOTO, FLOWER = ["a photo of a {}."], ["a photo of a {}, a type of flower."]
 #: what Pillow lists, but does not show as a picture: data, films, and what it starts a program for
@@ -65,19 +59,16 @@ class LabelledImages:
 
     Attributes
     ----------
-    images : Images
-        n PIL RGB images, read when asked for.
-    labels : torch.LongTensor [n]
+    images, labels : Images, torch.LongTensor [n]
     classes, templates : list of str
         C class names as they enter a prompt; prompt templates, ``{}`` standing for the name.
     categories, subcategories, keywords : list [C]
         Coarser classes (Unicode groups for emoji), synonyms and related words (CLDR); else empty.
     scene, descriptions : torch.LongTensor [n], list of Scene [n] or None
         Which drawing of its class an image is (0: the clean one, or a photograph), and what it shows.
-    skipped : list of str
-        Paths of the images that could not be read, with ``load(..., on_error="skip")``.
-    passed_over : dict of str
-        Of a folder: path of what was not taken for a picture or a class -> why. ``print`` sums it up.
+    skipped, passed_over : list of str, dict of str
+        Paths of images that could not be read (``on_error="skip"``); path of what was not taken for a
+        picture or a class -> why. ``print`` sums both up.
     loaded_with, picked : dict, list of str, or None
         Arguments of the `load` that gives these data; the classes that `subset` then picked.
     """

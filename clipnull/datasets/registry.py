@@ -53,42 +53,31 @@ def load(
     Parameters
     ----------
     name : str, optional
-        One of
-
-        - ``"twemoji"``; ``"openmoji"``, another artist's pictures of the same classes in the same
-          order and scenes (extra ``styles``; PocketCLIP was trained on them);
-        - ``"folder:PATH"``, one sub-folder of images per class;
-        - ``"coop:PATH/split_zhou_X.json"``, a split of CoOp: image path, label, class name;
-        - ``"caltech101"``, ``"flowers102"``, ``"pets"``, ``"cars"``, ``"cifar10"``, ``"cifar100"``,
-          ``"food101"``, as torchvision keeps them; ``"imagenet"`` (``val/n01440764/*.JPEG``),
-          ``"tiny-imagenet"``, ``"dogs"`` (Stanford Dogs). ``"cars:ROOT"`` is short for ``root=``.
-
-        By default what ``CLIPNULL_DATA`` in the environment says, else ``"twemoji"``; options that the
-        set named there does not have are then ignored, so that a notebook's cell fits any set.
+        ``"twemoji"``; ``"openmoji"``, another artist's pictures of the same classes in the same order and
+        scenes (extra ``styles``; PocketCLIP was trained on them); ``"folder:PATH"``, one sub-folder of
+        images per class; ``"coop:PATH/split_zhou_X.json"``, a split of CoOp: image path, label, class name;
+        ``"caltech101"``, ``"flowers102"``, ``"pets"``, ``"cars"``, ``"cifar10"``, ``"cifar100"``,
+        ``"food101"``, as torchvision keeps them; ``"imagenet"`` (``val/n01440764/*.JPEG``),
+        ``"tiny-imagenet"``, ``"dogs"`` (Stanford Dogs). ``"cars:ROOT"`` is short for ``root=``. By default
+        what ``CLIPNULL_DATA`` says, else ``"twemoji"``; options that the set named there does not have are
+        then ignored, so that a notebook's cell fits any set.
     subset : str or list of str, optional
         Class names, for any set. For emoji also ``"classroom"`` (the default: about 100 everyday
         classes, see `classroom`), ``"all"`` (853) or a category such as ``"food-drink"``.
     on_error : {"raise", "skip"}
         Raise when an image that cannot be read is asked for; or read all images now, leave such out
         (``data.skipped``) and warn.
-    scenes, seed : int or list of Scene, int
+    scenes, seed, size
         Emoji: images per class, default 8, and which. The first is clean (upright on white), the others
         differ in size, place, background and light. Or what to show of every class:
         ``[Scene(upside_down=True), Scene(beside="guitar")]``; a scene given again is drawn differently.
-    size : int or (int, int)
-        Emoji: width in pixels, default 64; of two numbers, as some models have them, the larger counts.
-    split, exif : str, bool
+        The width in pixels, default 64; of two numbers, as some models have them, the larger counts.
+    split, exif
         Folders: one of the folders ``"train"``, ``"test"``, … where the path holds those and not classes;
         whether pictures are turned as their EXIF says (yes, by default).
     root, split, download
         Sets of the literature and CoOp files, whose pictures no EXIF turns: the images' folder; ``"test"``
         by default (``"val"`` for both ImageNets); whether torchvision may fetch them (no, by default).
-
-    Raises
-    ------
-    ValueError
-        An unknown name, option, class or category; data that are not there; folders of one class name
-        (``polar_bear`` and ``Polar bear``), or of none that is a word.
 
     References
     ----------

@@ -59,7 +59,7 @@ class Clip:
     Attributes
     ----------
     model : nn.Module
-        open_clip's, in eval mode.
+        open_clip's, in eval mode; a ValueError for what is no CLIP as open_clip builds them.
     preprocess, tokenizer : callable
         PIL image to float tensor [3, H, W]; list of str to token tensor [n, context length].
     name, pretrained, precision : str, str or None, str
@@ -67,11 +67,6 @@ class Clip:
     config, receipt, loaded_with : dict or None
         open_clip's ``model_cfg``, which `save` needs; the receipt in the folder it was loaded from;
         arguments of the `load` that made it.
-
-    Raises
-    ------
-    ValueError
-        No CLIP as open_clip builds them.
     """
 
     def __init__(
@@ -96,7 +91,6 @@ class Clip:
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
         return next(self.model.parameters()).device
 
     @property
@@ -126,36 +120,19 @@ class Clip:
     def embed_text(
         self, names: str | Sequence[str], templates: inputs.Templates | None = None, batch_size: int = 256
     ) -> torch.Tensor:
-        """Embeddings of class names: the normalised mean over prompt templates.
+        """Embeddings [C, d] of class names, the normalised mean over templates: unit rows, float32, on CPU.
 
-        Parameters
-        ----------
-        names : list of str, C of them
-        templates : str, list of str or of callables, optional
-            Prompts with ``{}`` where the name goes. ``"openai"`` and ``"simple"`` are open_clip's
-            80 and 7 ImageNet templates. By default the bare name.
-        batch_size : int
-            Prompts encoded at a time.
-
-        Returns
-        -------
-        torch.Tensor [C, d], unit rows, float32 on the CPU
-
-        Raises
-        ------
-        ValueError
-            No names, a name that is no text, a template without a place for the name.
+        ``templates`` are prompts with ``{}`` where the name goes, or functions of the name; ``"openai"`` and
+        ``"simple"`` are open_clip's 80 and 7 ImageNet templates; by default the bare name.
 
         References
         ----------
-        Prompt ensembling: Radford et al., arXiv 2103.00020, section 3.1.4; the code is open_clip's
-        ``build_zero_shot_classifier``.
+        Prompt ensembling: Radford et al., arXiv 2103.00020, section 3.1.4; the code is open_clip's.
 
         Examples
         --------
         >>> from clipnull import load
-        >>> clip = load("pocket", device="cpu")
-        >>> clip.embed_text(["cat", "dog"], "a picture of a {}.").shape
+        >>> load("pocket", device="cpu").embed_text(["cat", "dog"], "a picture of a {}.").shape
         torch.Size([2, 256])
         """
         from open_clip import build_zero_shot_classifier
@@ -171,32 +148,21 @@ class Clip:
     def embed_images(
         self, images: Any, batch_size: int = 256, progress: bool | None = None, cache: bool | None = None
     ) -> torch.Tensor:
-        """Embeddings of images.
+        """Embeddings [n, d] of images: unit rows, float32 on the CPU, whatever ``batch_size``.
 
         Parameters
         ----------
         images : iterable
             PIL images, paths, uint8 arrays [H, W, 3], float tensors [3, H, W] that went through
             ``preprocess``; also one of these alone, or a torch Dataset (the first entry of each item).
-        batch_size : int
-            Images encoded at a time; the rows do not depend on it, beyond rounding.
+            A ValueError for none, and with its path for one that cannot be read.
         progress : bool, optional
             A progress bar on stderr; by default after two seconds, and never under a test runner
             or with the environment variable ``CLIPNULL_NO_PROGRESS``.
         cache : bool, optional
-            Whether to look for the features on disk, and keep them there (`clipnull.model.cache`).
-            By default for 256 and more images that are files or in memory, while nothing is folded
-            in. Images that have to be drawn or decoded for it are read twice.
-
-        Returns
-        -------
-        torch.Tensor [n, d], unit rows, float32 on the CPU
-
-        Raises
-        ------
-        ValueError
-            No images, an image that cannot be read (with its path), something that is no image,
-            ``cache=True`` for images that can be read only once.
+            Whether to look for the features on disk, and keep them there (`clipnull.model.cache`). By default
+            for 256 and more images that are files or in memory, while nothing is folded in. Images that have
+            to be drawn or decoded for it are read twice; those that can be read only once are refused.
         """
         batch_size = _check.whole("batch_size", batch_size, 1)
         name = self._cache_key(images, cache)
@@ -256,22 +222,12 @@ class Clip:
             yield torch.stack(batch)
 
     def save(self, path: str | Path, report: Report | Mapping[str, Any] | None = None) -> Path:
-        """Write an open_clip folder with the folded edits baked in, and a receipt beside it.
+        """Write an open_clip folder with the folded edits baked in, and a receipt beside it; its path.
 
-        Plain ``open_clip.create_model_and_transforms("local-dir:PATH")`` loads what has forgotten,
-        without clipnull. A transformers model is written as one of those, for
-        ``CLIPModel.from_pretrained("PATH")``. The model here stays as it is.
-
-        Parameters
-        ----------
-        path : str or Path
-            A new or empty folder, or one that `save` wrote, which is replaced.
-        report : Report or dict, optional
-            Before/after figures (fractions), the certificate and the forgotten names, for the receipt.
-
-        Returns
-        -------
-        Path of the folder, written under a temporary name, read back and compared, then renamed.
+        Plain ``open_clip.create_model_and_transforms("local-dir:PATH")`` loads what has forgotten, without
+        clipnull; a transformers model is written as one of those. The folder, new, empty, or one that `save`
+        wrote, is written beside it first, read back and compared, then renamed; the model here stays as
+        it is. ``report``: before/after figures, certificates and forgotten names, for the receipt.
 
         Raises
         ------

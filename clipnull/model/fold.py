@@ -86,15 +86,12 @@ class _State:
         holder = slot.holder(self.layer)
         for (p, _), x in zip(towers.parts(self.layer), self.data, strict=True):
             p.data = x
-        changes: list[tuple[Any, Any, Any]] = [
-            (_RECORDS, holder, self.record),
-            (vars(holder), MARK, self.mark),
-        ]
-        for table, key, value in changes:
-            if value is None:
-                table.pop(key, None)
-            else:
-                table[key] = value
+        _RECORDS.pop(holder, None)
+        vars(holder).pop(MARK, None)
+        if self.record is not None:
+            _RECORDS[holder] = self.record
+        if self.mark is not None:
+            setattr(holder, MARK, self.mark)
 
 
 Change = tuple[Slot, _State]
@@ -110,9 +107,6 @@ def _commit(changes: Sequence[Change]) -> None:
         for slot, state in before:
             state.put(slot)
         raise
-
-
-# --- the data of a layer -------------------------------------------------------------------
 
 
 def _data(layer: Any) -> list[torch.Tensor]:
@@ -137,29 +131,26 @@ def _computed(layer: Any, originals: Sequence[torch.Tensor], steps: Sequence[_St
     return made
 
 
-def _holds(layer: Any, data: Sequence[torch.Tensor]) -> bool:
-    """Whether these are the layer's data, but for a cast or a move of the whole model."""
-    return all(torch.equal(here, x.to(here)) for here, x in zip(_data(layer), data, strict=True))
-
-
 def _record(slot: Slot, side: str, as_it_is: bool = False) -> _Record:
     """What can be taken out of a layer; one that is not what fold wrote is refused, or kept ``as_it_is``."""
-    layer = slot.layer
-    holder, here = slot.holder(layer), _data(layer)
-    found = _RECORDS.get(holder) or _Record((), vars(holder).get(MARK))
+    state = _State.of(slot)
+    found = state.record or _Record((), state.mark)
+
+    def holds(data: Sequence[torch.Tensor]) -> bool:
+        """Whether these are the layer's data, but for a cast or a move of the whole model."""
+        return all(torch.equal(here, x.to(here)) for here, x in zip(state.data, data, strict=True))
+
     if not found.steps:
-        return replace(found, originals=here)
-    if _holds(layer, found.written):
+        return replace(found, originals=state.data)
+    if holds(found.written):
         return found
-    if _holds(layer, found.originals):
+    if holds(found.originals):
         return replace(found, steps=())
     if as_it_is:
-        return _Record(here, vars(holder).get(MARK), settled=found.settled + found.steps)
-    raise ValueError(
-        f"clip: the last layer of its {side} tower is not what fold wrote (it was trained or cast, or other "
-        "weights were loaded); want the weights that fold wrote or the original ones (load_state_dict), or "
-        "fold(..., permanent=True), which edits what is there"
-    )
+        return _Record(state.data, state.mark, settled=found.settled + found.steps)
+    what = "is not what fold wrote (it was trained or cast, or other weights were loaded)"
+    want = "want those that fold wrote or the original ones (load_state_dict), or fold(..., permanent=True)"
+    raise ValueError(f"clip: the last layer of its {side} tower {what}; {want}")
 
 
 def _with_steps(slot: Slot, layer: Any, record: _Record, steps: tuple[_Step, ...]) -> Change:
@@ -176,17 +167,6 @@ def _with_steps(slot: Slot, layer: Any, record: _Record, steps: tuple[_Step, ...
     return slot, _State(layer, data, left, record.mark)
 
 
-def _for_good(change: Change) -> Change:
-    """The same data, and nothing kept to take them back."""
-    slot, state = change
-    assert state.record is not None
-    settled = state.record.settled + state.record.steps
-    return slot, replace(state, record=_Record((), state.mark, settled=settled))
-
-
-# --- putting steps in and taking them out --------------------------------------------------
-
-
 def _slots(clip: Any, side: Side) -> list[tuple[Slot, Tower]]:
     _check.one_of("side", side, SIDES)
     return [(towers.slot(clip, s), s) for s in (TOWERS if side == "both" else (side,))]
@@ -196,10 +176,8 @@ def _refuse_other_threads(clip: Any) -> None:
     for slot in filter(None, (towers.find(clip, side) for side in TOWERS)):
         record = _RECORDS.get(slot.holder(slot.layer))
         if record and {step.thread for step in record.steps} - {None, threading.get_ident()}:
-            raise ValueError(
-                "clip: another thread is inside `with folded` (or unprojected) on this model, want one "
-                "thread at a time, or a copy of the model (copy.deepcopy) for each"
-            )
+            what = "another thread is inside `with folded` (or unprojected) on this model"
+            raise ValueError(f"clip: {what}, want one thread at a time, or a copy.deepcopy of it for each")
 
 
 def _start(clip: Any, slot: Slot, side: str, permanent: bool) -> tuple[Any, _Record]:
@@ -212,10 +190,8 @@ def _start(clip: Any, slot: Slot, side: str, permanent: bool) -> tuple[Any, _Rec
         return layer, _Record(_data(layer), None, added=(slot.layer,))
     found = _RECORDS.get(slot.holder(slot.layer))
     if permanent and found and any(step.thread for step in found.steps):
-        raise ValueError(
-            "permanent: got True inside `with folded` (or unprojected), whose end needs the weights of "
-            "before, want it outside"
-        )
+        what = "got True inside `with folded` (or unprojected), whose end needs the weights of before"
+        raise ValueError(f"permanent: {what}, want it outside")
     return slot.layer, _record(slot, side, permanent)
 
 
@@ -227,8 +203,10 @@ def _insert(clip: Any, new: Sequence[tuple[Slot, _Step]], permanent: bool = Fals
             layer, record = _start(clip, slot, step.side, permanent)
             # what stands in for the layer comes last
             steps = sorted([*record.steps, step], key=lambda s: s.edit is None)
-            change = _with_steps(slot, layer, record, tuple(steps))
-            changes.append(_for_good(change) if permanent else change)
+            _, state = _with_steps(slot, layer, record, tuple(steps))
+            if permanent:  # the same data, and nothing kept to take them back
+                state = replace(state, record=_Record((), state.mark, settled=(*record.settled, *steps)))
+            changes.append((slot, state))
         _commit(changes)
 
 
@@ -270,51 +248,30 @@ def _edit_steps(clip: Any, edit: Edit, side: Side) -> list[tuple[Slot, _Step]]:
     slots = _slots(clip, side)
     for slot, s in slots:
         if edit.dim != slot.dim:
-            raise ValueError(
-                f"edit: acts on {edit.dim} dimensions, want {slot.dim} like this model's {s} embeddings"
-            )
+            want = f"want {slot.dim} like this model's {s} embeddings"
+            raise ValueError(f"edit: acts on {edit.dim} dimensions, {want}")
     return [(slot, _Step(s, edit)) for slot, s in slots]
 
 
-# --- public --------------------------------------------------------------------------------
-
-
 def fold(clip: M, edit: Edit, side: Side = "image", permanent: bool = False) -> M:
-    """Put an edit into the last layer of a tower, in place, until `unfold`.
+    """Put an edit into the last layer of a tower, in place, until `unfold`. Returns ``clip``.
 
     Image side: features z [n, d], before normalisation, become z W = z - (z L) R^T. Text side: t becomes
-    t W^T = t - (t R) L^T. A second edit composes with the first: z W1 W2.
-
-    Parameters
-    ----------
-    clip : Clip or nn.Module
-        What `clipnull.load` returns, or an open_clip model.
-    edit : Edit
-    side : {"image", "text", "both"}
-        "both" edits each tower with the same W. On the text side normalising undoes part of it.
-    permanent : bool
-        Keep nothing to unfold it with, neither for this edit nor for those before it.
-
-    Returns
-    -------
-    The same ``clip``.
+    t W^T = t - (t R) L^T; normalising undoes part of it. "both": each with the same W. A second edit
+    composes with the first: z W1 W2. ``permanent``: nothing is kept to unfold it, or those before it, with.
 
     Raises
     ------
     ValueError
-        Not a model, a tower that clipnull does not know, an unknown side, a dimension that does
-        not match; the layer was trained or loaded over since the last `fold`; another thread is
-        inside `folded`. The model is then as it was.
+        Not a model, a tower that clipnull does not know, a dimension that does not match; the layer was
+        trained or loaded over since the last `fold`; another thread is inside `folded`. The model is then
+        as it was.
 
     Notes
     -----
     The weights are computed in float64 and rounded once. A tower without a projection (SigLIP's) gets
-    an identity one, which `unfold` removes.
-
-    References
-    ----------
-    Ours: arXiv 2512.14137 multiplies image embeddings by the projector, after the network. Shown in
-    notebook 03.
+    an identity one, which `unfold` removes. Ours: arXiv 2512.14137 multiplies image embeddings by the
+    projector, after the network. Shown in notebook 03.
     """
     _insert(clip, _edit_steps(clip, edit, side), permanent)
     return clip
@@ -323,20 +280,8 @@ def fold(clip: M, edit: Edit, side: Side = "image", permanent: bool = False) -> 
 def unfold(clip: M, side: Side = "both") -> M:
     """Undo every `fold`: the parameters hold the very data of before, added layers are gone.
 
-    Parameters
-    ----------
-    clip : Clip or nn.Module
-    side : {"image", "text", "both"}
-
-    Returns
-    -------
-    The same ``clip``. If the whole model was moved or cast since, so are the data of before.
-
-    Raises
-    ------
-    ValueError
-        As `fold`, and where the data of before are not here: this is a copy, or the fold was
-        permanent. The model is then as it was.
+    Returns ``clip``. If the whole model was moved or cast since, so are the data of before. Errors as
+    `fold`, and where the data of before are not here: this is a copy, or the fold was permanent.
     """
     with _LOCK, torch.inference_mode(False):
         slots = _slots(clip, side)
@@ -349,10 +294,9 @@ def unfold(clip: M, side: Side = "both") -> M:
                 left = tuple(step for step in found.steps if step.edit is None)
                 changes.append(_with_steps(slot, slot.layer, _record(slot, s), left))
             elif MARK in vars(holder):
-                raise ValueError(
-                    f"clip: the edit of its {s} tower cannot be taken out: this is a copy of a folded model, "
-                    "or fold had permanent=True; want the model that fold was called on, or the original"
-                )
+                why = "this is a copy of a folded model, or fold had permanent=True"
+                want = "want the model that fold was called on, or the original"
+                raise ValueError(f"clip: the edit of its {s} tower cannot be taken out: {why}; {want}")
         _commit(changes)
     return clip
 
@@ -361,16 +305,13 @@ def folded(clip: M, edit: Edit, side: Side = "image") -> AbstractContextManager[
     """``with folded(clip, edit): ...`` - the model has forgotten inside, and not outside.
 
     Leaving removes this edit alone, also after an exception or an interrupt. Until then other threads
-    cannot fold into this model. Parameters and errors as in `fold`; leaving raises what `unfold` raises.
+    cannot fold into this model. Leaving raises what `unfold` raises.
     """
     return _inside(clip, _edit_steps(clip, edit, side))
 
 
 def folded_edits(clip: Any) -> list[tuple[Tower, Edit]]:
-    """The edits folded in now, as (side, edit), in the order in which they act; a copy knows of none.
-
-    A ValueError for what is not a model, or has a tower that clipnull does not know.
-    """
+    """The edits folded in now, as (side, edit), in the order in which they act; a copy knows of none."""
     found = []
     for side in TOWERS:
         slot = towers.slot(clip, side)
@@ -383,8 +324,7 @@ def last_layer(clip: Any, side: Tower = "image") -> torch.Tensor:
     """The last layer of a tower as P [w, d], float32 on the CPU, with what is folded in: z = h P.
 
     A bias is one more row; h then has a column of ones (`unprojected`, `clipnull.auditing.layers`).
-    A tower without a projection has the identity. A ValueError for what is not a model, or has a
-    tower that clipnull does not know.
+    A tower without a projection has the identity.
     """
     slot = towers.slot(clip, side)
     if slot.is_empty:
@@ -397,11 +337,7 @@ def last_layer(clip: Any, side: Tower = "image") -> torch.Tensor:
 
 
 def unprojected(clip: M, side: Tower = "image") -> AbstractContextManager[M]:
-    """``with unprojected(clip): ...`` - the tower ends before its last layer.
-
-    Inside, features are h [n, w], what the last layer gets. Parameters and errors as in `last_layer`; for
-    other threads as `folded`.
-    """
+    """``with unprojected(clip): ...`` - the tower ends before its last layer, in the features h [n, w]."""
     slot = towers.slot(clip, side)
     return _inside(clip, [] if slot.is_empty else [(slot, _Step(side, None))])
 

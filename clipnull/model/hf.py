@@ -18,25 +18,9 @@ __all__ = ["from_transformers"]
 def from_transformers(model: Any, processor: Any, name: str = "transformers") -> Clip:
     """A Hugging Face ``CLIPModel`` as a `Clip`: embed, fold, evaluate and save as with any other.
 
-    Parameters
-    ----------
-    model : transformers.CLIPModel
-        Shared, not copied: what is folded into the one is folded into the other. `fold`, `unfold`
-        and `folded` also take it as it is.
-    processor : transformers.CLIPProcessor
-        With ``image_processor`` and ``tokenizer``.
-    name : str
-        For messages and receipts.
-
-    Returns
-    -------
-    Clip
-        What its ``save`` writes, ``CLIPModel.from_pretrained`` reads, and ``load("local-dir:PATH")``.
-
-    Raises
-    ------
-    ValueError
-        Not a CLIPModel, or a processor without one of its two halves, or with another model's tokenizer.
+    The model is shared, not copied: what is folded into the one is folded into the other; `fold` also takes
+    it as it is. What ``save`` writes, ``CLIPModel.from_pretrained`` reads, and ``load("local-dir:PATH")``.
+    A ValueError for another model, or a processor without ``image_processor`` or the model's ``tokenizer``.
     """
     model = getattr(model, "_orig_mod", model)  # that which torch.compile wraps
     kinds = {(kind.__module__.partition(".")[0], kind.__name__) for kind in type(model).__mro__}
@@ -75,11 +59,9 @@ class TransformersCLIP(nn.Module):
         self.logit_scale = source.logit_scale
 
     def encode_image(self, image: torch.Tensor, normalize: bool = False) -> torch.Tensor:
-        """Features [n, d] of preprocessed images [n, 3, H, W]."""
         return F.normalize(self.visual(image), dim=-1) if normalize else self.visual(image)
 
     def encode_text(self, text: torch.Tensor, normalize: bool = False) -> torch.Tensor:
-        """Features [n, d] of tokens [n, context length]."""
         return F.normalize(self.text(text), dim=-1) if normalize else self.text(text)
 
 
@@ -155,9 +137,7 @@ def _same_tokens(model: TransformersCLIP, words: TextTokenizer) -> None:
             raise ValueError(f"processor: its tokenizer is not the model's ({error}), want theirs") from error
     if torch.equal(T[0], T[1]) or (T - torch.stack(bare).float()).abs().max() > 0.01:
         alike = "two texts get one embedding" if torch.equal(T[0], T[1]) else "padding changes an embedding"
-        raise ValueError(
-            f"processor: with its tokenizer {alike}, want the one that the model was trained with"
-        )
+        raise ValueError(f"processor: with its tokenizer {alike}, want the one of the model's training")
 
 
 def read(place: str) -> tuple[TransformersCLIP, ImageTransform, TextTokenizer]:
@@ -174,8 +154,6 @@ def read(place: str) -> tuple[TransformersCLIP, ImageTransform, TextTokenizer]:
 def write(clip: Any, folder: Path) -> None:
     """Save as transformers does, folded edits baked in."""
     if not isinstance(clip.preprocess, ImageTransform) or not isinstance(clip.tokenizer, TextTokenizer):
-        raise ValueError(
-            "save: preprocess or tokenizer is not the processor's, which would be saved; want that"
-        )
+        raise ValueError("save: preprocess or tokenizer is not the processor's, want that, which is saved")
     for part in (clip.model.source, clip.preprocess.processor, clip.tokenizer.tokenizer):
         part.save_pretrained(folder)

@@ -10,23 +10,17 @@ import numpy as np
 import torch
 from PIL import Image
 
-from clipnull import _files
+from clipnull import _check, _files
 from clipnull.datasets.pictures import Images, as_shown, open_image, open_stored
 
 __all__ = []
 
 Templates = str | Sequence[str | Callable[[str], str]]
 
-# --- names ---------------------------------------------------------------------------------
-
 
 def class_names(names: str | Sequence[str]) -> list[str]:
     """``names`` as a list; a ValueError for none, or for one that is no text."""
-    if not isinstance(names, Iterable):
-        raise ValueError(f"names: got {names!r}, want class names")
-    wanted = [names] if isinstance(names, str) else list(names)
-    if not wanted:
-        raise ValueError("names: got none, want at least one class name")
+    wanted = [names] if isinstance(names, str) else _check.having("names", _check.some("names", names), "")
     for name in wanted:
         if not isinstance(name, str) or not name.strip():
             raise ValueError(f"names: got {name!r}, want text")
@@ -57,9 +51,6 @@ def prompts(templates: Templates | None) -> list[Callable[[str], str]]:
             want = "want '{}' in it, or 'openai' or 'simple'"
             raise ValueError(f"templates: {given!r} has no place for the name, {want}")
     return made
-
-
-# --- images --------------------------------------------------------------------------------
 
 
 def _is_one(images: Any) -> bool:

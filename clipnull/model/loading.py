@@ -54,42 +54,28 @@ def load(
         the same from the Hugging Face hub. By default what ``CLIPNULL_MODEL`` in the environment
         says (``NAME:TAG`` for open_clip's own), else ``"pocket"``.
     pretrained : str or Path, optional
-        For an open_clip name: the tag or the file of a checkpoint; None gives random weights. A file
-        may come from open_clip's training, OpenAI's package or Lightning, wrapped (DDP) or compiled.
+        For an open_clip name: the tag or the file of a checkpoint; None gives random weights (``seed``). A
+        file may come from open_clip's training, OpenAI's package or Lightning, wrapped (DDP) or compiled.
     device : str or torch.device, optional
         By default the GPU if there is one.
     precision : {"fp32", "fp16", "bf16", "pure_fp16", "pure_bf16"}
         As open_clip means them; fp32 is the protocol's (arXiv 2407.07485). Embeddings are float32.
     cache_dir : str or Path, optional
         Where downloads are kept; by default where open_clip and Hugging Face keep theirs.
-    seed : int
-        For random weights.
-
-    Returns
-    -------
-    Clip
 
     Raises
     ------
     ValueError
-        Unknown name or tag (with the closest), a checkpoint trained with QuickGELU under a name
-        without it (open_clip only warns), one that does not fit its config, would have to be
-        unpickled or cannot be fetched, a file that is something else (a Git LFS pointer, an adapter,
-        TorchScript, ...), weights that are not those of the receipt beside them, a model that comes
-        with code, a device that is not there.
+        Unknown name or tag (with the closest), a checkpoint trained with QuickGELU under a name without it,
+        one that does not fit its config, would have to be unpickled or cannot be fetched, a file that is
+        something else (a Git LFS pointer, an adapter, TorchScript, ...), weights that are not those of the
+        receipt beside them, a model that comes with code, a device that is not there.
 
     Notes
     -----
-    Weights are read from safetensors or with torch's weights-only loader. What is in the cache folder
-    is taken as it is, and the network is not asked. A file says neither how pictures are prepared nor
-    which activation it was trained with: it gets what the tags of its architecture share, and a warning
-    where they share nothing.
-
-    Examples
-    --------
-    >>> clip = load("pocket", device="cpu")
-    >>> clip.dim, clip.image_size
-    (256, 64)
+    What is in the cache folder is taken as it is, and the network is not asked. A file says neither how
+    pictures are prepared nor which activation it was trained with: it gets what the tags of its architecture
+    share, and a warning where they share nothing.
     """
     _check.one_of("precision", precision, PRECISIONS)
     where = _device(device)
@@ -148,13 +134,9 @@ def _as_in_receipt(source: Source) -> None:
     if source.folder is None or not source.receipt or "weights_sha256" not in source.receipt:
         return
     if sha256(*weights_of(source.folder)) != source.receipt["weights_sha256"]:
-        raise ValueError(
-            f"name: the weights in {str(source.folder)!r} are not those that its {RECEIPT} was written for; "
-            f"want the folder as Clip.save left it, or without {RECEIPT} if they were changed on purpose"
-        )
-
-
-# --- building it ---------------------------------------------------------------------------
+        what = f"the weights in {str(source.folder)!r} are not those that its {RECEIPT} was written for"
+        want = f"want the folder as Clip.save left it, or without {RECEIPT} if they were changed on purpose"
+        raise ValueError(f"name: {what}; {want}")
 
 
 def _build(

@@ -49,7 +49,11 @@ def save(clip: Clip, path: str | Path, report: Report | Mapping[str, Any] | None
         adapter = "has a PEFT adapter beside its own weights, where the file would not hold it"
         raise ValueError(f"save: this model {adapter}; want model.merge_and_unload() first")
     target = _files.path("path", path).resolve()
-    _replaceable(target)
+    if target.exists() and not target.is_dir():
+        raise ValueError(f"path: {str(target)!r} is a file, want a folder")
+    if target.exists() and any(target.iterdir()) and not (target / RECEIPT).is_file():
+        what = "something that Clip.save did not write"
+        raise ValueError(f"path: {str(target)!r} holds {what}, want a new folder")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _files.replacing(target) as folder:
@@ -97,14 +101,14 @@ def _described(given: Any, model: Any) -> dict[str, Any]:
     vision, text = config.setdefault("vision_cfg", {}), config.setdefault("text_cfg", {})
     size, quick = model.visual.image_size, any(isinstance(m, QuickGELU) for m in model.modules())
     size = size if isinstance(size, int) else size[0] if size[0] == size[1] else [*size]
-    found: list[tuple[dict[str, Any], str, Any, Any]] = [
-        (vision, "image_size", size, 224),
-        (config, "quick_gelu", quick, False),
-        (config, "custom_text", not isinstance(model, open_clip.CLIP), "hf_model_name" in text),
-    ]
-    for section, key, value, default in found:
+
+    def say(section: dict[str, Any], key: str, value: Any, default: Any) -> None:
         if section.get(key, default) != value:
             section[key] = value
+
+    say(vision, "image_size", size, 224)
+    say(config, "quick_gelu", quick, False)
+    say(config, "custom_text", not isinstance(model, open_clip.CLIP), "hf_model_name" in text)
     return config
 
 
@@ -112,19 +116,17 @@ def _prove(clip: Clip, folder: Path) -> None:
     """Read what was written and compare embeddings: it might be another model than this one."""
     from clipnull.model.loading import Precision, load  # it imports this file
 
+    want = "want a config, preprocess and tokenizer that are those of the model"
+    what = f"save: what was written does not read back as this model ({{}}); {want}"
     try:
         again = load(f"local-dir:{folder}", device=clip.device, precision=cast(Precision, clip.precision))
     except ValueError as error:
-        raise _another(weights.line(error.__cause__ or error)) from error
-    for what, here, there in zip(("image", "text"), _seen(clip), _seen(again), strict=True):
+        raise ValueError(what.format(weights.line(error.__cause__ or error))) from error
+    for side, here, there in zip(("image", "text"), _seen(clip), _seen(again), strict=True):
         far = float((here - there).norm() / here.norm()) if here.shape == there.shape else math.inf
         if not far <= (NEAR if clip.precision == "fp32" else NEAR_IN_HALF):
-            raise _another(f"{what} embeddings lie {far:.1%} of their length away from its own")
-
-
-def _another(why: str) -> ValueError:
-    want = "want a config, preprocess and tokenizer that are those of the model"
-    return ValueError(f"save: what was written does not read back as this model ({why}); {want}")
+            why = f"{side} embeddings lie {far:.1%} of their length away from its own"
+            raise ValueError(what.format(why))
 
 
 def _seen(clip: Clip) -> list[torch.Tensor]:
@@ -140,18 +142,11 @@ def _seen(clip: Clip) -> list[torch.Tensor]:
     return [image.float(), text.float()]
 
 
-def _replaceable(target: Path) -> None:
-    if target.exists() and not target.is_dir():
-        raise ValueError(f"path: {str(target)!r} is a file, want a folder")
-    if target.exists() and any(target.iterdir()) and not (target / RECEIPT).is_file():
-        what = "something that Clip.save did not write"
-        raise ValueError(f"path: {str(target)!r} holds {what}, want a new folder")
-
-
-# --- the receipt ---------------------------------------------------------------------------
-
-
 def _receipt(clip: Clip, report: Report | Mapping[str, Any] | None, digest: str) -> dict[str, Any]:
+    versions = {"python": sys.version.split()[0]}
+    for name in ("clipnull", "torch", "open_clip_torch", "timm", "safetensors"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
     edits: list[dict[str, Any]] = []
     for side, edit in folded_edits(clip.model):
         known = {k: edit.info.get(k) for k in ("method", "classes")}
@@ -167,7 +162,7 @@ def _receipt(clip: Clip, report: Report | Mapping[str, Any] | None, digest: str)
         "edits": edits,
         "report": _figures(report),
         "weights_sha256": digest,
-        "versions": _versions(),
+        "versions": versions,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "earlier": clip.receipt,
     }
@@ -180,8 +175,8 @@ def _figures(report: Report | Mapping[str, Any] | None) -> Mapping[str, Any] | N
     if not isinstance(report, Report):
         want = "what clipnull.evaluate returns, or a dict"
         raise ValueError(f"report: got a {type(report).__name__}, want {want}")
-    figures = ("forget_before", "forget_after", "retain_before", "retain_after")
-    found = {k: getattr(report, k) for k in figures}
+    accuracies = "forget_before forget_after retain_before retain_after"
+    found = {k: getattr(report, k) for k in accuracies.split()}
     case, two = report.case, report.n_way.get(2)
     if two is not None:
         found |= {"two_way_before": two.before, "two_way_after": two.after}
@@ -192,22 +187,11 @@ def _figures(report: Report | Mapping[str, Any] | None) -> Mapping[str, Any] | N
     return {"title": report.title, **found, "unit": "fraction"}
 
 
-def _versions() -> dict[str, str]:
-    import clipnull
-
-    found = {"clipnull": clipnull.__version__, "python": sys.version.split()[0], "torch": torch.__version__}
-    for distribution in ("open_clip_torch", "timm", "safetensors"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[distribution] = importlib.metadata.version(distribution)
-    return found
-
-
 def sha256(*paths: Path) -> str:
     digest = hashlib.sha256()
     for path in paths:
         with path.open("rb") as file:
-            while block := file.read(2**20):
-                digest.update(block)
+            hashlib.file_digest(file, lambda: digest)
     return digest.hexdigest()
 
 

@@ -42,9 +42,6 @@ class Source:
     notes: list[str] = field(default_factory=list)
 
 
-# --- what was asked for --------------------------------------------------------------------
-
-
 def asked_for(name: Any, pretrained: Any) -> tuple[str, str | None]:
     """Name and tag, from the arguments or from CLIPNULL_MODEL."""
     if name is None and pretrained is None and (asked := os.environ.get("CLIPNULL_MODEL")):
@@ -91,9 +88,6 @@ def find(name: str, pretrained: str | None, cache_dir: str | None, fetch: bool =
     return _open_clip(name, pretrained, cache_dir, fetch)
 
 
-# --- a folder, or a repository of the hub --------------------------------------------------
-
-
 def _folder(path: Path) -> Source:
     if not path.exists():  # a killed `Clip.save` may have set it aside
         _files.tidy(path.parent, path.name)
@@ -107,10 +101,21 @@ def _folder(path: Path) -> Source:
     if not theirs:
         if "preprocess_cfg" not in config:
             notes.append(f"name: {str(place)!r} has no preprocess_cfg, OpenAI's is used")
-        config = _model_cfg(place, config)
+        model, pictures = config.get("model_cfg"), config.get("preprocess_cfg", {})
+        config = model if isinstance(model, dict) else {}
+        parts = [config.get("vision_cfg"), config.get("text_cfg"), pictures]
+        if "embed_dim" not in config or not all(isinstance(part, dict) for part in parts):
+            want = "want a model_cfg with embed_dim, vision_cfg and text_cfg, and a preprocess_cfg"
+            raise ValueError(f"name: {str(place)!r} is no config of open_clip's; {want}")
     receipt = _json(path / RECEIPT) if (path / RECEIPT).is_file() else None
-    file = _weights(path, place.name, theirs)
-    return Source(f"local-dir:{path}", config, file, {}, path, receipt, theirs, notes=notes)
+    found = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES and p.name[0] != ".")
+    if not found:
+        raise ValueError(f"name: no weights in {str(path)!r}, want {WEIGHTS} beside {place.name}")
+    known = [path / name for name in PREFERRED if path / name in found]
+    if not known and len(found) > 1 and not theirs:  # transformers' weights may come in several
+        several = ", ".join(p.name for p in found[:4])
+        raise ValueError(f"name: {str(path)!r} holds several files of weights ({several}), want one")
+    return Source(f"local-dir:{path}", config, (known or found)[0], {}, path, receipt, theirs, notes=notes)
 
 
 def _instead(path: Path, config: Mapping[str, Any]) -> str:
@@ -138,28 +143,6 @@ def _json(path: Path) -> dict[str, Any]:
     return found
 
 
-def _model_cfg(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
-    model = config.get("model_cfg")
-    model = model if isinstance(model, dict) else {}
-    parts = [model.get("vision_cfg"), model.get("text_cfg"), config.get("preprocess_cfg", {})]
-    if "embed_dim" not in model or not all(isinstance(part, dict) for part in parts):
-        want = "want a model_cfg with embed_dim, vision_cfg and text_cfg, and a preprocess_cfg"
-        raise ValueError(f"name: {str(path)!r} is no config of open_clip's; {want}")
-    return model
-
-
-def _weights(path: Path, config: str, theirs: bool) -> Path:
-    """The file of weights in a folder; for transformers, which may have several, any."""
-    found = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES and p.name[0] != ".")
-    if not found:
-        raise ValueError(f"name: no weights in {str(path)!r}, want {WEIGHTS} beside {config}")
-    known = [path / name for name in PREFERRED if path / name in found]
-    if not known and len(found) > 1 and not theirs:
-        several = ", ".join(p.name for p in found[:4])
-        raise ValueError(f"name: {str(path)!r} holds several files of weights ({several}), want one")
-    return (known or found)[0]
-
-
 def _hub(name: str, cache_dir: str | None, fetch: bool) -> Source:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
@@ -184,9 +167,6 @@ def _reach(repository: str) -> set[str]:
     from huggingface_hub import HfApi
 
     return {file.rfilename for file in HfApi().model_info(repository, timeout=PATIENCE).siblings or []}
-
-
-# --- open_clip's own names -----------------------------------------------------------------
 
 
 def _open_clip(name: str, tag: str | None, cache_dir: str | None, fetch: bool) -> Source:
@@ -244,10 +224,8 @@ def _as_the_tags(source: Source, file: str) -> Source:
             way = f"name {name}-quickgelu"
         if len(tags) > 1 or config.get(key, used) != used:
             each = "; ".join(f"{tag_value} for {', '.join(some[:3])}" for tag_value, some in tags.items())
-            source.notes.append(
-                f"pretrained: {file!r} does not say its {key}, and the tags of {name} have {each}: it gets "
-                f"{value or used}, want the {way} for another"
-            )
+            lacks = f"{file!r} does not say its {key}, and the tags of {name} have {each}"
+            source.notes.append(f"pretrained: {lacks}: it gets {value or used}, want the {way} for another")
     return source
 
 
@@ -294,9 +272,7 @@ def fetching(what: str, cache_dir: str | None) -> Iterator[None]:
         # open_clip, transformers, huggingface_hub and urllib each have errors of their own for this
         from huggingface_hub import constants
 
-        offline, place = constants.HF_HUB_OFFLINE, cache_dir or constants.HF_HUB_CACHE
+        offline = constants.HF_HUB_OFFLINE
         why = "HF_HUB_OFFLINE is set" if offline else f"it could not be fetched ({line(error)})"
-        raise ValueError(
-            f"pretrained: {what} is not in the cache folder {place}, and {why}; want the same call made "
-            "once with a network"
-        ) from error
+        missing = f"{what} is not in the cache folder {cache_dir or constants.HF_HUB_CACHE}, and {why}"
+        raise ValueError(f"pretrained: {missing}; want the same call made once with a network") from error

@@ -1,11 +1,7 @@
-"""Where each kind of tower ends: the last linear layer, or the place where one would be.
-
-Another kind of tower takes a function that returns its `Slot`, in `IMAGE_TOWERS` or `TEXT_TOWERS`.
-"""
+"""Where each kind of tower ends: the last linear layer, or the place where one would be."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -26,16 +22,9 @@ MISSING = object()
 class Slot:
     """Where a tower keeps, or would keep, its final projection.
 
-    Attributes
-    ----------
-    parent, name : nn.Module, str
-        ``parent.name`` is a parameter [width, d], a Linear with d outputs, or neither: None,
-        Identity or missing when the tower has no projection.
-    dim : int
-        d, of the features that leave the tower.
-    fill, config : str, dict
-        What the tower expects there when one has to be added, and what to change in open_clip's
-        ``model_cfg`` so that it builds the added one.
+    ``parent.name`` is a parameter [width, d], a Linear with d outputs, or neither: None, Identity or missing
+    when the tower has no projection. ``dim`` is d. ``fill`` is what the tower expects there when one has to
+    be added, ``config`` what to change in open_clip's ``model_cfg`` so that it builds the added one.
     """
 
     parent: nn.Module
@@ -95,30 +84,22 @@ def parts(layer: Any) -> list[tuple[Any, int]]:
     return found
 
 
-# --- where each kind of tower ends ---------------------------------------------------------
-
-
-def _vit(model: Any) -> Slot | None:
-    """open_clip's VisionTransformer, CoCa's included: ``proj [width, d]``."""
+def _image(model: Any) -> Slot | None:
+    """transformers' CLIPModel, bare or wrapped; open_clip's VisionTransformer, ModifiedResNet, TimmModel."""
     visual: Any = getattr(model, "visual", None)
-    if "VisionTransformer" not in _kind(visual):
-        return None
-    proj = visual.proj
-    return Slot(visual, "proj", visual.output_dim if proj is None else proj.shape[1], "matrix")
+    holder = model if hasattr(model, "visual_projection") else visual
+    if isinstance(linear := getattr(holder, "visual_projection", None), nn.Linear):
+        return Slot(holder, "visual_projection", linear.out_features)
+    if "VisionTransformer" in _kind(visual):
+        proj = visual.proj
+        return Slot(visual, "proj", visual.output_dim if proj is None else proj.shape[1], "matrix")
+    if (pool := getattr(visual, "attnpool", None)) is not None:
+        return Slot(pool, "c_proj", pool.c_proj.out_features)
+    return _timm(visual.head, visual.trunk) if "TimmModel" in _kind(visual) else None
 
 
-def _resnet(model: Any) -> Slot | None:
-    """open_clip's ModifiedResNet: the output projection of its attention pool, bias included."""
-    pool: Any = getattr(getattr(model, "visual", None), "attnpool", None)
-    return None if pool is None else Slot(pool, "c_proj", pool.c_proj.out_features)
-
-
-def _timm(model: Any) -> Slot | None:
-    """open_clip's TimmModel: a linear, mlp or pooling head, the trunk's own classifier, or none."""
-    visual: Any = getattr(model, "visual", None)
-    if "TimmModel" not in _kind(visual):
-        return None
-    head, trunk = visual.head, visual.trunk
+def _timm(head: Any, trunk: Any) -> Slot | None:
+    """A linear, mlp or pooling head, the trunk's own classifier, or none."""
     for path in ("proj", "mlp.fc2", "pool.proj"):
         parent, _, name = path.rpartition(".")
         holder: Any = getattr(head, parent, None) if parent else head
@@ -136,26 +117,13 @@ def _timm(model: Any) -> Slot | None:
     return Slot(trunk.get_submodule(parent), name, dim, "linear with bias", config)
 
 
-def _hf_text(model: Any) -> Slot | None:
-    """open_clip's HFTextEncoder: ``proj``, a Linear, the last of an mlp, or nothing."""
-    text = getattr(model, "text", None)
-    if text is None or "HFTextEncoder" not in _kind(text):
-        return None
-    if isinstance(text.proj, nn.Sequential):
-        return Slot(text.proj, str(len(text.proj) - 1), text.output_dim)
-    return Slot(text, "proj", text.output_dim, "linear", {"text_cfg": {"hf_proj_type": "linear"}})
-
-
-def _transformers_image(model: Any) -> Slot | None:
-    """``visual_projection`` of a transformers model, bare or wrapped by `clipnull.model.hf`."""
-    holder: Any = model if hasattr(model, "visual_projection") else getattr(model, "visual", None)
-    linear = getattr(holder, "visual_projection", None)
-    return Slot(holder, "visual_projection", linear.out_features) if isinstance(linear, nn.Linear) else None
-
-
 def _text(model: Any) -> Slot | None:
-    """``text_projection``: open_clip's own text tower, inside CLIP or beside it, and transformers'."""
+    """open_clip's HFTextEncoder, its own text tower, inside CLIP or beside it, and transformers'."""
     text = getattr(model, "text", model)
+    if "HFTextEncoder" in _kind(text):
+        if isinstance(text.proj, nn.Sequential):
+            return Slot(text.proj, str(len(text.proj) - 1), text.output_dim)
+        return Slot(text, "proj", text.output_dim, "linear", {"text_cfg": {"hf_proj_type": "linear"}})
     if not hasattr(text, "text_projection"):
         return None
     projection = text.text_projection
@@ -171,10 +139,6 @@ def _kind(module: Any) -> str:
     return type(module).__name__  # by name: open_clip need not be imported
 
 
-IMAGE_TOWERS: list[Callable[[Any], Slot | None]] = [_transformers_image, _vit, _resnet, _timm]
-TEXT_TOWERS: list[Callable[[Any], Slot | None]] = [_hf_text, _text]
-
-
 def network(clip: Any) -> Any:
     """The nn.Module of a Clip, or the module itself; a ValueError for anything else."""
     model = clip if isinstance(clip, nn.Module) else getattr(clip, "model", None)
@@ -186,9 +150,7 @@ def network(clip: Any) -> Any:
 
 def find(clip: Any, side: Tower) -> Slot | None:
     """Where the tower of that side ends; None when clipnull does not know."""
-    model = network(clip)
-    found = (look(model) for look in (IMAGE_TOWERS if side == "image" else TEXT_TOWERS))
-    return next((slot for slot in found if slot is not None), None)
+    return (_image if side == "image" else _text)(network(clip))
 
 
 def slot(clip: Any, side: Tower) -> Slot:
@@ -198,10 +160,8 @@ def slot(clip: Any, side: Tower) -> Slot:
         return found
     kind = _kind(network(clip))
     hint = "open_clip's SigLIP, which can be given one" if "Siglip" in kind else "one of open_clip's"
-    raise ValueError(
-        f"clip: no {side} tower with a final projection that clipnull knows in {kind}; want {hint}, "
-        "or a transformers model with visual_projection and text_projection"
-    )
+    want = f"want {hint}, or a transformers model with visual_projection and text_projection"
+    raise ValueError(f"clip: no {side} tower with a final projection that clipnull knows in {kind}; {want}")
 
 
 def embedding_dim(clip: Any, side: Tower = "image") -> int:

@@ -32,17 +32,11 @@ SCALE = re.compile(r"(^|\.)logit_scale$")
 #: how a file begins that is none: what it is, and what to do
 OTHERS = (
     (rb"\Z", "is empty", AGAIN),
-    (
-        rb"version https://git-lfs",
-        "is a Git LFS pointer, a few lines in place of the file",
-        "want `git lfs pull` in its repository",
-    ),
-    (
-        rb"(\xef\xbb\xbf)?\s*<[!?a-zA-Z]",
-        "is a web page",
-        "want the file itself (on the Hugging Face hub its address has /resolve/, not /blob/)",
-    ),
-)
+    (rb"version https://git-lfs", "is a Git LFS pointer, a few lines in place of the file",
+     "want `git lfs pull` in its repository"),
+    (rb"(\xef\xbb\xbf)?\s*<[!?a-zA-Z]", "is a web page",
+     "want the file itself (on the Hugging Face hub its address has /resolve/, not /blob/)"),
+)  # fmt: skip
 TORCHSCRIPT = (
     "is a TorchScript archive, a program with its weights, as OpenAI published its models",
     "want load('ViT-B-32-quickgelu', 'openai') for those; one that you trust is converted by",
@@ -53,27 +47,19 @@ CONVERT = (
 )
 #: keys of a checkpoint that open_clip does not read: what they are, and what to do
 FOREIGN = (
-    (
-        r"^base_model\.model\.|\blora_|\.base_layer\.",
-        "holds a PEFT adapter",
-        "want it merged into its model: model.merge_and_unload(), then that model's state_dict",
-    ),
-    (
-        r"(^|\.)vision_model\.",
-        "holds the weights of a transformers model, not open_clip's",
-        "want load('local-dir:FOLDER'), a folder with its config.json and processor, and no open_clip config",
-    ),
-)
+    (r"^base_model\.model\.|\blora_|\.base_layer\.", "holds a PEFT adapter",
+     "want it merged into its model: model.merge_and_unload(), then that model's state_dict"),
+    (r"(^|\.)vision_model\.", "holds the weights of a transformers model, not open_clip's",
+     "want load('local-dir:FOLDER'), a folder with its config.json and processor, and no open_clip config"),
+)  # fmt: skip
 #: in the state_dict of an archive, and no weights
 DERIVED = ("input_resolution", "context_length", "vocab_size", "attn_mask", "text.attn_mask")
 #: where checkpoints keep the model that was trained, beside averages of it and other networks
 MODELS = ("state_dict", "model_state_dict", "model", "module")
 #: what open_clip's training writes beside the tensors, under the names of NumPy 1 and 2: plain numbers
-NUMBERS: list[Any] = [
-    *((np.float64(0).__reduce__()[0], f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
-    np.dtype,
-    type(np.dtype(np.float64)),
-]
+_SCALAR = np.float64(0).__reduce__()[0]
+NUMBERS: list[Any] = [np.dtype, type(np.dtype(np.float64))]
+NUMBERS += [(_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
 
 
 def line(error: BaseException) -> str:
@@ -129,7 +115,10 @@ def translated(path: Path, rewrite: bool = False) -> tuple[State | None, str]:
     whole, simple = _read(path, how)
     where, found = _model(path, whole)
     state = {key.replace("_orig_mod.", ""): x for key, x in found.items()}  # torch.compile's
-    prefix = _prefix(path, state)
+    # what wrappers (DDP, Lightning) put before the names of a CLIP's parameters
+    prefix, *heads = sorted((key.removesuffix("logit_scale") for key in state if SCALE.search(key)), key=len)
+    if others := [head for head in heads if not head.startswith(prefix)]:
+        raise refusal(path, f"holds several models ({', '.join([prefix, *others])})", ONE)
     inner = {k.removeprefix(prefix): x for k, x in state.items() if k.startswith(prefix)}
     for key in DERIVED:
         inner.pop(key, None)
@@ -193,14 +182,6 @@ def _states(whole: Any, where: str = "", depth: int = 2) -> Iterator[tuple[str, 
         yield where, state
     for key, inner in whole.items() if depth else ():
         yield from _states(inner, f"{where}.{key}".lstrip("."), depth - 1)
-
-
-def _prefix(path: Path, state: State) -> str:
-    """What wrappers (DDP, Lightning) put before the names of a CLIP's parameters."""
-    heads = sorted((key.removesuffix("logit_scale") for key in state if SCALE.search(key)), key=len)
-    if others := [head for head in heads if not head.startswith(heads[0])]:
-        raise refusal(path, f"holds several models ({', '.join([heads[0], *others])})", ONE)
-    return heads[0]
 
 
 def write(state: State, path: Path) -> None:
