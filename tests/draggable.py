@@ -84,7 +84,7 @@ def triangle() -> Plane:
         x, y = at[0]
         return Drawn(
             f"The anchor is at {x:.2f}, {y:.2f}.",
-            areas=[Area(CORNERS, hull=True)],
+            areas=[Area(CORNERS)],
             points=[
                 Point(n, c, "plain") for n, c in zip(("origin", "mean", "mixture"), CORNERS, strict=True)
             ],
@@ -105,7 +105,7 @@ def explorer(n: int = 800, size: int = 24) -> Plane:
 
     dots = Dots(X[:, :2], [f"picture {i}" for i in range(n)], ["even", "odd"] * (n // 2), thumbnails)
     second = widgets.IntSlider(1, 1, 2, description="second")
-    return Plane([], follow, controls={"second": second}, dots=dots, axes=("first", "second"))
+    return Plane([], follow, controls={"second": second}, dots=dots)
 
 
 def sides() -> cn.lab.Sides:

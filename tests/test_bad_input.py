@@ -34,7 +34,7 @@ MODULES = (
 #: what the package hands out; nobody builds it by hand
 RESULTS = """
 Mixtures GramSchmidtStep ClassAccuracy NWay Report Change Comparison Figures Row Spread Sweep Method Winners
-EmbeddingAttack PixelAttack Bins Calibration Fingerprint LayerProbe Selective Optimised Relearning
+Attack Bins Calibration Fingerprint LayerProbe Selective Optimised Relearning
 AuditReport Measurement NotMeasured Word WordRecall Words Trained Protocol ProtocolData ProtocolModel
 BeforeRow ProtocolResult ResultRow SummaryRow ScoreParts Slot Embeddings Images LabelledImages Trial
 Figure FigureWidget Stepper Moment Panel Preset ForgetOne
@@ -162,8 +162,6 @@ def figures() -> dict[str, dict[str, Any]]:
         "fingerprint": dict(found=found, forgotten=letters, **ours),
         "layer_probe": dict(probes=[Made(layer="a", before=1, after=1, control=0, identical=True)],
                                    by_names=(0.5, 0.1), **ours),
-        "film": dict(pictures=pictures[:2], said=["a", "b"], leads={"x": [0.0, 1.0], "y": [0.0, 0.1]},
-                     bounds=[0.5, 0.0], step=1, **ours),
         "verdicts": dict(panels={"p": {"recall": [0.9, 0.1]}}, methods=["mean", "hull"], **ours),
         "reliability": dict(tables={"a": Bins([3], [0.4], [0.5])}, **ours),
         "style_squares": dict(results={"a": {"mean": Made(styles=("x", "y"), before=half, after=half)}}, **ours),
@@ -173,14 +171,14 @@ def figures() -> dict[str, dict[str, Any]]:
         "forget_retain_bars": dict(reports={"mean": made}, **ours),
         "collateral": dict(similarity=shares, change=shares, names=letters, worst=2, ax=axes(), **ours),
         "scores_before_after": dict(before=shares, after=shares, names=letters, forget=["a"], k=2, ax=axes(), **ours),
-        "cone": dict(kinds={"a": some}, **ours),
-        "cosine_histogram": dict(Z=case().Z, T=case().T, labels=case().labels, **ours),
+        "cone": dict(kinds={"a": some}),
+        "cosine_histogram": dict(Z=case().Z, T=case().T, labels=case().labels),
         "cumulative_variance": dict(sets={"a": some}, **ours),
         "image_grid": dict(images=pictures, titles=letters, columns=2, right=[True] * 3, size=1.0, **ours),
         "pca": dict(Z=some, k=2),
-        "pca_scatter": dict(Z=some, groups=list("aaabbbccc"), components=(1, 2), **ours),
-        "two_means": dict(kinds={"a": some, "b": some + 1}, **ours),
-        "zero_shot_bars": dict(image=pictures[0], names=letters, before=shares, after=shares, k=2, highlight="a", **ours),
+        "pca_scatter": dict(Z=some, groups=list("aaabbbccc"), **ours),
+        "two_means": dict(kinds={"a": some, "b": some + 1}),
+        "zero_shot_bars": dict(image=pictures[0], names=letters, before=shares, after=shares, highlight="a", **ours),
         "curves": dict(x=[1, 2], series={"a": [1, 2]}, x_label="x", y_label="y", log="xy", levels={"b": 1.5}, **ours),
         "hyperparameter_map": dict(lams=[1.0], mus=[1.0, 2.0], measures={"a": [[0.1, 0.2]]}, best=(0, 1)),
         "anchor_maps": dict(weights=np.eye(3), measures={"a": [0.1, 0.2, 0.3]}, **ours),
@@ -228,12 +226,12 @@ def widgets_of_the_lab() -> dict[str, dict[str, Any]]:
         "Prediction": dict(**guess, step=1.0, unit="%"),
         "Prediction by choice": dict(question="Which?", answer="a", choices=["a", "b"]),
         "predict": dict(**guess, because="So."),
-        "Plane": dict(points=[point], **drag, dots=lab.Dots(**dots), extent=2.0, circle=True, axes=("x", "y")),
+        "Plane": dict(points=[point], **drag, dots=lab.Dots(**dots), extent=2.0),
         "Globe": dict(points=[lab.Point("p", (0.0, 1.0, 0.0))], **drag),
         "Point": dict(name="p", at=(0.5, 0.5), role="kept", drag=True, on_circle=False, within=np.eye(2),
                       arrow=True, colour="red", thumbnail=b"", after=False),
         "Dots": dots,
-        "Area": dict(points=np.eye(2), **look, hull=True),
+        "Area": dict(points=np.eye(2), **look),
         "Line": dict(a=(0, 0), b=(1, 1), **look, dash=True, arrow=True, extend=True, width=2.0, after=False),
         "Bar": dict(name="b", value=0.5, before=0.2, colour="red", text="half"),
         "Drawn": dict(caption="c", alt="a", areas=[], lines=[], points=[], bars=[], names=[[0, 1]],
@@ -322,7 +320,6 @@ BAD: dict[str, list[Any]] = {
     "extent": ["x", 0, -1, NAN, (1, 2, 3), (2, 1, 0, 1), (0, INF, 0, 1), object(), []],
     "fractions": [None, 3, (1,), (1, 0, 1), (-1, 1), (NAN, 1), (90, 5), "xy"],
     "levels": ["x", 3, object(), {"a": None}, {"a": NAN}, {"a": "x"}],
-    "words": [None, "x", 3, ("a",), object()],
     "state": ["x", 3, object(), [1], {"forgotten": 1}, {"state": 3}],
 }
 KINDS = {
@@ -343,7 +340,7 @@ SHOWN = {
     **dict.fromkeys(
         "title text alt x_label y_label question because unit highlight caption label name".split(), "text"
     ),
-    **dict.fromkeys("other circle drag on_circle arrow hull dash extend after".split(), "truth"),
+    **dict.fromkeys("other drag on_circle arrow dash extend after".split(), "truth"),
     **dict.fromkeys(["forgotten", "classes", "forget", "thumbnails"], "list"),
     **dict.fromkeys(["rows", "probes", "summary"], "records"),
     **dict.fromkeys(
@@ -351,11 +348,11 @@ SHOWN = {
     ),
     **dict.fromkeys("ax fig bench clip data result found row protocol dots".split(), "part"),
     **dict.fromkeys(["areas", "lines", "points", "bars"], "parts"),
-    **dict.fromkeys(["shown", "columns", "worst", "size"], "whole"),
+    **dict.fromkeys(["columns", "worst", "size"], "whole"),
     **dict.fromkeys(["key", "role", "log"], "choice"),
     **dict.fromkeys("titles groups right candidates choices".split(), "names"),
     **dict.fromkeys(["similarity", "change"], "shares"),
-    **dict.fromkeys(["components", "best", "by_names"], "pair"),
+    **dict.fromkeys(["best", "by_names"], "pair"),
     **dict.fromkeys(["colour", "what"], "text"),
     **dict.fromkeys(["lams", "mus"], "gaps"),
     **dict.fromkeys(["controls", "levels"], "widgets"),
@@ -369,7 +366,6 @@ SHOWN = {
     "bounds": "numbers",
     "follow": "callable",
     "between": "reach",
-    "axes": "words",
     "state": "state",
     "within": "corners",
     "step": "positive",
@@ -383,7 +379,6 @@ OTHER_KIND = {
     ("compare", "at"): "mapping",
     ("protocol_score", "forget"): "pair",
     ("gated", "strength"): "number",  # a cosine, no share
-    ("film", "step"): "whole",
     ("zero_shot_bars", "before"): "shares",
     ("zero_shot_bars", "after"): "shares",
     ("scores_before_after", "after"): "numbers",

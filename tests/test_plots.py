@@ -39,16 +39,16 @@ FIGURES = {
         [PICTURE] * 5, NAMES, right=[True] * 4 + [False], title="Pictures"
     ),
     "zero_shot_bars": lambda: plots.zero_shot_bars(PICTURE, NAMES, SCORES, SCORES.flip(0)),
-    "pca_scatter": lambda: plots.pca_scatter(embeddings(), ["x", "x", "y", "y", "z"]),
+    "pca_scatter": lambda: plots.pca_scatter(embeddings(), ["x", "x", "y", "y", "z"], title="Of five"),
     "cone": lambda: plots.cone({"names": embeddings(), "pictures": embeddings()}),
     "two_means": lambda: plots.two_means({"names": embeddings(), "pictures": embeddings()}),
     "cumulative_variance": lambda: plots.cumulative_variance({"names": embeddings()}, title="Of five names"),
     "cosine_histogram": lambda: plots.cosine_histogram(embeddings(), embeddings(), [0, 1, 2, 2, 0]),
-    "forget_retain_bars": lambda: plots.forget_retain_bars(REPORTS),
+    "forget_retain_bars": lambda: plots.forget_retain_bars(REPORTS, title="Two methods"),
     "curves": lambda: plots.curves([1, 2], {"forget": [1, 0]}, x_label="α", y_label="%", title="Falls"),
     "collateral": lambda: plots.collateral(SCORES, torch.tensor([0, -0.25, 0.1, -0.5, 0]), NAMES),
     "scores_before_after": lambda: plots.scores_before_after(
-        SCORES, SCORES.flip(0), NAMES, forget=["tiger"], k=3
+        SCORES, SCORES.flip(0), NAMES, forget=["tiger"], k=3, title="What moved"
     ),
 }
 
@@ -92,9 +92,7 @@ def test_axes_of_the_callers_own(name):
 
 
 def test_alt_text_is_in_percent():
-    assert "nullspace: forget 100.0 to 0.0, retain 75.0 to 61.3" in plots.alt(
-        plots.forget_retain_bars(REPORTS)
-    )
+    assert "nullspace: forget 100.0 to 0.0, retain 75.0 to 61.3" in plots.alt(FIGURES["forget_retain_bars"]())
     assert "none" in plots.alt(plots.collateral([0.1, 0.2], [0.0, 0.1], NAMES[:2]))
 
 
@@ -133,9 +131,9 @@ def test_pca_is_pca_with_the_sign_fixed():
 
 def test_empty_input_is_named():
     with pytest.raises(ValueError, match="images: got none"):
-        plots.image_grid([])
+        plots.image_grid([], [])
     with pytest.raises(ValueError, match="reports: got none"):
-        plots.forget_retain_bars({})
+        plots.forget_retain_bars({}, title="T")
 
 
 def test_show_publishes_png_with_alt_text(monkeypatch, capsys):

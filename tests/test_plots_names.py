@@ -19,6 +19,7 @@ from clipnull import plots
 from clipnull.auditing.confidence import Bins
 from clipnull.auditing.one_style import Selective
 from clipnull.auditing.words import Word
+from clipnull.lab import Film
 from clipnull.plots.base import DPI, short
 from clipnull.protocol.published import Protocol, ProtocolData
 from clipnull.protocol.result import ResultRow, SummaryRow
@@ -48,12 +49,12 @@ def fingerprint(names):
         rank=1, singular_values=torch.tensor([7.0, 3e-6, 1e-6]), noise=4e-6, names=names,
         scores=torch.tensor(SCORES), ranking=lambda: names,
     )  # fmt: skip
-    return plots.fingerprint(found, names[:1])
+    return plots.fingerprint(found, names[:1], title="Read off the weights")
 
 
 def layer_probe(names):
     probes = [SimpleNamespace(layer=n, before=0.9, after=0.8, control=0.1, identical=True) for n in names]
-    return plots.layer_probe(probes, (1, 0))
+    return plots.layer_probe(probes, (0.9, 0.1))
 
 
 def words(names):
@@ -107,7 +108,7 @@ def curves(names, **how):
     return plots.curves([1, 100], series, x_label=names[0][:20], y_label="k", title=f"Of {names[1]}", **how)
 
 
-#: every public figure that draws names
+#: every public figure that draws names, and the film of lesson 07
 DRAWN = {
     "anchor_maps": lambda n: plots.anchor_maps(np.eye(3), dict.fromkeys(n, SCORES[:3]), title="Anchors"),
     "collateral": lambda n: plots.collateral(SCORES, -SCORES, n),
@@ -116,13 +117,13 @@ DRAWN = {
     "cumulative_variance": lambda n: plots.cumulative_variance(dict.fromkeys(n, Z), title="Variance"),
     "curves": curves,
     "curves of powers": lambda n: curves(n, log="xy"),
-    "film": lambda n: plots.film(
-        [PICTURE] * 3, n, {name: [-0.1, 0.1] for name in n}, [0.2, 0.0, 0.1], 1, title="Pictures"
-    ),
+    "film": lambda n: Film(
+        [[PICTURE] * 3] * 2, [n] * 2, {key: [-0.1, 0.1] for key in n}, [0.2, 0.0, 0.1]
+    ).figure(),
     "fingerprint": fingerprint,
-    "forget_retain_bars": lambda n: plots.forget_retain_bars(dict.fromkeys(n, report(0.1, 0.5))),
+    "forget_retain_bars": lambda n: plots.forget_retain_bars(dict.fromkeys(n, report(0.1, 0.5)), title="T"),
     "hyperparameter_map": lambda n: plots.hyperparameter_map(
-        [1.0, 2.0], [0.0, 1.0, 2.0], dict.fromkeys(n, np.ones((2, 3)))
+        [1.0, 2.0], [0.0, 1.0, 2.0], dict.fromkeys(n, np.ones((2, 3))), best=(0, 1)
     ),
     "image_grid": lambda n: plots.image_grid([PICTURE] * 3, n, title="Pictures"),
     "kept_elsewhere": kept_elsewhere,
@@ -131,11 +132,13 @@ DRAWN = {
     "n_way, silent": lambda n: plots.n_way(
         {n[0]: report(0.6, 0.9), n[1]: report(0.0, 0.7), n[2]: report(0.0, 0.4)}
     ),
-    "pca_scatter": lambda n: plots.pca_scatter(Z, n),
+    "pca_scatter": lambda n: plots.pca_scatter(Z, n, title="T"),
     "published_recall": published,
     "reliability": reliability,
     "score_parts": score_parts,
-    "scores_before_after": lambda n: plots.scores_before_after(SCORES, SCORES[::-1], n, forget=n[:1]),
+    "scores_before_after": lambda n: plots.scores_before_after(
+        SCORES, SCORES[::-1], n, forget=n[:1], title="T"
+    ),
     "style_squares": style_squares,
     "two_means": lambda n: plots.two_means(dict(zip(n, (Z, Z[::-1] + 1, Z), strict=True))),
     "verdicts": lambda n: plots.verdicts({"panel": {name: [0.9, 0.1] for name in n}}, ["a", "b"], title="T"),
@@ -155,7 +158,7 @@ FIRST_TWO = {"scores_before_after"}
 
 
 def test_every_public_figure_is_here():
-    assert {name.partition(",")[0].partition(" of ")[0] for name in DRAWN} | NAMELESS == {
+    assert {name.partition(",")[0].partition(" of ")[0] for name in DRAWN} - {"film"} | NAMELESS == {
         name for name in dir(plots) if name in vars(plots) and getattr(vars(plots)[name], "__module__", "").startswith("clipnull.plots.")
     }  # fmt: skip
 
@@ -200,13 +203,13 @@ def test_in_axes_of_the_callers_own_too(figure):
     fig = Figure()
     ax, other = fig.subplots(1, 2)
     other.set_title("$\\alpha$")  # the caller's own
-    figure(SCORES, -SCORES, [r"a $\frac$", "b $", "c"], ax=ax)
+    figure(SCORES, -SCORES, [r"a $\frac$", "b $", "c"], ax=ax, title="b $")
     assert {t.get_parse_math() for t in ax.findobj(Text)} == {False} and other.title.get_parse_math()
     drawn_texts(fig)
 
 
 def test_a_name_in_a_legend_is_in_it_whatever_it_begins_with():
-    fig = plots.pca_scatter(Z, ["_a", "_b", "c"])
+    fig = plots.pca_scatter(Z, ["_a", "_b", "c"], title="T")
     assert [t.get_text().strip("\u200b") for t in fig.axes[0].get_legend().get_texts()] == ["_a", "_b", "c"]
 
 

@@ -46,7 +46,7 @@ class Counter(widgets.FigureWidget):
         self.drawn = 0
         self.a = ipywidgets.IntSlider(max=9)
         self.b = ipywidgets.IntSlider(max=9)
-        super().__init__([self.a, [self.b, ipywidgets.Button()]])
+        super().__init__([self.a, self.b, ipywidgets.Button()])
 
     def text(self):
         return f"{self.a.value} and {10 // (9 - self.b.value)}"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import drawn
 import pytest
+from matplotlib.colors import to_hex
 from PIL import Image
 
 from clipnull import lab
+from clipnull.plots.base import FORGET, PALE
 
 
 def film(**other: object) -> lab.Film:
@@ -24,6 +27,24 @@ def test_the_slider_turns_the_pages_and_begins_at_the_last():
     widget.step.value = 1
     assert "Step 1. a loses by 0.5, certificate 0.60; b loses by 0.6" in widget.alt.value
     assert widget.image.value != last
+
+
+def test_a_film_shows_the_step_and_marks_who_wins():
+    leads = {"open": [-0.3, -0.1, 0.2, 0.3], "closed": [-0.3, -0.2, -0.1, -0.05]}
+    pictures = [[Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]] * 4
+    widget = film(pictures=pictures, said=[["tiger", "wolf"]] * 4, leads=leads, bounds=[0.5, 0.0])
+    widget.step.value = 2
+    *shown, ax = [a for part in widget.figure().subfigs for a in part.axes]
+    assert [a.get_title() for a in shown] == ["open: “tiger”", "closed: “wolf”"]
+    assert [tuple(a.images[0].get_array()[0, 0]) for a in shown] == [(255, 0, 0), (0, 0, 255)]
+    edges = [to_hex(a.spines["top"].get_edgecolor()) for a in shown]
+    assert edges == [FORGET.lower(), PALE.lower()]
+    curves = {"open, certificate 0.50": leads["open"], "closed, certificate 0.00": leads["closed"]}
+    drawn.same(drawn.lines(ax), {name: list(enumerate(lead)) for name, lead in curves.items()})
+    one, other, zero, now = drawn.rules(ax)
+    drawn.same([one, other], [[(2, 0.2)], [(2, -0.1)]])
+    drawn.same([zero, now], [[(0, 0), (1, 0)], [(2, 0), (2, 1)]])
+    assert "Step 2. open wins by 0.2, certificate 0.50; closed loses by 0.1" in widget.alt.value
 
 
 @pytest.mark.parametrize(

@@ -39,14 +39,14 @@ FAULTS = r"""
 clipnull/auditing/cases.py || random_subspace(edit.dim, max(1, edit.rank), seed, strength) || random_subspace(edit.dim, 1, seed, strength) || tests/test_audit_controls.py::test_controls_are_random_subspaces_of_the_edits_rank_and_strength
 clipnull/auditing/cases.py || random_subspace(edit.dim, max(1, edit.rank), seed, strength) || random_subspace(edit.dim, max(1, edit.rank), seed) || tests/test_audit_controls.py::test_controls_are_random_subspaces_of_the_edits_rank_and_strength
 clipnull/auditing/report.py || if after < min(values): || if after < max(values): || tests/test_audit_controls.py::test_the_verdict_is_against_every_random_subspace_not_the_best_of_them
-clipnull/auditing/controls.py || picked = {case.retain[i] for i in order} || picked = set(case.forget) || tests/test_audit_controls.py::test_the_shuffled_names_are_other_classes_drawn_anew
+clipnull/auditing/controls.py || picked = sorted(case.retain[i] for i in order) || picked = case.forget || tests/test_audit_controls.py::test_the_shuffled_names_are_other_classes_drawn_anew
 clipnull/auditing/words.py || torch.stack([found[c].max() for c in who.tolist()]) || torch.stack([found[c].mean() for c in who.tolist()]) || tests/test_audit_controls.py::test_a_word_must_beat_the_best_made_up_word_not_their_mean
-clipnull/auditing/report.py || dtype=torch.float64).std()) || dtype=torch.float64).std(correction=0)) || tests/test_audit_controls.py::test_controls_are_random_subspaces_of_the_edits_rank_and_strength
+clipnull/auditing/controls.py || stdev(values) if seeds > 1 || 0.9 * stdev(values) if seeds > 1 || tests/test_audit_controls.py::test_controls_are_random_subspaces_of_the_edits_rank_and_strength
 clipnull/auditing/layers.py || balanced(X, shuffled, folds, seed), || balanced(X, yes, folds, seed), || tests/test_attacks.py::test_probe_sees_what_a_layer_holds
 clipnull/auditing/relearning.py || names[c] = words[i % len(words)] || names[c] = T[c] || tests/test_attacks.py::test_relearning_gives_every_class_its_own_draw_and_its_own_new_name
 # one seed used for all
 clipnull/erasers.py || generator=torch.Generator().manual_seed(seed)) || generator=torch.Generator().manual_seed(0)) || tests/test_erasers.py::test_random_subspace_is_a_seeded_projector
-clipnull/auditing/cases.py || control(case, edit, seed + i)) for i || control(case, edit, seed)) for i || tests/test_audit_controls.py::test_controls_are_random_subspaces_of_the_edits_rank_and_strength
+clipnull/auditing/controls.py || _predict(case, control(edit, seed + i)) for i || _predict(case, control(edit, seed)) for i || tests/test_audit_controls.py::test_controls_are_random_subspaces_of_the_edits_rank_and_strength
 clipnull/sweeps.py || one.T_r, seed=seed + i) || one.T_r, seed=seed) || tests/test_evaluation.py::test_sweep_sizes_draws_another_control_and_another_forget_set_each_time
 clipnull/sweeps.py || two.after if two || two.before if two || tests/test_evaluation.py::test_sweep_sizes_shows_short_lists_and_search
 # what was trained on among what is tested on
@@ -123,10 +123,10 @@ clipnull/plots/erasing.py || ax.plot(before, rows, "D", color="white" || ax.plot
 clipnull/plots/mathematics.py || for i, (name, y) in enumerate(values.items()): || for i, (name, y) in enumerate(reversed(values.items())): || tests/test_plots_embeddings.py
 clipnull/plots/erasing.py || ax.scatter(s[~lost], c[~lost], s=28 || ax.scatter(s[~lost], -c[~lost], s=28 || tests/test_plots_erasing.py
 clipnull/plots/erasing.py || ax.plot(a[i], row, marker, color=colour || ax.plot(b[i], row, marker, color=colour || tests/test_plots_erasing.py
-clipnull/plots/mathematics.py || (best[1] - 0.46, best[0] - 0.44) || (best[0] - 0.46, best[1] - 0.44) || tests/test_plots_erasing.py
+clipnull/plots/mathematics.py || (column - 0.46, row - 0.44) || (row - 0.46, column - 0.44) || tests/test_plots_erasing.py
 clipnull/lab/sides.py || Edit(edit.right, edit.left) || Edit(edit.left, edit.right) || tests/test_widgets_04.py
 clipnull/lab/sides.py || "image" if side == "image" and unit else "text" || "text" if side == "image" and unit else "image" || tests/test_widgets_04.py
-clipnull/plots/embeddings.py || np.argsort(-p, kind="stable")[:k]) for label, p in panels] || np.argsort(p, kind="stable")[:k]) for label, p in panels] || tests/test_plots_embeddings.py
+clipnull/plots/embeddings.py || np.argsort(-p, kind="stable")[:TOP]) for label, p in panels] || np.argsort(p, kind="stable")[:TOP]) for label, p in panels] || tests/test_plots_embeddings.py
 clipnull/plots/embeddings.py || np.stack([np.cos(a), side * np.sin(a)], 1) || np.stack([np.sin(a), side * np.cos(a)], 1) || tests/test_plots_embeddings.py
 clipnull/plots/embeddings.py || ax.plot(middle, density, line || ax.plot(density, middle, line || tests/test_plots_embeddings.py
 clipnull/exercises/checking.py || made.shape[-2:] == (self.size, self.size) || made.shape == (self.size, self.size + 1) || tests/test_exercises_02.py

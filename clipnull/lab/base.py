@@ -24,6 +24,8 @@ from clipnull.plots.base import alt
 
 __all__ = ["FigureWidget"]
 
+_check.TYPES["Widget"] = _check.instance(widgets.Widget)
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -91,10 +93,7 @@ def guard() -> Guard:
 class Live(widgets.VBox):
     """Something on screen that follows its controls; while it is paused, controls move without drawing.
 
-    Attributes
-    ----------
-    alt : widgets.HTML
-        What its picture shows, for who does not see it; not on screen itself.
+    ``alt`` says what its picture shows, for who does not see it; it is not on screen itself.
     """
 
     _paused = False
@@ -126,29 +125,13 @@ class Live(widgets.VBox):
 
 
 class FigureWidget(Live):
-    """Controls, a text readout and a figure that follow the controls.
+    """Controls, and below them a text ``readout`` and an ``image`` that follow those with a ``value``."""
 
-    Parameters
-    ----------
-    controls : sequence of widgets
-        Each one with a ``value`` is watched. A nested sequence is one row of controls.
-
-    Attributes
-    ----------
-    readout : widgets.HTML
-        What `text` says now.
-    image : widgets.Image
-        What `figure` drew last.
-    """
-
-    def __init__(self, controls: Sequence[Any]) -> None:
+    @_check.by_name
+    def __init__(self, controls: Sequence[widgets.Widget]) -> None:
         self.readout, self.image = widgets.HTML(), image()
-        given = _check.some("controls", controls)
-        rows = [[c] if isinstance(c, widgets.Widget) else _check.some("controls", c) for c in given]
-        for control in (control for r in rows for control in r):
-            _check.instance(widgets.Widget)("controls", control)
-        super().__init__([*(row(*r) for r in rows), self.readout, self.image])
-        for control in (control for r in rows for control in r):
+        super().__init__([*controls, self.readout, self.image])
+        for control in controls:
             if control.has_trait("value"):
                 control.observe(self.changed, names="value")
         self.update()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,31 +34,27 @@ SHAPES = dict(zip(("circle", "square", "triangle", "diamond"), MARKERS, strict=F
 THUMBNAIL = 192
 
 
-@dataclass(frozen=True)
-class Point:
-    """A point that the reader drags, or (``drag=False``, hollow) one that only shows something.
+class Part:
+    """A part of a drawing: what its fields hold is checked when it is made, and not at every step of a drag.
 
-    Attributes
-    ----------
-    name : str
-        Written beside it.
-    at : 2 or 3 numbers
-        Where it starts; on the globe scaled to length 1.
-    role : {"kept", "forgotten", "picture", "anchor", "plain"}
-        Gives colour and shape; "kept" and "forgotten" are names, which win regions.
-    drag : bool
-    on_circle : bool
-        It stays on the unit circle (plane only).
-    within : array [k, 2], optional
-        It stays in the convex hull of these (plane only).
-    arrow : bool
-        Drawn as an arrow from the origin (plane only).
-    colour : str, optional
-        In place of the role's: see `Drawn`.
-    thumbnail : PIL image or PNG bytes, optional
-        Shown on hover; a "picture" is drawn with it.
-    after : bool
-        On the globe, and not to drag: on the sphere after the edit.
+    A colour is the name of a point to drag (its colour), a role ("forgotten"), "ink" (the text's colour,
+    in light and dark), or a colour of matplotlib.
+    """
+
+    def __post_init__(self) -> None:
+        _check.fields(self)
+
+
+@dataclass(frozen=True)
+class Point(Part):
+    """A point with its name that the reader drags, or (``drag=False``, hollow) one that only shows something.
+
+    It starts ``at`` 2 or 3 numbers, on the globe scaled to length 1. Its role gives colour and shape; "kept"
+    and "forgotten" are names, which win regions. A ``thumbnail`` (PIL image or PNG bytes) is shown on hover,
+    and a "picture" is drawn with it.
+
+    In the plane it may stay on the unit circle, or ``within`` the convex hull of an array [k, 2], and be an
+    arrow from the origin. On the globe, one that is not to drag may be on the sphere ``after`` the edit.
     """
 
     name: str
@@ -73,19 +70,11 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Dots:
-    """Many small points: hover shows picture and name, a click keeps one.
+class Dots(Part):
+    """n small points at [n, 2], in the plural ``what``: hover shows picture and name, a click keeps one.
 
-    Attributes
-    ----------
-    at : array [n, 2]
-    names : n str
-    groups : n str, optional
-        Colour and shape, with a legend.
-    thumbnails : n PIL images, optional
-        Each is sent when it is first looked at.
-    what : str
-        What they are, in the plural.
+    ``groups`` (n) give colour and shape, with a legend; each of the n ``thumbnails`` (PIL images) is sent
+    when it is first looked at.
     """
 
     at: Any
@@ -96,17 +85,16 @@ class Dots:
 
 
 @dataclass(frozen=True)
-class Area:
-    """A shaded polygon with corners ``points [k, 2]`` in order, or (``hull``) their convex hull."""
+class Area(Part):
+    """A shaded polygon with corners ``points [k, 2]`` in order."""
 
     points: Any
     label: str = ""
     colour: str = INK
-    hull: bool = False
 
 
 @dataclass(frozen=True)
-class Line:
+class Line(Part):
     """A line from ``a`` to ``b``; on the globe a piece of a great circle.
 
     ``extend`` makes it the whole line (great circle) through both. A width above 5 is a pale strip, for a
@@ -125,7 +113,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Bar:
+class Bar(Part):
     """A number as a bar, and a dashed tick where it was ``before``; ``text`` replaces its two decimals.
 
     Without a colour it has that of the point of its name.
@@ -139,37 +127,16 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Drawn(Part):
     """What follows from the positions: the answer of a plane's or globe's ``follow``.
 
-    Attributes
-    ----------
-    caption : str
-        A sentence with the numbers, below; plain text.
-    alt : str
-        What the drawing shows; the caption unless given.
-    areas : sequence of Area
-        Plane only.
-    lines : sequence of Line
-    points : sequence of Point
-        Not to drag.
-    bars : sequence of Bar
-    names : array [C, d], optional
-        Every place is coloured by the name with the largest score x.t; the C rows belong to the points
-        that are kept or forgotten, in their order. A globe shows its points unless it is given.
-    after : array [C, 3], optional
-        The same after an edit: a second globe beside the first.
-    candidates : C bool, optional
-        Which names take part.
-    at : array [n, d], optional
-        Corrected positions of the points.
-    dots : array [n, 2], optional
-        Where the `Dots` are now.
+    The caption is a sentence with the numbers, below; ``alt`` says what the drawing shows, unless the
+    caption does. Areas are of the plane only; the points are not to drag.
 
-    Notes
-    -----
-    A colour is the name of a point to drag (its colour), a role ("forgotten"), "ink" (the text's colour,
-    in light and dark), or a colour of matplotlib.
+    names [C, d]: every place is coloured by the name with the largest score x.t; the C rows belong to the
+    points that are kept or forgotten, in their order. A globe shows its points unless it is given.
+    after [C, 3]: the same after an edit, a second globe beside the first. candidates (C): which take part.
+    at [n, d]: corrected positions of the points. dots [n, 2]: where the `Dots` are now.
     """
 
     caption: str = ""
@@ -227,12 +194,10 @@ def hull(points: np.ndarray) -> np.ndarray:
 
 def roles(points: Iterable[Point], known: Mapping[str, str]) -> list[dict[str, str]]:
     """Colour and shape of each point."""
-    seen: dict[str, int] = {}
-    looks = []
+    looks, turns = [], {role: itertools.cycle(colours) for role, (colours, _) in ROLES.items()}
     for p in points:
-        colours, shape = ROLES[_check.one_of(f"role of {p.name!r}", p.role, ROLES)]
-        k = seen[p.role] = seen.get(p.role, -1) + 1
-        looks.append({"colour": colour(p.colour or colours[k % len(colours)], known), "shape": shape})
+        own = next(turns[_check.one_of(f"role of {p.name!r}", p.role, ROLES)])
+        looks.append({"colour": colour(p.colour or own, known), "shape": ROLES[p.role][1]})
     return looks
 
 
@@ -256,18 +221,15 @@ def points_wire(points: Sequence[Point], walls: Sequence[Any], at: np.ndarray) -
     }  # fmt: skip
 
 
-def dots_wire(dots: Dots) -> dict[str, Any]:
-    """What stays of the dots while they move."""
-    _check.fields(dots)
-    n = len(base.numbers("at, of the dots", dots.at, None, 2))
+def dots_wire(dots: Dots, n: int) -> dict[str, Any]:
+    """What stays of the n dots while they move."""
     groups = ["" for _ in dots.names] if dots.groups is None else list(map(str, dots.groups))
     for name, given in (("names", dots.names), ("groups", groups), ("thumbnails", dots.thumbnails)):
         if given is not None and len(given) != n:
             raise ValueError(f"{name}: got {len(given)}, want {n}, one for each dot")
     kinds = list(dict.fromkeys(groups))
-    colours = [INK if c == base.BLACK else c for c in SERIES]
-    shapes = list(SHAPES)
-    palette = [(colours[i % len(colours)], shapes[i % len(shapes)], kind) for i, kind in enumerate(kinds)]
+    colours = itertools.cycle(INK if c == base.BLACK else c for c in SERIES)
+    palette = list(zip(colours, itertools.cycle(SHAPES), kinds, strict=False))
     return {
         "names": list(map(str, dots.names)), "group": [kinds.index(g) for g in groups], "palette": palette,
         "legend": len(kinds) > 1, "pictured": dots.thumbnails is not None, "what": dots.what,
@@ -275,28 +237,24 @@ def dots_wire(dots: Dots) -> dict[str, Any]:
 
 
 def wire(drawn: Drawn, at: np.ndarray, fixed: Mapping[str, Any]) -> dict[str, Any]:
-    """A `Drawn` as plain values, checked; ``at`` are the points' positions, ``fixed`` what stays."""
-    _check.fields(drawn)
-    for part in (*drawn.areas, *drawn.lines, *drawn.points, *drawn.bars):
-        _check.fields(part)
+    """A `Drawn` as plain values; ``at`` are the points' positions, ``fixed`` what stays."""
     d, rows = at.shape[1], fixed["rules"]["rows"]
     known = {p["name"]: p["colour"] for p in fixed["points"]}
     if d == 3 and drawn.areas:
         raise ValueError("areas: a globe has none, want lines")
     if d == 2 and drawn.after is not None:
         raise ValueError("after: a plane has one drawing, want names, points and lines in it")
-    sets = {
-        key: None if (x := getattr(drawn, key)) is None else plain(base.numbers(key, x, len(rows), d))
-        for key in ("names", "after")
-    }
-    candidates = [True] * len(rows) if drawn.candidates is None else [bool(c) for c in drawn.candidates]
+    sets = {"names": drawn.names, "after": drawn.after}
+    sets = {k: x if x is None else plain(base.numbers(k, x, len(rows), d)) for k, x in sets.items()}
+    candidates = [True] * len(rows) if drawn.candidates is None else list(map(bool, drawn.candidates))
     if len(candidates) != len(rows):
         raise ValueError(f"candidates: got {len(candidates)}, want {len(rows)}, one for each name")
     return {
         "caption": drawn.caption, "alt": drawn.alt or drawn.caption, **sets, "candidates": candidates,
         "areas": [_area(i, area, known) for i, area in enumerate(drawn.areas)],
         "lines": [_line(i, line, d, fixed["extent"], known) for i, line in enumerate(drawn.lines)],
-        "points": _marks(drawn, at, fixed, known), "bars": [_bar(b, known) for b in drawn.bars],
+        "points": _marks(drawn, at, sets["after"], fixed, known),
+        "bars": [_bar(b, known) for b in drawn.bars],
         "heads": _heads(sets["after"], [fixed["points"][i]["name"] for i in rows]),
     }  # fmt: skip
 
@@ -311,7 +269,6 @@ def _heads(after: Any, names: Sequence[str]) -> list[str]:
 
 def _area(i: int, area: Area, known: Mapping[str, str]) -> dict[str, Any]:
     corners = base.numbers(f"points, of areas[{i}]", area.points, None, 2)
-    corners = hull(corners) if area.hull else corners
     spot = plain(corners.mean(0))
     return {"points": plain(corners), "spot": spot, "label": area.label, "colour": colour(area.colour, known)}
 
@@ -337,14 +294,14 @@ def _line(i: int, line: Line, d: int, extent: Sequence[float], known: Mapping[st
 
 
 def _marks(
-    drawn: Drawn, at: np.ndarray, fixed: Mapping[str, Any], known: Mapping[str, str]
+    drawn: Drawn, at: np.ndarray, after: Any, fixed: Mapping[str, Any], known: Mapping[str, str]
 ) -> list[dict[str, Any]]:
     """The points that are not to drag: the reader's own, the names after the edit, those that follow."""
     own = zip(fixed["points"], at, strict=True)
     marks = [{**p, "at": plain(x), "stage": 0} for p, x in own if not p["drag"]]
-    if drawn.after is not None:
-        after = zip(fixed["rules"]["rows"], base.numbers("after", drawn.after, None, 3), strict=True)
-        marks += [{**fixed["points"][i], "at": plain(x), "stage": 1} for i, x in after]
+    if after is not None:
+        names = zip(fixed["rules"]["rows"], after, strict=True)
+        marks += [{**fixed["points"][i], "at": x, "stage": 1} for i, x in names]
     for i, (p, look) in enumerate(zip(drawn.points, roles(drawn.points, known), strict=True)):
         x = base.numbers(f"at, of points[{i}]", p.at, at.shape[1])
         marks.append({"name": p.name, "at": plain(x), "stage": int(p.after), "arrow": p.arrow, **look})
@@ -352,9 +309,8 @@ def _marks(
 
 
 def _bar(bar: Bar, known: Mapping[str, str]) -> dict[str, Any]:
-    for x in (bar.value, 0.0 if bar.before is None else bar.before):
-        if not np.isfinite(x):
-            raise ValueError(f"bars: {bar.name!r} is {x}, want a finite number")
+    for x in (bar.value, bar.before or 0.0):
+        _check.number(f"bars, {bar.name!r}", x, -np.inf)
     # no "-0.00", and a minus as wide as a plus
     text = f"{round(float(bar.value), 2) + 0.0:.2f}".replace("-", "−") if bar.text is None else bar.text
     before = None if bar.before is None else float(bar.before)

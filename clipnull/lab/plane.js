@@ -17,7 +17,7 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowD
 
 async function render({ model, el }) {
   const channel = await model.widget_manager.get_model(model.get("channel"))
-  const { kind, points, rules, dots, extent, axes, circle, size, bars: [low, high] } = model.get("fixed")
+  const { kind, points, rules, dots, extent, circle, size, bars: [low, high] } = model.get("fixed")
   const ball = kind === "globe", span = ball ? 2 : extent[1] - extent[0], stages = [], pictures = new Map()
   const tip = html("div", "tip"), bars = html("div", "bars"), side = html("div", "side", bars)
   const caption = html("div", "caption"), tray = html("div", "kept"), root = html("div", "clipnull-plane", side, tray, caption)
@@ -227,11 +227,10 @@ async function render({ model, el }) {
       say(`point ${i}`, points[i].name, q, r, true, struck)
     })
     settle(labels.sort((a, b) => !!b.bold - !!a.bold), taken, camera, stage.memory)
-    if (axes[0]) labels.push({ text: axes[0], at: [width - 4, height - 11], anchor: "end" }, { text: axes[1], at: [4, 12], anchor: "start" })
     stage.back.replaceChildren(...ground)
     stage.front.replaceChildren(...shapes)
-    stage.words.replaceChildren(...labels.map(({ text, at: [x, y], anchor = "middle", bold, behind, struck }) => {
-      const words = svg("text", { x, y, "text-anchor": anchor, class: `${bold ? "name" : ""} ${struck ? "struck" : ""}`, opacity: behind ? 0.75 : null })
+    stage.words.replaceChildren(...labels.map(({ text, at: [x, y], bold, behind, struck }) => {
+      const words = svg("text", { x, y, "text-anchor": "middle", class: `${bold ? "name" : ""} ${struck ? "struck" : ""}`, opacity: behind ? 0.75 : null })
       words.textContent = text
       return words
     }))

@@ -20,18 +20,7 @@ from matplotlib.figure import Figure
 from clipnull import _check
 from clipnull.hull import nearest_mixture
 from clipnull.lab.base import Live, alarm, in_turn, row
-from clipnull.lab.drawn import (
-    Dots,
-    Drawn,
-    Point,
-    dots_wire,
-    hull,
-    plain,
-    points_wire,
-    source,
-    unit,
-    wire,
-)
+from clipnull.lab.drawn import Dots, Drawn, Point, dots_wire, hull, plain, points_wire, source, unit, wire
 from clipnull.lab.still import still
 from clipnull.plots import base
 
@@ -61,43 +50,20 @@ class Drawing(anywidget.AnyWidget):
 class Plane(Live):
     """Points in the plane that the reader drags with mouse, finger or arrow keys, and what follows.
 
-    Parameters
-    ----------
-    points : sequence of Point
-    follow : callable
-        ``follow(at, **values) -> Drawn``. It gets the positions [n, 2], rows in the order of ``points``;
-        the value of each control under its name; with dots also ``kept``, the indices of those that the
-        reader keeps. It is called whenever one of them changes. A ValueError of its own becomes a
-        sentence below the drawing.
-    controls : mapping of name -> widget, optional
-        Each has a ``value``; they stand above the drawing.
-    dots : Dots, optional
-    extent : number or (x0, x1, y0, y1), optional
-        What is in view; a number r is -r to r both ways. By default what the points need.
-    circle : bool, optional
-        Whether the unit circle is drawn; by default where a point stays on it.
-    axes : (str, str)
-        What the axes are.
-    bars : (low, high)
-        Where bars begin and end.
-    size : int
-        Width in pixels; it shrinks with its column.
+    ``follow(at, **values) -> Drawn`` gets the positions [n, 2] in the order of ``points``, the value of each
+    control (widgets that stand above the drawing) under its name, and with dots also ``kept``, the indices
+    of those that the reader keeps. A ValueError of its own becomes a sentence below the drawing.
+
+    In view is ``extent``, (x0, x1, y0, y1) or r for -r to r both ways, by default what the points need, and
+    the unit circle where a point stays on it. Bars go from ``bars[0]`` to ``bars[1]``. ``size`` is the width
+    in pixels; it shrinks with its column.
 
     Attributes
     ----------
     positions : array [n, 2]
-        May be set.
-    kept : list of int
-        May be set.
+        May be set, as ``kept``, a list of int.
     drawn : Drawn
-        What ``follow`` answered last.
-    shown : dict
-        The same as the browser gets it, plain values.
-
-    Raises
-    ------
-    ValueError
-        What cannot be drawn.
+        What ``follow`` answered last; ``shown`` is the same as the browser gets it, plain values.
     """
 
     kind, d = "plane", 2
@@ -106,37 +72,26 @@ class Plane(Live):
 
     @_check.by_name
     def __init__(
-        self,
-        points: Sequence[Point],
-        follow: Callable[..., Drawn],
-        *,
-        controls: Mapping[str, Any] | None = None,
-        dots: Dots | None = None,
-        extent: Any = None,
-        circle: bool | None = None,
-        axes: tuple[str, str] = ("", ""),
-        bars: tuple[float, float] = (-1.0, 1.0),
-        size: int = 440,
-    ) -> None:
+        self, points: Sequence[Point], follow: Callable[..., Drawn], *,
+        controls: Mapping[str, Any] | None = None, dots: Dots | None = None, extent: Any = None,
+        bars: tuple[float, float] = (-1.0, 1.0), size: int = 440,
+    ) -> None:  # fmt: skip
         self.points, self.follow, self.controls, self.dots = list(points), follow, dict(controls or {}), dots
         for control in self.controls.values():
             _check.having("controls", [control], "value observe")
         _check.whole("size", size, 1)
-        for point in self.points:
-            _check.fields(point)
-        at = np.zeros((0, self.d))
-        if self.points:
-            at = np.stack([base.numbers(f"at, of {p.name!r}", p.at, self.d) for p in self.points])
-        self.walls = [
-            None if p.within is None else hull(base.numbers("within", p.within, None, 2)) for p in self.points
-        ]
-        circle = any(p.on_circle for p in self.points) if circle is None else circle
+        at = np.array([base.numbers(f"at, of {p.name!r}", p.at, self.d) for p in self.points])
+        at = at.reshape(-1, self.d)
+        walls = [None if p.within is None else base.numbers("within", p.within, None, 2) for p in self.points]
+        self.walls = [None if w is None else hull(w) for w in walls]
+        self.spots = np.zeros((0, 2)) if dots is None else base.numbers("at, of the dots", dots.at, None, 2)
+        circle = any(p.on_circle for p in self.points)
         self.extent = self._in_view(extent, at, circle)
         at = self._legal(at)
         self.fixed = {
-            "kind": self.kind, "size": size, "axes": list(axes), "bars": list(_check.interval("bars", bars)),
-            "circle": circle, "extent": self.extent, **points_wire(self.points, self.walls, at),
-            "dots": None if dots is None else dots_wire(dots),
+            "kind": self.kind, "size": size, "bars": list(_check.interval("bars", bars)), "circle": circle,
+            "extent": self.extent, "dots": None if dots is None else dots_wire(dots, len(self.spots)),
+            **points_wire(self.points, self.walls, at),
         }  # fmt: skip
         self.channel = widgets.Label()
         turn = self._facing(at[self.fixed["rules"]["rows"]])
@@ -157,13 +112,12 @@ class Plane(Live):
         if given is not None:
             r = base.numbers("extent", np.ravel(given), None)
             x = np.array([-r[0], r[0], -r[0], r[0]]) if len(r) == 1 else r
-            if len(x) != 4 or not (x[0] < x[1] and x[2] < x[3] and np.isfinite(x).all()):
+            if len(x) != 4 or not (x[0] < x[1] and x[2] < x[3]):
                 raise ValueError(f"extent: got {given!r}, want a number above 0 or (x0, x1, y0, y1)")
             return list(map(float, x))
-        seen = [np.zeros((1, 2)), at, *(w for w in self.walls if w is not None)]
-        seen += [np.array([[-1.0, -1.0], [1.0, 1.0]])] if circle else []
-        seen += [base.numbers("at, of the dots", self.dots.at, None, 2)] if self.dots else []
-        low, high = np.concatenate(seen).min(0), np.concatenate(seen).max(0)
+        corners = np.array([[-1.0, -1.0], [1.0, 1.0]]) * circle
+        seen = np.concatenate([corners, at, self.spots, *(w for w in self.walls if w is not None)])
+        low, high = seen.min(0), seen.max(0)
         wide = float((high - low).max()) or 2.0
         # room for labels, and never a strip: a reader drags both ways
         half = np.maximum((high - low) / 2, 0.3 * wide) + 0.08 * wide
@@ -231,11 +185,11 @@ class Plane(Live):
             raise TypeError(f"follow: returned {type(drawn).__name__}, want a Drawn")
         if drawn.at is not None:
             at = self._legal(base.numbers("at", drawn.at, len(self.points), self.d))
+        many = self.spots
+        if self.dots and drawn.dots is not None:
+            many = base.numbers("dots", drawn.dots, len(many), 2)
         self.shown = wire(drawn, at, self.fixed)
-        self.shown |= {"at": at.tolist(), "kept": kept, "report": self.drawing.report, "dots": []}
-        if self.dots:
-            many = self.dots.at if drawn.dots is None else drawn.dots
-            self.shown["dots"] = plain(base.numbers("dots", many, len(self.dots.names), 2))
+        self.shown |= {"at": at.tolist(), "kept": kept, "report": self.drawing.report, "dots": plain(many)}
         self.drawn = drawn
         with self.paused():
             self.drawing.at = self.shown["at"]
@@ -254,25 +208,14 @@ class Globe(Plane):
     An image is a unit vector z, and wins for the name t with the largest z.t. A lead of at most 1e-5 of
     the longest name is a tie, and within it the kept name wins.
 
-    Parameters
-    ----------
-    points, follow, controls, bars, size
-        As in `Plane`, with positions [n, 3] of length 1. ``Drawn(after=...)`` shows a second globe.
+    As `Plane`, with positions [n, 3] of length 1; of its options, ``controls``, ``bars`` and ``size``.
+    ``Drawn(after=...)`` shows a second globe.
     """
 
     kind, d = "globe", 3
 
-    @_check.by_name
-    def __init__(
-        self,
-        points: Sequence[Point],
-        follow: Callable[..., Drawn],
-        *,
-        controls: Mapping[str, Any] | None = None,
-        bars: tuple[float, float] = (-1.0, 1.0),
-        size: int = 380,
-    ) -> None:
-        super().__init__(points, follow, controls=controls, extent=1, circle=False, bars=bars, size=size)
+    def __init__(self, points: Sequence[Point], follow: Callable[..., Drawn], **options: Any) -> None:
+        super().__init__(points, follow, extent=1, dots=None, **{"size": 380, **options})
 
     def _legal(self, at: np.ndarray) -> np.ndarray:
         return np.stack([unit(x) for x in at]) if len(at) else at

@@ -17,78 +17,44 @@ __all__ = ["Prediction", "predict"]
 
 
 class Prediction(Live):
-    """A guess, and beside it, once it is made, the answer.
+    """A guess, and once it is committed the answer beside it.
 
-    Parameters
-    ----------
-    question : str
-    answer : float or str
-        A number, or one of ``choices``.
-    between : (low, high), optional
-        Range of the slider for a number.
-    choices : sequence of str, optional
-        What a choice is made from.
-    step : float
-        Of the slider; the answer is shown with as many digits.
-    unit : str
-        Written behind a number: ``"%"``, ``"°"``.
-
-    Attributes
-    ----------
-    guess : widgets.FloatSlider or widgets.RadioButtons
-    commit : widgets.Button
-        Shows the answer, once.
-    verdict : widgets.HTML
+    The answer is a number, guessed ``between`` two ends by a slider of this step, shown with as many digits
+    and its unit; or one of ``choices``.
     """
 
     @_check.by_name
     def __init__(
-        self,
-        question: str,
-        answer: float | str,
-        between: tuple[float, float] | None = None,
-        choices: Sequence[str] | None = None,
-        step: float = 1.0,
-        unit: str = "",
-    ) -> None:
+        self, question: str, answer: float | str, between: tuple[float, float] | None = None,
+        choices: Sequence[str] | None = None, step: float = 1.0, unit: str = "",
+    ) -> None:  # fmt: skip
         if (between is None) == (choices is None):
             raise ValueError("between, choices: got both or neither, want one of them")
         if choices is not None and answer not in choices:
             raise ValueError(f"answer: got {answer!r}, want one of choices, {list(choices)}")
         _check.number("step", step, 1e-9)
-        if between is not None:
-            _check.number("answer", answer, -inf)
-            _check.interval("between", between)
-        self.answer, self.step, self.unit = answer, step, unit
-        wide = widgets.Layout(width="max-content")
+        self.answer, self.unit = answer, unit
+        self.digits = max(0, len(f"{step:g}".partition(".")[2]))
+        self.guess: Any
         if between is None:
-            self.guess: Any = widgets.RadioButtons(options=list(choices or []), layout=wide)
+            wide = widgets.Layout(width="max-content")
+            self.guess = widgets.RadioButtons(options=list(choices or []), layout=wide)
             self.guess.index = None
         else:
-            low, high = between
-            layout = widgets.Layout(width="420px", max_width="100%")
-            self.guess = widgets.FloatSlider(
-                (low + high) / 2,
-                min=low,
-                max=high,
-                step=step,
-                readout_format=f".{self._digits}f",
-                layout=layout,
-            )
+            _check.number("answer", answer, -inf)
+            low, high = _check.interval("between", between)
+            look: dict[str, Any] = {"layout": widgets.Layout(width="420px", max_width="100%")}
+            look |= {"step": step, "readout_format": f".{self.digits}f"}
+            self.guess = widgets.FloatSlider((low + high) / 2, min=low, max=high, **look)
         self.commit = widgets.Button(description="That is my guess")
         self.commit.on_click(self._show)
         self.verdict = widgets.HTML()
-        super().__init__(
-            [widgets.HTML(f"<b>{html.escape(question)}</b>"), row(self.guess, self.commit), self.verdict]
-        )
-
-    @property
-    def _digits(self) -> int:
-        return max(0, len(f"{self.step:g}".partition(".")[2]))
+        asked = widgets.HTML(f"<b>{html.escape(question)}</b>")
+        super().__init__([asked, row(self.guess, self.commit), self.verdict])
 
     def say(self, value: Any) -> str:
         """A guess or the answer, as it is shown."""
-        return value if isinstance(value, str) else f"{value:.{self._digits}f}{self.unit}"
+        return value if isinstance(value, str) else f"{value:.{self.digits}f}{self.unit}"
 
     @in_turn
     def _show(self, button: Any = None) -> None:
@@ -104,14 +70,7 @@ class Prediction(Live):
 def predict(question: str, answer: float | str, because: str = "", **control: Any) -> None:
     """Ask for a prediction; the answer stays folded until it is wanted, with or without a kernel.
 
-    Parameters
-    ----------
-    question, answer
-        As for `Prediction`.
-    because : str
-        One or two sentences that follow the answer.
-    **control
-        ``between`` or ``choices``, ``step``, ``unit``, as for `Prediction`.
+    ``because``: one or two sentences that follow the answer. The other arguments are those of `Prediction`.
     """
     asked = Prediction(question, answer, **control)
     folded = html.escape(f"{asked.say(answer)}. {because}".strip())

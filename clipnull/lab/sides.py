@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import html
 
 import ipywidgets as widgets
@@ -32,25 +33,8 @@ FORMULAS = {
 class Sides(FigureWidget):
     """One edit on the pictures or on the names, as derived or transposed, normalised after or not.
 
-    Parameters
-    ----------
-    case : Case
-        The pictures of its forgotten classes can be watched.
-    edit : Edit
-
-    Attributes
-    ----------
-    side : widgets.ToggleButtons
-        ``"image"`` or ``"text"``.
-    transposed, normalised : widgets.ToggleButtons
-        False or True.
-    picture : widgets.IntSlider
-        Which of the forgotten pictures is watched, from 1.
-
-    Raises
-    ------
-    ValueError
-        A case without a picture of a forgotten class.
+    The pictures of the case's forgotten classes can be watched, by ``picture`` from 1; it has to have some.
+    ``side`` is "image" or "text", ``transposed`` and ``normalised`` are False or True.
     """
 
     @_check.by_name
@@ -67,6 +51,7 @@ class Sides(FigureWidget):
             )
         )
         self.picture = widgets.IntSlider(1, 1, len(self.rows), description="picture")
+        self.found = functools.cache(self._measure)
         super().__init__([self.side, self.transposed, self.normalised, self.picture])
 
     def scores(self) -> tuple[int, torch.Tensor, torch.Tensor]:
@@ -81,12 +66,15 @@ class Sides(FigureWidget):
 
     def measures(self) -> list[Measure]:
         """Full and 2-way recall, search, and accuracy on the others, before and after."""
-        edit, side, unit = self.edits[self.transposed.value], self.side.value, self.normalised.value
+        return self.found(self.side.value, self.transposed.value, self.normalised.value)
+
+    def _measure(self, side: str, transposed: bool, unit: bool) -> list[Measure]:
+        edit = self.edits[transposed]
         # a picture's length touches no order of names, a name's no order of pictures
         names = self.case.evaluate(edit, "text" if side == "text" and unit else "image")
         pictures = self.case.evaluate(edit, "image" if side == "image" and unit else "text")
-        found = {m.name: m for m in measures(names)}
-        return [*{**found, "search": found["search"]._replace(after=pictures.search.after)}.values()]
+        rows = measures(names)
+        return [m._replace(after=pictures.search.after) if m.name == "search" else m for m in rows]
 
     def figure(self) -> Figure:
         """Left: the watched picture's scores. Right: the measures."""
@@ -112,7 +100,5 @@ class Sides(FigureWidget):
         score = f"{float(before[own]):.2f} → <b>{float(after[own]):.2f}</b>"
         shown = ", ".join(f"{m.name} {tenths(m.before)} → <b>{percent(m.after)}</b>" for m in self.measures())
         gone, rest = len(self.rows), len(self.case.labels) - len(self.rows)
-        return (
-            f"Its score with {html.escape(self.case.classes[own])}: {score}. "
-            f"{gone} forgotten pictures, {rest} others: {shown}."
-        )
+        said = f"Its score with {html.escape(self.case.classes[own])}: {score}. "
+        return said + f"{gone} forgotten pictures, {rest} others: {shown}."

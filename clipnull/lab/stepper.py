@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import html
 import itertools
 from collections.abc import Sequence
@@ -46,15 +47,9 @@ class Moment:
 class Stepper(Plane):
     """A calculation in steps; the numbers and the drawing move together.
 
-    Attributes
-    ----------
-    step : widgets.IntSlider
-        One position per moment; ``back`` and ``next`` move it by one.
-    back, next : widgets.Button
-    turn, tilt : widgets.IntSlider
-        Where the drawing is seen from, in degrees; from two basis vectors on it has depth.
-    readout : widgets.HTML
-        The step in words and numbers.
+    ``step`` has one position per moment, which ``back`` and ``next`` move by one. ``turn`` and ``tilt``
+    (degrees) say where the drawing is seen from: from two basis vectors on it has depth. ``readout`` is the
+    step in words and numbers.
     """
 
     def __init__(self, **controls: Any) -> None:
@@ -62,15 +57,13 @@ class Stepper(Plane):
         self.tilt = make(widgets.IntSlider, 25, 0, 90, 5, description="tilt °", width=SLIM)
         self.readout = widgets.HTML(layout=widgets.Layout(min_height="5em", max_width="760px"))
         self.step = make(widgets.IntSlider, 0, 0, len(self.moments()) - 1, description="step", width="20em")
-        self.back, self.next = (
-            make(widgets.Button, description=d, width="6em") for d in ("◀ back", "next ▶")
-        )
+        titles = "◀ back", "next ▶"
+        self.back, self.next = (make(widgets.Button, description=d, width="6em") for d in titles)
         self.back.on_click(lambda _: self._go(-1))
         self.next.on_click(lambda _: self._go(1))
         watched = {**controls, "step": self.step, "turn": self.turn, "tilt": self.tilt}
-        super().__init__(
-            [], self._now, controls=watched, extent=(-0.35, 1.45, -0.45, 1.15), bars=(-0.25, 1.0)
-        )
+        extent = (-0.35, 1.45, -0.45, 1.15)
+        super().__init__([], self._now, controls=watched, extent=extent, bars=(-0.25, 1.0))
         steps = row(self.back, self.next, self.step, self.turn, self.tilt)
         self.children = (row(*controls.values()), steps, self.readout, *self.children[1:])  # type: ignore[has-type]
 
@@ -153,9 +146,7 @@ class Scene:
         """Title, words, lines and bars of each step as moments."""
         areas, floor = self.floor()
         return [
-            Moment(
-                title, words, Drawn(alt=f"{title}: {words}", areas=areas, lines=[*floor, *lines], bars=bars)
-            )
+            Moment(title, words, Drawn("", f"{title}: {words}", areas, [*floor, *lines], bars=bars))
             for title, words, lines, bars in steps
         ]
 
@@ -176,12 +167,9 @@ class Scene:
 
     def feet(self) -> list[Line]:
         """How far z reaches along each column."""
-        feet = (self.U * self.coefficients).T[:COLUMNS]
-        along = [
-            self.line(0 * u, u, f"{c:.2f}", BLUE, width=5)
-            for u, c in zip(feet, self.coefficients, strict=False)
-        ]
-        return [*along, *(self.line(self.z, u, dash=True, width=1) for u in feet)]
+        feet = list(zip((self.U * self.coefficients).T, self.coefficients, strict=True))[:COLUMNS]
+        along = [self.line(0 * u, u, f"{c:.2f}", BLUE, width=5) for u, c in feet]
+        return [*along, *(self.line(self.z, u, dash=True, width=1) for u, _ in feet)]
 
     def path(self) -> list[Line]:
         """The columns times their coefficients, one after the other: they end at the part inside."""
@@ -192,9 +180,8 @@ class Scene:
         """z, the part inside and the residual, and the right angle; ``said`` at the three sides."""
         start, corner = 0 * self.z, self.inside
         sides = [(start, self.z, INK), (start, corner, PURPLE), (corner, self.z, GREEN)]
-        lines = [
-            self.line(a, b, word, colour, width=2.5) for (a, b, colour), word in zip(sides, said, strict=True)
-        ]
+        words = zip(sides, said, strict=True)
+        lines = [self.line(a, b, word, colour, width=2.5) for (a, b, colour), word in words]
         if min(self.size, self.left) > 0.15:
             back, up = -0.07 * self.inside / self.size, 0.07 * self.residual / self.left
             lines += [self.line(corner + x, corner + back + up, width=1) for x in (back, up)]
@@ -217,14 +204,7 @@ def indexed(letter: str, k: int) -> str:
 
 
 class GramSchmidtStepper(Stepper):
-    """Gram-Schmidt: each name is split by the span of those before it (notebook 02).
-
-    Parameters
-    ----------
-    T : array [m, d]
-        Embeddings, in the order in which they enter.
-    names : m str
-    """
+    """Gram-Schmidt: each of m names, embedded in ``T`` [m, d], is split by the span of those before it."""
 
     @_check.by_name
     def __init__(self, T: Any, names: Sequence[str]) -> None:
@@ -261,25 +241,12 @@ class GramSchmidtStepper(Stepper):
 
 
 class ProjectionStepper(Stepper):
-    """z → Uᵀz → UUᵀz → z − UUᵀz → its length → new scores, of a chosen picture and names (notebook 02).
+    """z → Uᵀz → UUᵀz → z − UUᵀz → its length → new scores, of a chosen picture and chosen names.
 
-    Parameters
-    ----------
-    Z, T : array [n, d], array [C, d]
-        Image embeddings, and text embeddings of the classes.
-    data : LabelledImages
-        The pictures, their labels and classes.
-    names : sequence of str
-        The classes that are projected out first. The first picture shown is the first one of the first.
-
-    Attributes
-    ----------
-    of, basis : widgets.Dropdown
-        Class of the picture; "Gram–Schmidt" or "SVD", two bases of one span.
-    which : widgets.IntSlider
-        Which picture of its class, from 1; the last one where there are fewer.
-    erased : widgets.SelectMultiple
-        What is projected out.
+    ``Z`` [n, d] and ``T`` [C, d] are the embeddings of the pictures and classes of ``data``; ``names`` are
+    the classes that are projected out first. The picture shown is the one numbered ``which`` (the last one
+    where there are fewer) of the class ``of``, first of the first name; ``erased`` is what is projected out,
+    by a ``basis`` of "Gram–Schmidt" or "SVD", two bases of one span.
     """
 
     @_check.by_name
@@ -287,20 +254,16 @@ class ProjectionStepper(Stepper):
         self.T = F.normalize(_check.rows("T", T, nonzero=True).double(), dim=1)
         self.Z = F.normalize(_check.rows("Z", Z, self.T.shape[1], nonzero=True).double(), dim=1)
         self.data, self.classes = data, list(data.classes)
-        if (len(data), len(self.classes)) != (len(self.Z), len(self.T)):
-            got, want = (
-                f"{len(data)} pictures of {len(self.classes)} classes",
-                f"{len(self.Z)} of {len(self.T)}",
-            )
-            raise ValueError(f"data: got {got}, want {want} like Z and T")
+        got, want = (len(data), len(self.classes)), (len(self.Z), len(self.T))
+        if got != want:
+            raise ValueError(f"data: got {got} pictures and classes, want {want} like Z and T")
         chosen = [self.classes[i] for i in _check.class_indices("names", names, len(self.T), self.classes)]
-        most = int(data.labels.bincount().max())
-        names_of: dict[str, Any] = {"options": self.classes, "width": SLIM}
-        slim = {"width": SLIM}
-        self.of = make(widgets.Dropdown, value=chosen[0], description="picture", **names_of)
-        self.which = make(widgets.IntSlider, 1, 1, max(2, most), description="which", **slim)
-        self.basis = make(widgets.Dropdown, options=["Gram–Schmidt", "SVD"], description="basis", **slim)
-        self.erased = make(widgets.SelectMultiple, value=chosen, rows=4, description="names", **names_of)
+        most = max(2, int(data.labels.bincount().max()))
+        menu = functools.partial(make, options=self.classes, width=SLIM)
+        self.of = menu(widgets.Dropdown, value=chosen[0], description="picture")
+        self.which = make(widgets.IntSlider, 1, 1, most, description="which", width=SLIM)
+        self.basis = menu(widgets.Dropdown, options=["Gram–Schmidt", "SVD"], description="basis")
+        self.erased = menu(widgets.SelectMultiple, value=chosen, rows=4, description="names")
         super().__init__(of=self.of, which=self.which, basis=self.basis, erased=self.erased)
 
     @property
@@ -308,9 +271,7 @@ class ProjectionStepper(Stepper):
         """Which picture is shown."""
         own = self.data.where(self.of.value)
         if not len(own):
-            raise ValueError(
-                f"names: got {self.of.value!r} of which there is no picture, want one that has some"
-            )
+            raise ValueError(f"names: got {self.of.value!r}, want a class that has pictures")
         return int(own[min(self.which.value, len(own)) - 1])
 
     def picture(self) -> Any:

@@ -107,10 +107,9 @@ def _regions(ax: Axes, T: np.ndarray, on: Sequence[bool], rules: Mapping[str, An
 
 
 def _ground(ax: Axes, fixed: Mapping[str, Any], drawn: Mapping[str, Any]) -> None:
-    """Axes, circle, shaded areas and dots."""
+    """Origin, circle, shaded areas and dots."""
     ax.axhline(0, color=base.PALE, linewidth=0.8, zorder=1)
     ax.axvline(0, color=base.PALE, linewidth=0.8, zorder=1)
-    ax.set(xlabel=fixed["axes"][0], ylabel=fixed["axes"][1])
     if fixed["circle"]:
         t = np.linspace(0, 2 * np.pi, 181)
         ax.plot(np.cos(t), np.sin(t), color=base.PALE, linewidth=1.2, zorder=1)

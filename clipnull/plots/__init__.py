@@ -2,7 +2,6 @@
 
 from clipnull.plots.auditing import *
 from clipnull.plots.base import *
-from clipnull.plots.comparing import *
 from clipnull.plots.embeddings import *
 from clipnull.plots.erasing import *
 from clipnull.plots.mathematics import *

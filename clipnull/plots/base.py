@@ -4,7 +4,7 @@ import io
 import re
 import textwrap
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import matplotlib.figure
@@ -30,6 +30,8 @@ GREY, PALE = "#767676", "#C9C9C9"
 FORGET, RETAIN = RED, BLUE
 SERIES = [BLUE, ORANGE, GREEN, PURPLE, SKY, RED, BLACK, YELLOW]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
+#: what every legend has in common
+LEGEND: dict[str, Any] = dict(fontsize=8, frameon=False)
 DPI = 100
 
 
@@ -63,42 +65,25 @@ def alt(fig: matplotlib.figure.Figure) -> str:
 
 @_check.by_name
 def show(fig: matplotlib.figure.Figure, alt: str | None = None) -> None:
-    """Display a figure as PNG with alt text; prints nothing.
+    """Display a figure as PNG with its alt text, or another; prints nothing.
 
-    Parameters
-    ----------
-    fig : matplotlib Figure
-    alt : str, optional
-        Replaces the text that the figure's function wrote.
-
-    Notes
-    -----
-    The text goes where readers of notebooks look for it: the ``alt`` of the image's metadata
-    (Quarto, Jupyter Book, the classic template of nbconvert), the PNG's own description, and the
-    plain-text output.
+    The text goes where readers of notebooks look for it: the ``alt`` of the image's metadata (Quarto,
+    Jupyter Book, the classic template of nbconvert), the PNG's own description, the plain-text output.
     """
+    from IPython.display import display
+
     if alt is not None:
         describe(fig, alt)
     text = getattr(fig, "alt_text", "")
-    width, height = (round(inches * DPI) for inches in fig.get_size_inches())
-    _display(_small_png(fig, text), text, width, height)
-
-
-def _small_png(fig: matplotlib.figure.Figure, text: str) -> bytes:
-    """A PNG of 256 colours: a third of the size, which a notebook of many figures feels."""
     drawn, small, info = io.BytesIO(), io.BytesIO(), PngInfo()
     fig.savefig(drawn, format="png", dpi=DPI)
     if text:
         info.add_itxt("Description", text)
+    # 256 colours: a third of the size, which a notebook of many figures feels
     colours = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)
     colours.save(small, "png", optimize=True, pnginfo=info)
-    return small.getvalue()
-
-
-def _display(png: bytes, text: str, width: int, height: int) -> None:
-    from IPython.display import display
-
-    data = {"image/png": png, "text/plain": f"Figure: {text}" if text else "Figure"}
+    width, height = (round(inches * DPI) for inches in fig.get_size_inches())
+    data = {"image/png": small.getvalue(), "text/plain": f"Figure: {text}" if text else "Figure"}
     display(data, raw=True, metadata={"image/png": {"alt": text, "width": width, "height": height}})
 
 
@@ -110,15 +95,15 @@ def numbers(
     NaN and infinity are welcome only where there may be ``gaps``, what is not ``within`` a range nowhere.
     """
     try:
-        found = np.asarray(x)
-        values = found.astype(float) if found.dtype.kind in "biuf" else None
+        values = np.asarray(x)
     except (TypeError, ValueError, RuntimeError):
-        values = None
-    if values is None:  # gradients, pandas, other halves of a float; or no numbers at all
+        values = np.array(None)
+    if values.dtype.kind not in "biuf":  # gradients, pandas, other halves of a float; or no numbers at all
         tensor = _check.array(name, x).detach().cpu()
         if tensor.is_complex():
             raise ValueError(f"{name}: got complex numbers, want real ones")
         values = tensor.double().numpy()
+    values = values.astype(float)
     if values.ndim == 1 and len(shape) == 2:
         values = values[None]
     fits = [want == n or (want is None and n > 0) for want, n in zip(shape, values.shape, strict=False)]
@@ -154,12 +139,6 @@ def axes(size: tuple[float, float]) -> Axes:
     return Figure(figsize=size, layout="constrained").subplots()
 
 
-def figure_of(ax: Axes) -> matplotlib.figure.Figure:
-    """The figure that holds ``ax``, the outer one of a subfigure."""
-    fig = ax.figure
-    return fig if isinstance(fig, matplotlib.figure.Figure) else fig.figure
-
-
 def title(fig: matplotlib.figure.Figure, text: str) -> None:
     """Set a figure's title: from its left edge, broken to its width."""
     fig.suptitle(wrap(text, fig.get_size_inches()[0]), x=0.01, ha="left", fontsize=11)
@@ -173,7 +152,7 @@ def style(ax: Axes, text: str = "", x: str = "", y: str = "", grid: str = "") ->
         ax.set_axisbelow(True)
     ax.set_xlabel(x)
     ax.set_ylabel(y)
-    fig = figure_of(ax)
+    fig = ax.figure.figure  # the outer one of a subfigure
     if text and isinstance(fig, Figure):  # ours: the title has the whole width, legend included
         title(fig, text)
     elif text:
@@ -181,6 +160,42 @@ def style(ax: Axes, text: str = "", x: str = "", y: str = "", grid: str = "") ->
         ax.set_title(wrap(text, inches), loc="left", fontsize=11)
     literal(ax)
     return fig
+
+
+def rows_of(ax: Axes, names: Iterable[object], n: int = 22) -> None:
+    """Names down the side, the first on top."""
+    labels = [short(name, n) for name in names]
+    ax.set_yticks(range(len(labels)), labels, fontsize=9)
+    ax.invert_yaxis()
+    ax.tick_params(axis="y", length=0)
+
+
+def shares(
+    ax: Axes, names: Sequence[str], values: Sequence[float], hit: Iterable[str], full: float, digits: int = 0
+) -> None:
+    """Bars from above, up to ``full``, with their numbers; those that are ``hit`` vermillion and hatched."""
+    hits = [name in hit for name in names]
+    colours = [FORGET if h else PALE for h in hits]
+    bars = ax.barh(range(len(names)), values, 0.7, color=colours, edgecolor="white", linewidth=0)
+    for row, (bar, value, h) in enumerate(zip(bars, values, hits, strict=True)):
+        bar.set_hatch("///" if h else "")
+        ax.text(value + full / 50, row, f"{value:.{digits}f}", va="center", fontsize=9)
+    rows_of(ax, names)
+    ax.set_xlim(0, 1.15 * full)
+
+
+def cells(
+    ax: Axes, percent: np.ndarray, names: Sequence[str], columns: Sequence[str], size: int = 9, **look: Any
+) -> None:
+    """A table of coloured cells with their numbers, "–" for NaN; ``look`` is that of ``imshow``."""
+    ax.imshow(percent, **look)
+    for i, j in np.ndindex(percent.shape):
+        text = "–" if np.isnan(percent[i, j]) else f"{percent[i, j]:.0f}"
+        ax.text(j, i, text, ha="center", va="center", fontsize=size)
+    ax.set_yticks(range(len(names)), names, fontsize=9)
+    ax.set_xticks(range(len(columns)), columns)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
 
 
 def wrap(text: str, inches: float) -> str:

@@ -10,143 +10,87 @@ from matplotlib.patheffects import withStroke
 
 from clipnull import _check, subspace
 from clipnull.plots import base
-from clipnull.plots.base import BLACK, BLUE, FORGET, GREY, MARKERS, ORANGE, PALE, RED, SERIES, SKY, Figure
+from clipnull.plots.base import BLACK, BLUE, GREY, LEGEND, MARKERS, ORANGE, PALE, RED, SERIES, SKY, Figure
 
 __all__ = [
-    "cone",
-    "cosine_histogram",
-    "cumulative_variance",
-    "image_grid",
-    "pca",
-    "pca_scatter",
-    "two_means",
+    "cone", "cosine_histogram", "cumulative_variance", "image_grid", "pca", "pca_scatter", "two_means",
     "zero_shot_bars",
-]
+]  # fmt: skip
+
+#: names that are drawn beside a picture
+TOP = 5
 
 
 @_check.by_name
 def image_grid(
-    images: Sequence[Any],
-    titles: Sequence[str] | None = None,
-    *,
-    columns: int | None = None,
-    right: Sequence[bool] | None = None,
-    title: str = "",
-    size: float = 1.1,
-) -> matplotlib.figure.Figure:
-    """Pictures side by side.
+    images: Sequence[Any], titles: Sequence[str], *, columns: int | None = None,
+    right: Sequence[bool] | None = None, title: str = "", size: float = 1.1,
+) -> matplotlib.figure.Figure:  # fmt: skip
+    """n pictures (PIL or [h, w, 3]) of ``size`` inches, at most 8 in a row by default, each over its title.
 
-    Parameters
-    ----------
-    images : n PIL images or arrays [h, w, 3]
-    titles : n str, optional
-        Drawn under each picture.
-    columns : int, optional
-        By default 8 at most.
-    right : n bool, optional
-        Marks each title as a right (blue, ✓) or a wrong (vermillion, ✗) answer.
-    size : float
-        Inches per picture.
+    ``right`` (n) marks each title as a right (blue, ✓) or a wrong (vermillion, ✗) answer.
     """
     n = len(_check.having("images", images, ""))
     pictures = [base.picture(f"images[{i}]", x) for i, x in enumerate(images)]
     for name, given in (("titles", titles), ("right", right)):
         if given is not None and len(given) != n:
             raise ValueError(f"{name}: got {len(given)}, want {n}, one for each picture")
-    size, columns = _check.number("size", size, 0.1, 20), min(n, 8) if columns is None else columns
+    size, columns = _check.number("size", size, 0.1, 20), columns or min(n, 8)
     rows = -(-n // columns)
-    row_height = size + (0.28 if titles is not None else 0.05)
-    height = rows * row_height + (0.35 if title else 0)
+    height = rows * (size + 0.28) + (0.35 if title else 0)
     fig = Figure(figsize=(max(columns * size, 2.5), height), layout="constrained")
     panels = fig.subplots(rows, columns, squeeze=False).ravel()
     for ax in panels:
         ax.axis("off")
     for i, ax in enumerate(panels[:n]):
         ax.imshow(pictures[i])
-        if titles is not None:
-            mark, colour = ("", BLACK) if right is None else (("✓ ", BLUE) if right[i] else ("✗ ", RED))
-            label = mark + base.short(str(titles[i]), int(size * 13))
-            ax.text(0.5, -0.04, label, transform=ax.transAxes, ha="center", va="top", fontsize=8,
-                    color=colour)  # fmt: skip
+        mark, colour = ("", BLACK) if right is None else ("✓ ", BLUE) if right[i] else ("✗ ", RED)
+        label = mark + base.short(str(titles[i]), int(size * 13))
+        ax.text(0.5, -0.04, label, transform=ax.transAxes, ha="center", va="top", fontsize=8, color=colour)
     if title:
         base.title(fig, title)
-    names = "" if titles is None else ": " + ", ".join(map(str, titles))
-    return base.describe(fig, f"{title + '. ' if title else ''}{n} pictures{names}.")
+    names = ", ".join(map(str, titles))
+    return base.describe(fig, f"{title + '. ' if title else ''}{n} pictures: {names}.")
 
 
 @_check.by_name
 def zero_shot_bars(
-    image: Any,
-    names: Sequence[str],
-    before: Any,
-    after: Any | None = None,
-    *,
-    k: int = 5,
-    highlight: str | None = None,
-    title: str | None = None,
-) -> matplotlib.figure.Figure:
-    """A picture and its most likely class names, before and after an edit.
+    image: Any, names: Sequence[str], before: Any, after: Any | None = None, *,
+    highlight: str | None = None, title: str | None = None,
+) -> matplotlib.figure.Figure:  # fmt: skip
+    """A picture and its five most likely class names, before and after an edit.
 
-    Parameters
-    ----------
-    image : PIL image or array [h, w, 3]
-    names : C str
-    before, after : array [C]
-        Probabilities (fractions): softmax of the logits.
-    k : int
-        Names shown.
-    highlight : str, optional
-        The class drawn in vermillion and hatched; by default the first one before.
+    ``before`` and ``after`` [C] are fractions: softmax of the logits. ``highlight`` is the class drawn in
+    vermillion and hatched, by default the first one before.
     """
     p = base.numbers("before", before, None, within=(0, 1))
     names, panels = _check.names("names", names, len(p)), [("", p)]
     if after is not None:
         q = base.numbers("after", after, len(p), within=(0, 1))
         panels = [("before: ", p), ("after: ", q)]
-    tops = [(label, p, np.argsort(-p, kind="stable")[:k]) for label, p in panels]
+    tops = [(label, p, np.argsort(-p, kind="stable")[:TOP]) for label, p in panels]
     highlight = names[tops[0][2][0]] if highlight is None else highlight
-    fig = Figure(figsize=(2.0 + 2.9 * len(panels), 0.32 * k + 1.0), layout="constrained")
+    fig = Figure(figsize=(2.0 + 2.9 * len(panels), 0.32 * TOP + 1.0), layout="constrained")
     left, *rest = fig.subplots(1, 1 + len(panels), width_ratios=[1.0] + [1.35] * len(panels))
     left.imshow(base.picture("image", image))
     left.axis("off")
     for ax, (label, p, top) in zip(rest, tops, strict=True):
-        hit = [names[i] == highlight for i in top]
-        bars = ax.barh(range(len(top)), 100 * p[top], color=[FORGET if h else PALE for h in hit], height=0.7)
-        for bar, h in zip(bars, hit, strict=True):
-            bar.set(hatch="///" if h else "", edgecolor="white", linewidth=0)
-        for row, value in enumerate(p[top]):
-            ax.text(100 * value + 2, row, f"{100 * value:.0f}", va="center", fontsize=9)
-        ax.set_yticks(range(len(top)), [base.short(names[i]) for i in top], fontsize=9)
-        ax.invert_yaxis()
-        ax.set_xlim(0, 115)
+        base.shares(ax, [names[i] for i in top], 100 * p[top], [highlight], 100)
         ax.set_xticks([0, 50, 100])
-        ax.tick_params(axis="y", length=0)
         base.style(ax, x="probability, %")
         ax.set_title(label.removesuffix(": "), fontsize=10, loc="left")
     said = "; ".join(f"{label}{base.short(names[top[0]])} ({100 * p[top[0]]:.0f}%)" for label, p, top in tops)
-    title = base.capital(said) if title is None else title
-    base.title(fig, title)
+    base.title(fig, base.capital(said) if title is None else title)
     lists = [label + ", ".join(f"{names[i]} {100 * p[i]:.0f}%" for i in top) for label, p, top in tops]
     return base.describe(fig, "A picture and its most likely names. " + "; ".join(lists) + ".")
 
 
 @_check.by_name
 def pca(Z: Any, k: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Principal components, with the sign fixed: each one's largest-magnitude entry is positive.
+    """Scores [n, k], components [k, d] and shares of the variance [k] (fractions) of ``Z`` [n, d].
 
-    Parameters
-    ----------
-    Z : array [n, d]
-    k : int
-        At most min(n, d).
-
-    Returns
-    -------
-    scores [n, k], components [k, d], explained variance ratio [k] (fractions)
-
-    Notes
-    -----
-    scores = (Z − mean) componentsᵀ, by scikit-learn's full SVD.
+    The sign is fixed: each component's largest entry in magnitude is positive. By scikit-learn's full SVD;
+    scores = (Z − mean) componentsᵀ. A ValueError for k above min(n, d).
     """
     from sklearn.decomposition import PCA
 
@@ -160,59 +104,32 @@ def pca(Z: Any, k: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 @_check.by_name
-def pca_scatter(
-    Z: Any,
-    groups: Sequence[Any] | None = None,
-    *,
-    components: tuple[int, int] = (1, 2),
-    title: str | None = None,
-) -> matplotlib.figure.Figure:
-    """Embeddings on two of their principal components.
-
-    Parameters
-    ----------
-    Z : array [n, d]
-    groups : n labels, optional
-        Colour and marker shape by group (category, or class).
-    components : two int
-        Which ones are drawn, counted from 1.
-    """
-    most = min(_check.rows("Z", Z).shape)
-    for component in components:
-        _check.whole("components", component, 1, most)
-    scores, _, ratio = pca(Z, max(components))
-    picked = [c - 1 for c in components]
-    ax = base.axes((6.4, 4.6))
-    groups = [""] * len(scores) if groups is None else _check.names("groups", groups, len(scores))
-    _clouds(ax, {kind: scores[[g == kind for g in groups]][:, picked] for kind in dict.fromkeys(groups)})
+def pca_scatter(Z: Any, groups: Sequence[Any], *, title: str) -> matplotlib.figure.Figure:
+    """Embeddings [n, d] on their first two principal components, each group (n labels) in its own look."""
+    scores, _, ratio = pca(Z, 2)
+    groups = _check.names("groups", groups, len(scores))
+    ax, kinds = base.axes((6.4, 4.6)), dict.fromkeys(groups)
+    _clouds(ax, {kind: scores[[g == kind for g in groups]] for kind in kinds})
     ax.margins(0.08)
-    first, second = components
-    held = f"{first} and {second} hold {100 * ratio[picked].sum():.0f}% of the variance"
-    title = f"Principal components {held}" if title is None else title
-    labels = [f"component {c} ({100 * ratio[c - 1]:.0f}%)" for c in components]
-    kinds = dict.fromkeys(groups)
-    among = f" in {len(kinds)} groups{base.uncut(kinds, 30)}" if len(kinds) > 1 else ""
-    fig = base.style(ax, title, *labels)
-    return base.describe(fig, f"Scatter of {len(scores)} embeddings{among}. {title}.")
+    fig = base.style(ax, title, *(f"component {i} ({100 * r:.0f}%)" for i, r in enumerate(ratio, 1)))
+    among = f"{len(scores)} embeddings in {len(kinds)} groups{base.uncut(kinds, 30)}"
+    return base.describe(fig, f"Scatter of {among}. {title}.")
 
 
 def _clouds(ax: Axes, clouds: Mapping[str, np.ndarray], n: int = 30) -> None:
-    """Points [n, 2] by their kind; a legend where there is more than one."""
+    """Points [n, 2] by their kind, and a legend."""
     for i, (kind, xy) in enumerate(clouds.items()):
         look: dict[str, Any] = dict(marker=MARKERS[i % len(MARKERS)], color=SERIES[i % len(SERIES)])
         ax.scatter(*xy.T, s=26, alpha=0.85, linewidths=0, label=base.short(kind, n), **look)
     if len(clouds) > 1:
-        ax.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), **LEGEND)
 
 
 @_check.by_name
-def cone(kinds: Mapping[str, Any], *, title: str | None = None) -> matplotlib.figure.Figure:
-    """Embeddings at their angle from the mean of the first kind, the axis of its cone.
+def cone(kinds: Mapping[str, Any]) -> matplotlib.figure.Figure:
+    """Embeddings [n, d] of some kinds at their angle from the mean of the first kind, the axis of its cone.
 
-    Parameters
-    ----------
-    kinds : dict of name -> array [n, d]
-        All drawn at length 1, on alternating sides of the axis: of a direction only the angle is kept.
+    All are drawn at length 1, on alternating sides of the axis: of a direction only the angle is kept.
     """
     unit = _unit_rows(kinds)
     first = next(iter(unit))
@@ -233,20 +150,17 @@ def cone(kinds: Mapping[str, Any], *, title: str | None = None) -> matplotlib.fi
     _mean_arrow(ax, first, np.array([1.0, 0.0]))
     _clouds(ax, clouds)
     said = ", ".join(clouds)
-    title = f"Angle from the mean of the {base.short(first, 16)}: {said}" if title is None else title
+    title = f"Angle from the mean of the {base.short(first, 16)}: {said}"
     fig = base.style(ax, title, "cosine with the mean", "sine, on alternating sides")
     whole = f"the {first}: {said}{base.uncut(kinds, 16)}"
     return base.describe(fig, f"{title}. Unit arrows at their angle from the mean of {whole}.")
 
 
 @_check.by_name
-def two_means(kinds: Mapping[str, Any], *, title: str | None = None) -> matplotlib.figure.Figure:
-    """Embeddings in the plane through the origin and the means of the first two kinds.
+def two_means(kinds: Mapping[str, Any]) -> matplotlib.figure.Figure:
+    """Embeddings [n, d] of two kinds or more in the plane through the origin and the first two kinds' means.
 
-    Parameters
-    ----------
-    kinds : dict of name -> array [n, d], at least two
-        At length 1, projected onto the plane. The first kind's mean lies on the first axis.
+    At length 1, then projected onto the plane. The first kind's mean lies on the first axis.
     """
     unit = _unit_rows(kinds, 2)
     first, second, *_ = unit
@@ -262,10 +176,9 @@ def two_means(kinds: Mapping[str, Any], *, title: str | None = None) -> matplotl
     x, y = np.linalg.norm(means, axis=1)
     gap = np.linalg.norm(means[0] - means[1])
     one, two = base.short(first, 16), base.short(second, 16)
-    said = f"{base.capital(one)} and {two}: means {x:.2f} and {y:.2f} long, {gap:.2f} apart"
-    title = said if title is None else title
+    title = f"{base.capital(one)} and {two}: means {x:.2f} and {y:.2f} long, {gap:.2f} apart"
     fig = base.style(ax, title, f"along the mean of the {one}", f"the rest of the mean of the {two}")
-    whole = f"{said}{base.uncut(kinds, 16)}"
+    whole = f"{title}{base.uncut(kinds, 16)}"
     return base.describe(fig, f"{title}. Plane through the origin and two means. {whole}.")
 
 
@@ -279,13 +192,8 @@ def _arc(ax: Axes, turn: float) -> None:
 def _mean_arrow(ax: Axes, kind: str, xy: np.ndarray) -> None:
     arrow = dict(arrowstyle="-|>", color=BLACK, lw=1.5, shrinkA=0, shrinkB=0)
     ax.annotate("", xy, (0, 0), arrowprops=arrow)
-    at: dict[str, Any] = dict(xytext=(0, 5), textcoords="offset points", fontsize=9, ha="center")
-    ax.annotate(
-        f"mean of the {base.short(kind, 16)}",
-        xy / 2,
-        **at,
-        path_effects=[withStroke(linewidth=3, foreground="white")],
-    )
+    ax.annotate(f"mean of the {base.short(kind, 16)}", xy / 2, (0, 5), textcoords="offset points", fontsize=9,
+                ha="center", path_effects=[withStroke(linewidth=3, foreground="white")])  # fmt: skip
 
 
 def _unit_rows(kinds: Mapping[str, Any], least: int = 1) -> dict[str, np.ndarray]:
@@ -302,57 +210,35 @@ def _unit_rows(kinds: Mapping[str, Any], least: int = 1) -> dict[str, np.ndarray
 
 @_check.by_name
 def cumulative_variance(sets: Mapping[str, Any], *, title: str) -> matplotlib.figure.Figure:
-    """Share of the variance that the first k principal components hold, against k.
+    """Share of the variance that the first k principal components hold, against k, of sets of rows [n, d].
 
-    Parameters
-    ----------
-    sets : dict of name -> array [n, d]
-        Each with its participation ratio, and the numbers of components for 50, 90 and 99%.
+    The legend has the participation ratio of each, and the numbers of components for 50, 90 and 99%.
     """
     _check.having("sets", sets, "")
-    shares = {k: subspace.variance_shares(_check.rows(f"sets[{k!r}]", X)).numpy() for k, X in sets.items()}
     ax = base.axes((6.4, 4.6))
     levels, said = np.array([50, 90, 99]), []
-    for i, (name, p) in enumerate(shares.items()):
-        held, k = 100 * p.cumsum(), np.arange(1, len(p) + 1)
+    for i, (name, X) in enumerate(sets.items()):
+        p = subspace.variance_shares(_check.rows(f"sets[{name!r}]", X)).numpy()
+        held = 100 * p.cumsum()
         counts = 1 + (held < levels[:, None] - 1e-7).sum(1)
-        look: dict[str, Any] = dict(color=SERIES[i % len(SERIES)], marker=MARKERS[i % len(MARKERS)])
         found = f"{', '.join(map(str, counts))}; participation ratio {1 / (p**2).sum():.0f}"
-        label = f"{base.short(name, 30)}: {found}"
-        ax.plot(
-            k,
-            held,
-            "-" if i % 2 == 0 else "--",
-            markevery=(counts - 1).tolist(),
-            label=label,
-            markersize=5,
-            **look,
-        )
-        said.append(label)
+        said.append(f"{base.short(name, 30)}: {found}")
+        ax.plot(range(1, len(p) + 1), held, "-" if i % 2 == 0 else "--", color=SERIES[i % len(SERIES)],
+                marker=MARKERS[i % len(MARKERS)], markevery=(counts - 1).tolist(), markersize=5,
+                label=said[-1])  # fmt: skip
     ax.set(xscale="log", ylim=(0, 103))
     ax.set_yticks([0, *levels])
     key = "components for 50, 90 and 99%"
-    ax.legend(
-        fontsize=8,
-        frameon=False,
-        title=key,
-        title_fontsize=8,
-        loc="upper center",
-        bbox_to_anchor=(0.5, -0.16),
-    )
+    ax.legend(title=key, title_fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16), **LEGEND)
     fig = base.style(ax, title, "principal components", "share of the variance, %", "y")
     return base.describe(fig, f"{title}. {key.capitalize()}: {'. '.join(said)}{base.uncut(sets, 30)}.")
 
 
 @_check.by_name
-def cosine_histogram(Z: Any, T: Any, labels: Any, *, title: str | None = None) -> matplotlib.figure.Figure:
+def cosine_histogram(Z: Any, T: Any, labels: Any) -> matplotlib.figure.Figure:
     """The cone and the modality gap: how cosines are distributed within and across modalities.
 
-    Parameters
-    ----------
-    Z, T : array [n, d], array [C, d]
-        Images and names, unit rows.
-    labels : array [n]
+    ``Z`` [n, d] and ``T`` [C, d] are images and names in unit rows, ``labels`` [n] the images' classes.
     """
     T = base.rows("T", T)
     Z = base.rows("Z", Z, T.shape[1])
@@ -367,22 +253,20 @@ def cosine_histogram(Z: Any, T: Any, labels: Any, *, title: str | None = None) -
         "picture – other name": S[~own],
     }
     ax = base.axes((6.4, 3.8))
-    colours, lines = [ORANGE, SKY, RED, BLUE], ["-", "--", "-", "--"]
     everything = np.concatenate(list(series.values()))
     bins = np.linspace(min(0, everything.min()), max(1, everything.max()), 61)
-    for (label, values), colour, line in zip(series.items(), colours, lines, strict=True):
+    middle = (bins[1:] + bins[:-1]) / 2
+    means = {label: f"{values.mean():.2f}" for label, values in series.items()}
+    looks = zip((ORANGE, SKY, RED, BLUE), ("-", "--") * 2, strict=True)
+    for (label, values), (colour, line) in zip(series.items(), looks, strict=True):
         density, _ = np.histogram(values, bins, density=True)
-        middle = (bins[1:] + bins[:-1]) / 2
-        label = f"{label}, mean {values.mean():.2f}"
-        ax.plot(middle, density, line, color=colour, linewidth=2, label=label)
+        ax.plot(middle, density, line, color=colour, linewidth=2, label=f"{label}, mean {means[label]}")
         ax.fill_between(middle, density, color=colour, alpha=0.12, linewidth=0)
     ax.axvline(0, color=GREY, linewidth=0.8)
-    ax.legend(fontsize=8, frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.18))
+    ax.legend(ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.18), **LEGEND)
     ax.set_ylim(0)
-    means = {k: v.mean() for k, v in series.items()}
-    own_mean, other = means["picture – own name"], means["picture – other name"]
-    if title is None:
-        title = f"A picture's mean cosine is {own_mean:.2f} with its own name, {other:.2f} with the others"
+    *_, mine, others = means.values()
+    title = f"A picture's mean cosine is {mine} with its own name, {others} with the others"
     fig = base.style(ax, title, "cosine", "density")
-    text = "; ".join(f"{k}: mean {v:.2f}" for k, v in means.items())
+    text = "; ".join(f"{label}: mean {mean}" for label, mean in means.items())
     return base.describe(fig, f"Four distributions of cosines. {text}.")
