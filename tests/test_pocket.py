@@ -349,7 +349,7 @@ def test_the_width_term_is_what_the_docstring_says(packs):
     narrow, wide = run_of(packs, steps=9, weight=0.0), run_of(packs, steps=9, weight=1.0)
     (plain, seen), (more, same) = narrow._loss(), wide._loss()
     assert seen == same  # the contrastive loss is shown without the term
-    expected = sum(torch.tensor(55 / seen[k]).log().clamp_min(0) for k in ("PR_images", "PR_names"))
+    expected = sum(torch.tensor(60 / seen[k]).log().clamp_min(0) for k in ("PR_images", "PR_names"))
     assert (more - plain).item() == pytest.approx(float(expected), rel=1e-4)
 
 
