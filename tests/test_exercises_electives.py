@@ -68,6 +68,7 @@ def binned(p, labels, bins):
 
 WRONG = [
     (guard, lambda X, ours: leace(X, ours, read=lambda X, ours, delta: delta), "reads along δ"),
+    (guard, lambda X, ours: leace(X, ours, read=lambda X, ours, delta: torch.linalg.solve(X.T @ X, delta)), "about the origin"),
     (guard, lambda X, ours: leace(X, ours, subtract=False), "that is what is subtracted"),
     (guard, lambda X, ours: torch.where(ours[:, None], leace(X, ours), X), "only the class itself"),
     (guard, lambda X, ours: X, "apart, want 0"),

@@ -66,7 +66,7 @@ def check_edited_names(case: Inputs, call: Call) -> None:
         "R alone is used: that is I − R Rᵀ.": T - (T @ R) @ R.T,
         "it is transposed: names are rows.": want.T,
     }  # fmt: skip
-    expect("the edited names", call(T, L, R, square=len(L)), want, mistakes)
+    expect("edited_names(T, L, R)", call(T, L, R, square=len(L)), want, mistakes)
 
 
 def _cases() -> Sequence[Inputs]:

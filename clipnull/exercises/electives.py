@@ -30,11 +30,13 @@ def check_leace(case: Inputs, call: Call) -> None:
         "δ is read and Σ⁻¹δ written; want it the other way round.":
             X - (x @ delta / (ell @ delta))[:, None] * ell,
         "that is what is subtracted; want X less that.": X - moved(ell),
+        "Σ is taken about the origin, not about the mean of all pictures.":
+            moved(torch.linalg.solve(X.T @ X, delta)),
         "only the class itself was moved.": torch.where(ours[:, None], moved(ell), X),
     }  # fmt: skip
     if gap > 1e-6 and not any(torch.allclose(got, m) for m in mistakes.values()):
         raise Wrong(f"the class means are {gap:.2g} apart, want 0.")
-    expect("the pictures", got, moved(ell), mistakes)
+    expect("leace_one(X, ours)", got, moved(ell), mistakes)
 
 
 @check("as `clipnull.auditing.calibration_error`.")

@@ -66,7 +66,7 @@ def check_centred_scores(case: Inputs, call: Call) -> None:
         "that subtracts one number from all scores.": S - all_of_it,
         "the deviations were also divided by their size.": (S - of_name) / S.std(0),
     }
-    expect("the centred scores", call(S), S - of_picture - of_name + all_of_it, mistakes)
+    expect("centred_scores(S)", call(S), S - of_picture - of_name + all_of_it, mistakes)
 
 
 @check("the nearest names around the mean, however few there are.")

@@ -22,7 +22,7 @@ def check_neutral(case: Inputs, call: Call) -> None:
             "the mean of T_r was scaled to length 1; leave it as it is.":
                 _without(Z, t - F.normalize(mean, dim=0)),
             "t was scaled to length 1; take it as it comes.": _without(Z, F.normalize(t, dim=0) - mean),
-            "your d has not length 1: divide by d·d.": Z - (Z @ d)[:, None] * d,
+            "your d does not have length 1: divide by d·d.": Z - (Z @ d)[:, None] * d,
             "you divide by the length of d; divide by d·d, its square.": Z - (Z @ d)[:, None] * d / d.norm(),
             "that is what the edit takes away: subtract it from Z.": Z - want,
             "the sign is wrong: subtract what lies along d.": 2 * Z - want,
