@@ -243,7 +243,8 @@ TYPES: dict[str, Kind] = {
 
 def _by_type(annotation: Any) -> Kind | None:
     """What `TYPES` says of an annotation, of the entries of a tuple or sequence too; None of unions."""
-    kind, _, inner = re.sub(r"\w[\w.]*\.", "", str(annotation)).removesuffix(" | None").partition("[")
+    written = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    kind, _, inner = re.sub(r"\w[\w.]*\.", "", written).removesuffix(" | None").partition("[")
     if "|" in kind + inner:
         return None
     entries = [None if entry == "str" else TYPES.get(entry) for entry in inner.rstrip("]").split(", ")]
