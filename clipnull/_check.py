@@ -159,7 +159,6 @@ def labels(name: str, value: ArrayLike, n: int, n_classes: int) -> torch.Tensor:
 
 
 def others(some: Sequence[int], n: int) -> list[int]:
-    """0 to n - 1 without ``some``."""
     gone = set(some)
     return [i for i in range(n) if i not in gone]
 
@@ -262,7 +261,6 @@ def _by_type(annotation: Any) -> Kind | None:
 
 
 def _checked(annotations: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments as their names, else their types, want them; None is left where that is allowed."""
     found = dict(given)
     for name, annotation in annotations.items():
         if name in given and (given[name] is not None or "None" not in str(annotation)):

@@ -140,7 +140,6 @@ class Comparison(_show.Shown):
         return {row.method: max(row.chosen, key=row.chosen.count) for row in methods}
 
     def table(self) -> _show.Table:
-        """Percent, mean ± standard deviation over draws, with counts of pictures and chance."""
         counts = ((min(n), max(n)) for n in zip(*self.pictures, strict=True))
         gone, listed, unlisted, total = (f"{a}–{b}" if a < b else f"{a}" for a, b in counts)
         ways = [n for n in SHOWN if n in self.rows[0].seen.n_way]
@@ -225,7 +224,6 @@ def compare(
 
 
 def _best(method: Method, case: Case, seed: int, bar: Any) -> dict[str, Any]:
-    """The point of the grid that the rule of `compare` takes."""
     points = []
     for point in method.combinations:
         points.append((point, case.evaluate(method.make(case.T_f, case.T_r, seed=seed, **point))))

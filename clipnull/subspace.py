@@ -73,7 +73,6 @@ def orthogonality_error(Q: ArrayLike) -> float:
 
 
 def _off(Q: torch.Tensor) -> float:
-    """Largest entry of |QᵀQ - I|."""
     return float((Q.T @ Q - torch.eye(Q.shape[1], dtype=Q.dtype, device=Q.device)).abs().max())
 
 

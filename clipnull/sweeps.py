@@ -38,7 +38,6 @@ class Sweep(_show.Shown, list[dict[str, Any]]):
         return Sweep([p for p in self if all(p.get(k) == v for k, v in match.items())])
 
     def table(self) -> _show.Table:
-        """Parameters as they are, measures in percent."""
         head = list(self[0]) if self else []
         shares = {*ACCURACIES, *LISTS}
         rows = [[_show.tenths(p[k]) if k in shares else f"{p[k]}" for k in head] for p in self]
