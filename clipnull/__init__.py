@@ -12,17 +12,16 @@ __version__ = "0.1.0"
 #: module -> the names that people import from the package itself
 _TABLE = {
     "auditing": "AuditReport audit",
-    "comparison": "Comparison Trial compare trials",
+    "comparison": "Comparison Sweep Trial compare sweep sweep_sizes trials",
     "edit": "Edit",
     "erasers": "METHODS consistent nullspace random_subspace",
     "evaluation": "Case candidate_masking evaluate",
     "model": "Clip fold folded load unfold",
     "hull": "certificate nearest_mixture",
     "report": "Report",
-    "sweeps": "Sweep sweep sweep_sizes",
     # rooms and modules that are used by their own name
     "": "auditing comparison datasets erasers evaluation exercises hull lab measures model plots protocol "
-    "solver subspace sweeps",
+    "solver subspace",
 }
 _MODULE = {name: module for module, names in _TABLE.items() for name in names.split()}
 

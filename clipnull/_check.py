@@ -159,7 +159,6 @@ def labels(name: str, value: ArrayLike, n: int, n_classes: int) -> torch.Tensor:
 
 
 def others(some: Sequence[int], n: int) -> list[int]:
-    """0 to n - 1 without ``some``."""
     gone = set(some)
     return [i for i in range(n) if i not in gone]
 
@@ -243,7 +242,8 @@ TYPES: dict[str, Kind] = {
 
 def _by_type(annotation: Any) -> Kind | None:
     """What `TYPES` says of an annotation, of the entries of a tuple or sequence too; None of unions."""
-    kind, _, inner = re.sub(r"\w[\w.]*\.", "", str(annotation)).removesuffix(" | None").partition("[")
+    written = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    kind, _, inner = re.sub(r"\w[\w.]*\.", "", written).removesuffix(" | None").partition("[")
     if "|" in kind + inner:
         return None
     entries = [None if entry == "str" else TYPES.get(entry) for entry in inner.rstrip("]").split(", ")]
@@ -261,7 +261,6 @@ def _by_type(annotation: Any) -> Kind | None:
 
 
 def _checked(annotations: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments as their names, else their types, want them; None is left where that is allowed."""
     found = dict(given)
     for name, annotation in annotations.items():
         if name in given and (given[name] is not None or "None" not in str(annotation)):

@@ -176,7 +176,6 @@ def demo(args: argparse.Namespace) -> None:
 
 
 def photographs(seed: int) -> Case:
-    """Ten names of COCO that have pictures, to be forgotten by a real CLIP; embeddings alone."""
     import torch
 
     import clipnull as cn
@@ -342,7 +341,6 @@ def cache(args: argparse.Namespace) -> None:
 
 
 def _notebooks() -> Path:
-    """The notebooks: beside the package in a checkout, else in the current folder."""
     beside = PACKAGE.parent / "notebooks"
     return beside if (beside / FIRST_NOTEBOOK).is_file() else Path.cwd() / "notebooks"
 

@@ -1,26 +1,36 @@
-"""The fair comparison: each method tuned on its own grid on some pictures, its figures taken from others."""
+"""Many evaluations: the fair comparison, an eraser over a grid, methods over sizes of the forget set."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import torch
 
 from clipnull import _check, _show
 from clipnull._check import ArrayLike
-from clipnull.erasers import METHODS, Method
-from clipnull.evaluation import MASKING, Case, candidate_masking
-from clipnull.report import Report
+from clipnull.edit import Edit
+from clipnull.erasers import METHODS, Method, consistent, nullspace
+from clipnull.evaluation import MASKING, Case, candidate_masking, evaluate
+from clipnull.report import Report, Side
+from clipnull.solver import ConsistentSolver
 
-__all__ = ["Comparison", "Figures", "Row", "Spread", "Trial", "compare", "trials"]
+__all__ = [
+    "Comparison", "Figures", "Row", "Spread", "Sweep", "Trial", "compare", "sweep", "sweep_sizes", "trials",
+]  # fmt: skip
 
 #: a point of a grid has forgotten when full recall is at most this part of that before
 FORGOTTEN = 0.02
 #: the n of n-way recall that the table shows
 SHOWN = (2, 10)
 NO_EDIT = "no edit"
+ACCURACIES = ("forget_before", "forget_after", "retain_before", "retain_after")
+#: after the edit: 2-way recall and AUC
+LISTS = ("two_way", "search")
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +150,6 @@ class Comparison(_show.Shown):
         return {row.method: max(row.chosen, key=row.chosen.count) for row in methods}
 
     def table(self) -> _show.Table:
-        """Percent, mean ± standard deviation over draws, with counts of pictures and chance."""
         counts = ((min(n), max(n)) for n in zip(*self.pictures, strict=True))
         gone, listed, unlisted, total = (f"{a}–{b}" if a < b else f"{a}" for a, b in counts)
         ways = [n for n in SHOWN if n in self.rows[0].seen.n_way]
@@ -225,7 +234,6 @@ def compare(
 
 
 def _best(method: Method, case: Case, seed: int, bar: Any) -> dict[str, Any]:
-    """The point of the grid that the rule of `compare` takes."""
     points = []
     for point in method.combinations:
         points.append((point, case.evaluate(method.make(case.T_f, case.T_r, seed=seed, **point))))
@@ -253,3 +261,72 @@ def _figures(draws: Sequence[Report], when: str = "after") -> Figures:
 def _spread(values: Sequence[float]) -> Spread:
     x = torch.tensor(values, dtype=torch.float64)
     return Spread(float(x.mean()), float(x.std()) if len(x) > 1 else float("nan"))
+
+
+class Sweep(_show.Shown, list[dict[str, Any]]):
+    """A list of points, shown as a table.
+
+    A point is a dict: parameters, then forget_before, forget_after, retain_before, retain_after, two_way and
+    search (2-way recall and AUC after the edit, NaN without pictures of forgotten classes), as fractions.
+    """
+
+    def column(self, name: str) -> torch.Tensor:
+        return torch.tensor([p[name] for p in self], dtype=torch.float64)
+
+    def where(self, **match: Any) -> Sweep:
+        return Sweep([p for p in self if all(p.get(k) == v for k, v in match.items())])
+
+    def table(self) -> _show.Table:
+        head = list(self[0]) if self else []
+        shares = {*ACCURACIES, *LISTS}
+        rows = [[_show.tenths(p[k]) if k in shares else f"{p[k]}" for k in head] for p in self]
+        return _show.Table([f"{k} %" if k in shares else k for k in head], rows, left=0)
+
+
+def _point(report: Report, **parameters: Any) -> dict[str, Any]:
+    two = report.n_way.get(2)
+    lists = {"two_way": two.after if two else math.nan, "search": report.search.after}
+    return {**parameters, **{k: getattr(report, k) for k in ACCURACIES}, **lists}
+
+
+@_check.by_name
+def sweep(case: Case, eraser: Callable[..., Edit], side: Side = "image", **grid: Sequence[Any]) -> Sweep:
+    """Evaluate an eraser over a grid: ``lam=[1, 10], mu=[1, 10]``, a point per combination, the last fastest.
+
+    An eraser is `clipnull.nullspace`, `clipnull.consistent`, or any ``eraser(T_f, T_r, **parameters)``.
+    """
+    names = (case.T_f,) if eraser is nullspace else (case.T_f, case.T_r)
+    make: Callable[..., Edit] = partial(eraser, *names)
+    if eraser is consistent:
+        make = ConsistentSolver(case.T_f, case.T_r).edit  # one factorisation serves all of them
+    _ = case.scores  # kept from here on: each edit is a rank-m update of them
+    combinations = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+    return Sweep([_point(evaluate(case, make(**p), side), **p) for p in combinations])
+
+
+@_check.by_name
+def sweep_sizes(
+    case: Case, sizes: Sequence[int], methods: Sequence[str] = (*METHODS,), draws: int = 3, seed: int = 0
+) -> Sweep:
+    """How each method fares as more classes are forgotten, a point per size and method.
+
+    Means are over ``draws`` random forget sets per size, the same ones for every method; the case's own one
+    plays no part. ``methods`` are keys of `clipnull.METHODS`, or ``"candidate masking"``.
+    """
+    C, gen = len(case.T), torch.Generator().manual_seed(seed)
+    sizes = [_check.whole("sizes", size, 1, C - 1) for size in sizes]
+    methods = _check.some_of("methods", methods, [*METHODS, MASKING])
+    _ = case.scores
+    points = []
+    for size in sizes:
+        drawn = [case.forgetting(torch.randperm(C, generator=gen)[:size].tolist()) for _ in range(draws)]
+        for method in methods:
+            if method == MASKING:
+                rows = [_point(candidate_masking(one)) for one in drawn]
+            else:
+                make = METHODS[method].make
+                edits = [make(one.T_f, one.T_r, seed=seed + i) for i, one in enumerate(drawn)]
+                rows = [_point(evaluate(*each)) for each in zip(drawn, edits, strict=True)]
+            means = {k: sum(r[k] for r in rows) / draws for k in rows[0]}
+            points.append({"size": size, "method": method, **means})
+    return Sweep(points)

@@ -42,7 +42,6 @@ class Edit:
             raise ValueError(f"left, right: got shapes {shapes}, want the same [d, m]")
 
     def __eq__(self, other: object) -> bool:
-        """Whether the factors are equal, number for number."""
         if not isinstance(other, Edit):
             return NotImplemented
         return torch.equal(self.left, other.left) and torch.equal(self.right, other.right)
@@ -74,7 +73,6 @@ class Edit:
         return eye - self.left @ self.right.T
 
     def to(self, *args: Any, **kwargs: Any) -> Edit:
-        """The same edit with factors moved or cast, as `torch.Tensor.to`."""
         return replace(self, left=self.left.to(*args, **kwargs), right=self.right.to(*args, **kwargs))
 
     def _apply(

@@ -110,7 +110,6 @@ def directions(
 
 
 def _parted(D: torch.Tensor) -> torch.Tensor:
-    """D [d, m], if no column is zero."""
     if len(same := (D.norm(dim=0) <= TWIN).nonzero()):
         raise ValueError(f"anchor: row {int(same[0])} of T_f is its own anchor, want another one")
     return D
@@ -208,7 +207,6 @@ def weighted(Y: torch.Tensor, lam: float) -> torch.Tensor:
 def hyperparameters(
     anchor: AnchorLike, lam: float | None, mu: float | str | None
 ) -> tuple[float, float | Literal["auto"]]:
-    """lam and mu, checked, with the defaults of the anchor."""
     if isinstance(anchor, str):
         default_lam, default_mu = DEFAULTS[_check.one_of("anchor", anchor, ["mean", "hull"])]
     else:
@@ -261,7 +259,6 @@ class Method:
 
     @property
     def combinations(self) -> list[dict[str, Any]]:
-        """The grid, one dict of hyperparameters per point."""
         return [dict(zip(self.grid, point, strict=True)) for point in itertools.product(*self.grid.values())]
 
     def make(self, T_f: ArrayLike, T_r: ArrayLike, seed: int = 0, **hyperparameters: Any) -> Edit:
@@ -285,7 +282,8 @@ def _consistent(T_f: ArrayLike, T_r: ArrayLike, seed: int, **hyperparameters: An
 
 def _control(T_f: ArrayLike, T_r: ArrayLike, seed: int, **hyperparameters: Any) -> Edit:
     """As many random dimensions as the names span."""
-    return random_subspace(*orthonormal_basis(T_f).shape, seed, **hyperparameters)
+    d, rank = orthonormal_basis(T_f).shape
+    return random_subspace(d, rank, seed, **hyperparameters)
 
 
 def _methods() -> Iterator[Method]:

@@ -137,7 +137,6 @@ class Case:
 
     @property
     def T_r(self) -> torch.Tensor:
-        """Text embeddings [k, d] to retain: those of the listed classes."""
         return self.T[self.listed]
 
     @property
@@ -188,7 +187,6 @@ class Case:
             yield _check.rows(f"Z[{i}:{i + BLOCK}]", block)
 
     def of(self, classes: Sequence[int]) -> torch.Tensor:
-        """Which images [n] belong to these classes."""
         return torch.isin(self.labels, torch.tensor(list(classes), device=self.labels.device))
 
     @cached_property
@@ -264,7 +262,6 @@ def score_update(
 
 
 def _change(case: Case, edit: Edit, side: Side) -> InPlace:
-    """What turns the scores of some images into those after an edit."""
     if side == "image" or "scores" in case.__dict__:
         L, B, scale = score_update(edit, case.T, side)
         if scale is None:

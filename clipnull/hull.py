@@ -209,6 +209,5 @@ def _distance(t: np.ndarray, R: np.ndarray) -> float:
 
 
 def _reach(x: np.ndarray, dx: np.ndarray) -> float:
-    """The longest step, at most 1, along which x stays non-negative."""
     falling = dx < 0
     return min(1.0, float((-x[falling] / dx[falling]).min())) if falling.any() else 1.0

@@ -117,7 +117,6 @@ class Report(_show.Shown):
 
     @property
     def per_class(self) -> list[ClassAccuracy]:
-        """Of every class that has images."""
         y, names, forget = self.case.labels, self.case.classes, set(self.case.forget)
         right = (y[p == y] for p in (self.predicted_before, self.predicted_after))
         n, before, after = (torch.bincount(x, minlength=len(names)).tolist() for x in (y, *right))
@@ -189,7 +188,6 @@ class Report(_show.Shown):
         return float(torch.tensor(each, dtype=torch.float64).nanmean()), size
 
     def table(self) -> _show.Table:
-        """Accuracies, 2-way recall and search in percent: before, after, change."""
         gone = int(self.case.gone.sum())
         pairs = [
             (f"forget, {gone} images", self.forget_before, self.forget_after),

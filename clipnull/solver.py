@@ -40,7 +40,6 @@ class ConsistentSolver:
         self._directions: tuple[Any, tuple[torch.Tensor, dict[str, Any]]] | None = None
 
     def _anchored(self, anchor: Any, scale: Any, margin: Any) -> tuple[torch.Tensor, dict[str, Any]]:
-        """D and its description; the last one is kept, since mixtures take longer than all the rest."""
         if isinstance(anchor, str):
             key = anchor, scale, margin
             if self._directions is None or self._directions[0] != key:

@@ -22,8 +22,6 @@ __all__ = [
 
 def fix_signs(U: torch.Tensor) -> torch.Tensor:
     """Flip columns so that the largest entry of each is positive: results repeat across machines."""
-    if U.shape[1] == 0:
-        return U
     return torch.where(U.gather(0, U.abs().argmax(0)[None]) < 0, -U, U)
 
 
@@ -73,7 +71,6 @@ def orthogonality_error(Q: ArrayLike) -> float:
 
 
 def _off(Q: torch.Tensor) -> float:
-    """Largest entry of |QᵀQ - I|."""
     return float((Q.T @ Q - torch.eye(Q.shape[1], dtype=Q.dtype, device=Q.device)).abs().max())
 
 

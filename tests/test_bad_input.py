@@ -28,7 +28,7 @@ from clipnull.report import Change, NWay
 
 NAN, INF = float("nan"), float("inf")
 MODULES = (
-    "edit erasers hull subspace solver measures report evaluation sweeps comparison "
+    "edit erasers hull subspace solver measures report evaluation comparison "
     "datasets auditing protocol model plots lab"
 ).split()
 #: what the package hands out; nobody builds it by hand

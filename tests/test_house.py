@@ -29,7 +29,7 @@ LEVELS = [
     {"erasers", "solver"},
     {"report"},
     {"evaluation"},
-    {"sweeps", "comparison", "plots", "datasets"},
+    {"comparison", "plots", "datasets"},
     {"model"},
     {"auditing"},
     {"protocol"},
@@ -211,7 +211,7 @@ def test_files_are_short():
 
 def test_mathematics_knows_no_clip():
     first = next(i for i, names in enumerate(LEVELS) if "plots" in names)
-    for name in set.union(*LEVELS[:first], {"sweeps", "comparison"}):
+    for name in set.union(*LEVELS[:first], {"comparison"}):
         source = (ROOT / "clipnull" / f"{name}.py").read_text(encoding="utf-8")
         assert not re.search(r"^\s*(import|from) (open_clip|matplotlib|ipywidgets|PIL)", source, re.M), name
 
@@ -229,7 +229,7 @@ HEAVY = {"IPython", "PIL", "ipywidgets", "matplotlib", "open_clip", "pandas", "s
 def test_importing_costs_what_is_used():
     assert not loaded_by("import clipnull") & {"torch", "numpy", *HEAVY}
     # torch imports what it likes
-    assert not (loaded_by("import clipnull.sweeps, clipnull.solver") - loaded_by("import torch")) & HEAVY
+    assert not (loaded_by("import clipnull.comparison") - loaded_by("import torch")) & HEAVY
 
 
 def test_the_table_lists_each_name_once_and_finds_it():

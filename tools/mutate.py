@@ -47,8 +47,8 @@ clipnull/auditing/relearning.py || names[c] = words[i % len(words)] || names[c] 
 # one seed used for all
 clipnull/erasers.py || generator=torch.Generator().manual_seed(seed)) || generator=torch.Generator().manual_seed(0)) || tests/test_erasers.py::test_random_subspace_is_a_seeded_projector
 clipnull/auditing/controls.py || _predict(case, control(edit, seed + i)) for i || _predict(case, control(edit, seed)) for i || tests/test_audit_controls.py::test_controls_are_random_subspaces_of_the_edits_rank_and_strength
-clipnull/sweeps.py || one.T_r, seed=seed + i) || one.T_r, seed=seed) || tests/test_evaluation.py::test_sweep_sizes_draws_another_control_and_another_forget_set_each_time
-clipnull/sweeps.py || two.after if two || two.before if two || tests/test_evaluation.py::test_sweep_sizes_shows_short_lists_and_search
+clipnull/comparison.py || one.T_r, seed=seed + i) || one.T_r, seed=seed) || tests/test_evaluation.py::test_sweep_sizes_draws_another_control_and_another_forget_set_each_time
+clipnull/comparison.py || two.after if two || two.before if two || tests/test_evaluation.py::test_sweep_sizes_shows_short_lists_and_search
 # what was trained on among what is tested on
 clipnull/auditing/relearning.py || train, test, rest = own[:k], own[half:], rest[:OTHERS] || train, test, rest = own[:k], own, rest[:OTHERS] || tests/test_attacks.py::test_images_that_have_nothing_in_common_teach_nothing_about_each_other
 clipnull/auditing/confidence.py || cal, rest = order[: len(order) // 2], order[len(order) // 2 :] || cal, rest = order[len(order) // 2 :], order[len(order) // 2 :] || tests/test_audit_controls.py::test_conformal_sets_are_calibrated_on_other_images_each_model_on_its_own

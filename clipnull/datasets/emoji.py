@@ -101,7 +101,6 @@ def _within(bounds: tuple[float, float], rng: random.Random | None) -> float:
 
 
 def _posed(artist: str, code: str, placement: Placement, turn: float, rng: random.Random | None) -> str:
-    """The art, its 36 x 36 box scaled, turned (degrees) and moved to its place in the frame."""
     scale = (1 - MARGIN[artist]) / _within(placement.zoom, rng)
     x, y = (
         18 + 18 * (c + (rng.uniform(-reach, reach) if rng else 0.0))

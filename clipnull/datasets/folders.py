@@ -107,7 +107,6 @@ def extensions() -> Sequence[str]:
 
 
 def subfolders(folder: str | Path) -> list[str]:
-    """Names of the folders in a folder, hidden ones aside, sorted."""
     return sorted(p.name for p in Path(folder).iterdir() if p.is_dir() and not hidden(p.name))
 
 
@@ -187,8 +186,6 @@ def imagenet_names() -> dict[str, str]:
 
 
 def without_broken(data: LabelledImages) -> LabelledImages:
-    """Read every image; a warning says how many cannot be read, and which."""
-
     def readable(i: int) -> bool:
         with contextlib.suppress(ValueError):
             data.images[i]

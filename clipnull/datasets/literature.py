@@ -56,7 +56,6 @@ def _missing(name: str, split: str, folder: Path, why: str, hint: str = "") -> V
 
 
 def _base(name: str, root: str | Path | None, split: str, folder: str, marker: str) -> Path:
-    """``root``, or ``folder`` in it: whichever holds ``marker``."""
     place = _files.path("root", root or ROOT)
     for base in (place, place / folder):
         if (base / marker).exists():

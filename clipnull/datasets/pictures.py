@@ -143,7 +143,6 @@ _check.TYPES["LabelledImages"] = _check.instance(LabelledImages)
 
 
 def tally(passed: Mapping[str, str]) -> list[str]:
-    """What was passed over, a line for each reason: how many, why, the first paths."""
     reasons = dict.fromkeys(passed.values())
     paths = {why: [path for path, own in passed.items() if own == why] for why in reasons}
     return [f"{len(found)} {why}: {_show.few(found, 3)}" for why, found in paths.items()]

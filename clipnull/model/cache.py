@@ -79,7 +79,6 @@ def key(model: nn.Module, preprocess: Any, settings: dict[str, str], pictures: I
 
 
 def _picture(item: Any) -> Any:
-    """What tells a picture from others: pixels, or the name, size and times of a file."""
     if isinstance(item, str | os.PathLike):
         stat = os.stat(item)  # ctime notices what keeps the modification time, such as a copy
         return os.path.abspath(item), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
@@ -134,14 +133,12 @@ def write(name: str, Z: torch.Tensor) -> None:
 
 
 def entries() -> list[Path]:
-    """The files in the cache, newest first."""
     found = place.glob("*.safetensors") if (place := folder()) else ()
     mine = [path for path in found if re.fullmatch(KEY, path.stem)]
     return sorted(mine, key=lambda path: path.stat().st_mtime_ns, reverse=True)
 
 
 def clear() -> int:
-    """Delete every entry, and what an interrupted write left; the number of entries deleted."""
     found = entries()
     for path in [*found, *(place.glob(".*.partial") if (place := folder()) else ())]:
         path.unlink(missing_ok=True)

@@ -29,8 +29,6 @@ WORTH_CACHING = 256
 
 
 def _fit(model: Any) -> None:
-    """A ValueError for what lacks a part of open_clip's models, by its name."""
-
     def embeds(method: str) -> bool:
         with contextlib.suppress(AttributeError, TypeError, ValueError):
             return "normalize" in inspect.signature(getattr(model, method)).parameters
@@ -95,7 +93,6 @@ class Clip:
 
     @property
     def image_size(self) -> int | tuple[int, int]:
-        """Side in pixels of the images it looks at; (height, width) when they are not square."""
         size = self.model.visual.image_size
         height, width = (size, size) if isinstance(size, int) else size
         return height if height == width else (height, width)
@@ -210,7 +207,6 @@ class Clip:
         return Z
 
     def _batches(self, images: Any, batch_size: int) -> Iterator[torch.Tensor]:
-        """The images as the model wants them, float [up to batch_size, 3, H, W]."""
         size = self.image_size
         if isinstance(images, torch.Tensor) and images.is_floating_point() and images.ndim == 4:
             for batch in images.split(batch_size) if len(images) else ():

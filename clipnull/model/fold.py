@@ -98,7 +98,6 @@ Change = tuple[Slot, _State]
 
 
 def _commit(changes: Sequence[Change]) -> None:
-    """All of the changes or, after an exception, none."""
     before = [(slot, _State.of(slot)) for slot, _ in changes]
     try:
         for slot, state in changes:

@@ -37,7 +37,6 @@ def from_transformers(model: Any, processor: Any, name: str = "transformers") ->
 
 
 def _why_not(model: Any) -> str:
-    """What keeps another model from being read as a CLIPModel."""
     if hasattr(model, "merge_and_unload"):
         return "; the adapter comes into its weights by model.merge_and_unload()"
     config: Any = getattr(model, "config", None)
@@ -48,8 +47,6 @@ def _why_not(model: Any) -> str:
 
 
 class TransformersCLIP(nn.Module):
-    """``transformers.CLIPModel``, kept as ``source``, with the methods of open_clip's models."""
-
     source: Any
 
     def __init__(self, source: Any) -> None:
@@ -88,8 +85,6 @@ class _TextTower(nn.Module):
 
 
 class ImageTransform:
-    """A transformers image processor as PIL image -> float tensor [3, H, W]."""
-
     def __init__(self, processor: Any) -> None:
         self.processor = processor
 
@@ -152,7 +147,6 @@ def read(place: str) -> tuple[TransformersCLIP, ImageTransform, TextTokenizer]:
 
 
 def write(clip: Any, folder: Path) -> None:
-    """Save as transformers does, folded edits baked in."""
     if not isinstance(clip.preprocess, ImageTransform) or not isinstance(clip.tokenizer, TextTokenizer):
         raise ValueError("save: preprocess or tokenizer is not the processor's, want that, which is saved")
     for part in (clip.model.source, clip.preprocess.processor, clip.tokenizer.tokenizer):

@@ -19,7 +19,6 @@ Templates = str | Sequence[str | Callable[[str], str]]
 
 
 def class_names(names: str | Sequence[str]) -> list[str]:
-    """``names`` as a list; a ValueError for none, or for one that is no text."""
     wanted = [names] if isinstance(names, str) else _check.having("names", _check.some("names", names), "")
     for name in wanted:
         if not isinstance(name, str) or not name.strip():
@@ -102,7 +101,6 @@ def items(images: Any) -> Iterator[Any]:
 def pixels(
     i: int, item: Any, preprocess: Callable[[Image.Image], torch.Tensor], size: int | tuple[int, int]
 ) -> torch.Tensor:
-    """Image ``i`` as the model wants it: float [3, H, W]."""
     if isinstance(item, torch.Tensor) and item.is_floating_point():
         want = (3, size, size) if isinstance(size, int) else (3, *size)
         if tuple(item.shape) != want:

@@ -130,7 +130,6 @@ def _no_remote_code(source: Source) -> None:
 
 
 def _as_in_receipt(source: Source) -> None:
-    """Refuse weights that are not those for which `Clip.save` wrote the receipt."""
     if source.folder is None or not source.receipt or "weights_sha256" not in source.receipt:
         return
     if sha256(*weights_of(source.folder)) != source.receipt["weights_sha256"]:
@@ -142,7 +141,6 @@ def _as_in_receipt(source: Source) -> None:
 def _build(
     source: Source, device: torch.device, precision: str, cache: str | None, seed: int
 ) -> tuple[nn.Module, Any, Any]:
-    """Model, image transform and tokenizer, by open_clip or transformers."""
     import open_clip
     from open_clip.transform import PreprocessCfg, image_transform_v2
 

@@ -68,7 +68,6 @@ def save(clip: Clip, path: str | Path, report: Report | Mapping[str, Any] | None
 
 
 def _write(clip: Clip, folder: Path) -> None:
-    """Weights, config and tokenizer."""
     from open_clip import get_model_preprocess_cfg
 
     from clipnull.model import hf  # a Clip too: it imports this file
@@ -88,7 +87,6 @@ def _write(clip: Clip, folder: Path) -> None:
 
 
 def weights_of(folder: Path) -> list[Path]:
-    """The files of weights that `save` wrote."""
     return [folder / WEIGHTS] if (folder / WEIGHTS).is_file() else sorted(folder.glob("*.safetensors"))
 
 

@@ -43,7 +43,6 @@ class Source:
 
 
 def asked_for(name: Any, pretrained: Any) -> tuple[str, str | None]:
-    """Name and tag, from the arguments or from CLIPNULL_MODEL."""
     if name is None and pretrained is None and (asked := os.environ.get("CLIPNULL_MODEL")):
         if asked == "pocket" or asked.startswith(("local-dir:", "hf-hub:")):
             return asked, None
@@ -75,7 +74,6 @@ def _spelt(asked: str) -> str | None:
 
 
 def find(name: str, pretrained: str | None, cache_dir: str | None, fetch: bool = True) -> Source:
-    """The source of that name; a ValueError for what is not there, or is something else."""
     if name == "pocket":
         return _folder(POCKET)
     if name.startswith("local-dir:"):
@@ -119,7 +117,6 @@ def _folder(path: Path) -> Source:
 
 
 def _instead(path: Path, config: Mapping[str, Any]) -> str:
-    """What a folder without a model's config is, and what is wanted."""
     want = "want a folder that Clip.save or open_clip wrote, or one of a transformers CLIPModel"
     if path.is_file():
         return f", a file; want {_spelt(str(path))}"
@@ -230,7 +227,6 @@ def _as_the_tags(source: Source, file: str) -> Source:
 
 
 def _cached(known: Mapping[str, Any], cache_dir: str | None) -> str | None:
-    """The checkpoint of an open_clip tag in the cache folder."""
     from huggingface_hub import try_to_load_from_cache
     from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 

@@ -40,7 +40,6 @@ class Slot:
 
     @property
     def is_empty(self) -> bool:
-        """Whether the tower has no projection."""
         return self.layer is None or self.layer is MISSING or isinstance(self.layer, nn.Identity)
 
     def holder(self, layer: Any) -> nn.Module:
@@ -149,7 +148,6 @@ def network(clip: Any) -> Any:
 
 
 def find(clip: Any, side: Tower) -> Slot | None:
-    """Where the tower of that side ends; None when clipnull does not know."""
     return (_image if side == "image" else _text)(network(clip))
 
 

@@ -63,7 +63,6 @@ NUMBERS += [(_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_
 
 
 def line(error: BaseException) -> str:
-    """The first two lines of an error, shortened."""
     text = " ".join(line.strip() for line in str(error).strip().splitlines()[:2])
     return text[:200] or type(error).__name__
 
@@ -158,7 +157,6 @@ def _read(path: Path, how: str) -> tuple[Any, bool]:
 
 
 def _model(path: Path, whole: Any) -> tuple[str, State]:
-    """The CLIP in a checkpoint: under which key, and its tensors."""
     found = dict(_states(whole))
     keys = [key for state in found.values() for key in state]
     for pattern, what, want in FOREIGN:
