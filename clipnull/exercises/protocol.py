@@ -68,7 +68,7 @@ def check_fewest_pictures(case: Inputs, call: Call) -> None:
 @check("no score with a kept name can change by more, on any picture.")
 def check_largest_change(case: Inputs, call: Call) -> None:
     """``largest_change(L, R, T_r)``: the largest ‖W t_r − t_r‖ over the rows of T_r, W = I − L Rᵀ."""
-    edit = consistent(case.T_f, case.T_r, anchor="mean")
+    edit = consistent(case.T_f, case.T_r, lam=10, mu=1, anchor="mean")
     L, R, T_r = edit.left, edit.right, case.T_r
     moved = (T_r @ R) @ L.T
     mistakes = {
