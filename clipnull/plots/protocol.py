@@ -79,7 +79,7 @@ def recall_before(rows: Sequence[BeforeRow]) -> matplotlib.figure.Figure:
             if found:
                 said.append(f"{label}: {'; '.join(words)}")
                 points += [value for value, _ in found]
-                ax.plot(*zip(*found, strict=True), MARKERS[j], markersize=9 - 2 * j, label=short(label, 36),
+                ax.plot(*zip(*found, strict=True), MARKERS[j], markersize=9 - 2 * j, label=short(label, 30),
                         markerfacecolor=look["color"] if solid else "white", zorder=3, **look)  # fmt: skip
     names = [short(name, 36) + (f" ({n})" if n else "") for (_, name), n in counts.items()]
     ax.set_yticks(list(place.values()), names, fontsize=9)
@@ -90,7 +90,7 @@ def recall_before(rows: Sequence[BeforeRow]) -> matplotlib.figure.Figure:
     ax.invert_yaxis()
     ax.set_xlim(0, 100)
     ax.plot([], [], color=GREY, linewidth=2, label="all classes")
-    base.figure_of(ax).legend(loc="outside lower center", ncols=3, fontsize=9, frameon=False)
+    ax.figure.legend(loc="outside lower center", ncols=2, fontsize=9, frameon=False)
     title = f"Before forgetting, recall of a single class runs from {min(points):.0f} to {max(points):.0f}%"
     fig = style(ax, title, x="accuracy before forgetting, %", grid="x")
     return describe(fig, f"{title}. {'. '.join(said)}.")
