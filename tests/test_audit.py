@@ -114,12 +114,11 @@ def test_controls_tell_an_edit_from_chance(cone):
 
 
 def test_the_strength_of_another_kind_of_edit_is_not_the_controls(cone):
-    """`clipnull.auditing.gated` counts its strength in cosine, from 0 upwards."""
     Z, T, y = cone["Z"], cone["T"], cone["y"]
     edit = cn.nullspace(T[:2])
     drawn = [
         controls(cn.Case(Z, T, y, [0, 1]), cn.Edit(edit.left, edit.right, info), seeds=3)[0].values
-        for info in ({}, {"method": "gated", "strength": 1.5}, {"method": "gated", "strength": 0.0})
+        for info in ({}, {"method": "mine", "strength": 1.5}, {"method": "mine", "strength": 0.0})
     ]
     assert drawn[0] == drawn[1] == drawn[2]
 

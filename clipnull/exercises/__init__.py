@@ -9,7 +9,6 @@ from clipnull.exercises.electives import *
 from clipnull.exercises.embedding_space import *
 from clipnull.exercises.lab import *
 from clipnull.exercises.nullspace import *
-from clipnull.exercises.one_style import *
 from clipnull.exercises.own_model import *
 from clipnull.exercises.protocol import *
 from clipnull.exercises.tour import *

@@ -1,4 +1,4 @@
-"""Checks of the electives on confidence, LEACE and relearning."""
+"""Checks of the electives."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import torch
 
 from clipnull.exercises.checking import Call, Inputs, Wrong, check, expect, expect_shape, made_up
 
-__all__ = ["check_calibration_error", "check_leace", "check_slope"]
+__all__ = [
+    "check_calibration_error", "check_interaction", "check_leace", "check_reader", "check_slope"
+]  # fmt: skip
 
 
 @check("equal means, and no other linear map moves the pictures less.", made_up)
@@ -82,6 +84,44 @@ def check_slope(case: Inputs, call: Call) -> None:
         expect(f"slope(h, P, T, {c}, {s:g})", call(h, P, T, c, s), want, mistakes, 1e-3)
 
 
+@check("the part of each cell that neither class nor style explains.")
+def check_interaction(case: Inputs, call: Call) -> None:
+    """Check ``interaction(M)`` -> [S, C, d]: what neither style nor class explains in ``M [S, C, d]``."""
+    M = _two_styles(case)
+    mean, style, cls = M.mean((0, 1), keepdim=True), M.mean(1, keepdim=True), M.mean(0, keepdim=True)
+    mistakes = {
+        "the mean over everything is taken away twice, once in each average: add it back once.":
+            M - style - cls,
+        "the class is still in it: take away the average over styles too.": M - style,
+        "the style is still in it: take away the average over classes too.": M - cls,
+        "that is the additive part; want what is left of M.": style + cls - mean,
+        "only the mean over everything is gone; style and class are still in it.": M - mean,
+        "add the mean over everything back once, do not take it away again.": M - style - cls - mean,
+    }  # fmt: skip
+    expect("interaction(M)", call(M), M - style - cls + mean, mistakes)
+
+
+@check("the reader: 1 on its own prototype, next to nothing on the others.")
+def check_reader(case: Inputs, call: Call) -> None:
+    """Check ``reader(p, P_r, mu)`` -> l [d] with l . p = 1, minimising ||l||^2 + mu ||P_r l||^2 (rows)."""
+    p, P_r = case.Z[0].double(), case.Z[4:10].double()
+    eye = torch.eye(len(p), dtype=p.dtype)
+    for mu in (0.0, 3.0, 100.0):
+        outer = mu * P_r.T @ P_r
+        X, M_p = torch.linalg.solve(eye + outer, p), p + outer @ p
+        Y = torch.linalg.pinv(outer, rtol=1e-9) @ p
+        want = X / (p @ X)
+        mistakes = {
+            "the direction is right, but l · p must be 1: divide by p · l.": X,
+            "l has length 1; want l · p = 1.": X / X.norm(),
+            "μ has no effect: that is the shortest l with l · p = 1, whatever P_r is.": p / (p @ p),
+            "the I of M = I + μ P_rᵀ P_r is missing.": Y / (p @ Y).clamp_min(1e-12),
+            "that is M p; want M⁻¹ p, then scaled.": M_p / (p @ M_p),
+            "l · p is -1: a sign is wrong.": -want,
+        }
+        expect(f"reader(p, P_r, mu={mu:g})", call(p, P_r, mu), want, mistakes)
+
+
 def _chances(case: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
     """Probabilities [n, C], neither all alike nor all certain, and labels [n], every third one wrong."""
     y = case.labels.clone()
@@ -95,3 +135,11 @@ def _bins(score: torch.Tensor, right: torch.Tensor, bins: int) -> tuple[torch.Te
     members = [which == b for b in which.unique()]
     gaps = torch.stack([right[m].mean() - score[m].mean() for m in members])
     return torch.stack([m.double().mean() for m in members]), gaps
+
+
+def _two_styles(case: Inputs) -> torch.Tensor:
+    """Cells [2, C, d] with class, style and interaction, around the names of a case."""
+    g = torch.Generator().manual_seed(0)
+    style = 0.4 * torch.randn(2, 1, case.T.shape[1], generator=g) / case.T.shape[1] ** 0.5
+    own = 0.3 * torch.randn(2, *case.T.shape, generator=g) / case.T.shape[1] ** 0.5
+    return case.T + style + own

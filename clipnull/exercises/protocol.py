@@ -2,14 +2,17 @@
 
 import math
 
+import torch
+
+from clipnull.erasers import consistent
 from clipnull.exercises.checking import Call, Inputs, Wrong, check, expect, made_up
 
-__all__ = ["check_fewest_pictures", "check_protocol_score"]
+__all__ = ["check_fewest_pictures", "check_largest_change", "check_protocol_score"]
 
 
 @check("the protocol's score, whatever the number of data sets.", made_up)
 def check_protocol_score(case: Inputs, call: Call) -> None:
-    """``protocol_score(forget, retain, others)``: pairs (BF, AF), others a list of them (notebook 08)."""
+    """``protocol_score(forget, retain, others)``: pairs (BF, AF), others a list of them (lesson 08)."""
     runs = [
         ((0.8, 0.0), (0.6, 0.57), [(0.5, 0.5), (0.7, 0.6), (0.9, 0.9)]),
         ((0.8, 0.2), (0.6, 0.66), [(0.5, 0.4), (0.7, 0.77), (0.9, 0.9)]),
@@ -39,7 +42,7 @@ def check_protocol_score(case: Inputs, call: Call) -> None:
 
 @check("the fewest pictures that a figure can stand for.", made_up)
 def check_fewest_pictures(case: Inputs, call: Call) -> None:
-    """``fewest_pictures(percent)``: the smallest n for which k / n rounds to it (notebook 08)."""
+    """``fewest_pictures(percent)``: the smallest n for which k / n rounds to it (lesson 08)."""
 
     def rounds(n: int, percent: float) -> bool:
         """Whether 100 k / n is ``percent``, to two decimals, for a whole k."""
@@ -60,3 +63,24 @@ def check_fewest_pictures(case: Inputs, call: Call) -> None:
             said = f"no k of {int(got)} pictures rounds to {percent}%."
             raise Wrong(f"fewest_pictures({percent}) is {int(got)}, but {said}")
         expect(f"fewest_pictures({percent})", got, want, mistakes)
+
+
+@check("no score with a kept name can change by more, on any picture.")
+def check_largest_change(case: Inputs, call: Call) -> None:
+    """``largest_change(L, R, T_r)``: the largest ‖W t_r − t_r‖ over the rows of T_r, W = I − L Rᵀ."""
+    edit = consistent(case.T_f, case.T_r, lam=10, mu=1, anchor="mean")
+    L, R, T_r = edit.left, edit.right, case.T_r
+    moved = (T_r @ R) @ L.T
+    mistakes = {
+        "that moves T_r by Wᵀ. Names as rows become T_r Wᵀ = T_r − (T_r R) Lᵀ.":
+            ((T_r @ L) @ R.T).norm(dim=1).max(),
+        "that is the mean over the names; want the largest.": moved.norm(dim=1).mean(),
+        "that is the largest entry; want the largest length of a row.": moved.abs().max(),
+        "that is the largest square; take the root.": moved.square().sum(1).max(),
+        "that is Rᵀt_r alone: a name moves by L (Rᵀt_r).": (T_r @ R).norm(dim=1).max(),
+        "that is ‖W − I‖, over all directions; want the kept names'.": torch.linalg.matrix_norm(L @ R.T, 2),
+        "that is how long W t_r is; want how far it is from t_r.": (T_r - moved).norm(dim=1).max(),
+    }  # fmt: skip
+    expect(
+        "largest_change(L, R, T_r)", call(L, R, T_r, square=T_r.shape[1]), moved.norm(dim=1).max(), mistakes
+    )

@@ -17,7 +17,7 @@ from clipnull.plots import base
 from clipnull.plots.base import BLACK, FORGET, GREY, LEGEND, PALE, RETAIN, Figure, describe
 
 __all__ = [
-    "controls", "fingerprint", "layer_probe", "reliability", "style_squares", "verdicts", "words"
+    "controls", "fingerprint", "layer_probe", "reliability", "verdicts", "words"
 ]  # fmt: skip
 
 #: names on which a fingerprint is read, and other words, that are drawn
@@ -212,43 +212,3 @@ def verdicts(
             known = [f"{m} {x:.0f}" for m, x in zip(methods, line, strict=True) if x == x]
             said += [f"{panel}, {row}: {', '.join(known)}"] if known else []
     return describe(fig, f"{title}. {'; '.join(said)}{base.uncut(rows, 40)}.")
-
-
-@_check.by_name
-def style_squares(
-    results: Mapping[str, Mapping[str, Any]], *,
-    title: str = "Accuracy, %, of one class and of all others, by style (red: should go)",
-) -> matplotlib.figure.Figure:  # fmt: skip
-    """Accuracy by class and style, a square of four cells: before, then after each method.
-
-    ``results`` maps the label of a row to methods, the same in every row, and each to a
-    `clipnull.auditing.Selective`.
-    """
-    for row in _check.having("results", results.values(), "values"):
-        _check.having("results", row.values(), "styles before after")
-    methods = ["before", *next(iter(results.values()))]
-    if any(methods != ["before", *row] for row in results.values()):
-        raise ValueError("results: got rows of different methods, want the same in each")
-    fig = Figure(figsize=(1.5 * len(methods) + 0.9, 1.75 * len(results) + 0.75), layout="constrained")
-    axes = fig.subplots(len(results), len(methods), squeeze=False)
-    said: list[str] = []
-    styles: list[str] = []
-    for number, (line, (label, row)) in enumerate(zip(axes, results.items(), strict=True)):
-        first = next(iter(row.values()))
-        styles += first.styles
-        for ax, method in zip(line, methods, strict=True):
-            square = base.numbers("results", first.before if method == "before" else row[method].after, 2, 2)
-            names = ["class", "others"] if ax is line[0] else ["", ""]
-            columns = [base.short(s, 12) for s in first.styles]
-            base.style(ax, title)
-            base.cells(ax, 100 * square, names, columns, 11, cmap="Blues", vmin=0, vmax=125)
-            ax.tick_params(axis="x", labelsize=8)
-            if method != "before":
-                ax.texts[0].set(color=FORGET, fontweight="bold")
-            if number == 0:
-                ax.set_title(base.short(method, 18), fontsize=9)
-            ours, others = (", ".join(f"{f:.1f}" for f in fractions) for fractions in square)
-            said.append(f"{label}, {method}: class {ours}; others {others}")
-        line[0].set_ylabel(base.short(label, 18), fontsize=9, fontweight="bold")
-    shown = f"styles shown{base.uncut(styles, 12)}"
-    return describe(fig, f"{title}. As fractions, in the order of the {shown}. {'. '.join(said)}.")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib.figure
 import numpy as np
 
 from clipnull import _check
-from clipnull._show import tenths
+from clipnull.plots import base
 from clipnull.plots.base import (
     BLUE,
     FORGET,
@@ -25,10 +25,10 @@ from clipnull.plots.base import (
 )
 
 if TYPE_CHECKING:
-    from clipnull.protocol.published import Protocol
-    from clipnull.protocol.result import ResultRow, SummaryRow
+    from clipnull.protocol.published import BeforeRow
+    from clipnull.protocol.result import SummaryRow
 
-__all__ = ["kept_elsewhere", "published_recall", "score_parts"]
+__all__ = ["recall_before", "score_parts"]
 
 PARTS = [("not forgotten", FORGET, ""), ("lost on the other classes", RETAIN, "///"),
          ("lost on other data sets", ORANGE, "...")]  # fmt: skip
@@ -39,46 +39,61 @@ def _score(score: float) -> str:
 
 
 @_check.by_name
-def published_recall(protocol: Protocol) -> matplotlib.figure.Figure:
-    """Published recall of each forget class before forgetting, beside the accuracy on all classes.
+def recall_before(rows: Sequence[BeforeRow]) -> matplotlib.figure.Figure:
+    """Recall of each forget class before forgetting (points), beside the accuracy on all classes (lines).
 
     Parameters
     ----------
-    protocol : Protocol
-        With published figures (percent); data sets without them are left out.
+    rows : list of BeforeRow
+        `ProtocolResult.before`: measured filled, with published figures hollow where there are any; or
+        `Protocol.published`.
     """
-    _check.having("protocol", [protocol], "data")
-    if not (sets := [d for d in _check.having("protocol", protocol.data, "name full forget") if d.full]):
-        raise ValueError("protocol: got no published figures, want some")
-    labels = list(dict.fromkeys(m for d in sets for m in d.full))
-    names = [(d, c) for d in sets for c in d.forget]
-    fig = Figure(figsize=(7.4, 0.27 * len(names) + 0.25 * len(sets) + 1.4), layout="constrained")
-    ax = fig.subplots()
-    y, ticks, said = 0.0, [], []
-    for d in sets:
-        rows = [y + i for i in range(len(d.forget))]
-        for i, m in enumerate(labels):
-            colour, marker = (BLUE, ORANGE)[i % 2], MARKERS[i]
-            values = [d.forget[c][m][0] for c in d.forget]
-            ax.plot([d.full[m]] * 2, [rows[0] - 0.45, rows[-1] + 0.45], color=colour, linewidth=2,
-                    linestyle=["-", "--"][i % 2], alpha=0.7)  # fmt: skip
-            ax.plot(values, rows, marker, color=colour, markersize=10 - 3 * i, markeredgecolor="white",
-                    clip_on=False, label=short(m, 30) if d is sets[0] else None, zorder=3)  # fmt: skip
-            said.append(f"{d.name}, {m}: all {d.full[m]:.1f}; " + ", ".join(
-                f"{c} {v:.1f}" for c, v in zip(d.forget, values, strict=True)))  # fmt: skip
-        ax.text(103, rows[0], short(d.name), fontsize=9, color=GREY, va="center")
-        ticks += rows
-        y = rows[-1] + 1.6
-    ax.set_yticks(ticks, [short(c, 36) for _, c in names], fontsize=9)
+    _check.having("rows", rows, "model data name images forget retain published_forget published_retain")
+    own = [r for r in rows if r.forget is not None or r.published_forget is not None]
+    if not own:
+        raise ValueError("rows: got no class to forget, want at least one")
+    sets = list(dict.fromkeys(r.data for r in own))
+    counts = {(r.data, r.name): r.images for r in own}
+    place = {key: i + 0.6 * sets.index(key[0]) for i, key in enumerate(counts)}
+    ax = base.axes((7.4, 0.27 * len(place) + 0.16 * len(sets) + 1.3))
+    said, points = [], []
+    for j, model in enumerate(dict.fromkeys(r.model for r in rows)):
+        for solid, label in ((True, model), (False, f"{model}, published")):
+            look: dict[str, Any] = dict(color=(BLUE, ORANGE)[j % 2], clip_on=False)
+            found, words = [], []
+            for r in (r for r in rows if r.model == model):
+                measured, published = (
+                    (r.forget, r.published_forget) if r in own else (r.retain, r.published_retain)
+                )
+                value = published if not solid else None if measured is None else 100 * measured
+                if value is None or math.isnan(value):
+                    continue
+                words.append(f"{r.data}, {r.name} {value:.1f}")
+                if r in own:
+                    found.append((value, place[r.data, r.name]))
+                else:
+                    y = [at for key, at in place.items() if key[0] == r.data]
+                    ax.plot(
+                        [value] * 2, [y[0] - 0.45, y[-1] + 0.45], "-" if solid else "--", linewidth=2, **look
+                    )
+            if found:
+                said.append(f"{label}: {'; '.join(words)}")
+                points += [value for value, _ in found]
+                ax.plot(*zip(*found, strict=True), MARKERS[j], markersize=9 - 2 * j, label=short(label, 30),
+                        markerfacecolor=look["color"] if solid else "white", zorder=3, **look)  # fmt: skip
+    names = [short(name, 36) + (f" ({n})" if n else "") for (_, name), n in counts.items()]
+    ax.set_yticks(list(place.values()), names, fontsize=9)
+    for data in sets:
+        y = min(at for key, at in place.items() if key[0] == data)
+        ax.text(103, y, short(data), fontsize=9, color=GREY, va="center")
     ax.tick_params(axis="y", length=0)
     ax.invert_yaxis()
     ax.set_xlim(0, 100)
     ax.plot([], [], color=GREY, linewidth=2, label="all classes")
-    fig.legend(loc="outside lower center", ncols=3, fontsize=9, frameon=False)
-    values = [v[0] for d in sets for c in d.forget.values() for v in c.values()]
-    title = f"Before forgetting, recall of a single class runs from {min(values):.0f} to {max(values):.0f}%"
-    style(ax, title, x="accuracy before forgetting, %", grid="x")
-    return describe(fig, f"{title}. Published accuracy in percent. {'. '.join(said)}.")
+    ax.figure.legend(loc="outside lower center", ncols=2, fontsize=9, frameon=False)
+    title = f"Before forgetting, recall of a single class runs from {min(points):.0f} to {max(points):.0f}%"
+    fig = style(ax, title, x="accuracy before forgetting, %", grid="x")
+    return describe(fig, f"{title}. {'. '.join(said)}.")
 
 
 @_check.by_name
@@ -90,8 +105,9 @@ def score_parts(summary: Sequence[SummaryRow]) -> matplotlib.figure.Figure:
     summary : list of SummaryRow
         `ProtocolResult.summary` of one model.
     """
-    _check.having("summary", summary, "method joint score parts")
-    title = "What each method pays for; doing nothing scores 0.2 (dotted)"
+    _check.having("summary", summary, "method joint score parts terms")
+    idle = 1 / summary[0].terms
+    title = f"What each method pays for; doing nothing scores {idle:.1f} (dotted)"
     kinds = sorted({r.joint for r in summary})
     methods = list(dict.fromkeys(r.method for r in summary))
     fig = Figure(figsize=(4.0 * len(kinds) + 1.2, 0.33 * len(methods) + 1.5), layout="constrained")
@@ -107,13 +123,13 @@ def score_parts(summary: Sequence[SummaryRow]) -> matplotlib.figure.Figure:
             left = left + parts[:, k]
         for y, m in enumerate(methods):
             ax.text(left[y] + 0.004, y, _score(rows[m].score), va="center", fontsize=9)
-        ax.axvline(0.2, color=GREY, linewidth=1, linestyle=":")
+        ax.axvline(idle, color=GREY, linewidth=1, linestyle=":")
         ax.set_title("jointly" if joint else "one at a time", loc="left", fontsize=10)
         ax.tick_params(axis="y", length=0)
         style(ax, title, x="score (low is good)", grid="x")
     axes[0].set_yticks(range(len(methods)), [short(m) for m in methods], fontsize=9)
     axes[0].invert_yaxis()
-    axes[0].set_xlim(0, max([0.25, *(1.2 * s for s in known)]))
+    axes[0].set_xlim(0, max([1.25 * idle, *(1.2 * s for s in known)]))
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9,
                frameon=False)  # fmt: skip
     text = "; ".join(
@@ -122,50 +138,3 @@ def score_parts(summary: Sequence[SummaryRow]) -> matplotlib.figure.Figure:
         for r in summary
     )
     return describe(fig, f"Scores and their parts (not forgotten, other classes, other data). {text}.")
-
-
-@_check.by_name
-def kept_elsewhere(rows: Sequence[ResultRow], methods: Sequence[str]) -> matplotlib.figure.Figure:
-    """Who pays: accuracy kept on each data set (columns) when a class of another (rows) is forgotten.
-
-    Parameters
-    ----------
-    rows : list of ResultRow
-        Of one model.
-    methods : sequence of str
-        One panel for each. A cell is the mean over forget sets of after / before; on the diagonal it is
-        the retained classes of the data set itself.
-    """
-    _check.having("rows", rows, "method data retain others")
-    _check.some_of("methods", methods, dict.fromkeys(r.method for r in rows))
-    title = "Accuracy kept, % of before"
-    names = list(dict.fromkeys(r.data for r in rows))
-    fig = Figure(figsize=(2.3 * len(methods) + 1.6, 0.42 * len(names) + 1.75), layout="constrained")
-    axes = fig.subplots(1, len(methods), sharex=True, sharey=True, squeeze=False)[0]
-    said = []
-    for ax, method in zip(axes, methods, strict=True):
-        cells = np.full((len(names), len(names)), np.nan)
-        for i, a in enumerate(names):
-            mine = [r for r in rows if r.method == method and r.data == a]
-            for j, b in enumerate(names):
-                kept = [(r.retain if a == b else r.others[b]).kept for r in mine]
-                known = [share for share in kept if not math.isnan(share)]
-                cells[i, j] = np.mean(known) if known else np.nan
-        ax.imshow(cells, cmap="PuOr", vmin=0.4, vmax=1.6)
-        for i, j in np.ndindex(cells.shape):
-            cell = "–" if np.isnan(cells[i, j]) else f"{100 * cells[i, j]:.0f}"
-            ax.text(j, i, cell, ha="center", va="center", fontsize=9,
-                    color="white" if abs(cells[i, j] - 1) > 0.45 else "black")  # fmt: skip
-        labels = [short(n, 14) for n in names]
-        ax.set_xticks(range(len(names)), labels, rotation=45, ha="right", rotation_mode="anchor", fontsize=8)
-        ax.set_yticks(range(len(names)), labels, fontsize=8)
-        ax.tick_params(length=0)
-        style(ax, title)
-        ax.spines[:].set_visible(False)
-        ax.set_title(short(method, 18), loc="left", fontsize=10)
-        said.append(f"{method}: " + "; ".join(
-            f"{a}: " + ", ".join(f"{b} {tenths(cells[i, j])}" for j, b in enumerate(names))
-            for i, a in enumerate(names)))  # fmt: skip
-    axes[0].set_ylabel("forgotten in", fontsize=9)
-    fig.supxlabel("measured on; the diagonal: its other classes", fontsize=9)
-    return describe(fig, f"{title}. {'. '.join(said)}.")

@@ -41,7 +41,12 @@ def miniature(protocol: Protocol = POCKET) -> Protocol:
     most = pictures.argsort(descending=True, stable=True)[: min(3, len(pictures) - 1)]
     forget: dict[str, dict[str, Any]] = {data.classes[i]: {} for i in most.tolist()}
     source = name.replace("{", "{{").replace("}", "}}")  # `ProtocolData.sources` fills in {root}
-    spec = ProtocolData(data.name, (source,), forget, train={"split": "train"})
+    train = {"split": "train"}
+    try:
+        load_data(name, **train)
+    except ValueError:  # then no baseline is trained on pictures
+        train = {}
+    spec = ProtocolData(data.name, (source,), forget, train=train)
     return replace(protocol, data=(spec,))
 
 
@@ -49,19 +54,19 @@ def chosen() -> tuple[Protocol, str]:
     """The protocol that the environment variable ``CLIPNULL_PROTOCOL`` asks for, if all it needs is there.
 
     ``full`` or ``full:FOLDER`` (the folder of the data sets) asks for `KRAVETS`; anything else, or
-    nothing, is `POCKET`. What is missing makes it `POCKET` too: data sets, and weights that are not in the
+    nothing, is `miniature`. What is missing makes it that too: data sets, and weights that are not in the
     cache folder (nothing is fetched here). With it comes a sentence that says which one it is and why.
     """
     asked, _, root = os.environ.get("CLIPNULL_PROTOCOL", "").partition(":")
     if asked != "full":
-        return POCKET, "This is the miniature: CLIPNULL_PROTOCOL=full asks for the published one."
+        return miniature(), "This is the miniature: CLIPNULL_PROTOCOL=full asks for the published one."
     protocol = replace(KRAVETS, root=root or None)
     try:
         find_data(protocol)
         for model in protocol.models:
             check_here(str(model.name), model.pretrained)
     except ValueError as problem:
-        return POCKET, f"This is the miniature, because not all is there. {problem}."
+        return miniature(), f"This is the miniature, because not all is there. {problem}."
     return protocol, "This is the published protocol: data sets and weights are all here."
 
 

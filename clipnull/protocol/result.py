@@ -8,34 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from clipnull._show import Table, tenths
-from clipnull.protocol.published import TOLERANCE, figure, pair
+from clipnull.protocol.published import TOLERANCE, BeforeRow, figure, pair
 from clipnull.protocol.score import ScoreParts
 from clipnull.report import Change, NWay, Side
 
-__all__ = ["BeforeRow", "ProtocolResult", "ResultRow", "SummaryRow"]
-
-
-@dataclass(frozen=True)
-class BeforeRow:
-    """Accuracy before forgetting, of one forget class or of all classes (``name``).
-
-    Recall of the class (None for all) and accuracy on the others: fractions, the published ones percent.
-    """
-
-    model: str
-    data: str
-    name: str
-    images: int
-    forget: float | None
-    retain: float
-    published_forget: float | None = None
-    published_retain: float | None = None
-
-    @property
-    def apart(self) -> float | None:
-        """The larger gap between measured and published, in points; None where nothing was published."""
-        both = ((self.forget, self.published_forget), (self.retain, self.published_retain))
-        return max((abs(100 * x - p) for x, p in both if x is not None and p is not None), default=None)
+__all__ = ["ProtocolResult", "ResultRow", "SummaryRow"]
 
 
 @dataclass(frozen=True)
@@ -77,14 +54,15 @@ class ResultRow:
 class SummaryRow:
     """Means over ``sets`` forget sets of one kind, NaN skipped, for one model and method.
 
-    ``two`` is 2-way recall; ``retained`` and ``others`` are accuracy after as a fraction of before, on
-    other classes and on other data sets.
+    ``terms`` are those of the score; ``two`` is 2-way recall; ``retained`` and ``others`` are accuracy
+    after as a fraction of before, on other classes and on other data sets.
     """
 
     model: str
     joint: bool
     method: str
     sets: int
+    terms: int
     full: Change
     two: Change
     search: Change
@@ -149,8 +127,9 @@ class ProtocolResult:
                 _mean(getattr(r, name) for r in rows) for name in ("certificate", "score", "seconds")
             )
             out.append(SummaryRow(
-                model, joint, method, len(rows), Change(*full), Change(*two), Change(*search),
-                kept, others, certificate, ScoreParts(*parts), score, seconds,
+                model, joint, method, len(rows), 2 + len(rows[0].others),
+                Change(*full), Change(*two), Change(*search), kept, others, certificate,
+                ScoreParts(*parts), score, seconds,
             ))  # fmt: skip
         return sorted(out, key=lambda r: (r.model, r.joint))
 

@@ -20,8 +20,8 @@ from clipnull.model.loading import load as load_clip
 from clipnull.protocol import baselines
 from clipnull.protocol.baselines import BASELINES, GRIDS
 from clipnull.protocol.find import DRAWN, Found, find_data
-from clipnull.protocol.published import ALL, POCKET, Protocol
-from clipnull.protocol.result import BeforeRow, ProtocolResult, ResultRow
+from clipnull.protocol.published import ALL, POCKET, BeforeRow, Protocol
+from clipnull.protocol.result import ProtocolResult, ResultRow
 from clipnull.protocol.score import ScoreParts, score_parts
 from clipnull.report import Change, Side
 
@@ -50,7 +50,8 @@ def run_protocol(
     ------
     ValueError
         Before any model is loaded: data or forget classes that are missing (one sentence with all of them);
-        an unknown method; a trained baseline, or data sets of pictures, beside embeddings.
+        an unknown method; a trained baseline, or data sets of pictures, beside embeddings; "gradient"
+        on pictures without training ones.
     """
     methods = list(protocol.methods if methods is None else methods)
     for method in methods:
@@ -60,6 +61,8 @@ def run_protocol(
     if bare and (len(bare) < len(found) or {*methods} & {*BASELINES}):
         want = "want all data sets so, and no trained methods, which need a model"
         raise ValueError(f"data: {', '.join(bare)} has embeddings and no pictures, {want}")
+    if "gradient" in methods and (alone := [one.spec.name for one in found if not one.spec.train]):
+        raise ValueError(f"methods: {', '.join(alone)} has no training split, want no 'gradient'")
     result = ProtocolResult(protocol.name, [], [], [note for one in found for note in _differences(one)])
     for model in protocol.models:
         clip = None if bare else load_clip(model.name, model.pretrained)
