@@ -41,7 +41,7 @@ def check_basis(case: Inputs, call: Call) -> None:
             raise Wrong(f"UᵀU = I, but U does not span the rows of T: a part {left:.2g} long is left over.")
 
 
-@check("it counts the directions that the other prompt could not have made.", many_names)
+@check("it counts the directions that the other prompt could not have made.", many_names(1.25))
 def check_rank(case: Inputs, call: Call) -> None:
     """Check ``function(T [C, d], other [C, d])``: number of singular values above the prompts' difference."""
     T = case.T.double()

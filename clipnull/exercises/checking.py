@@ -69,9 +69,9 @@ def made_up() -> list[Inputs]:
     return [synthetic("made-up", 0.0, 12, 32, seed=0)]
 
 
-def many_names() -> list[Inputs]:
-    """Sixty names: counts and shares of so many seldom coincide, so that a hint fits."""
-    return [synthetic("made-up", 0.6, 60, 96, seed=0)]
+def many_names(shared: float) -> Callable[[], list[Inputs]]:
+    """Sixty: their counts and shares seldom coincide, so that a hint fits."""
+    return lambda: [synthetic("made-up", shared, 60, 96, seed=0)]
 
 
 @functools.lru_cache(maxsize=1)

@@ -34,7 +34,7 @@ def check_edited_scores(case: Inputs, call: Call) -> None:
     call.thin(S, Z, T, L, R, square=len(L), instead="(ZL)(TR)ᵀ is a product of thin ones.")
 
 
-@check("you know from the scores before how often zero wins.", many_names)
+@check("you know from the scores before how often zero wins.", many_names(0.6))
 def check_two_way_after(case: Inputs, call: Call) -> None:
     """Check ``function(s [n], S_r [n, k], c [k])``: share of pairs that the name wins, projected out."""
     t, rivals = case.T[0], case.T[3:]
