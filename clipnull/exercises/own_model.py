@@ -23,18 +23,14 @@ def check_halves(case: Inputs, call: Call) -> None:
     groups, labels = torch.randperm(99, generator=g)[rows], of_class[rows]
     half = call(groups, labels)
     if half.dtype != torch.bool or half.shape != labels.shape:
-        raise Wrong(
-            f"halves(groups, labels) is {half.dtype} {list(half.shape)}, want a mask [{len(labels)}]."
-        )
+        raise Wrong(f"it is {half.dtype} {list(half.shape)}, want a mask [{len(labels)}].")
     if any(0 < half[groups == g].double().mean() < 1 for g in groups.unique()):
         raise Wrong("copies of one picture lie on both sides: deal out groups, not pictures.")
     for c in range(5):
         own = groups[labels == c].unique()
         chosen = int(torch.isin(own, groups[half]).sum())
         if not len(own) // 2 <= chosen <= (len(own) + 1) // 2:
-            raise Wrong(
-                f"a class of {len(own)} different pictures has {chosen} of them on one side, want half."
-            )
+            raise Wrong(f"a class of {len(own)} different pictures has {chosen} on one side, want half.")
 
 
 @check("recall class by class, and what counts as known.")
