@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from clipnull.exercises.checking import Call, Inputs, Wrong, check, expect, expect_shape
+from clipnull.exercises.checking import Call, Inputs, check, expect, expect_shape
 from clipnull.hull import nearest_mixture
 
 __all__ = ["check_best_image", "check_exact_edit", "check_neutral_two_way"]
@@ -64,10 +64,7 @@ def check_exact_edit(case: Inputs, call: Call) -> None:
     T_f, T_r = case.T_f.double(), case.T_r.double()
     A = 0.6 * T_r.mean(0) + 0.4 * T_r[: len(T_f)]
     d, D = T_f.shape[1], (T_f - A).T
-    out = call.raw(T_f, T_r, A, square=d)
-    if not isinstance(out, (tuple, list)) or len(out) != 2:
-        raise Wrong(f"your function returns {type(out).__name__}, want two arrays: return L, R")
-    L, R = map(call.tensor, out)
+    L, R = map(call.tensor, call.pair("two arrays: return L, R", T_f, T_r, A, square=d))
     expect_shape("L", L, D.shape)
     expect_shape("R", R, D.shape)
     Q = torch.linalg.qr(T_r.T).Q

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from clipnull import subspace
-from clipnull.exercises.checking import TOLERANCE, Call, Inputs, Wrong, check, error, expect, synthetic
+from clipnull.exercises.checking import TOLERANCE, Call, Inputs, Wrong, check, error, expect, many_names
 
 __all__ = ["check_basis", "check_project_out", "check_rank"]
 
@@ -41,12 +41,7 @@ def check_basis(case: Inputs, call: Call) -> None:
             raise Wrong(f"UᵀU = I, but U does not span the rows of T: a part {left:.2g} long is left over.")
 
 
-def _many_names() -> list[Inputs]:
-    # counts of some sixty names seldom coincide, so that a hint fits
-    return [synthetic("made-up", 1.25, 60, 96, seed=0)]
-
-
-@check("it counts the directions that the other prompt could not have made.", inputs=_many_names)
+@check("it counts the directions that the other prompt could not have made.", many_names(1.25))
 def check_rank(case: Inputs, call: Call) -> None:
     """Check ``function(T [C, d], other [C, d])``: number of singular values above the prompts' difference."""
     T = case.T.double()
@@ -100,10 +95,7 @@ def check_project_out(case: Inputs, call: Call) -> None:
         "that adds up the coefficients before using them.": Z - coefficients * U.sum(1),
     }
     expect("project_out(Z, U)", call(Z, U), out, mistakes)
-    try:
-        call(Z, U, square=len(U))
-    except Wrong as wrong:
-        raise Wrong(f"the numbers are right, but {wrong}. (ZU)Uᵀ is two thin products.") from wrong
+    call.thin(Z, U, square=len(U), instead="(ZU)Uᵀ is two thin products.")
 
 
 def _with_repeats(T: torch.Tensor) -> torch.Tensor:

@@ -69,6 +69,11 @@ def made_up() -> list[Inputs]:
     return [synthetic("made-up", 0.0, 12, 32, seed=0)]
 
 
+def many_names(shared: float) -> Callable[[], list[Inputs]]:
+    """Sixty: their counts and shares seldom coincide, so that a hint fits."""
+    return lambda: [synthetic("made-up", shared, 60, 96, seed=0)]
+
+
 @functools.lru_cache(maxsize=1)
 def _real(*asked: str | None) -> list[Inputs]:
     """Embeddings of some everyday classes, a picture of each; none of a few. Kept while the same is asked."""
@@ -192,6 +197,20 @@ class Call:
     def __call__(self, *args: Any, square: int = -1) -> torch.Tensor:
         """What the function returns, as a tensor."""
         return self.tensor(self.raw(*args, square=square))
+
+    def pair(self, want: str, *args: Any, square: int = -1) -> tuple[Any, Any]:
+        """The two things that it returns; ``want`` names them, as in "two arrays: return L, R"."""
+        out = self.raw(*args, square=square)
+        if not isinstance(out, (tuple, list)) or len(out) != 2:
+            raise Wrong(f"your function returns {type(out).__name__}, want {want}")
+        return out[0], out[1]
+
+    def thin(self, *args: Any, square: int, instead: str) -> None:
+        """Raise `Wrong` if a function that was right forms a ``square`` by ``square`` matrix on the way."""
+        try:
+            self.raw(*args, square=square)
+        except Wrong as wrong:
+            raise Wrong(f"the numbers are right, but {wrong}. {instead}") from wrong
 
     @staticmethod
     def tensor(out: Any) -> torch.Tensor:

@@ -83,9 +83,7 @@ def check_held_out_mu(case: Inputs, call: Call) -> None:
     """
     everything = Case(case.Z, case.T, case.labels, case.forget)
     halves = [Case(case.Z[i::2], case.T, case.labels[i::2], case.forget) for i in (0, 1)]
-    out = call.raw(everything, LAM, MUS)
-    if not isinstance(out, (tuple, list)) or len(out) != 2:
-        raise Wrong(f"your function returns {type(out).__name__}, want two numbers: return mu, kept")
+    out = call.pair("two numbers: return mu, kept", everything, LAM, MUS)
     edits = [consistent(case.T_f, case.T_r, LAM, mu) for mu in MUS]
     first, second, both = ([c.evaluate(e) for e in edits] for c in (*halves, everything))
 

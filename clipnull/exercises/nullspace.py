@@ -5,7 +5,7 @@ import torch.nn.functional as F
 
 from clipnull import subspace
 from clipnull.erasers import consistent
-from clipnull.exercises.checking import TOLERANCE, Call, Inputs, Wrong, check, error, expect, synthetic
+from clipnull.exercises.checking import TOLERANCE, Call, Inputs, Wrong, check, error, expect, many_names
 
 __all__ = ["check_edited_scores", "check_folded_layer", "check_honest_basis", "check_two_way_after"]
 
@@ -31,14 +31,10 @@ def check_edited_scores(case: Inputs, call: Call) -> None:
     expect(what, call(S, Z, T, L, R), S - taken, mistakes)
     again = "they do not come from the S you are given. Start from it: n·C·m steps, not n·C·d."
     expect(f"{what} with 1 added to S", call(S + 1, Z, T, L, R), S + 1 - taken, {again: S - taken})
-    _thin(call, (S, Z, T, L, R), len(L), "(ZL)(TR)ᵀ is a product of thin ones.")
+    call.thin(S, Z, T, L, R, square=len(L), instead="(ZL)(TR)ᵀ is a product of thin ones.")
 
 
-def _many_names() -> list[Inputs]:
-    return [synthetic("made-up", 0.6, 60, 96, seed=0)]  # shares of many pairs seldom coincide
-
-
-@check("you know from the scores before how often zero wins.", inputs=_many_names)
+@check("you know from the scores before how often zero wins.", many_names(0.6))
 def check_two_way_after(case: Inputs, call: Call) -> None:
     """Check ``function(s [n], S_r [n, k], c [k])``: share of pairs that the name wins, projected out."""
     t, rivals = case.T[0], case.T[3:]
@@ -111,10 +107,7 @@ def check_folded_layer(case: Inputs, call: Call) -> None:
     random = torch.Generator().manual_seed(0)
     M, b = torch.randn(d, h, generator=random), torch.randn(d, generator=random)
     H = torch.cat([torch.zeros(1, h), torch.randn(9, h, generator=random)])
-    out = call.raw(M, b, U)
-    if not isinstance(out, (tuple, list)) or len(out) != 2:
-        raise Wrong(f"your function returns {type(out).__name__}, want two arrays: return M, b")
-    new, bias = (call.tensor(x) for x in out)
+    new, bias = map(call.tensor, call.pair("two arrays: return M, b", M, b, U))
     if tuple(new.shape) != (d, h) or tuple(bias.shape) != (d,):
         raise Wrong(
             f"M and b have shapes {list(new.shape)} and {list(bias.shape)}, want [{d}, {h}] and [{d}]."
@@ -129,15 +122,7 @@ def check_folded_layer(case: Inputs, call: Call) -> None:
         "that adds the part inside in place of subtracting it.": z + inside,
     }
     expect("Mh + b, for some features h", H @ new.to(H).T + bias.to(H), z - inside, mistakes)
-    _thin(call, (M, b, U), d, "U(UᵀM) is two thin products.")
-
-
-def _thin(call: Call, args: tuple[torch.Tensor, ...], d: int, instead: str) -> None:
-    """Raise `Wrong` if the call forms a matrix of ``d`` rows and columns."""
-    try:
-        call.raw(*args, square=d)
-    except Wrong as wrong:
-        raise Wrong(f"the numbers are right, but {wrong}. {instead}") from wrong
+    call.thin(M, b, U, square=d, instead="U(UᵀM) is two thin products.")
 
 
 def _prompted(words: torch.Tensor, p: int = 5) -> torch.Tensor:

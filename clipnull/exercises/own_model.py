@@ -1,12 +1,36 @@
 """Checks of lesson 09."""
 
+import hashlib
+import json
 import math
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
-from clipnull.exercises.checking import Call, Inputs, check, expect, made_up
+from clipnull.exercises.checking import Call, Inputs, Wrong, check, expect, made_up
 
-__all__ = ["check_known", "check_zero_limit"]
+__all__ = ["check_chosen", "check_halves", "check_known", "check_sealed", "check_zero_limit"]
+
+
+@check("no picture is on both sides, under whatever name.", made_up)
+def check_halves(case: Inputs, call: Call) -> None:
+    """``halves(groups, labels)``: pictures [n] to choose on, no group parted (notebook 09)."""
+    # classes of 1 to 5 groups, a group has up to three copies and any number
+    g, of_class = torch.Generator().manual_seed(0), torch.arange(5).repeat_interleave(torch.arange(1, 6))
+    rows = torch.arange(15).repeat_interleave(torch.arange(15) % 3 + 1)
+    rows = rows[torch.randperm(len(rows), generator=g)]
+    groups, labels = torch.randperm(99, generator=g)[rows], of_class[rows]
+    half = call(groups, labels)
+    if half.dtype != torch.bool or half.shape != labels.shape:
+        raise Wrong(f"it is {half.dtype} {list(half.shape)}, want a mask [{len(labels)}].")
+    if any(0 < half[groups == g].double().mean() < 1 for g in groups.unique()):
+        raise Wrong("copies of one picture lie on both sides: deal out groups, not pictures.")
+    for c in range(5):
+        own = groups[labels == c].unique()
+        chosen = int(torch.isin(own, groups[half]).sum())
+        if not len(own) // 2 <= chosen <= (len(own) + 1) // 2:
+            raise Wrong(f"a class of {len(own)} different pictures has {chosen} on one side, want half.")
 
 
 @check("recall class by class, and what counts as known.")
@@ -23,34 +47,65 @@ def check_known(case: Inputs, call: Call) -> None:
     recall = right / count
     for share in (float(recall.median()), 0.5, 1.0):
         want = recall >= share
-        indices, precision, of_all = want.nonzero()[:, 0], right / named.clamp(min=1), right / len(S)
         mistakes = {
             "that is precision: of the pictures that get the name, how many are right. Recall divides "
-            "by the pictures of the class.": precision >= share,
+            "by the pictures of the class.": right / named.clamp(min=1) >= share,
             "'at least' was asked for, and recall equal to the share was left out.": recall > share,
-            "right answers were divided by all n pictures, not by those of the class.": of_all >= share,
+            "right answers were divided by all n pictures, not by those of the class.": right / len(S)
+            >= share,
             "these are the classes below the share.": ~want,
             "that is the recall itself. Compare it with the share.": recall,
-            "these are the classes' indices. Want a mask, one True or False a class.": indices,
-            "one right picture is not enough: compare the share of right ones.": right > 0,
+            "these are indices. Want a mask, one True or False per class.": want.nonzero()[:, 0],
         }
         expect(f"known(S, labels, {share:.3g})", call(S, labels, share), want, mistakes)
+
+
+@check("a rule stated before the outcome, and followed.", made_up)
+def check_chosen(case: Inputs, call: Call) -> None:
+    """``chosen(lead, kept, two_way)``: the index that the lesson's rule takes, -1 for none (notebook 09)."""
+    lead = torch.tensor([0.2, 1e-9, 3e-8, 0.0, 0.1, 2e-9])
+    kept = torch.tensor([0.97, 0.88, 0.90, 0.85, 0.91, 0.89], dtype=torch.float64)
+    two_way = torch.tensor([0.50, 0.30, 0.90, 0.50, 0.51, 0.62])
+    for i in range(len(lead)):  # in every order, and once where none is certified
+        a, b, c = (x.roll(i) for x in (lead, kept, two_way))
+        mistakes = {
+            "it is not certified: strike those with a lead off first.": i % 6,
+            "the best accuracy is that of the certified ones, the only ones to choose from.": -1,
+            "it keeps more than two points less than the best certified one.": (3 + i) % 6,
+            "it keeps the most, but within two points 2-way recall decides.": (2 + i) % 6,
+            "nearest to chance is |recall − 0.5|, not the lowest recall.": (1 + i) % 6,
+        }
+        expect("chosen(lead, kept, two_way)", call(a, b, c), (5 + i) % 6, mistakes)
+    none = {"no eraser is certified here: want −1.": 0}
+    expect("chosen([0.2], [0.9], [0.5])", call(lead[:1], kept[:1], two_way[:1]), -1, none)
 
 
 @check("what a count of zero still allows.", made_up)
 def check_zero_limit(case: Inputs, call: Call) -> None:
     """``zero_limit(n, confidence)``: the upper limit of a rate that showed 0 of n (notebook 09)."""
-    for n, confidence in ((3, 0.95), (9, 0.95), (20, 0.8), (300, 0.99)):
+    for n, confidence in ((3, 0.95), (20, 0.8), (300, 0.99)):
         miss = 1 - confidence
-        two_sided = 1 - (miss / 2) ** (1 / n)
         mistakes = {
             "that is 1 − p. Solve (1 − p)ⁿ = 1 − confidence for p.": miss ** (1 / n),
             "confidence and 1 − confidence are exchanged.": 1 - confidence ** (1 / n),
             "the n-th power was taken. Undoing (1 − p)ⁿ takes the n-th root.": 1 - miss**n,
             "that is the rule of three, which is good for many pictures and 95% only.": 3 / n,
             "that is −log(1 − confidence)/n, the limit for many pictures.": -math.log(miss) / n,
-            "that is the limit of a two-sided interval. Only 'more than' is in question.": two_sided,
             "no picture among n does not make the rate 0.": 0.0,
         }
         want = 1 - miss ** (1 / n)
         expect(f"zero_limit({n}, {confidence})", call(n, confidence), want, mistakes, tolerance=1e-6)
+
+
+@check("weights and receipt belong together.", made_up)
+def check_sealed(case: Inputs, call: Call) -> None:
+    """``sealed(folder)``: whether the receipt speaks of these weights (notebook 09)."""
+    with TemporaryDirectory() as place:
+        folder, weights = Path(place), bytes(range(256)) * 99
+        digest = hashlib.sha256(weights).hexdigest()
+        (folder / "receipt.json").write_text(json.dumps({"weights_sha256": digest}), encoding="utf-8")
+        for what, written in (("as saved", weights), ("with one bit turned", weights[:-1] + b"\xfe")):
+            (folder / "open_clip_model.safetensors").write_bytes(written)
+            right = written == weights
+            hint = {"the receipt holds the sha256 of the file's bytes, in hexadecimal.": not right}
+            expect(f"sealed(folder) with the weights {what}", call(folder), right, hint)
