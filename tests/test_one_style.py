@@ -220,8 +220,8 @@ def test_style_squares_head_every_column_and_mark_what_should_go():
     assert [ax.get_title() for ax in fig.axes] == ["before", "gate", "global", "", "", ""]
     assert [ax.get_ylabel() for ax in fig.axes] == ["first", "", "", "second", "", ""]
     before, gate = fig.axes[:2]
-    assert before.images[0].get_array().ravel().tolist() == pytest.approx([1.0, 0.9, 0.8, 0.7])
-    assert gate.images[0].get_array().ravel().tolist() == pytest.approx([0.1, 0.9, 0.8, 0.7])
+    assert before.images[0].get_array().ravel().tolist() == pytest.approx([100, 90, 80, 70])
+    assert gate.images[0].get_array().ravel().tolist() == pytest.approx([10, 90, 80, 70])
     written = [(t.get_position(), t.get_text()) for t in gate.texts]
     assert written == [((0, 0), "10"), ((1, 0), "90"), ((0, 1), "80"), ((1, 1), "70")]
     assert [t.get_color() for t in gate.texts] == [base.FORGET] + 3 * [base.BLACK]
