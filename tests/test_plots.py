@@ -131,7 +131,7 @@ def test_pca_is_pca_with_the_sign_fixed():
 
 def test_empty_input_is_named():
     with pytest.raises(ValueError, match="images: got none"):
-        plots.image_grid([], [])
+        plots.image_grid([], [], title="T")
     with pytest.raises(ValueError, match="reports: got none"):
         plots.forget_retain_bars({}, title="T")
 

@@ -22,7 +22,7 @@ def pixel(ax):
 
 def test_image_grid():
     fig = plots.image_grid(
-        PICTURES, [f"a {c}" for c in COLOURS], columns=2, right=[True, False, True, True, False]
+        PICTURES, [f"a {c}" for c in COLOURS], title="T", columns=2, right=[True, False, True, True, False]
     )
     shown = [ax for ax in fig.axes if ax.images]
     assert [pixel(ax) for ax in shown] == [picture.getpixel((0, 0)) for picture in PICTURES]
@@ -32,8 +32,10 @@ def test_image_grid():
     assert [ax.texts[0].get_color() for ax in shown] == [BLUE, RED, BLUE, BLUE, RED]
     places = [(ax.get_subplotspec().rowspan.start, ax.get_subplotspec().colspan.start) for ax in shown]
     assert places == [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0)] and len(fig.axes) == 6
-    assert [ax.texts[0].get_text() for ax in plots.image_grid(PICTURES[:1], ["red"]).axes] == ["red"]
-    assert len(plots.image_grid(PICTURES * 2, range(10)).axes) == 16  # rows of eight
+    assert [ax.texts[0].get_text() for ax in plots.image_grid(PICTURES[:1], ["red"], title="T").axes] == [
+        "red"
+    ]
+    assert len(plots.image_grid(PICTURES * 2, range(10), title="T").axes) == 16  # rows of eight
 
 
 def test_zero_shot_bars():

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from PIL import Image
 
 from clipnull import _check, _show
 from clipnull._check import ArrayLike, ClassesLike
@@ -19,7 +18,7 @@ from clipnull.measures import TIE
 if TYPE_CHECKING:
     from clipnull.model.clip import Clip
 
-__all__ = ["EmbeddingAttack", "PixelAttack", "attack_embeddings", "attack_pixels"]
+__all__ = ["Attack", "attack_embeddings", "attack_pixels"]
 
 #: temperature of the smooth maximum over kept names: first and last for embeddings (of the names'
 #: largest distance), and in cosines for pixels
@@ -27,62 +26,34 @@ HOT, COLD, PIXELS = 0.1, 1e-4, 0.01
 
 
 @dataclass(frozen=True, eq=False)
-class EmbeddingAttack:
-    """The best image embeddings found for m forgotten names from each of s starts.
+class Attack:
+    """The best that was found for m forgotten names: by ``leads``, by how much they beat the best kept one.
 
-    Attributes
-    ----------
-    leads : torch.Tensor [s, m], float64
-        Score of the forgotten name less that of the best kept one (the cosine's unit); at most the
-        certificate.
-    Z : torch.Tensor [s, m, d], float64
-        Unit image embeddings, before the edit.
-    size : float
-        The largest |score| over these embeddings and all names, before the edit.
+    ``made`` and the leads (the cosine's unit) are from each of s starts, [s, m, d] and [s, m], float64, for
+    unit image embeddings before the edit; m pictures and [m] for pixels, read again from their 8 bits.
+    ``size`` is the largest |score| over them and all names, before the edit.
     """
 
+    made: Any
     leads: torch.Tensor
-    Z: torch.Tensor
     size: float
 
     @property
     def wins(self) -> torch.Tensor:
-        """Whether the lead is more than 1e-5 of the scores' size, bool [s, m]."""
+        """Whether the lead is more than 1e-5 of the scores' size, bool, as ``leads``."""
         return self.leads > TIE * self.size
 
 
 @_check.by_name
 def attack_embeddings(
-    edit: Edit | None,
-    T_f: ArrayLike,
-    T_r: ArrayLike,
-    starts: int = 4,
-    steps: int = 400,
-    seed: int = 0,
-    progress: bool | None = None,
-) -> EmbeddingAttack:
+    edit: Edit | None, T_f: ArrayLike, T_r: ArrayLike, starts: int = 4, steps: int = 400, seed: int = 0
+) -> Attack:
     """Optimise unit image embeddings for each forgotten name against all kept ones, after an edit.
 
-    Parameters
-    ----------
-    edit : Edit or None
-        None is the unedited model.
-    T_f, T_r : array [m, d], array [k, d]
-        Text embeddings that were forgotten and retained, before the edit.
-    starts : int
-        The first start is the name itself, the others are random directions.
-    steps, seed : int
-        A certificate below a hundredth of the scores' size takes more steps.
-    progress : bool, optional
-        A bar on stderr; by default where it takes longer than two seconds.
+    ``T_f`` [m, d] and ``T_r`` [k, d] are the names before the edit; an edit of None is the unedited model.
+    The first start is the name itself, the others are random directions. A certificate below a hundredth of
+    the scores' size takes more steps.
 
-    Raises
-    ------
-    ValueError
-        Bad arrays; starts or steps below 1.
-
-    Notes
-    -----
     Accelerated projected gradient ascent (Nesterov 1983) on z.(W t_f) - max_r z.(W t_r) over the ball
     |z| <= 1, the maximum smoothed by a falling temperature. The lead is concave in z: every start ends
     at the same value, the certificate (`clipnull.hull.certificate`). Where that is positive a win is
@@ -101,7 +72,7 @@ def attack_embeddings(
     leads, best = z.new_full(z.shape[:2], -math.inf), z
     distance = max(float(torch.cdist(forget, retain).max()), torch.finfo(z.dtype).tiny)
     y, momentum = z, 1.0
-    for i in _show.progress(range(steps + 1), what="attack", unit="step", wanted=progress):
+    for i in _show.progress(range(steps + 1), what="attack", unit="step"):
         unit = F.normalize(z, dim=2)
         lead = (unit * forget).sum(2) - (unit @ retain.T).amax(2)
         best, leads = torch.where((lead > leads)[..., None], unit, best), torch.maximum(lead, leads)
@@ -111,62 +82,18 @@ def attack_embeddings(
         ahead = ahead / ahead.norm(dim=2, keepdim=True).clamp_min(1)
         following = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
         y, z, momentum = ahead + (momentum - 1) / following * (ahead - z), ahead, following
-    return EmbeddingAttack(leads, best, float((best @ names.T).abs().max()))
-
-
-@dataclass(frozen=True, eq=False)
-class PixelAttack:
-    """Pictures optimised for m forgotten names, read again from their 8-bit pixels.
-
-    Attributes
-    ----------
-    images : list of m PIL images
-    leads : torch.Tensor [m]
-        Score of the forgotten name less that of the best kept one (the cosine's unit).
-    size : float
-        The largest |score| over these pictures and all names, before the edit.
-    """
-
-    images: list[Image.Image]
-    leads: torch.Tensor
-    size: float
-
-    @property
-    def wins(self) -> torch.Tensor:
-        """Whether the lead is more than 1e-5 of the scores' size, bool [m]."""
-        return self.leads > TIE * self.size
-
-    @property
-    def share(self) -> float:
-        """Share of the names for which pixels reach a win."""
-        return _check.share(self.wins)
+    return Attack(best, leads, float((best @ names.T).abs().max()))
 
 
 @_check.by_name
 def attack_pixels(
     clip: Clip, edit: Edit | None, T: ArrayLike, forget: ClassesLike, steps: int = 60, seed: int = 0
-) -> PixelAttack:
+) -> Attack:
     """Optimise a picture for each forgotten name against all kept ones, after an edit on the image side.
 
-    A direction that wins need not be in the encoder's range: pixels may fail where embeddings succeed.
-
-    Parameters
-    ----------
-    clip : Clip
-        Unedited: the edit is applied to what it makes of the pictures.
-    edit : Edit or None
-        None is the unedited model.
-    T : array [C, d]
-        Text embeddings of all names, before the edit.
-    forget : list of int
-        Indices of the forgotten ones; the others are kept.
-    steps, seed : int
-        Of `clipnull.auditing.pixels.optimise_pixels`.
-
-    Raises
-    ------
-    ValueError
-        Arrays that do not fit the model, an empty or total forget set, steps below 1.
+    A direction that wins need not be in the encoder's range: pixels may fail where embeddings succeed. The
+    ``clip`` is unedited: the edit (None: none) is applied to what it makes of the pictures. ``T`` [C, d] are
+    all names, before the edit. Steps and seed are those of `optimise_pixels`.
     """
     names = _check.rows("T", T, clip.dim, nonzero=True).detach().float().to(clip.device)
     gone = _check.forget_set(forget, len(names))
@@ -179,4 +106,4 @@ def attack_pixels(
     images = optimise_pixels(clip, names[gone], steps, seed, lead).images
     Z = clip.embed_images(images).to(names)
     leads = (Z * own).sum(1) - (Z @ kept.T).amax(1)
-    return PixelAttack(images, leads.cpu(), float((Z @ names.T).abs().max()))
+    return Attack(images, leads.cpu(), float((Z @ names.T).abs().max()))

@@ -18,20 +18,9 @@ __all__ = ["rebuild", "turned"]
 
 @_check.by_name
 def rebuild(edit: Edit, T_f: ArrayLike, T_r: ArrayLike) -> Edit:
-    """The same kind of edit, with the hyperparameters in its ``info``, for other names.
+    """The same kind of edit, with the hyperparameters in its ``info``, for other names [m, d] and [k, d].
 
-    Raises
-    ------
-    NotMeasured
-        A ValueError: an edit that does not say how it was made, or was anchored at given embeddings.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from clipnull import nullspace
-    >>> T = torch.eye(4)
-    >>> rebuild(nullspace(T[0], strength=0.5), T[1:2], T[2:])
-    Edit(dim=4, rank=1, method=partial, strength=0.5)
+    `NotMeasured` for an edit that does not say how it was made, or was anchored at given embeddings.
     """
     method = METHODS.get(edit.info.get("method", ""))
     if method is None or not method.defaults.keys() <= edit.info.keys():
@@ -42,12 +31,11 @@ def rebuild(edit: Edit, T_f: ArrayLike, T_r: ArrayLike) -> Edit:
     return method.make(T_f, T_r, edit.info.get("seed", 0), **own)
 
 
-def control(case: Case, edit: Edit, seed: int) -> Edit:
+def control(edit: Edit, seed: int) -> Edit:
     """A random subspace of the edit's rank and, if it is a projection too, strength."""
     method = METHODS.get(edit.info.get("method", ""))
     # other edits mean something else by their strength
-    projects = method is not None and "strength" in method.defaults
-    strength = edit.info.get("strength", 1.0) if projects else 1.0
+    strength = edit.info.get("strength", 1.0) if method and "strength" in method.defaults else 1.0
     return random_subspace(edit.dim, max(1, edit.rank), seed, strength)
 
 
@@ -68,16 +56,6 @@ def displacement(case: Case, edit: Edit) -> float:
     """Mean |z' - z| of the images, z' not normalised."""
     total = sum(float((edit.apply_image(z) - z).norm(dim=1).double().sum()) for z in case.blocks())
     return total / len(case.labels)
-
-
-def predict(case: Case, edit: Edit) -> torch.Tensor:
-    """Zero-shot predictions [n] after an edit."""
-    return case.evaluate(edit).predicted_after
-
-
-def at_random(case: Case, edit: Edit, seeds: int, seed: int) -> list[torch.Tensor]:
-    """Predictions [n] after each of several random subspaces in the edit's place."""
-    return [predict(case, control(case, edit, seed + i)) for i in range(seeds)]
 
 
 def both_kinds(case: Case) -> Case:

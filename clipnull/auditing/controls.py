@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from statistics import stdev
 
 import torch
 
 from clipnull import _check, _show
-from clipnull.auditing.cases import at_random, both_kinds, control, predict, rebuild, turned
-from clipnull.auditing.report import Measurement, NotMeasured, mean, std, verdict
+from clipnull.auditing.cases import both_kinds, control, rebuild, turned
+from clipnull.auditing.report import Measurement, NotMeasured, mean, verdict
 from clipnull.edit import Edit
 from clipnull.evaluation import Case, candidate_masking
 from clipnull.hull import certificate
@@ -27,36 +28,21 @@ CERTIFIED = 20
 def controls(case: Case, edit: Edit, seeds: int = 10, seed: int = 0) -> list[Measurement]:
     """Zero-shot accuracy against random subspaces, turned edits, other names and candidate masking.
 
-    Parameters
-    ----------
-    case : Case
-    edit : Edit
-    seeds, seed : int
-        How many random subspaces, turned edits and draws of other names; the first one's seed.
-
-    Returns
-    -------
-    list of Measurement
-        "forgotten, zero-shot" (control: random subspaces of the same rank), "forgotten, turned edit"
-        (control: `turned`, which moves images as far on average), "forgotten, other names" (control:
-        the edit built from as many names of other classes; NaN, with the reason, where it cannot be
-        built), "retained, zero-shot" (control: candidate masking).
-
-    Raises
-    ------
-    ValueError
-        No image of a forgotten class; an edit of another dimension.
+    Of each control as many as ``seeds``, but one of the last. "forgotten, zero-shot" is against random
+    subspaces of the same rank, "forgotten, turned edit" against `turned`, which moves images as far on
+    average; "forgotten, other names" against the edit built from as many names of other classes (NaN, with
+    the reason, where it cannot be built); "retained, zero-shot" against candidate masking.
     """
-    before, after = case.require().predicted, predict(case, edit)
+    before, after = case.require().predicted, _predict(case, edit)
     b, a = case.recall(before), case.recall(after)
 
     def row(name: str, against: str, drawn: Sequence[torch.Tensor], what: str, source: str) -> Measurement:
         values = tuple(map(case.recall, drawn))
-        said, spread = verdict(b, a, values, what), std(values)
+        said, spread = verdict(b, a, values, what), stdev(values) if seeds > 1 else math.nan
         return Measurement(name, b, a, mean(values), against, said, source, spread=spread, values=values)
 
-    random = at_random(case, edit, seeds, seed)
-    rotated = [predict(case, turned(case, edit, seed + i)) for i in range(seeds)]
+    random = [_predict(case, control(edit, seed + i)) for i in range(seeds)]
+    rotated = [_predict(case, turned(case, edit, seed + i)) for i in range(seeds)]
     rows = [
         row("forgotten, zero-shot", RANDOM, random, RANDOM, "2407.07485; control ours"),
         row("forgotten, turned edit", TURNED, rotated, "turned edits", "ours"),
@@ -68,6 +54,11 @@ def controls(case: Case, edit: Edit, seeds: int = 10, seed: int = 0) -> list[Mea
     except NotMeasured as why:
         rows.append(Measurement(name, b, a, math.nan, against, f"Not measured: {why}."))
     return [*rows, _retained(case, case.accuracy(before), case.accuracy(after))]
+
+
+def _predict(case: Case, edit: Edit) -> torch.Tensor:
+    """Zero-shot predictions [n] after an edit."""
+    return case.evaluate(edit).predicted_after
 
 
 def _retained(case: Case, before: float, after: float) -> Measurement:
@@ -90,22 +81,14 @@ def _shuffled(case: Case, edit: Edit, seeds: int, seed: int) -> Iterator[torch.T
         raise NotMeasured("forget: a single class is retained, and there are no other names to draw from")
     for _ in range(seeds):
         order = torch.randperm(len(case.retain), generator=g)[:m].tolist()
-        picked = {case.retain[i] for i in order}
-        yield predict(
-            case, rebuild(edit, case.T[sorted(picked)], case.T[_check.others([*picked], len(case.T))])
-        )
+        picked = sorted(case.retain[i] for i in order)
+        yield _predict(case, rebuild(edit, case.T[picked], case.T[_check.others(picked, len(case.T))]))
 
 
 @_check.by_name
 def short_lists(case: Case, edit: Edit, seed: int = 0) -> list[Measurement]:
-    """`Report.n_way` for n = 2 and `Report.search`; control: a random subspace of the same rank.
-
-    Raises
-    ------
-    ValueError
-        No image of a forgotten, or of a retained, class; an edit of another dimension.
-    """
-    found, idle = (both_kinds(case).evaluate(e) for e in (edit, control(case, edit, seed)))
+    """`Report.n_way` for n = 2 and `Report.search`; control: a random subspace of the same rank."""
+    found, idle = (both_kinds(case).evaluate(e) for e in (edit, control(edit, seed)))
     two, search = found.n_way[2], found.search
     said = f"The forgotten name beats one random kept name on {_show.percent(two.after)} of its images."
     ranks = (
@@ -121,7 +104,7 @@ def short_lists(case: Case, edit: Edit, seed: int = 0) -> list[Measurement]:
 def certified(case: Case, edit: Edit, seed: int = 0) -> Measurement:
     """The largest `certificate` of the forgotten names, of at most 20; the case needs no images."""
     some = case.T[case.forget[:CERTIFIED]], case.T[case.retain]
-    b, a, c = (certificate(e, *some) for e in (None, edit, control(case, edit, seed)))
+    b, a, c = (certificate(e, *some) for e in (None, edit, control(edit, seed)))
     open_ = int((a > 1e-6).sum())
     said = (
         f"{open_} of {len(a)} names can win on some embedding, by at most {float(a.max()):.3f}."

@@ -20,8 +20,8 @@ class Fingerprint:
 
     ``rank`` directions were edited, 0 when the layers are equal up to rounding: ``singular_values``
     [min(w, d)] of the difference up to ``noise``. ``left`` and ``right`` [d, rank] are orthonormal bases of
-    the spans of L and R; ``scores`` [C] say how much of each name, or of the name less the mean name if
-    that is more, lies in the span of L, 0 to 1.
+    the spans of L and R. ``scores`` [C], 0 to 1, say how much of each name, or of the name less the mean
+    name if that is more, lies in the span of L: a reader need not know the method.
     """
 
     rank: int
@@ -46,36 +46,17 @@ class Fingerprint:
 def fingerprint(
     before: ArrayLike, after: ArrayLike, vocabulary: ArrayLike, names: Sequence[str] | None = None
 ) -> Fingerprint:
-    """Read rank, directions and the forgotten name off two last layers.
+    """Read rank, directions and the forgotten name off the last layers [w, d] of two models, z = h P.
 
-    Parameters
-    ----------
-    before, after : array [w, d]
-        Last layer of the two models, z = h P; for an image-side edit W = I - L R^T.
-    vocabulary : array [C, d]
-        Text embeddings of names that may have been forgotten.
-    names : list of str [C], optional
-        Default: their indices as text.
+    After an image-side edit W = I - L R^T the second layer is P W. ``vocabulary`` [C, d] are the text
+    embeddings of names that may have been forgotten, called by their indices unless there are ``names``.
 
-    Returns
-    -------
-    Fingerprint
-
-    Raises
-    ------
-    ValueError
-        Layers of different shapes, a vocabulary of another width, names of another number.
-
-    Notes
-    -----
     The difference is P - P W = P L R^T. Its row space is the span of R whatever P is. Its column space
     is that of P L, so P^+ (P - Q) = L R^T gives the span of L (of its part in the row space of P, if
     w < d). Both layers, P and Q, are rounded: each weight by at most half of the machine epsilon
     relative to itself, which makes no singular value above eps / 2 (||P||_F + ||Q||_F). Four times that,
     and what the SVD itself may err by, is the threshold.
 
-    References
-    ----------
     Ours. That the forgotten class can be read off the weights: arXiv 2604.07386.
 
     Examples

@@ -46,29 +46,13 @@ def optimise_pixels(
     seed: int = 0,
     objective: Callable[[torch.Tensor], torch.Tensor] | None = None,
 ) -> Optimised:
-    """Change the pixels of grey images until their embeddings point along given directions.
+    """Change the pixels of grey images until their embeddings point along given directions [k, d], one each.
 
-    Each step turns, scales and shifts the images at random and climbs z . t - 3 * total variation,
-    z being the view's unit embedding and t the unit target.
+    Each step turns, scales and shifts the images at random (``seed``) and climbs z . t - 3 * total
+    variation, z being the view's unit embedding and t the unit target; an ``objective`` takes unit
+    embeddings [k, d], and gives the [k] that are climbed in place of z . t. The model's weights are used,
+    not changed.
 
-    Parameters
-    ----------
-    clip : Clip
-        Its weights are used, not changed.
-    targets : array [k, d]
-        Directions in embedding space, one image each.
-    steps, seed : int
-        The seed is that of the views.
-    objective : callable, optional
-        What is climbed in place of z . t: takes unit embeddings [k, d], gives [k].
-
-    Raises
-    ------
-    ValueError
-        Targets of another dimension, steps below 1.
-
-    References
-    ----------
     Activation maximisation with transformed views, as in Olah et al., Feature Visualization (Distill
     2017). That pixels are a sum of coarse and fine grids is our choice.
     """

@@ -19,32 +19,14 @@ __all__ = ["linear_probe", "probe", "yes_or_no"]
 
 @_check.by_name
 def linear_probe(X: ArrayLike, labels: ArrayLike, folds: int = 4, seed: int = 0) -> torch.Tensor:
-    """Cross-validated predictions of a linear probe that weighs classes equally.
+    """Cross-validated predictions [n] of scikit-learn's ridge classifier, which weighs classes equally.
 
-    Parameters
-    ----------
-    X : array [n, d]
-        Features, centred and divided by one number. Dividing each by its own would amplify the
-        rounding that an erased direction leaves behind until a probe can read it.
-    labels : array of int [n]
-    folds : int
-        Each image is predicted by a probe fitted without its fold. Fewer where the images are: the largest
-        class, or of two classes each, has one for every fold.
-    seed : int
-        Of the folds.
+    Features ``X`` [n, d] are centred and divided by one number. Dividing each by its own would amplify the
+    rounding that an erased direction leaves behind until a probe can read it. Each image is predicted by a
+    probe fitted without its fold; folds are fewer where the images are: the largest class, or of two classes
+    each, has one for every fold. `NotMeasured` for one class only, or too few images for two folds.
 
-    Returns
-    -------
-    torch.Tensor [n]
-
-    Raises
-    ------
-    ValueError
-        Bad arrays, one class only, too few images for two folds.
-
-    References
-    ----------
-    scikit-learn's ridge classifier, a closed form. A probe recovers what was unlearned: arXiv 2604.08271.
+    A probe recovers what was unlearned: arXiv 2604.08271.
     """
     from sklearn.linear_model import RidgeClassifier
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
@@ -83,16 +65,7 @@ def balanced(X: ArrayLike, yes: torch.Tensor, folds: int, seed: int) -> float:
 def probe(case: Case, edit: Edit, folds: int = 4, seed: int = 0) -> Measurement:
     """Does a linear probe, trained before and after the edit, tell forgotten images from the others?
 
-    `yes_or_no` on unit embeddings; control: 50%, chance. Names play no part.
-
-    Raises
-    ------
-    ValueError
-        A forgotten class with fewer than two images; an edit of another dimension.
-
-    References
-    ----------
-    arXiv 2604.08271.
+    `yes_or_no` on unit embeddings (arXiv 2604.08271); control: 50%, chance. Names play no part.
     """
     least = fewest(both_kinds(case))
     Z, n = case.loaded, int(case.gone.sum())

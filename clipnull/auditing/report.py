@@ -14,7 +14,6 @@ from clipnull import _check, _show
 
 __all__ = ["AuditReport", "Measurement", "NotMeasured"]
 
-
 Unit = Literal["%", "bits", "steps", "cosine"]
 
 
@@ -58,8 +57,8 @@ class Measurement:
         return f"{value:.3f}" if self.unit == "cosine" else f"{value:.2f}".removesuffix(".00")
 
 
-@dataclass(frozen=True)
-class AuditReport:
+@dataclass(frozen=True, repr=False)
+class AuditReport(_show.Shown):
     """All the measurements of one edit, and why others were not made; shows itself as a table."""
 
     rows: list[Measurement]
@@ -80,28 +79,14 @@ class AuditReport:
         rows = [[name, r.against, *numbers] for r in self.rows for name, *numbers in [r.cells()]]
         notes = [f"{r.name}: {r.means} [{r.source}]" for r in self.rows]
         notes += [f"not measured: {name} ({why})" for name, why in self.skipped.items()]
+        notes = [textwrap.fill(note, 100, subsequent_indent="    ") for note in notes]
         head = ["measurement", "against", "before", "after", "control"]
         return _show.Table(head, rows, caption=self.title, notes=notes, left=2)
-
-    def __str__(self) -> str:
-        table = self.table()
-        notes = [textwrap.fill(note, 100, subsequent_indent="    ") for note in table.notes]
-        return str(_show.Table(table.head, table.rows, table.caption, ["", *notes], table.left))
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
 
 
 def mean(values: Sequence[float]) -> float:
     """Mean; NaN of none."""
     return float(torch.tensor(values, dtype=torch.float64).mean()) if len(values) else math.nan
-
-
-def std(values: Sequence[float]) -> float:
-    """Standard deviation; NaN of fewer than two."""
-    return float(torch.tensor(values, dtype=torch.float64).std()) if len(values) > 1 else math.nan
 
 
 def verdict(before: float, after: float, values: Sequence[float], what: str) -> str:

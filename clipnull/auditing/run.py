@@ -49,7 +49,6 @@ def audit(
     forget: ClassesLike | None = None,
     words: Words | None = None,
     seed: int = 0,
-    progress: bool | None = None,
 ) -> AuditReport:
     """Everything that can be asked of an edit, in one table.
 
@@ -59,26 +58,16 @@ def audit(
         The model before the edit: nothing folded into it. None: what embeddings alone allow.
     data : LabelledImages, or Embeddings or Case without a model
         A case without images gives the certificate and the attack on embeddings.
-    edit : Edit
     forget : list of int or str, optional
         The classes that the edit was to forget; a `Case` has its own. By default those in
         ``edit.info["classes"]``, else the names that it moves most, as many as it has columns.
     words : Words, optional
-        See `other_words`; by default the keywords of the pictures.
-    seed : int
-    progress : bool, optional
-        A progress bar on stderr; by default after two seconds, and never under a test runner
-        (or with ``CLIPNULL_NO_PROGRESS``).
+        By default the keywords of the pictures.
 
     Returns
     -------
     AuditReport
         A measurement that cannot be made is in ``skipped`` with the reason.
-
-    Raises
-    ------
-    ValueError
-        An edit of another dimension, an unknown class, no image of a forgotten class.
 
     Examples
     --------
@@ -88,12 +77,11 @@ def audit(
     >>> report["forgotten, zero-shot"].after
     0.0
     """
-    pictures: Any = data  # with a model, LabelledImages
+    given: Any = data  # pictures with a model, arrays without
     if clip is None:
-        arrays: Any = data
-        T, Z = arrays.T, arrays.Z
+        T, Z = given.T, given.Z
     else:
-        T, Z = clip.embed_text(pictures.classes, templates=pictures.templates), None
+        T, Z = clip.embed_text(given.classes, templates=given.templates), None
     if edit.dim != T.shape[1]:
         raise ValueError(f"edit: acts on {edit.dim} dimensions, want {T.shape[1]} like the embeddings")
     # an edit made of names with gradients has them too
@@ -106,8 +94,8 @@ def audit(
             forget = moved.argsort(descending=True, stable=True)[: edit.left.shape[1]]
         index = _check.forget_set(forget, len(T), data.classes)
         if clip is not None:
-            Z = clip.embed_images(pictures.images, progress=progress)
-            words = words or embed_words(clip, pictures, index[:WORDS_OF])
+            Z = clip.embed_images(given.images)
+            words = words or embed_words(clip, given, index[:WORDS_OF])
         case = Case(Z, T, data.labels, index, data.classes)
     scale = 100.0 if clip is None else clip.logit_scale
     steps = _name_steps(case, edit, seed)
@@ -116,8 +104,17 @@ def audit(
         _ = case.scores  # kept from here on
         steps = _image_steps(case, edit, words, scale, seed) + steps
     if clip is not None:
-        steps += _model_steps(clip, pictures, case, edit, seed)
-    return _run(steps, case, edit, progress)
+        steps += _model_steps(clip, given, case, edit, seed)
+    images = "no" if case.Z is None else len(case.Z)
+    how = edit.info.get("method", "edit")
+    title = f"Audit of '{how}', forgetting {case.forgotten}: {images} images, {len(case.T)} classes"
+    report = AuditReport([], {}, title)
+    for name, step in _show.progress(steps, what="audit"):
+        try:
+            report.rows.extend(step())
+        except NotMeasured as why:  # and nothing else: a fault of ours is not to look like an answer
+            report.skipped[name] = " ".join(str(why).split())
+    return report
 
 
 def _image_steps(case: Case, edit: Edit, words: Words | None, scale: float, seed: int) -> list[Step]:
@@ -160,13 +157,9 @@ def _model_steps(clip: Clip, data: LabelledImages, case: Case, edit: Edit, seed:
             raise NotMeasured("clip: clipnull does not know where the last layer of this image tower is")
         return last_layer(clip)
 
-    def features() -> torch.Tensor:
-        weight()  # known to clipnull
-        return layers(clip, pictures)[HIDDEN]
-
     return [
         ("fingerprint", lambda: [_fingerprint(case, edit, weight(), seed)]),
-        ("relearning", lambda: [_relearned(few, edit, weight(), features, seed)]),
+        ("relearning", lambda: [_relearned(few, edit, weight(), layers(clip, pictures)[HIDDEN], seed)]),
         ("attack, pixels", lambda: [_pixels(clip, case, edit, seed)]),
     ]
 
@@ -174,16 +167,15 @@ def _model_steps(clip: Clip, data: LabelledImages, case: Case, edit: Edit, seed:
 def _pixels(clip: Clip, case: Case, edit: Edit, seed: int) -> Measurement:
     names = [*case.forget[:PIXELS_OF], *case.retain]
     gone, T = list(range(len(names) - len(case.retain))), case.T[names]
-    b, a, c = (
-        attack_pixels(clip, e, T, gone, seed=seed).share for e in (None, edit, control(case, edit, seed))
-    )
+    edits = (None, edit, control(edit, seed))
+    b, a, c = (_check.share(attack_pixels(clip, e, T, gone, seed=seed).wins) for e in edits)
     said = f"Optimised pictures reach {_show.percent(a)} of {len(gone)} names."
     return Measurement("attack, pixels", b, a, c, SUBSPACE, said)
 
 
 def _fingerprint(case: Case, edit: Edit, P: torch.Tensor, seed: int) -> Measurement:
     m, gone = len(case.forget), {str(i) for i in case.forget}
-    found = [fingerprint(P, e.apply_image(P), case.T) for e in (edit, control(case, edit, seed))]
+    found = [fingerprint(P, e.apply_image(P), case.T) for e in (edit, control(edit, seed))]
     a, c = (len(gone & set(f.ranking()[:m])) / m for f in found)
     said = (
         f"The weights differ by rank {found[0].rank}; of {len(case.T)} names, the {m} that fit best hold "
@@ -192,15 +184,13 @@ def _fingerprint(case: Case, edit: Edit, P: torch.Tensor, seed: int) -> Measurem
     return Measurement("name read off the weights", math.nan, a, c, SUBSPACE, said, "2604.07386")
 
 
-def _relearned(
-    case: Case, edit: Edit, P: torch.Tensor, features: Callable[[], torch.Tensor], seed: int
-) -> Measurement:
+def _relearned(case: Case, edit: Edit, P: torch.Tensor, H: torch.Tensor, seed: int) -> Measurement:
     targets = case.forget[:RELEARN_OF]
     k = min(4, fewest(case.forgetting(targets)) // 2)
     if len(case.labels.unique()) < 2:
         raise NotMeasured("labels: want images of other classes too")
     edits = dict.fromkeys(targets, edit)
-    edited, plain, new = relearning(features(), case.labels, P, case.T, edits, k, seed=seed)
+    edited, plain, new = relearning(H, case.labels, P, case.T, edits, k, seed=seed)
     said = (
         f"With {k} labelled images per class, recall goes from {_show.percent(edited.recall_start)} to "
         f"{_show.percent(edited.recall_end)}, and {_show.percent(edited.back)} of the classes come back."
@@ -220,16 +210,3 @@ def _thin(case: Case, at_most: int, seed: int) -> torch.Tensor:
 
 def _subset(case: Case, rows: torch.Tensor) -> Case:
     return Case(case.rows(rows), case.T, case.labels[rows], case.forget, case.classes)
-
-
-def _run(steps: Sequence[Step], case: Case, edit: Edit, progress: bool | None) -> AuditReport:
-    images = "no" if case.Z is None else len(case.Z)
-    how = edit.info.get("method", "edit")
-    title = f"Audit of '{how}', forgetting {case.forgotten}: {images} images, {len(case.T)} classes"
-    report = AuditReport([], {}, title)
-    for name, step in _show.progress(steps, what="audit", wanted=progress):
-        try:
-            report.rows.extend(step())
-        except NotMeasured as why:  # and nothing else: a fault of ours is not to look like an answer
-            report.skipped[name] = " ".join(str(why).split())
-    return report

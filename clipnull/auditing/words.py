@@ -28,17 +28,10 @@ MADE_UP = ["blorf", "wug", "dax", "snarp", "zill"]
 
 @dataclass(frozen=True, eq=False)
 class Words:
-    """Other words for forgotten classes, embedded.
+    """Other words for forgotten classes: embeddings [k, d], their ``owner`` [k] (a forgotten class), texts.
 
-    Attributes
-    ----------
-    embeddings : array [k, d]
-    owner : array of int [k]
-        The forgotten class that each of them stands for.
-    texts : list of str [k]
-    made_up : array [q, d], optional
-        Embeddings of words without a meaning, as a control. An edit may leave images nowhere in
-        particular, and then any word that is nowhere in particular takes them.
+    ``made_up`` [q, d] are words without a meaning, as a control: an edit may leave images nowhere in
+    particular, and then any word that is nowhere in particular takes them.
     """
 
     embeddings: ArrayLike
@@ -72,16 +65,8 @@ class WordRecall(Measurement):
 def other_words(case: Case, edit: Edit, words: Words, seed: int = 0) -> WordRecall:
     """Does another name bring the class back?
 
-    Control: the made-up words after the edit; without any, a random subspace of the same rank.
-
-    Raises
-    ------
-    ValueError
-        No image of a forgotten class; words of another dimension; an owner that is not forgotten.
-
-    References
-    ----------
-    Prompt variants reactivate what was erased: arXiv 2605.26992. Measurement and control are ours.
+    Control: the made-up words after the edit; without any, a random subspace of the same rank. Prompt
+    variants reactivate what was erased: arXiv 2605.26992; measurement and control are ours.
     """
     d = case.require().T.shape[1]
     W = _check.rows("words", words.embeddings, d, nonzero=True).to(case.T)
@@ -93,7 +78,7 @@ def other_words(case: Case, edit: Edit, words: Words, seed: int = 0) -> WordReca
     before, after = (_recall_by(case, x, W, who) for x in (Z, X))
     if words.made_up is None:
         against, bar = SUBSPACE, 0 * after
-        idle = _recall_by(case, control(case, edit, seed).apply_image(Z), W, who)
+        idle = _recall_by(case, control(edit, seed).apply_image(Z), W, who)
     else:
         M = _check.rows("made_up", words.made_up, d, nonzero=True).to(case.T)
         found = {c: _recall_by(case, X, M, torch.full((len(M),), c)) for c in case.forget}
@@ -103,10 +88,10 @@ def other_words(case: Case, edit: Edit, words: Words, seed: int = 0) -> WordReca
     columns = (x.tolist() for x in (who, before, after, idle, back))
     read = tuple(Word(*row) for row in zip(words.texts, *columns, strict=True))
     best = max(read, key=lambda w: w.after + w.back)
+    more = "" if words.made_up is None else " and more than a made-up word does"
     said = (
-        f"{int(back.sum())} of {len(W)} bring back half of what the name had ({_show.percent(named)})"
-        + ("" if words.made_up is None else " and more than a made-up word does")
-        + f"; most of all {best.text!r}, {_show.percent(best.after)}."
+        f"{int(back.sum())} of {len(W)} bring back half of what the name had ({_show.percent(named)}){more}; "
+        f"most of all {best.text!r}, {_show.percent(best.after)}."
     )
     b, a, c = (mean(x.tolist()) for x in (before, after, idle))
     return WordRecall("other words", b, a, c, against, said, "2605.26992", words=read)

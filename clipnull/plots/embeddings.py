@@ -23,8 +23,8 @@ TOP = 5
 
 @_check.by_name
 def image_grid(
-    images: Sequence[Any], titles: Sequence[str], *, columns: int | None = None,
-    right: Sequence[bool] | None = None, title: str = "", size: float = 1.1,
+    images: Sequence[Any], titles: Sequence[str], *, title: str, columns: int | None = None,
+    right: Sequence[bool] | None = None, size: float = 1.1,
 ) -> matplotlib.figure.Figure:  # fmt: skip
     """n pictures (PIL or [h, w, 3]) of ``size`` inches, at most 8 in a row by default, each over its title.
 
@@ -37,8 +37,8 @@ def image_grid(
             raise ValueError(f"{name}: got {len(given)}, want {n}, one for each picture")
     size, columns = _check.number("size", size, 0.1, 20), columns or min(n, 8)
     rows = -(-n // columns)
-    height = rows * (size + 0.28) + (0.35 if title else 0)
-    fig = Figure(figsize=(max(columns * size, 2.5), height), layout="constrained")
+    width, height = max(columns * size, 2.5), rows * (size + 0.28) + 0.35
+    fig = Figure(figsize=(width, height), layout="constrained")
     panels = fig.subplots(rows, columns, squeeze=False).ravel()
     for ax in panels:
         ax.axis("off")
@@ -47,10 +47,8 @@ def image_grid(
         mark, colour = ("", BLACK) if right is None else ("✓ ", BLUE) if right[i] else ("✗ ", RED)
         label = mark + base.short(str(titles[i]), int(size * 13))
         ax.text(0.5, -0.04, label, transform=ax.transAxes, ha="center", va="top", fontsize=8, color=colour)
-    if title:
-        base.title(fig, title)
-    names = ", ".join(map(str, titles))
-    return base.describe(fig, f"{title + '. ' if title else ''}{n} pictures: {names}.")
+    base.title(fig, title)
+    return base.describe(fig, f"{title}. {n} pictures: {', '.join(map(str, titles))}.")
 
 
 @_check.by_name
