@@ -13,6 +13,7 @@ import threading
 import ipywidgets
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.quiver import Quiver
 from matplotlib.text import Text
 from PIL import Image
@@ -204,7 +205,7 @@ def test_nothing_is_cut_off(lab, view):
     for method in ("nullspace", "mean", "random"):
         state = {"forget": bench.data.classes[:4], "method": method, "side": "both"}
         drawn = lab_views.view(view, bench.compute(state))
-        drawn.canvas.draw()
+        FigureCanvasAgg(drawn).draw()
         for text in set(drawn.findobj(Text)) - ticks_out_of_view(drawn):
             if text.get_visible() and text.get_text().strip():
                 box = text.get_window_extent()

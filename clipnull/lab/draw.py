@@ -123,7 +123,7 @@ COLOURS = dict(zip(METHODS, (SKY, GREY, ORANGE, GREEN, PURPLE, BLACK), strict=Tr
 
 
 def numbers(fig: Figure, result: LabResult) -> str:
-    fig.subplots_adjust(top=0.75, right=0.94, wspace=0.5)
+    fig.subplots_adjust(top=0.75, right=0.93, wspace=0.5)
     left, right = fig.subplots(1, 2, width_ratios=[1.5, 1])
     ways, method = result.report.n_way, result.state["method"]
     names = [way.names for way in ways.values()]
