@@ -125,13 +125,6 @@ def test_fewer_dimensions(lab):
     assert_in_step(lab)
 
 
-def test_every_control_says_what_it_is(lab):
-    """A label without a tip of its own gets the title "null" in the browser."""
-    for control in (*lab.controls.values(), *lab.cases.values(), *lab.buttons.values(), lab.category):
-        keys = [k for k in ("tooltip", "description_tooltip") if control.has_trait(k)]
-        assert all(getattr(control, k) for k in keys[:1]), control
-
-
 def test_strength_changes_the_numbers_and_the_picture(lab):
     lab.controls["method"].value = "partial"
     lab.controls["strength"].value = 0.0
