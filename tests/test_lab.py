@@ -49,18 +49,19 @@ def photos():
 
 def random_state(bench, seed):
     draw, method = random.Random(seed), list(TITLES)[seed % len(TITLES)]
+    told = draw.choice(["", bench.prompts[-1], EVERY])
     return {
-        "forget": draw.sample(bench.data.classes, draw.randint(1, min(12, len(bench.data.classes) - 1))),
+        "forget": draw.sample(bench.data.classes, draw.randint(1, len(bench.data.classes) // 4)),
         "method": method,
         "strength": draw.choice([0.0, 0.3, 1.0, None]),
         "lam": draw.choice([0.1, 10.0, math.inf, None]),
         "mu": draw.choice([0.0, 10.0, 30.0, None if method == "ccup" else "auto"]),
         "scale": draw.choice([0.9, None]),
         "margin": draw.choice([0.5, None]),
-        "told": draw.choice(["", bench.prompts[-1], EVERY]),
+        "told": told,
         "asked": draw.choice(["", bench.prompts[-1]]),
         "listed": draw.choice([1.0, 0.7]),
-        "dimensions": draw.choice([None, bench.Z.shape[1] // 4]),
+        "dimensions": draw.choice([None, len(bench.data.classes) - 3 if told != EVERY else None]),
         "side": draw.choice(SIDES),
         "seed": seed,
     }
@@ -122,12 +123,13 @@ def test_compute_is_the_plain_evaluate(request, table, seed):
     assert same.double().mean() >= 0.98
     assert torch.equal(got.predicted_before, want.predicted_before)
     if torch.equal(got.predicted_after, want.predicted_after):
-        assert got.forget_after == want.forget_after and got.per_class == want.per_class
+        assert got.forget_after == pytest.approx(want.forget_after, nan_ok=True)
+        assert got.per_class == want.per_class
         assert got.destinations() == want.destinations()
     if state["side"] == "image":  # a name sent to zero and re-normalised is rounding
         for n, way in want.n_way.items():
             assert tuple(got.n_way[n]) == pytest.approx(tuple(way), abs=2e-3)
-        assert tuple(got.search) == pytest.approx(tuple(want.search), abs=2e-3)
+        assert tuple(got.search) == pytest.approx(tuple(want.search), abs=2e-3, nan_ok=True)
 
 
 @pytest.mark.parametrize("method", cn.METHODS)
@@ -497,7 +499,7 @@ def agree(bench, state, report):
     assert report.case.classes == want.case.classes and report.case.forget == want.case.forget
     same = (report.predicted_after == want.predicted_after).double().mean()
     assert same > 0.99 and torch.equal(report.predicted_before, want.predicted_before)
-    assert report.forget_after == pytest.approx(want.forget_after)
+    assert report.forget_after == pytest.approx(want.forget_after, nan_ok=True)
 
 
 @pytest.mark.parametrize("seed", range(len(TITLES)))

@@ -6,6 +6,7 @@ import drawn
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.quiver import Quiver
 from matplotlib.text import Text
@@ -312,7 +313,7 @@ def test_a_name_draws_as_itself(name):
     }
     for key, part in parts.items():
         fig = draw(key, **part)
-        fig.canvas.draw()
+        FigureCanvasAgg(fig).draw()
         texts = [t for t in fig.findobj(Text) if t.get_text().strip()]
         assert not any(t.get_parse_math() for t in texts)
         assert max(len(line) for t in texts for line in t.get_text().split("\n")) < 110

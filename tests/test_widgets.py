@@ -74,6 +74,14 @@ def test_the_picture_says_what_it_shows():
     assert html.unescape(lab.alt.value) == "Bars of 4 and 7" and lab.alt in lab.children
 
 
+def test_no_widget_says_null_on_hover():
+    """The browser shows a missing tip as its name."""
+    lab = Counter()
+    for part in (lab.a, lab.b, lab.readout, lab.alt):
+        keys = [k for k in ("tooltip", "description_tooltip") if part.has_trait(k)]
+        assert keys and all(getattr(part, k) is not None for k in keys)
+
+
 def test_set_draws_once():
     lab = Counter()
     lab.set(a=4, b=7)

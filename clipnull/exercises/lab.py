@@ -19,7 +19,7 @@ __all__ = ["check_best_state", "check_over_draws"]
 
 
 def _inputs() -> list[Inputs]:
-    return [synthetic("CLIP-shaped", 1.25, 20, 48, seed=1)]
+    return [synthetic("CLIP-shaped", 1.25, 30, 32, seed=5)]
 
 
 def _bench(case: Inputs) -> Bench:
@@ -27,7 +27,7 @@ def _bench(case: Inputs) -> Bench:
     from clipnull.lab.bench import Bench
 
     noise = torch.randn(case.Z.shape, generator=torch.Generator().manual_seed(0))
-    Z = F.normalize(case.Z + F.normalize(noise, dim=1), dim=1)
+    Z = F.normalize(case.Z + 1.2 * F.normalize(noise, dim=1), dim=1)
     names = [f"class {i}" for i in range(len(case.T))]
     return Bench(None, Embeddings(Z, case.T, case.labels, names, {"turned": case.T.roll(1, 1)}))
 

@@ -90,6 +90,15 @@ def guard() -> Guard:
     return Guard()
 
 
+def titled(widget: widgets.Widget) -> None:
+    """Say something on hover where a widget and its parts would say "null"."""
+    for key in ("tooltip", "description_tooltip"):  # ipywidgets 8 and 7
+        if widget.has_trait(key) and getattr(widget, key) is None:
+            widget.set_trait(key, getattr(widget, "description", ""))
+    for child in getattr(widget, "children", ()):
+        titled(child)
+
+
 class Live(widgets.VBox):
     """Something on screen that follows its controls; while it is paused, controls move without drawing.
 
@@ -102,6 +111,7 @@ class Live(widgets.VBox):
         self.alt = widgets.HTML(layout=widgets.Layout(display="none"))
         self.alt.add_class("clipnull-alt")
         super().__init__([*children, self.alt, guard()])
+        titled(self)
         self.add_class("clipnull")
 
     def update(self) -> None:

@@ -265,7 +265,7 @@ class Bench:
         seen = images.nonzero()[:, 0].tolist() or [0]
         if isinstance(kind, int):
             order = torch.randperm(len(seen), generator=torch.Generator().manual_seed(seed)).tolist()
-            return [names[seen[i]] for i in sorted(order[: min(kind, max(1, C // 2))])]
+            return [names[seen[i]] for i in sorted(order[: min(kind, max(1, C // 4))])]
         case = self.scored()
         right = torch.bincount(self.labels[case.predicted == self.labels], minlength=C) / images
         near, nearest = (T @ T.T).fill_diagonal_(-1).max(1)

@@ -44,30 +44,30 @@ def equivalent_python(bench: Bench, state: Mapping[str, Any]) -> str:
             f"clip.embed_text(data.classes, templates={_literal([prompt]) if prompt else 'data.templates'})"
         )
 
+    def main(rows: str) -> str:
+        return rows if state["dimensions"] is None else f"main({rows})"
+
     own, *others = bench.prompts if state["told"] == EVERY else [state["told"]]
-    told, more = names(own), ""
-    Z, T = "data.Z" if shipped else "clip.embed_images(data.images)", names(state["asked"])
     lines = ["import torch", "import clipnull as cn", "", *_loads(bench)]
     if state["dimensions"] is not None:
         lines += [
             f"V = torch.linalg.svd({names('')}, full_matrices=False).Vh[:{state['dimensions']}].T",
             "", "", "def main(X):", "    return torch.nn.functional.normalize(X @ V, dim=1)", "", "",
         ]  # fmt: skip
-        Z, T, told, *others = (f"main({x})" for x in (Z, T, told, *map(names, others)))
-    else:
-        others = [*map(names, others)]
     if others:
-        lines += [f"prompts = torch.stack([{', '.join(others)}])"]
-        more = ", prompts"
+        each = main("data.prompts[p]" if shipped else "clip.embed_text(data.classes, templates=[p])")
+        lines += [f"others = {_literal(others)}", f"prompts = torch.stack([{each} for p in others])"]
     given = ["told.T_f", "told.T_r", *(f"{k}={_literal(state[k])}" for k in dials(state["method"]))]
     if state["method"] == "random":
         given.append(f"seed={state['seed']}")
     lines += [
         f"forget = {_literal(state['forget'])}",
         f"listed = {_literal(bench.listed(state))}",
-        f"told = cn.Case(None, {told}, None, forget, data.classes, listed{more})",
+        f"T = {main(names(own))}",
+        f"told = cn.Case(None, T, None, forget, data.classes, listed{', prompts' if others else ''})",
         f"edit = cn.METHODS[{_literal(state['method'])}].make({', '.join(given)})",
-        f"Z, T = {Z}, {T}",
+        f"Z = {main('data.Z' if shipped else 'clip.embed_images(data.images)')}",
+        f"T = {main(names(state['asked']))}",
         "case = cn.Case(Z, T, data.labels, forget, data.classes, listed)",
         f"report = case.evaluate(edit, side={_literal(state['side'])})",
         "print(report)",

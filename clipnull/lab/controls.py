@@ -28,8 +28,7 @@ def make(
         options.setdefault("style", {"description_width": "4.6em"})
     made = kind(*arguments, layout=widgets.Layout(width=width), **options)
     # the name of the trait differs between ipywidgets 7 and 8
-    key = "tooltip" if made.has_trait("tooltip") else "description_tooltip"
-    made.set_trait(key, help or options.get("description") or "choose")
+    made.set_trait("tooltip" if made.has_trait("tooltip") else "description_tooltip", help or None)
     return made
 
 

@@ -123,7 +123,7 @@ COLOURS = dict(zip(METHODS, (SKY, GREY, ORANGE, GREEN, PURPLE, BLACK), strict=Tr
 
 
 def numbers(fig: Figure, result: LabResult) -> str:
-    fig.subplots_adjust(top=0.75, right=0.94, wspace=0.5)
+    fig.subplots_adjust(top=0.75, right=0.93, wspace=0.5)
     left, right = fig.subplots(1, 2, width_ratios=[1.5, 1])
     ways, method = result.report.n_way, result.state["method"]
     names = [way.names for way in ways.values()]
@@ -170,7 +170,7 @@ def triangle(fig: Figure, result: LabResult) -> str:
     ax.plot(*before.T, "o", color="white", markeredgecolor=FORGET, label="before")
     ax.plot(*after.T, "o", color=FORGET, label="after")
     for name, at in zip(result.case.forget_names, after if len(after) < 4 else [], strict=False):
-        ax.annotate(short(name, 16), at, (7, -4), textcoords="offset points", fontsize=9)
+        ax.annotate(short(name, 16), at, (8, -13), textcoords="offset points", fontsize=9)
     ax.set(aspect="equal", xticks=[], yticks=[])
     ax.margins(0.16, 0.12)
     ax.spines[:].set_visible(False)

@@ -64,7 +64,7 @@ def _numbers_said(result: LabResult) -> str:
 
 
 def _triangle_said(result: LabResult) -> str:
-    mean, hull = result.triangle.after.mean(0).tolist()
+    mean, hull = (round(x, 3) + 0.0 for x in result.triangle.after.mean(0).tolist())  # no minus zero
     before, after = result.triangle.off
     return (
         f"The forgotten names became {percent(mean)} neutral and {percent(hull)} their relatives, "

@@ -126,7 +126,7 @@ class ForgetRetainLab(Live):
         pictured = [c for i, c in enumerate(bench.data.classes) if i in seen]
         self.category = make(widgets.Dropdown, options=[CATEGORY, *categories], help="a category to forget")
         self.view = widgets.ToggleButtons(
-            options=[(PANELS[v].title, v) for v in VIEWS], style={"button_width": "8.4em"}
+            options=[(PANELS[v].title, v) for v in VIEWS], style={"button_width": "auto"}
         )
         self.picture_of = make(widgets.Dropdown, options=[PICTURE_OF, *pictured], width="11em")
         upload = dict(accept="image/*", multiple=False, description="your picture")
@@ -323,12 +323,13 @@ def accuracy_line(result: LabResult) -> str:
     """What stands above every view, as HTML: the measures, and what the forgotten pictures became."""
     case, edit, went = result.case, result.edit, html.escape(result.report.became())
     cells = "".join(
-        f"<td style='padding:0 1em 0 0'>{m.name} {percent(m.before)} → <b>{percent(m.after)}</b></td>"
+        f"<span style='white-space:nowrap; margin-right:1em'>{m.name} {percent(m.before)} → "
+        f"<b>{percent(m.after)}</b></span> "
         for m in measures(result.report)
     )
-    last = f"<td>certificate <b>{float(result.certificate.max()):.2f}</b>, rank {edit.rank}</td>"
+    lead = float(result.certificate.max())
     return (
-        f"<div style='line-height:1.5'><table><tr>{cells}{last}</tr></table>"
+        f"<div style='line-height:1.5'>{cells}certificate <b>{lead:.2f}</b>, rank {edit.rank}<br>"
         f"forgetting {html.escape(few(case.forget_names))}; "
         f"{'their' if len(case.forget) > 1 else 'its'} pictures are now called {went}</div>"
     )
