@@ -45,7 +45,7 @@ class Part:
         _check.fields(self)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Point(Part):
     """A point with its name that the reader drags, or (``drag=False``, hollow) one that only shows something.
 
@@ -69,7 +69,7 @@ class Point(Part):
     after: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dots(Part):
     """n small points at [n, 2], in the plural ``what``: hover shows picture and name, a click keeps one.
 
@@ -84,7 +84,7 @@ class Dots(Part):
     what: str = "pictures"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Area(Part):
     """A shaded polygon with corners ``points [k, 2]`` in order."""
 
@@ -126,7 +126,7 @@ class Bar(Part):
     text: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Drawn(Part):
     """What follows from the positions: the answer of a plane's or globe's ``follow``.
 
