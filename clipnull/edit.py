@@ -30,6 +30,7 @@ class Edit:
     info: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        _check.TYPES["Mapping"]("info", self.info)
         for name, x in (("left", self.left), ("right", self.right)):
             if not isinstance(x, torch.Tensor):
                 raise ValueError(f"{name}: got {type(x).__name__}, want a tensor [d, m]")

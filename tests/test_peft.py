@@ -107,8 +107,9 @@ LAST = {"resnet": "attnpool.c_proj", "timm-linear": "head.proj", "timm-mlp": "ml
 @pytest.mark.parametrize("kind", LAST)
 def test_an_adapter_in_the_last_layer_is_refused(kind, how):
     net = build(kind)
-    trunk = getattr(net.visual, "trunk", net.visual)
-    layer = LAST[kind] or next(n for n, m in trunk.named_modules() if m is trunk.get_classifier())
+    if not (layer := LAST[kind]):
+        trunk = net.visual.trunk
+        layer = next(f"trunk.{n}" for n, m in trunk.named_modules() if m is trunk.get_classifier())
     net = adapted(net, layer) if how == "LoRA" else adapted(net, "c_fc", modules_to_save=[layer])
     before, t = features(net, "image"), features(net, "text")
     said = rf"clip: the image tower of this PeftModel does not end in a layer of its own; want .*{MERGE}"
