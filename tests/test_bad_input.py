@@ -37,7 +37,7 @@ Mixtures GramSchmidtStep ClassAccuracy NWay Report Change Comparison Figures Row
 Attack Bins Calibration Fingerprint LayerProbe Optimised Relearning
 AuditReport Measurement NotMeasured Word WordRecall Words Trained Protocol ProtocolData ProtocolModel
 BeforeRow ProtocolResult ResultRow SummaryRow ScoreParts Slot Embeddings Images LabelledImages Trial
-Figure FigureWidget Stepper Moment Panel Preset ForgetOne
+Figure FigureWidget Stepper Moment Panel Preset ForgetOne Example
 """.split()
 #: take a model or a folder, and have tests of their own
 ELSEWHERE = """

@@ -245,7 +245,7 @@ def test_the_table_lists_each_name_once_and_finds_it():
 
 def test_what_holds_arrays_is_compared_without_an_error():
     """A dataclass compares its fields, and arrays have no one truth value."""
-    for file in (ROOT / "clipnull").rglob("*.py"):
+    for file in (ROOT / "clipnull").rglob("[!_]*.py"):
         room = vars(importlib.import_module(".".join(file.relative_to(ROOT).with_suffix("").parts)))
         for kind in filter(dataclasses.is_dataclass, room.values()):
             arrays = [
