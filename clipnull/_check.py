@@ -38,6 +38,7 @@ def array(name: str, value: Any) -> torch.Tensor:
             value = value.to_numpy()
         if isinstance(value, np.ndarray):  # torch reads neither foreign bytes nor negative strides
             value = np.ascontiguousarray(value, value.dtype.newbyteorder("="))
+            value = value if value.flags.writeable else value.copy()
         return torch.as_tensor(value)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{name}: cannot be read as an array of numbers ({error})") from error
@@ -236,6 +237,7 @@ TYPES: dict[str, Kind] = {
     "int": lambda name, value: whole(name, value, -math.inf),
     "float": lambda name, value: number(name, value, -math.inf, allow_inf=True),
     "Mapping": instance(Mapping),
+    "dtype": instance(torch.dtype),
     "Callable": instance(Callable),  # type: ignore[arg-type]
 }
 

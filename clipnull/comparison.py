@@ -61,6 +61,9 @@ class Trial:
             raise ValueError(f"tune: {both} of its pictures are among those of test, want other pictures")
 
 
+_check.TYPES["Trial"] = _check.instance(Trial)
+
+
 @_check.by_name
 def trials(
     test: Case,
@@ -81,7 +84,12 @@ def trials(
         pictured = sorted({*pictured} & {*tune.labels.unique().tolist()})
     size = _check.whole("size", size, 1, min(len(pictured), len(test.T) - 1))
     listed = _check.number("listed", listed, 0.0, 1.0)
-    under = None if other is None else Case(test.Z, other, test.labels, test.forget, test.classes)
+    under = None
+    if other is not None:
+        names = _check.rows("other", other, test.T.shape[1])
+        if len(names) != len(test.T):
+            raise ValueError(f"other: got {len(names)} names, want {len(test.T)}")
+        under = Case(test.Z, names, test.labels, test.forget, test.classes)
     gen, found = torch.Generator().manual_seed(seed), []
     for case in filter(None, (test, tune, under)):
         _ = case.scores  # shared by all forget sets

@@ -30,6 +30,7 @@ class Edit:
     info: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        _check.TYPES["Mapping"]("info", self.info)
         for name, x in (("left", self.left), ("right", self.right)):
             if not isinstance(x, torch.Tensor):
                 raise ValueError(f"{name}: got {type(x).__name__}, want a tensor [d, m]")
@@ -46,7 +47,8 @@ class Edit:
             return NotImplemented
         return torch.equal(self.left, other.left) and torch.equal(self.right, other.right)
 
-    __hash__ = object.__hash__
+    def __hash__(self) -> int:
+        return hash(self.left.shape)
 
     @property
     def dim(self) -> int:

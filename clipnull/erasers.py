@@ -54,6 +54,7 @@ def nullspace(T_f: ArrayLike, strength: float = 1.0, dtype: torch.dtype = torch.
     >>> nullspace([[1.0, 0.0]]).apply_image([[3.0, 4.0]]).tolist()
     [[0.0, 4.0]]
     """
+    _check.TYPES["dtype"]("dtype", dtype)
     strength = _check.number("strength", strength, 0.0, 1.0)
     T_f = _check.rows("T_f", T_f, nonzero=True)
     U = erased(T_f.T) if strength == 1 else orthonormal_basis(T_f)
@@ -178,6 +179,7 @@ def consistent(
     >>> edit.matrix().round(decimals=4).abs().tolist()
     [[0.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     """
+    _check.TYPES["dtype"]("dtype", dtype)
     lam, mu = hyperparameters(anchor, lam, mu)
     max_length = _check.number("max_length", max_length, 0.0)
     if mu == "auto":

@@ -82,14 +82,12 @@ class Case:
         self._labels = None
         if labels is not None:
             self._labels = _check.labels("labels", labels, len(self.images), len(T)).to(self.T.device)
-        if classes is not None and len(classes) != len(T):
-            raise ValueError(f"classes: got {len(classes)} names, want {len(T)}, one per row of T")
-        self.classes: list[str] = [*map(str, range(len(T)))] if classes is None else [*_check.plain(classes)]
+        self.classes = _check.names("classes", range(len(T)) if classes is None else classes, len(T))
         self._named = classes is not None
         self._listed: list[int] | None = None
         self.prompts: torch.Tensor | None = None
         if prompts is not None:
-            P = torch.as_tensor(prompts)
+            P = _check.array("prompts", prompts)
             if P.ndim != 3 or P.shape[1:] != T.shape or not len(P):
                 raise ValueError(f"prompts: got shape {tuple(P.shape)}, want [p, {len(T)}, {T.shape[1]}]")
             self.prompts = _check.rows("prompts", P.flatten(0, 1), nonzero=True).reshape(P.shape).to(self.T)
@@ -239,7 +237,7 @@ class Case:
         return evaluate(self, edit, side)
 
 
-_check.KINDS["case"] = _check.KINDS["test"] = _check.instance(Case)
+_check.TYPES["Case"] = _check.KINDS["case"] = _check.KINDS["test"] = _check.instance(Case)
 _check.KINDS["side"] = lambda name, value: _check.one_of(name, value, SIDES)
 
 

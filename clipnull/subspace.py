@@ -124,7 +124,7 @@ def participation_ratio(X: ArrayLike) -> float:
     return float(1 / variance_shares(X).square().sum())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GramSchmidtStep:
     """One step of Gram-Schmidt: row ``index`` of T entered (notebook 02).
 

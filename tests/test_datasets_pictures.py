@@ -10,7 +10,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from PIL import Image, TiffImagePlugin
+from PIL import Image, ImageCms, TiffImagePlugin
 
 from clipnull import datasets
 from clipnull.datasets.pictures import LARGEST, LONGEST, as_shown, open_stored
@@ -103,6 +103,128 @@ def test_features_of_turned_and_stored_pictures_are_kept_apart(pocket, tmp_path,
     assert float((first * other).sum()) < 0.999
     with Image.open(tmp_path / "set" / "owl" / "a.png") as image:
         assert float((first * pocket.embed_images(image)).sum()) > 0.9999
+
+
+# --- colour profiles -----------------------------------------------------------------------
+
+
+def profile(space, tags, version=0x02400000):
+    """An ICC profile with these tags, for pixels of this colour space."""
+    lab = b"Lab " if any(name == "A2B0" for name in tags) else b"XYZ "
+    table, body, at = b"", b"", 132 + 12 * len(tags)
+    for name, data in tags.items():
+        data += b"\0" * (-len(data) % 4)
+        table += name.encode() + struct.pack(">II", at + len(body), len(data))
+        body += data
+    head = struct.pack(">I4xI4s4s4s12x4s", at + len(body), version, b"mntr", space, lab, b"acsp")
+    white = struct.pack(">28x3i48x", 0xF6D6, 0x10000, 0xD32D)
+    return head + white + struct.pack(">I", len(tags)) + table + body
+
+
+def xyz(*values):
+    return b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(65536 * x) for x in values))
+
+
+def gamma(g):
+    return b"curv\0\0\0\0" + struct.pack(">IH", 1, round(256 * g))
+
+
+WHITE = xyz(0.9642, 1.0, 0.8249)
+#: Display P3's primaries, as seen under the D50 of profiles
+P3 = [[0.51512, 0.24120, -0.00105], [0.29198, 0.69225, 0.04189], [0.15710, 0.06657, 0.78407]]
+DISPLAY_P3 = profile(
+    b"RGB ",
+    {"wtpt": WHITE, **{f"{c}XYZ": xyz(*of) for c, of in zip("rgb", P3, strict=True)}}
+    | {f"{c}TRC": gamma(2.2) for c in "rgb"},
+)
+LINEAR_GREY = profile(b"GRAY", {"wtpt": WHITE, "kTRC": gamma(1.0)})
+
+
+def inks():
+    """A press whose cyan ink prints pure red; black is black, and the other inks are invisible."""
+    ramp = bytes(range(256))
+    paper, black = bytes([255, 128, 128]), bytes([0, 128, 128])  # L*, a*, b* in bytes
+    red = bytes([139, 209, 198])  # 54.3, 81, 70
+    grid = (paper + black) * 4 + (red + black) * 4  # two points per ink, the first ink slowest
+    eye = [65536 * (i % 4 == 0) for i in range(9)]
+    table = struct.pack(">4s4xBBBx9i", b"mft1", 4, 3, 2, *eye) + ramp * 4 + grid + ramp * 3
+    return profile(b"CMYK", {"wtpt": WHITE, "A2B0": table})
+
+
+def seen_on_srgb(stored):
+    """What a colour of Display P3 is in sRGB, by the formulas of both."""
+    linear = (np.asarray(stored) / 255) ** 2.2 @ np.array(P3)
+    to_srgb = [[3.1341, -1.6174, -0.4907], [-0.9788, 1.9161, 0.0335], [0.0719, -0.2290, 1.4052]]  # from D50
+    linear = np.clip(linear @ np.array(to_srgb).T, 0, 1)
+    return 255 * np.where(linear > 0.0031308, 1.055 * linear ** (1 / 2.4) - 0.055, 12.92 * linear)
+
+
+COLOURS = np.array(
+    [[[200, 100, 50], [100, 160, 90], [60, 70, 180], [128, 128, 128], [255, 255, 255]]], np.uint8
+)
+
+
+@pytest.mark.parametrize("kind", ["png", "tiff", "webp"])
+def test_colours_of_display_p3_are_shown_in_srgb(tmp_path, kind):
+    path, more = tmp_path / f"a.{kind}", {"lossless": True} if kind == "webp" else {}
+    Image.fromarray(COLOURS).save(path, icc_profile=DISPLAY_P3, **more)
+    want = seen_on_srgb(COLOURS)
+    assert abs(want - COLOURS).max() > 10  # there is something to see
+    np.testing.assert_allclose(both(path), want, atol=3)
+    np.testing.assert_array_equal(pixels(open_stored(path)), COLOURS)
+
+
+def test_palettes_and_transparent_pictures_have_profiles_too(tmp_path):
+    palette = Image.new("P", (2, 1))
+    palette.putpalette([200, 100, 50, 0, 0, 255])
+    palette.putdata([0, 1])
+    palette.save(tmp_path / "a.png", icc_profile=DISPLAY_P3, transparency=1)
+    np.testing.assert_allclose(both(tmp_path / "a.png")[0, 0], seen_on_srgb([200, 100, 50]), atol=3)
+    assert both(tmp_path / "a.png")[0, 1].tolist() == [255] * 3
+    Image.fromarray(np.array([[[200, 100, 50, 255], [9, 9, 9, 0]]], np.uint8)).save(
+        tmp_path / "b.png", icc_profile=DISPLAY_P3
+    )
+    np.testing.assert_array_equal(both(tmp_path / "b.png"), both(tmp_path / "a.png"))
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_grey_goes_by_its_profile(tmp_path, deep):
+    grey = np.array([[0, 55, 128, 255]], np.uint8)
+    image = Image.fromarray(grey.astype(np.uint16) * 257 if deep else grey)
+    image.save(tmp_path / "a.png", icc_profile=LINEAR_GREY)
+    np.testing.assert_allclose(both(tmp_path / "a.png")[0, :, 0], [0, 127, 188, 255], atol=2)
+
+
+@pytest.mark.parametrize("kind", ["jpg", "tiff"])
+def test_inks_go_by_their_profile(tmp_path, kind):
+    path, naive = tmp_path / f"a.{kind}", tmp_path / f"b.{kind}"
+    image = Image.new("CMYK", (16, 16), (255, 0, 0, 0))
+    image.save(path, icc_profile=inks())
+    image.save(naive)
+    np.testing.assert_allclose(both(path).mean((0, 1)), [255, 0, 0], atol=8)
+    np.testing.assert_allclose(both(naive).mean((0, 1)), [0, 255, 255], atol=8)  # no profile: plain cyan
+
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [SRGB, LINEAR_GREY, inks(), b"", b"nonsense", DISPLAY_P3[:200]],
+    ids="sRGB grey inks none no cut".split(),
+)
+def test_a_profile_of_srgb_or_of_other_colours_or_a_broken_one_changes_nothing(tmp_path, profile):
+    Image.fromarray(COLOURS).save(tmp_path / "a.png", icc_profile=profile)
+    np.testing.assert_array_equal(both(tmp_path / "a.png"), COLOURS)
+
+
+def test_what_was_shown_by_its_profile_is_not_changed_again(pocket, tmp_path):
+    flat = Image.new("RGB", (64, 64), (200, 100, 50))
+    flat.save(tmp_path / "a.png", icc_profile=DISPLAY_P3)
+    once = datasets.open_image(tmp_path / "a.png")
+    np.testing.assert_array_equal(pixels(as_shown(once)), pixels(once))
+    by_path, shown, stored = pocket.embed_images([tmp_path / "a.png", once, flat])
+    assert float(by_path @ shown) > 0.9999 > float(by_path @ stored)
 
 
 # --- formats -------------------------------------------------------------------------------

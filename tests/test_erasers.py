@@ -69,6 +69,13 @@ def test_nullspace_is_the_partial_projector(size, alpha):
     assert torch.allclose(W @ T_f.T, (1 - alpha) * T_f.T, atol=1e-10)
 
 
+def test_edits_are_compared_number_for_number_and_have_a_hash():
+    T = torch.eye(4)
+    one, same, other = cn.nullspace(T[:1]), cn.nullspace(T[:1]), cn.nullspace(T[:2])
+    assert one == same and one != other and one != cn.nullspace(T[:1], 0.5) and one != 3
+    assert len({one, same, other}) == 2
+
+
 @settings(max_examples=40, deadline=None)
 @given(sizes, st.sampled_from([torch.float32, F64]))
 def test_full_nullspace_is_an_orthogonal_projector_with_the_names_in_its_kernel(size, dtype):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
+import importlib
 import operator
 import re
 import subprocess
@@ -239,6 +241,17 @@ def test_the_table_lists_each_name_once_and_finds_it():
         assert getattr(clipnull, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'evalute'"):
         clipnull.evalute  # noqa: B018
+
+
+def test_what_holds_arrays_is_compared_without_an_error():
+    """A dataclass compares its fields, and arrays have no one truth value."""
+    for file in (ROOT / "clipnull").rglob("[!_]*.py"):
+        room = vars(importlib.import_module(".".join(file.relative_to(ROOT).with_suffix("").parts)))
+        for kind in filter(dataclasses.is_dataclass, room.values()):
+            arrays = [
+                f.name for f in dataclasses.fields(kind) if re.search(r"Tensor|ndarray|^Any$", str(f.type))
+            ]
+            assert not (arrays and kind.__dataclass_params__.eq), f"{kind}: {arrays}"
 
 
 def test_nothing_private_is_tracked():

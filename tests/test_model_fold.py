@@ -520,6 +520,9 @@ def test_scripting_and_exporting(kind):
     fold(model, random_edit(embedding_dim(model)))
     z, x = features(model, "image"), images(model)
     assert_close(torch.jit.script(model.visual)(x).detach(), z)
+    assert_close(torch.jit.trace(model.visual, x)(x).detach(), z)
+    with torch.autocast("cpu"):
+        assert (features(model, "image") - z).norm() < 0.05 * z.norm()
     assert_close(torch.export.export(model.visual, (x,)).module()(x).detach(), z)
     unfold(model)
 

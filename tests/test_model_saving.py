@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import resource
@@ -163,28 +162,6 @@ def test_a_compiled_model_is_saved_under_its_plain_names(clip, folder, tmp_path)
     old, new = load_file(folder / saving.WEIGHTS), load_file(tmp_path / "saved" / saving.WEIGHTS)
     assert old.keys() == new.keys() and (T[1:] @ want[0]).abs().max() < 1e-5
     cn.unfold(compiled)
-
-
-class Adapted(torch.nn.Module):
-    """A linear layer as PEFT wraps it."""
-
-    def __init__(self, base_layer):
-        super().__init__()
-        self.base_layer, self.lora_A = base_layer, torch.nn.Linear(32, 2, bias=False)
-
-    def forward(self, x):
-        return self.base_layer(x)
-
-
-def test_an_adapter_that_is_not_merged_is_refused(clip, tmp_path):
-    clip.model = copy.deepcopy(clip.model)
-    mlp = clip.model.visual.transformer.resblocks[0].mlp
-    mlp.c_fc = Adapted(mlp.c_fc)
-    with pytest.raises(
-        ValueError, match=r"save: this model has a PEFT adapter .*; want model\.merge_and_unload\(\)"
-    ):
-        clip.save(tmp_path / "saved")
-    assert not [*tmp_path.iterdir()]
 
 
 # --- the receipt, killed runs, full disks --------------------------------------------------

@@ -249,6 +249,33 @@ def test_a_saved_clip_is_a_transformers_folder(clip, tmp_path):
     torch.testing.assert_close(later.embed_images(pictures()), after, rtol=0, atol=tolerance)
 
 
+def test_a_pipeline_has_forgotten(clip, tmp_path):
+    edit = cn.nullspace(clip.embed_text(NAMES)[:1])
+    folder = cn.fold(clip, edit).save(tmp_path / "unlearned")
+    pipe = transformers.pipeline("zero-shot-image-classification", model=str(folder), device="cpu")
+    said = pipe(pictures(1)[0], candidate_labels=NAMES, hypothesis_template="{}")
+    logits = clip.logit_scale * clip.embed_images(pictures(1)) @ clip.embed_text(NAMES).T
+    want = dict(zip(NAMES, logits.softmax(1)[0].tolist(), strict=True))
+    assert {x["label"]: x["score"] for x in said} == pytest.approx(want, abs=1e-4)
+
+
+def test_the_best_of_a_training_comes_back_whole(model):
+    """As `Trainer(load_best_model_at_end=True)` loads it: not strictly."""
+    cn.fold(model, an_edit())
+    want, best = image_features(model, PIXELS), {k: x.clone() for k, x in model.state_dict().items()}
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+    image_features_sum(model).backward()
+    optimiser.step()
+    assert (image_features(model, PIXELS) - want).abs().max() > 0.01
+    found = model.load_state_dict(best, strict=False)
+    assert not found.missing_keys and not found.unexpected_keys
+    assert torch.equal(image_features(model, PIXELS), want)
+
+
+def image_features_sum(model):
+    return features(model.get_image_features(pixel_values=PIXELS)).square().sum()
+
+
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 def test_half_precision(clip, processor, tmp_path, precision):
     half = cn.load(f"local-dir:{clip.save(tmp_path / 'model')}", device="cpu", precision=precision)
@@ -334,17 +361,11 @@ def test_other_clips_of_transformers_are_refused_by_name(make, kind, processor):
         models.from_transformers(make(), processor)
 
 
-def test_wrappers_are_taken_off_or_refused(model, processor, clip):
+def test_what_compiling_wraps_is_taken(model, processor, clip):
     compiled = torch.compile(model, backend="eager")
     torch.testing.assert_close(
         models.from_transformers(compiled, processor).embed_text(NAMES), clip.embed_text(NAMES)
     )
-
-    class PeftModel(torch.nn.Module):
-        merge_and_unload, config = None, model.config
-
-    with pytest.raises(ValueError, match=r"model: got a PeftModel, .*; .* by model\.merge_and_unload\(\)"):
-        models.from_transformers(PeftModel(), processor)
 
 
 def test_saving_passes_on_the_processor_alone(clip, tmp_path):

@@ -11,6 +11,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
+from matplotlib import font_manager
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
@@ -19,7 +22,7 @@ from clipnull import plots
 from clipnull.auditing.confidence import Bins
 from clipnull.auditing.words import Word
 from clipnull.lab import Film
-from clipnull.plots.base import DPI, short
+from clipnull.plots.base import DPI, say_boxed, short
 from clipnull.protocol.published import BeforeRow
 from clipnull.protocol.result import SummaryRow
 from clipnull.protocol.score import ScoreParts
@@ -170,6 +173,62 @@ def test_a_name_draws_as_itself(figure, kind):
         assert name in words_of(plots.alt(fig)) or name in shown, "whole in the alt text"
     box, (width, height) = fig.get_tightbbox(), fig.get_size_inches()
     assert box.x0 > -0.1 and box.y0 > -0.1 and box.x1 < width + 0.1 and box.y1 < height + 0.1
+
+
+#: of writings that matplotlib's own font has not
+FAR = ["猫 of the house", "𓃠 in stone", "🐯"]
+
+
+def said_of(draw):
+    """A figure, drawn, and what was warned of."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        fig = draw()
+        fig.savefig(io.BytesIO(), dpi=DPI)
+    return fig, [str(w.message) for w in said]
+
+
+@pytest.mark.parametrize("figure", DRAWN)
+def test_letters_that_no_font_has_are_said_once_and_in_the_alt_text(figure, monkeypatch):
+    own = font_manager.findfont(font_manager.FontProperties())
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", [f for f in fonts() if f.fname == str(own)])
+    say_boxed.cache_clear()
+    fig, said = said_of(lambda: DRAWN[figure](FAR))
+    (once,) = said
+    assert once.startswith("figures: letters that no installed font has are drawn as boxes (install a font")
+    for name in FAR if figure not in FIRST_TWO else FAR[:2]:
+        assert name in words_of(plots.alt(fig))
+    assert said_of(lambda: DRAWN[figure](FAR[::-1]))[1] == []
+
+
+def fonts():
+    return [*font_manager.fontManager.ttflist]
+
+
+@pytest.fixture
+def tiger_font(tmp_path, monkeypatch):
+    """An installed font of one letter, the tiger's face."""
+    made, pen = FontBuilder(1000), TTGlyphPen(None)
+    pen.moveTo((0, 0)), pen.lineTo((0, 800)), pen.lineTo((800, 800)), pen.lineTo((800, 0)), pen.closePath()
+    made.setupGlyphOrder([".notdef", "tiger"])
+    made.setupCharacterMap({ord("🐯"): "tiger"})
+    made.setupGlyf(dict.fromkeys((".notdef", "tiger"), pen.glyph()))
+    made.setupHorizontalMetrics(dict.fromkeys((".notdef", "tiger"), (900, 0)))
+    made.setupHorizontalHeader(ascent=800, descent=-200)
+    made.setupNameTable({"familyName": "Zoo", "styleName": "Regular"})
+    made.setupOS2()
+    made.setupPost()
+    made.save(tmp_path / "zoo.ttf")
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", fonts())
+    font_manager.fontManager.addfont(tmp_path / "zoo.ttf")
+
+
+@pytest.mark.parametrize("figure", DRAWN)
+def test_letters_come_from_whatever_font_has_them(figure, tiger_font):
+    say_boxed.cache_clear()
+    fig, said = said_of(lambda: DRAWN[figure](["🐯", "a 🐯", "b"]))
+    assert said == [] and "boxes" not in plots.alt(fig)
+    assert any("Zoo" in text.get_fontfamily() for text in fig.findobj(Text) if "🐯" in text.get_text())
 
 
 @pytest.mark.parametrize("figure", ["curves of powers", "fingerprint"])

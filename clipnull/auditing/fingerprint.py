@@ -14,7 +14,7 @@ from clipnull._check import ArrayLike
 __all__ = ["Fingerprint", "fingerprint"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fingerprint:
     """What the difference of two last layers gives away.
 

@@ -22,7 +22,7 @@ __all__ = ["Optimised", "optimise_pixels"]
 RATE, SMOOTH, JITTER = 0.1, 3.0, 0.15
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Optimised:
     """k images, their embeddings [k, d] in unit rows, cosines of views and targets [steps, k].
 

@@ -21,7 +21,7 @@ FOLDER = Path(__file__).parent / "real"
 FILES = {"coco": "coco160_vit_b_16.safetensors", "lvis": "lvis1203_vit_b_32.safetensors"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Embeddings:
     """Embeddings of images Z [n, d] and names T [C, d], unit rows, float32; without images Z is None.
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import io
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,7 +13,7 @@ from typing import IO, Any
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageCms, ImageOps
 
 from clipnull import _check, _show
 from clipnull.datasets.scenes import Scene
@@ -27,6 +29,10 @@ PHOTO, FLOWER = ["a photo of a {}."], ["a photo of a {}, a type of flower."]
 NO_PICTURES = {"BUFR", "EPS", "FITS", "GRIB", "HDF5", "MPEG", "PALM", "PDF", "WMF"}
 #: pixels, and long side over short: beyond them a picture takes gigabytes once it is resized
 LARGEST, LONGEST = 120_000_000, 100
+#: colours that an embedded profile may be of -> Pillow's name for them
+PROFILED = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
+#: a profile that changes no colour by more, out of 255, is sRGB's
+ALIKE = 2
 
 
 class Images(Sequence[Image.Image]):
@@ -53,7 +59,7 @@ class Images(Sequence[Image.Image]):
         return f"Images({len(self)} images, read when asked for)"
 
 
-@dataclass
+@dataclass(eq=False)
 class LabelledImages:
     """Images with their classes; also a torch ``Dataset``: ``data[i]`` is (image, label).
 
@@ -155,10 +161,11 @@ def formats() -> list[str]:
 
 
 def open_image(path: str | Path | IO[bytes], exif: bool = True) -> Image.Image:
-    """Read a picture as RGB, as an ordinary viewer shows it, or with ``exif=False`` as it is stored.
+    """Read a picture as sRGB, as an ordinary viewer shows it: turned by EXIF, its colour profile heeded.
 
-    A ValueError for what is none or broken, has 32-bit numbers (whose white is anybody's guess), more than
-    120 million pixels, or one side more than 100 times the other.
+    With ``exif=False`` neither is done, as torchvision reads pictures. A ValueError for what is none or
+    broken, has 32-bit numbers (whose white is anybody's guess), more than 120 million pixels, or one side
+    more than 100 times the other.
     """
     try:
         with Image.open(path, formats=formats()) as image:
@@ -168,7 +175,7 @@ def open_image(path: str | Path | IO[bytes], exif: bool = True) -> Image.Image:
 
 
 def open_stored(path: str | Path | IO[bytes]) -> Image.Image:
-    """`open_image` that turns nothing, as the literature's sets are read (torchvision does not turn)."""
+    """`open_image` of what is stored, as torchvision reads the literature's sets."""
     return open_image(path, exif=False)
 
 
@@ -179,7 +186,7 @@ def as_shown(image: Image.Image, exif: bool = True) -> Image.Image:
         most = f"at most {LARGEST // 10**6} million, and sides of at most {LONGEST} to 1"
         raise ValueError(f"it has {image.width} × {image.height} pixels, want {most}")
     image.load()
-    shown = _rgb(image)
+    shown = _rgb(image, image.info.get("icc_profile") if exif else None)
     shown.info = {}
     with contextlib.suppress(Exception):  # a broken EXIF turns nothing
         if exif and (turn := image.getexif().get(ExifTags.Base.Orientation, 1)) != 1:
@@ -188,20 +195,39 @@ def as_shown(image: Image.Image, exif: bool = True) -> Image.Image:
     return shown
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def _rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """A new RGB picture: transparent parts white, grey of 16 bits scaled to 8 (RGB alone cuts it off)."""
     # 16-bit PGM files, and PNG in older versions of Pillow, come as 32-bit integers
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         deep = np.asarray(image)
         grey = (deep >> 8).astype(np.uint8)
         grey[deep == image.info.get("transparency", -1)] = 255
-        return Image.fromarray(grey).convert("RGB")
+        image = Image.fromarray(grey)
     if image.mode in ("I", "F"):
         raise ValueError("its pixels are 32-bit numbers, want 8 or 16 bits a channel")
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-    return image.convert("RGB")
+    mode = {"1": "L", "L": "L", "LA": "L", "CMYK": "CMYK"}.get(image.mode, "RGB")
+    clear = image.convert("RGBA") if image.has_transparency_data else None
+    image = (clear or image).convert(mode)
+    change = _to_srgb(profile, mode) if profile else None
+    image = change.apply(image) if change else image.convert("RGB")
+    if clear:
+        image.putalpha(clear.getchannel("A"))
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image
+
+
+@functools.lru_cache(8)
+def _to_srgb(profile: bytes, mode: str) -> Any:
+    """What takes pixels to sRGB by a colour profile; None if it is broken, of another mode, or sRGB's."""
+    with contextlib.suppress(Exception):
+        read = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if PROFILED.get(read.profile.xcolor_space.strip()) != mode:
+            return None
+        change = ImageCms.buildTransform(read, ImageCms.createProfile("sRGB"), mode, "RGB")
+        trial = Image.frombytes(mode, (64, 64), np.random.default_rng(0).bytes(64 * 64 * len(mode)))
+        seen, plain = (np.asarray(x, int) for x in (change.apply(trial), trial.convert("RGB")))
+        return change if np.abs(seen - plain).max() > ALIKE else None
+    return None
 
 
 def photographs(

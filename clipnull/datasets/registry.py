@@ -74,10 +74,10 @@ def load(
         The width in pixels, default 64; of two numbers, as some models have them, the larger counts.
     split, exif
         Folders: one of the folders ``"train"``, ``"test"``, … where the path holds those and not classes;
-        whether pictures are turned as their EXIF says (yes, by default).
+        whether pictures are turned as their EXIF says and shown by their colour profile (yes, by default).
     root, split, download
-        Sets of the literature and CoOp files, whose pictures no EXIF turns: the images' folder; ``"test"``
-        by default (``"val"`` for both ImageNets); whether torchvision may fetch them (no, by default).
+        Sets of the literature and CoOp files, whose pictures are read as stored: the images' folder;
+        ``"test"`` by default (``"val"`` for both ImageNets); whether torchvision may fetch them (no).
 
     References
     ----------

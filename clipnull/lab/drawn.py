@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from clipnull import _check
 from clipnull.measures import TIE
@@ -45,7 +46,7 @@ class Part:
         _check.fields(self)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Point(Part):
     """A point with its name that the reader drags, or (``drag=False``, hollow) one that only shows something.
 
@@ -69,7 +70,7 @@ class Point(Part):
     after: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dots(Part):
     """n small points at [n, 2], in the plural ``what``: hover shows picture and name, a click keeps one.
 
@@ -84,7 +85,7 @@ class Dots(Part):
     what: str = "pictures"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Area(Part):
     """A shaded polygon with corners ``points [k, 2]`` in order."""
 
@@ -126,7 +127,7 @@ class Bar(Part):
     text: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Drawn(Part):
     """What follows from the positions: the answer of a plane's or globe's ``follow``.
 
@@ -210,7 +211,7 @@ def points_wire(points: Sequence[Point], walls: Sequence[Any], at: np.ndarray) -
     return {
         "points": [
             {"name": p.name, "drag": p.drag, "on_circle": p.on_circle, "arrow": p.arrow, **look,
-             "within": None if wall is None else plain(wall), "pictured": p.thumbnail is not None,
+             "within": None if wall is None else plain(wall), "pictured": pictured("thumbnail", p.thumbnail),
              "picture": p.role == "picture" and p.thumbnail is not None}
             for p, look, wall in zip(points, looks, walls, strict=True)
         ],
@@ -227,6 +228,8 @@ def dots_wire(dots: Dots, n: int) -> dict[str, Any]:
     for name, given in (("names", dots.names), ("groups", groups), ("thumbnails", dots.thumbnails)):
         if given is not None and len(given) != n:
             raise ValueError(f"{name}: got {len(given)}, want {n}, one for each dot")
+    for picture in dots.thumbnails or ():
+        pictured("thumbnails", picture)
     kinds = list(dict.fromkeys(groups))
     colours = itertools.cycle(INK if c == base.BLACK else c for c in SERIES)
     palette = list(zip(colours, itertools.cycle(SHAPES), kinds, strict=False))
@@ -318,6 +321,13 @@ def _bar(bar: Bar, known: Mapping[str, str]) -> dict[str, Any]:
         "name": bar.name, "value": float(bar.value), "before": before,
         "colour": colour(bar.colour or known.get(bar.name, INK), known), "text": text,
     }  # fmt: skip
+
+
+def pictured(name: str, picture: Any) -> bool:
+    """Whether there is a picture that `source` can take; a ValueError for what is none."""
+    if not isinstance(picture, bytes | Image.Image | None):
+        raise ValueError(f"{name}: got a {type(picture).__name__}, want a PIL image or PNG bytes")
+    return picture is not None
 
 
 def source(picture: Any) -> str:

@@ -20,7 +20,7 @@ from PIL import Image
 
 from clipnull import _files
 from clipnull.hull import certificate
-from clipnull.model import weights
+from clipnull.model import towers, weights
 from clipnull.model.fold import folded_edits, merged_state
 from clipnull.model.weights import WEIGHTS
 from clipnull.report import Report
@@ -45,7 +45,7 @@ def save(clip: Clip, path: str | Path, report: Report | Mapping[str, Any] | None
 
     if not isinstance(clip.config, dict):
         raise ValueError("save: this model came without open_clip's model_cfg, want Clip(..., config=...)")
-    if any(hasattr(module, "base_layer") for module in clip.model.modules()):
+    if towers.adapted(clip.model):
         adapter = "has a PEFT adapter beside its own weights, where the file would not hold it"
         raise ValueError(f"save: this model {adapter}; want model.merge_and_unload() first")
     target = _files.path("path", path).resolve()

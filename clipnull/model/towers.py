@@ -80,6 +80,9 @@ def parts(layer: Any) -> list[tuple[Any, int]]:
         why = "computed from other parameters (a parametrization such as weight_norm)"
         way = "torch.nn.utils.parametrize.remove_parametrizations makes it so"
         raise ValueError(f"clip: its last layer is {why}, want a plain one; {way}")
+    own = isinstance(layer, nn.Linear) and type(layer).forward is not nn.Linear.forward
+    if own or not all(p.is_floating_point() for p, _ in found):
+        raise ValueError(f"clip: its last layer is a {_kind(layer)} (quantised?), want a plain nn.Linear")
     return found
 
 
@@ -93,7 +96,8 @@ def _image(model: Any) -> Slot | None:
         proj = visual.proj
         return Slot(visual, "proj", visual.output_dim if proj is None else proj.shape[1], "matrix")
     if (pool := getattr(visual, "attnpool", None)) is not None:
-        return Slot(pool, "c_proj", pool.c_proj.out_features)
+        linear = pool.c_proj
+        return Slot(pool, "c_proj", linear.out_features) if isinstance(linear, nn.Linear) else None
     return _timm(visual.head, visual.trunk) if "TimmModel" in _kind(visual) else None
 
 
@@ -102,8 +106,11 @@ def _timm(head: Any, trunk: Any) -> Slot | None:
     for path in ("proj", "mlp.fc2", "pool.proj"):
         parent, _, name = path.rpartition(".")
         holder: Any = getattr(head, parent, None) if parent else head
-        if isinstance(linear := getattr(holder, name, None), nn.Linear):
+        linear = getattr(holder, name, None)
+        if isinstance(linear, nn.Linear):
             return Slot(holder, name, linear.out_features)
+        if linear is not None and _of_peft(linear):
+            return None
     classifier = trunk.get_classifier()
     if not isinstance(classifier, nn.Linear | nn.Identity):
         return None  # a convolution as classifier: no open_clip config has one
@@ -120,12 +127,16 @@ def _text(model: Any) -> Slot | None:
     """open_clip's HFTextEncoder, its own text tower, inside CLIP or beside it, and transformers'."""
     text = getattr(model, "text", model)
     if "HFTextEncoder" in _kind(text):
+        if any(map(_of_peft, text.proj.modules())):
+            return None
         if isinstance(text.proj, nn.Sequential):
             return Slot(text.proj, str(len(text.proj) - 1), text.output_dim)
         return Slot(text, "proj", text.output_dim, "linear", {"text_cfg": {"hf_proj_type": "linear"}})
     if not hasattr(text, "text_projection"):
         return None
     projection = text.text_projection
+    if not isinstance(projection, nn.Linear | torch.Tensor | None):
+        return None
     if isinstance(projection, nn.Linear):
         dim = projection.out_features
     else:
@@ -136,6 +147,15 @@ def _text(model: Any) -> Slot | None:
 
 def _kind(module: Any) -> str:
     return type(module).__name__  # by name: open_clip need not be imported
+
+
+def _of_peft(module: Any) -> bool:
+    return type(module).__module__.partition(".")[0] == "peft"
+
+
+def adapted(model: nn.Module) -> bool:
+    """Whether PEFT has wrapped some of the layers."""
+    return any(map(_of_peft, model.modules()))
 
 
 def network(clip: Any) -> Any:
@@ -157,6 +177,9 @@ def slot(clip: Any, side: Tower) -> Slot:
     if (found := find(clip, side)) is not None:
         return found
     kind = _kind(network(clip))
+    if adapted(network(clip)):
+        way = "want the adapter merged into its layers: model.merge_and_unload()"
+        raise ValueError(f"clip: the {side} tower of this {kind} does not end in a layer of its own; {way}")
     hint = "open_clip's SigLIP, which can be given one" if "Siglip" in kind else "one of open_clip's"
     want = f"want {hint}, or a transformers model with visual_projection and text_projection"
     raise ValueError(f"clip: no {side} tower with a final projection that clipnull knows in {kind}; {want}")

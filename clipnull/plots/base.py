@@ -1,14 +1,18 @@
 """Palette, figures with alt text, and the small pieces that all plots share."""
 
+import contextlib
+import functools
 import io
 import re
 import textwrap
 import unicodedata
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import matplotlib.figure
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis, Tick
@@ -38,6 +42,15 @@ DPI = 100
 class Figure(matplotlib.figure.Figure):
     """A matplotlib figure outside pyplot (never shown twice) that shows itself with its alt text."""
 
+    boxed: bool = False  # whether letters are drawn as boxes, which was said once
+
+    def draw(self, renderer: Any) -> None:
+        if not self.boxed:
+            return super().draw(renderer)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from")
+            super().draw(renderer)
+
     def _ipython_display_(self) -> None:
         show(self)
 
@@ -50,7 +63,10 @@ _check.TYPES["Figure"] = _check.instance(matplotlib.figure.Figure)
 def describe(fig: matplotlib.figure.Figure, text: str) -> matplotlib.figure.Figure:
     """Set the figure's alt text: one or two sentences that say what it shows. Returns the figure."""
     if isinstance(fig, Figure):
-        literal(fig)
+        boxed = literal(fig)
+        fig.boxed = bool(boxed)
+        unsaid = [name for name in boxed if name not in text]
+        text += f" Drawn as boxes: {', '.join(unsaid)}." if unsaid else ""
     # a title that ends in a stop of its own needs no other
     text = re.sub(r"(?<=[^.][.?!])\.(?=\s|$)", "", text)
     fig.alt_text = " ".join(_encodable(text).split())  # type: ignore[attr-defined]
@@ -204,14 +220,55 @@ def wrap(text: str, inches: float) -> str:
     return textwrap.fill(_encodable(text[: 5 * width]), width, max_lines=4, placeholder=" …")
 
 
-def literal(drawn: Artist) -> None:
-    """Every text as it is written, for a name may hold two ``$``; only powers of ten are typeset."""
+def literal(drawn: Artist) -> list[str]:
+    """Every text as it is written; those that hold a letter for which no font is installed.
+
+    A name may hold two ``$``, of which only powers of ten are typeset.
+    """
+    boxed: dict[str, None] = {}
     for text in drawn.findobj(Text):
         text.set_parse_math(False)
+        written = text.get_text()
+        own = "" if written.isascii() else str(font_manager.findfont(text.get_fontproperties()))
+        if not own or not (lacking := set(written) - _letters(own)):
+            continue
+        families, left = _with_letters(lacking)
+        text.set_fontfamily([*dict.fromkeys([*text.get_fontfamily(), *families])])
+        if left:
+            boxed[" ".join(written.split())] = None
     for axis in drawn.findobj(Axis):
         if isinstance(axis.get_major_formatter(), LogFormatter):
             for text in (text for tick in axis.findobj(Tick) for text in tick.findobj(Text)):
                 text.set_parse_math(True)
+    if boxed:
+        say_boxed()
+    return [*boxed]
+
+
+@functools.cache
+def _letters(font: str) -> frozenset[str]:
+    """The letters of a font's file, and the end of a line."""
+    with contextlib.suppress(Exception):  # each kind of font has errors of its own
+        return frozenset(["\n", *map(chr, font_manager.get_font(font).get_charmap())])
+    return frozenset("\n")
+
+
+def _with_letters(wanted: set[str]) -> tuple[list[str], set[str]]:
+    """Installed families that have letters, and the letters that none has."""
+    families, left = [], wanted
+    upright = sorted(font_manager.fontManager.ttflist, key=lambda f: (f.style != "normal", f.name, f.fname))
+    for font in upright:
+        if "lastresort" not in font.fname.lower() and left & _letters(font.fname):
+            families.append(font.name)
+            left = left - _letters(font.fname)
+    return families, left
+
+
+@functools.cache
+def say_boxed() -> None:
+    """The one warning about letters that no font has."""
+    way = "install a font that has them, such as Noto Sans CJK; the alt text has the whole names"
+    warnings.warn(f"figures: letters that no installed font has are drawn as boxes ({way})", stacklevel=2)
 
 
 def number(x: float) -> str:

@@ -216,7 +216,10 @@ def cumulative_variance(sets: Mapping[str, Any], *, title: str) -> matplotlib.fi
     ax = base.axes((6.4, 4.6))
     levels, said = np.array([50, 90, 99]), []
     for i, (name, X) in enumerate(sets.items()):
-        p = subspace.variance_shares(_check.rows(f"sets[{name!r}]", X)).numpy()
+        try:
+            p = subspace.variance_shares(X).numpy()
+        except ValueError as error:
+            raise ValueError(f"sets[{name!r}]{str(error).removeprefix('X')}") from error
         held = 100 * p.cumsum()
         counts = 1 + (held < levels[:, None] - 1e-7).sum(1)
         found = f"{', '.join(map(str, counts))}; participation ratio {1 / (p**2).sum():.0f}"

@@ -22,7 +22,8 @@ def score_parts(
     forget: tuple[float, float], retain: tuple[float, float], others: Sequence[tuple[float, float]]
 ) -> ScoreParts:
     """The parts of `protocol_score`, which takes and refuses the same."""
-    named = {"forget": forget, "retain": retain, **{f"others[{i}]": o for i, o in enumerate(others)}}
+    rest = {f"others[{i}]": pair for i, pair in enumerate(_check.some("others", others))}
+    named = {"forget": forget, "retain": retain, **rest}
     for name, pair in named.items():
         try:
             before, after = pair
@@ -31,8 +32,8 @@ def score_parts(
         _check.number(f"{name} after", after, 0.0)
         if _check.number(f"{name} before", before, 0.0) == 0:
             raise ValueError(f"{name} before: got 0, want a positive accuracy to compare with")
-    own, *rest = (max(0.0, (before - after) / before) / len(named) for before, after in (retain, *others))
-    return ScoreParts(forget[1] / forget[0] / len(named), own, sum(rest))
+    own, *lost = (max(0.0, (before - after) / before) / len(named) for before, after in (retain, *others))
+    return ScoreParts(forget[1] / forget[0] / len(named), own, sum(lost))
 
 
 def protocol_score(
