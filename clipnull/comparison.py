@@ -97,9 +97,9 @@ def trials(
         forget = sorted(pictured[i] for i in torch.randperm(len(pictured), generator=gen)[:size].tolist())
         kept = torch.tensor(_check.others(forget, len(test.T)))
         told = max(1, round(listed * len(kept)))
-        names = sorted(kept[torch.randperm(len(kept), generator=gen)[:told]].tolist())
-        rest = (case and case.forgetting(forget, names) for case in (tune, under))
-        found.append(Trial(test.forgetting(forget, names), *rest))
+        known = sorted(kept[torch.randperm(len(kept), generator=gen)[:told]].tolist())
+        rest = (case and case.forgetting(forget, known) for case in (tune, under))
+        found.append(Trial(test.forgetting(forget, known), *rest))
     return found
 
 

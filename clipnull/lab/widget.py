@@ -93,15 +93,15 @@ class ForgetRetainLab(Live):
     # --- state --------------------------------------------------------------------------
 
     @property
+    def _d(self) -> int:
+        return self.bench.Z.shape[1]
+
+    @property
     def state(self) -> dict[str, Any]:
         """What the controls say, as plain values."""
         values = {key: control.value for key, control in self.controls.items()}
         values.update(self.sliders.read(values["method"]), forget=list(values["forget"]))
         return {**values, "dimensions": None if values["dimensions"] == self._d else values["dimensions"]}
-
-    @property
-    def _d(self) -> int:
-        return self.bench.Z.shape[1]
 
     @state.setter
     def state(self, new: Mapping[str, Any]) -> None:
@@ -113,7 +113,7 @@ class ForgetRetainLab(Live):
         with self.paused():
             self.sliders.take(values["method"], values)
             for key in values.keys() - self.sliders.keys():
-                value = self._d if key == "dimensions" and values[key] is None else values[key]
+                value: Any = self._d if key == "dimensions" and values[key] is None else values[key]
                 self.controls[key].value = tuple(value) if key == "forget" else value
         self.update()
 
@@ -129,7 +129,7 @@ class ForgetRetainLab(Live):
             options=[(PANELS[v].title, v) for v in VIEWS], style={"button_width": "auto"}
         )
         self.picture_of = make(widgets.Dropdown, options=[PICTURE_OF, *pictured], width="11em")
-        upload = dict(accept="image/*", multiple=False, description="your picture")
+        upload: dict[str, Any] = dict(accept="image/*", multiple=False, description="your picture")
         self.file = make(widgets.FileUpload, width="11em", **upload)
         self.cases = {
             name: make(widgets.Button, description=name, width="auto", help=case.question)

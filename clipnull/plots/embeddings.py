@@ -73,7 +73,7 @@ def zero_shot_bars(
     left.imshow(base.picture("image", image))
     left.axis("off")
     for ax, (label, p, top) in zip(rest, tops, strict=True):
-        base.shares(ax, [names[i] for i in top], 100 * p[top], [highlight], 100)
+        base.shares(ax, [names[i] for i in top], (100 * p[top]).tolist(), [highlight], 100)
         ax.set_xticks([0, 50, 100])
         base.style(ax, x="probability, %")
         ax.set_title(label.removesuffix(": "), fontsize=10, loc="left")

@@ -84,8 +84,8 @@ def recall_before(rows: Sequence[BeforeRow]) -> matplotlib.figure.Figure:
     names = [short(name, 36) + (f" ({n})" if n else "") for (_, name), n in counts.items()]
     ax.set_yticks(list(place.values()), names, fontsize=9)
     for data in sets:
-        y = min(at for key, at in place.items() if key[0] == data)
-        ax.text(103, y, short(data), fontsize=9, color=GREY, va="center")
+        top = min(at for key, at in place.items() if key[0] == data)
+        ax.text(103, top, short(data), fontsize=9, color=GREY, va="center")
     ax.tick_params(axis="y", length=0)
     ax.invert_yaxis()
     ax.set_xlim(0, 100)

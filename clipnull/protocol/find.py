@@ -41,7 +41,7 @@ def miniature(protocol: Protocol = POCKET) -> Protocol:
     most = pictures.argsort(descending=True, stable=True)[: min(3, len(pictures) - 1)]
     forget: dict[str, dict[str, Any]] = {data.classes[i]: {} for i in most.tolist()}
     source = name.replace("{", "{{").replace("}", "}}")  # `ProtocolData.sources` fills in {root}
-    train = {"split": "train"}
+    train: dict[str, Any] = {"split": "train"}
     try:
         load_data(name, **train)
     except ValueError:  # then no baseline is trained on pictures
