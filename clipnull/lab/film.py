@@ -32,7 +32,7 @@ class Film(FigureWidget):
     ) -> None:  # fmt: skip
         want, k = len([*_check.having("pictures", pictures, "")]), len([*_check.having("leads", leads, "")])
         self.leads = {name: base.numbers(f"leads[{name!r}]", x, None) for name, x in leads.items()}
-        found = {f"leads[{name!r}]": x for name, x in self.leads.items()}
+        found: dict[str, Any] = {f"leads[{name!r}]": x for name, x in self.leads.items()}
         for name, steps in {"said": said, **found}.items():
             if len(steps) != want:
                 raise ValueError(f"{name}: got {len(steps)} steps, want {want} like pictures")
