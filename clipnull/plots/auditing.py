@@ -16,9 +16,7 @@ from clipnull._show import tenths
 from clipnull.plots import base
 from clipnull.plots.base import BLACK, FORGET, GREY, LEGEND, PALE, RETAIN, Figure, describe
 
-__all__ = [
-    "controls", "fingerprint", "layer_probe", "reliability", "verdicts", "words"
-]  # fmt: skip
+__all__ = ["controls", "fingerprint", "layer_probe", "reliability", "verdicts", "words"]
 
 #: names on which a fingerprint is read, and other words, that are drawn
 NAMES, WORDS = 8, 12

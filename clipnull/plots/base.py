@@ -187,7 +187,7 @@ def rows_of(ax: Axes, names: Iterable[object], n: int = 22) -> None:
 
 
 def shares(
-    ax: Axes, names: Sequence[str], values: Sequence[float], hit: Iterable[str], full: float, digits: int = 0
+    ax: Axes, names: Sequence[str], values: Any, hit: Iterable[str], full: float, digits: int = 0
 ) -> None:
     """Bars from above, up to ``full``, with their numbers; those that are ``hit`` vermillion and hatched."""
     hits = [name in hit for name in names]
@@ -200,14 +200,12 @@ def shares(
     ax.set_xlim(0, 1.15 * full)
 
 
-def cells(
-    ax: Axes, percent: np.ndarray, names: Sequence[str], columns: Sequence[str], size: int = 9, **look: Any
-) -> None:
+def cells(ax: Axes, percent: np.ndarray, names: Sequence[str], columns: Sequence[str], **look: Any) -> None:
     """A table of coloured cells with their numbers, "–" for NaN; ``look`` is that of ``imshow``."""
     ax.imshow(percent, **look)
     for i, j in np.ndindex(percent.shape):
         text = "–" if np.isnan(percent[i, j]) else f"{percent[i, j]:.0f}"
-        ax.text(j, i, text, ha="center", va="center", fontsize=size)
+        ax.text(j, i, text, ha="center", va="center", fontsize=9)
     ax.set_yticks(range(len(names)), names, fontsize=9)
     ax.set_xticks(range(len(columns)), columns)
     ax.tick_params(length=0)
