@@ -25,7 +25,6 @@ from tools.nbval_close import _NUMBER, WIDGET_MIME, _percentages
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted(p for p in (ROOT / "notebooks").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
-LESSONS = [p for p in NOTEBOOKS if p.parent.name != "solutions"]
 MAX_BYTES, MAX_BYTES_TOGETHER, MAX_LINES = 2**20, 8 * 2**20, 25
 MIN_COMPARED = 5
 UNCHECKED = ("NBVAL_IGNORE_OUTPUT", "NBVAL_SKIP", "PYTEST_VALIDATE_IGNORE_OUTPUT")
@@ -84,7 +83,7 @@ def must_show(source: str) -> bool:
 
 
 def test_there_are_notebooks_and_pytest_collects_every_code_cell():
-    assert LESSONS
+    assert NOTEBOOKS
     out = pytest_run("--collect-only", "-q", str(ROOT / "notebooks")).stdout
     collected = {p: len(re.findall(rf"^notebooks/{re.escape(name(p))}::", out, re.M)) for p in NOTEBOOKS}
     assert collected == {p: len(code_cells(nbformat.read(p, as_version=4))) for p in NOTEBOOKS}
@@ -112,7 +111,7 @@ def test_no_widget_state(nb):
 
 def test_enough_outputs_are_compared(path, nb):
     compared = sum(map(is_compared, code_cells(nb)))
-    assert compared >= (MIN_COMPARED if path in LESSONS else 1)
+    assert compared >= MIN_COMPARED
 
 
 def test_no_machine_paths(nb):
