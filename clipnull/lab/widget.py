@@ -329,7 +329,7 @@ def accuracy_line(result: LabResult) -> str:
     )
     lead = float(result.certificate.max())
     return (
-        f"<div style='line-height:1.5'>{cells}certificate <b>{lead:.2f}</b>, rank {edit.rank}<br>"
+        f"<div style='line-height:1.5'>{cells}certificate <b>{lead:.2f}</b> &nbsp; rank {edit.rank}<br>"
         f"forgetting {html.escape(few(case.forget_names))}; "
         f"{'their' if len(case.forget) > 1 else 'its'} pictures are now called {went}</div>"
     )
