@@ -322,7 +322,7 @@ def sweep_sizes(
     plays no part. ``methods`` are keys of `clipnull.METHODS`, or ``"candidate masking"``.
     """
     C, gen = len(case.T), torch.Generator().manual_seed(seed)
-    sizes = [_check.whole("sizes", size, 1, C - 1) for size in sizes]
+    sizes = [_check.whole("sizes", size, 1, C - 1) for size in _check.having("sizes", sizes, "")]
     methods = _check.some_of("methods", methods, [*METHODS, MASKING])
     _ = case.scores
     points = []

@@ -105,7 +105,7 @@ def valid() -> dict[str, dict[str, Any]]:
         "sweep_sizes": dict(case=c, sizes=[1, 2], methods=["mean"], draws=2, seed=0),
         "compare": dict(trials=cn.comparison.trials(c, 2, draws=1), methods=["nullspace"], at={}, seed=0),
         "trials": dict(test=c, size=2, tune=elsewhere(), other=c.T, draws=1, seed=0, listed=0.5),
-        "attack_embeddings": dict(edit=e, T_f=c.T_f, T_r=c.T_r, starts=2, steps=3, seed=0, progress=False),
+        "attack_embeddings": dict(edit=e, T_f=c.T_f, T_r=c.T_r, starts=2, steps=3, seed=0),
         "rebuild": dict(edit=cn.consistent(c.T_f, c.T_r), T_f=c.T_f, T_r=c.T_r),
         "turned": dict(case=c, edit=e, seed=0),
         "controls": dict(case=c, edit=e, seeds=2, seed=0),

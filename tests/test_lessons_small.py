@@ -26,27 +26,38 @@ class Ran(NamedTuple):
     outputs: list[Any]
 
 
-@pytest.fixture(scope="module", params=SIZES, ids=lambda size: "{} classes of {}".format(*size))
-def ran(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Ran]:
-    """The cells of all lessons, run one after the other in one kernel, which forgets between lessons."""
-    classes, pictures = request.param
-    place = tmp_path_factory.mktemp("small")
+#: between two lessons: nothing of the first is left, the model and the folder that it chose included
+BETWEEN = """
+import os
+os.environ.pop("CLIPNULL_MODEL", None)
+os.chdir({!r})
+%reset -f
+"""
+
+
+def run(lessons: list[Path], classes: int, pictures: int, place: Path) -> list[Ran]:
+    """The cells of lessons, run one after the other in one kernel."""
     data = datasets.load("twemoji", subset=["cat", "guitar", "pizza", "owl"][:classes], scenes=pictures)
     for i, (image, label) in enumerate(data):
         folder = place / "pictures" / data.classes[label]
         folder.mkdir(parents=True, exist_ok=True)
         image.save(folder / f"{i}.png")
-    nb, lessons = nbformat.v4.new_notebook(), []
-    for path in LESSONS:
+    nb, names = nbformat.v4.new_notebook(), []
+    for path in lessons:
         cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
-        nb.cells += [nbformat.v4.new_code_cell("%reset -f"), *cells]
-        lessons += [path.stem] * (1 + len(cells))
+        nb.cells += [nbformat.v4.new_code_cell(BETWEEN.format(str(place))), *cells]
+        names += [path.stem] * (1 + len(cells))
     with pytest.MonkeyPatch.context() as env:
         env.setenv("CLIPNULL_DATA", f"folder:{place / 'pictures'}")
         env.delenv("CLIPNULL_MODEL", raising=False)
         where = {"metadata": {"path": str(place)}}
         NotebookClient(nb, timeout=600, allow_errors=True, kernel_name="python3", resources=where).execute()
-    return [Ran(name, c.source, c.outputs) for name, c in zip(lessons, nb.cells, strict=True)]
+    return [Ran(name, c.source, c.outputs) for name, c in zip(names, nb.cells, strict=True)]
+
+
+@pytest.fixture(scope="module", params=SIZES, ids=lambda size: "{} classes of {}".format(*size))
+def ran(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Ran]:
+    return run(LESSONS, *request.param, tmp_path_factory.mktemp("small"))
 
 
 def faults(ran: list[Ran], lesson: str) -> Iterator[str]:
