@@ -259,8 +259,8 @@ def test_prompts_listed_names_and_dimensions(shown: Shown) -> None:
     shown.assert_numbers(state)
     shown.slide("listed", "ArrowLeft")
     shown.assert_numbers(state := {**state, "listed": 0.95})
-    shown.slide("dims", "Home")
-    shown.assert_numbers({**state, "dimensions": 2})
+    shown.slide("dims", "ArrowLeft")
+    shown.assert_numbers({**state, "dimensions": shown.bench.Z.shape[1] - 1})
 
 
 def test_keys_in_the_class_list_stay_in_it(shown: Shown) -> None:
