@@ -15,7 +15,7 @@ from clipnull import datasets
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 LESSONS = sorted(p for p in NOTEBOOKS.rglob("*.ipynb") if p.parent.name in ("notebooks", "electives"))
 #: classes, and pictures of each
-SIZES = [(2, 1), (2, 3), (4, 1)]
+SIZES = [(2, 1), (2, 3)]
 
 
 class Ran(NamedTuple):
