@@ -40,7 +40,7 @@ LESSONS = [
     "electives/relearning",
 ]
 #: lessons that do not print the dimension of the space
-WITHOUT_DIMENSION = ["08_paper_protocol", "electives/one_style_only"]
+WITHOUT_DIMENSION = ["06_forget_retain_lab", "08_paper_protocol", "electives/one_style_only"]
 
 
 @pytest.fixture(scope="module")

@@ -27,8 +27,8 @@ def make(
     if "description" in options and kind not in UNALIGNED:
         options.setdefault("style", {"description_width": "4.6em"})
     made = kind(*arguments, layout=widgets.Layout(width=width), **options)
-    # the name of the trait differs between ipywidgets 7 and 8
-    made.set_trait("tooltip" if made.has_trait("tooltip") else "description_tooltip", help or None)
+    if help:  # the name of the trait differs between ipywidgets 7 and 8
+        made.set_trait("tooltip" if made.has_trait("tooltip") else "description_tooltip", help)
     return made
 
 
