@@ -262,18 +262,31 @@ def _by_type(annotation: Any) -> Kind | None:
     return several if kind in ("tuple", "Sequence", "Iterable") else TYPES.get(kind)
 
 
-def _checked(annotations: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+Kinds = dict[str, tuple[Kind, bool]]
+
+
+def _kinds(annotations: Mapping[str, Any]) -> Kinds:
+    """What each argument must be, by its name, else by its type, and whether it may be None."""
+    found = {name: KINDS.get(name) or _by_type(annotation) for name, annotation in annotations.items()}
+    return {name: (kind, "None" in str(annotations[name])) for name, kind in found.items() if kind}
+
+
+def _checked(kinds: Kinds, given: Mapping[str, Any]) -> dict[str, Any]:
     found = dict(given)
-    for name, annotation in annotations.items():
-        if name in given and (given[name] is not None or "None" not in str(annotation)):
-            if kind := KINDS.get(name) or _by_type(annotation):
-                found[name] = kind(name, given[name])
+    for name, (kind, optional) in kinds.items():
+        if name in given and not (optional and given[name] is None):
+            found[name] = kind(name, given[name])
     return found
+
+
+@functools.cache
+def _kinds_of(made: type) -> Kinds:
+    return _kinds(made.__annotations__)
 
 
 def fields(made: Any) -> None:
     """Check what a dataclass holds, as `by_name` does the arguments of a function."""
-    _checked(made.__class__.__annotations__, vars(made))
+    _checked(_kinds_of(made.__class__), vars(made))
 
 
 def by_name(function: Callable[P, R]) -> Callable[P, R]:
@@ -281,11 +294,12 @@ def by_name(function: Callable[P, R]) -> Callable[P, R]:
     signature = inspect.signature(function)
     starred = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
     annotations = {k: p.annotation for k, p in signature.parameters.items() if p.kind not in starred}
+    kinds = functools.cache(lambda: _kinds(annotations))  # when all rooms have put their classes there
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
         bound = signature.bind(*args, **kwargs)
-        given = _checked(annotations, bound.arguments)
+        given = _checked(kinds(), bound.arguments)
         bound.arguments.update(given)
         if (edit := given.get("edit")) is not None and given.keys() & {"case", "T_f"}:
             # a case has checked its names; here a slider may be waiting

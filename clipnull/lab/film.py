@@ -30,7 +30,7 @@ class Film(FigureWidget):
         self, pictures: Sequence[Sequence[Any]], said: Sequence[Sequence[str]], leads: Mapping[str, Any],
         bounds: Sequence[float], title: str = "",
     ) -> None:  # fmt: skip
-        want, k = len([*_check.having("pictures", pictures, "")]), len([*_check.having("leads", leads, "")])
+        want, k = len(_check.having("pictures", pictures, "")), len(_check.having("leads", leads, ""))
         self.leads = {name: base.numbers(f"leads[{name!r}]", x, None) for name, x in leads.items()}
         found: dict[str, Any] = {f"leads[{name!r}]": x for name, x in self.leads.items()}
         for name, steps in {"said": said, **found}.items():
