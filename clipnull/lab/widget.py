@@ -319,6 +319,10 @@ def _caption(text: str) -> str:
     return f'<div style="{style}; max-width:{WIDE}px">{html.escape(text)}</div>'
 
 
+#: pairs of a forgotten and a kept name whose certificate stands above every view; of more it takes seconds
+AT_ONCE = 2000
+
+
 def accuracy_line(result: LabResult) -> str:
     """What stands above every view, as HTML: the measures, and what the forgotten pictures became."""
     case, edit, went = result.case, result.edit, html.escape(result.report.became())
@@ -327,9 +331,11 @@ def accuracy_line(result: LabResult) -> str:
         f"<b>{percent(m.after)}</b></span> "
         for m in measures(result.report)
     )
-    lead = float(result.certificate.max())
+    lead = "in <i>Mathematics</i>"
+    if len(case.forget) * len(case.retain) <= AT_ONCE:
+        lead = f"<b>{float(result.certificate.max()):.2f}</b>"
     return (
-        f"<div style='line-height:1.5'>{cells}certificate <b>{lead:.2f}</b> &nbsp; rank {edit.rank}<br>"
+        f"<div style='line-height:1.5'>{cells}certificate {lead} &nbsp; rank {edit.rank}<br>"
         f"forgetting {html.escape(few(case.forget_names))}; "
         f"{'their' if len(case.forget) > 1 else 'its'} pictures are now called {went}</div>"
     )
