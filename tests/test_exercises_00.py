@@ -21,6 +21,11 @@ def neutral(Z, t, T_r, **how):
     return without(Z, t - T_r.mean(0), **how)
 
 
+def along_the_name(Z, t, T_r):
+    d = t - T_r.mean(0)
+    return Z - torch.outer(Z @ d / (t @ d), t)
+
+
 RIGHT = {ex.check_neutral: neutral}
 WRONG = [
     (ex.check_neutral, lambda Z, t, T_r: without(Z, t), "that is nullspace"),
@@ -28,6 +33,7 @@ WRONG = [
     (ex.check_neutral, lambda Z, t, T_r: neutral(Z, t / t.norm(), T_r), "t was scaled to length 1"),
     (ex.check_neutral, lambda Z, t, T_r: neutral(Z, t, T_r, over=lambda d: 1), "divide by d·d"),
     (ex.check_neutral, lambda Z, t, T_r: neutral(Z, t, T_r, over=torch.norm), "its square"),
+    (ex.check_neutral, along_the_name, "shortest way"),
     (ex.check_neutral, lambda Z, t, T_r: Z - neutral(Z, t, T_r), "what the edit takes away"),
     (ex.check_neutral, lambda Z, t, T_r: 2 * Z - neutral(Z, t, T_r), "the sign is wrong"),
     (ex.check_neutral, lambda Z, t, T_r: unit(neutral(Z, t, T_r), dim=1), "normalised"),

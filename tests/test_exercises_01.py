@@ -91,6 +91,7 @@ WRONG = [
     (width, lambda G: G.trace() ** 2 / G.square().sum(), "about the origin"),
     (width, lambda G: (G - G.mean(0)).trace() ** 2 / (G - G.mean(0)).square().sum(), "only the columns"),
     (width, lambda G: torch.linalg.svdvals(centred(G)).sqrt().sum() ** 2 / centred(G).trace(), "uses σ where"),
+    (width, lambda G: ratio(centred(G) @ centred(G)), "squares already"),
     (width, lambda G: centred(G).trace() / centred(G).square().sum(), "the trace is not squared"),
     (width, lambda G: centred(G).trace() ** 2, "numerator alone"),
     (width, lambda G: 1 / ratio(G), "upside down"),

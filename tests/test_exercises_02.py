@@ -25,6 +25,16 @@ def gram_schmidt(T, cut=1e-5, scale=True):
     return torch.stack(columns, 1)
 
 
+def classical(T, cut=1e-5):
+    """The lesson's function with a cut: every part is taken from the name as it was."""
+    columns = []
+    for t in unit(T, dim=1):
+        residual = t - sum((q @ t) * q for q in columns)
+        if residual.norm() > cut:
+            columns.append(residual / residual.norm())
+    return torch.stack(columns, 1)
+
+
 def svd(T, cut=None):
     """The lesson's rule unless ``cut`` says otherwise."""
     U, s, _ = torch.linalg.svd(unit(T, dim=1).T, full_matrices=False)
@@ -52,6 +62,7 @@ WRONG = [
     (ex.check_basis, lambda T: gram_schmidt(T).T, "transposed"),
     (ex.check_basis, lambda T: T.T, "unit length but are not orthogonal"),
     (ex.check_basis, lambda T: gram_schmidt(T, scale=False), "are the columns unit length"),
+    (ex.check_basis, classical, "a short residual"),
     (ex.check_basis, lambda T: gram_schmidt(T, -1.0), ("your cut lets it through", "NaN or infinity")),
     (ex.check_basis, lambda T: gram_schmidt(T, 1e-8), "your cut lets it through"),
     (ex.check_basis, lambda T: torch.linalg.qr(T.T).Q, "your cut lets it through"),

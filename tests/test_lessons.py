@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import ast
-import math
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import nbformat
-import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F
 
 import clipnull as cn
 
@@ -26,6 +22,7 @@ class Exercise(NamedTuple):
     """One exercise of a lesson: its check's call, and the cells around it."""
 
     lesson: str
+    imports: str
     task: str
     function: str
     check: str
@@ -40,16 +37,23 @@ def called(source: str) -> list[tuple[str, str]]:
     return [(check.rpartition(".")[2], f) for check, f in pairs if check.startswith("cn.exercises.check_")]
 
 
+def imports(cells: list[Any]) -> str:
+    """What a lesson imports for its reader, in any cell."""
+    lines = [node for c in cells if c.cell_type == "code" for node in ast.parse(c.source).body]
+    return "\n".join(ast.unparse(node) for node in lines if isinstance(node, (ast.Import, ast.ImportFrom)))
+
+
 def exercises(path: Path) -> list[Exercise]:
     """Those of one notebook; one whose answers stand in a notebook of their own has none."""
     cells = nbformat.read(path, as_version=4).cells
     if not any("<summary>Solution</summary>" in c.source for c in cells):
         return []
-    found = []
+    found, given = [], imports(cells)
     for before, cell, after in zip(cells, cells[1:], cells[2:], strict=False):
         if cell.cell_type == "code":
+            folded = dict(FOLDED.findall(after.source))
             found += [
-                Exercise(path.stem, before.source, f, check, cell.source, dict(FOLDED.findall(after.source)))
+                Exercise(path.stem, given, before.source, f, check, cell.source, folded)
                 for check, f in called(cell.source)
             ]
     return found
@@ -63,9 +67,10 @@ def exercise(request: pytest.FixtureRequest) -> Exercise:
     return request.param
 
 
-def run(source: str) -> dict[str, Any]:
-    names = {"torch": torch, "F": F, "math": math, "np": np, "cn": cn}
-    exec(source, names)
+def run(exercise: Exercise, source: str) -> dict[str, Any]:
+    """The names after ``source``, which has what the lesson imports and no more."""
+    names: dict[str, Any] = {}
+    exec(f"{exercise.imports}\n{source}", names)
     return names
 
 
@@ -76,13 +81,13 @@ def code(folded: str) -> str:
 
 def test_a_solution_passes_its_check(exercise: Exercise) -> None:
     solution = code(exercise.folded["Solution"])
-    verdict = getattr(cn.exercises, exercise.check)(run(solution)[exercise.function])
+    verdict = getattr(cn.exercises, exercise.check)(run(exercise, solution)[exercise.function])
     assert verdict.passed, verdict.message
 
 
 def test_the_stub_is_not_an_answer(exercise: Exercise) -> None:
     assert code(exercise.folded["Solution"]).strip() not in exercise.stub
-    run(exercise.stub)  # Run All passes over an untouched exercise
+    run(exercise, exercise.stub)  # Run All passes over an untouched exercise
 
 
 def test_an_exercise_says_how_hard_and_how_long(exercise: Exercise) -> None:

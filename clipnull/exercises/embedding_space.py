@@ -125,6 +125,8 @@ def check_participation_ratio(case: Inputs, call: Call) -> None:
             half.trace() ** 2 / half.square().sum(),
         "that uses σ where σ² belongs: variances are squared singular values.":
             sigma.sum() ** 2 / sigma.square().sum(),
+        "that uses σ⁴ where σ² belongs: the eigenvalues of the Gram matrix are squares already.":
+            sigma.pow(4).sum() ** 2 / sigma.pow(8).sum(),
         "the trace is not squared.": sigma.square().sum() / sigma.pow(4).sum(),
         "that is the numerator alone.": sigma.square().sum() ** 2,
         "it is upside down.": sigma.pow(4).sum() / sigma.square().sum() ** 2,

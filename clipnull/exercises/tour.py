@@ -24,6 +24,8 @@ def check_neutral(case: Inputs, call: Call) -> None:
             "t was scaled to length 1; take it as it comes.": _without(Z, F.normalize(t, dim=0) - mean),
             "your d does not have length 1: divide by d·d.": Z - (Z @ d)[:, None] * d,
             "you divide by the length of d; divide by d·d, its square.": Z - (Z @ d)[:, None] * d / d.norm(),
+            "the scores are right, but t is not the shortest way there: move along d.":
+                Z - ((Z @ d) / (t @ d))[:, None] * t,
             "that is what the edit takes away: subtract it from Z.": Z - want,
             "the sign is wrong: subtract what lies along d.": 2 * Z - want,
             "your rows were normalised; leave their length as it comes out.": F.normalize(want, dim=1),
