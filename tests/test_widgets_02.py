@@ -70,6 +70,17 @@ def test_the_numbers_of_a_projection_are_the_packages():
     )
 
 
+def test_no_arrow_of_the_lesson_leaves_the_frame(pocket):
+    names = ["bus", "ambulance", "lemon"]
+    widget = lab.GramSchmidtStepper(pocket.embed_text(names), names)
+    x0, x1, y0, y1 = widget.extent
+    for turn in (widget.turn.min, widget.turn.max):
+        for tilt in (0, 90):
+            widget.turn.value, widget.tilt.value = turn, tilt
+            ends = np.array([end for m in widget.moments() for x in m.drawn.lines for end in (x.a, x.b)])
+            assert (ends >= (x0, y0)).all() and (ends <= (x1, y1)).all()
+
+
 @pytest.mark.parametrize("names", [NAMES[:1], NAMES[:2], NAMES[:3], NAMES[:6]], ids=len)
 def test_the_drawing_is_true_to_scale(names):
     widget = stepper(*names)

@@ -53,7 +53,7 @@ class Stepper(Plane):
     """
 
     def __init__(self, **controls: Any) -> None:
-        self.turn = make(widgets.IntSlider, 25, -30, 80, 5, description="turn °", width=SLIM)
+        self.turn = make(widgets.IntSlider, 25, -20, 35, 5, description="turn °", width=SLIM)
         self.tilt = make(widgets.IntSlider, 25, 0, 90, 5, description="tilt °", width=SLIM)
         self.readout = widgets.HTML(layout=widgets.Layout(min_height="5em", max_width="760px"))
         self.step = make(widgets.IntSlider, 0, 0, len(self.moments()) - 1, description="step", width="20em")
@@ -62,8 +62,8 @@ class Stepper(Plane):
         self.back.on_click(lambda _: self._go(-1))
         self.next.on_click(lambda _: self._go(1))
         watched = {**controls, "step": self.step, "turn": self.turn, "tilt": self.tilt}
-        extent = (-0.35, 1.45, -0.45, 1.15)
-        super().__init__([], self._now, controls=watched, extent=extent, bars=(-0.25, 1.0))
+        extent = (-0.35, 1.45, -0.8, 1.15)  # a floor seen from above reaches down to -sin(turn)
+        super().__init__([], self._now, controls=watched, extent=extent, bars=(-0.25, 1.0), size=400)
         steps = row(self.back, self.next, self.step, self.turn, self.tilt)
         self.children = (row(*controls.values()), steps, self.readout, *self.children[1:])  # type: ignore[has-type]
 
