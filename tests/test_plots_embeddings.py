@@ -38,6 +38,14 @@ def test_image_grid():
     assert len(plots.image_grid(PICTURES * 2, range(10), title="T").axes) == 16  # rows of eight
 
 
+def test_a_number_stays_clear_of_the_names_beside_it():
+    sure = np.eye(4)[0]
+    fig = plots.zero_shot_bars(PICTURES[1], ["bus", "videocassette", "pizza", "tram"], sure, sure[::-1])
+    fig.draw_without_rendering()
+    last, names = fig.axes[1].get_window_extent().x1, fig.axes[2].get_yticklabels()
+    assert last + 10 < min(name.get_window_extent().x0 for name in names)
+
+
 def test_zero_shot_bars():
     before, after = torch.tensor([0.5, 0.04, 0.16, 0.3]), torch.tensor([0.02, 0.7, 0.19, 0.09])
     fig = plots.zero_shot_bars(PICTURES[1], NAMES, before, after, highlight="pizza")

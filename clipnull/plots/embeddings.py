@@ -69,7 +69,8 @@ def zero_shot_bars(
     tops = [(label, p, np.argsort(-p, kind="stable")[:TOP]) for label, p in panels]
     highlight = names[tops[0][2][0]] if highlight is None else highlight
     fig = Figure(figsize=(2.0 + 2.9 * len(panels), 0.32 * TOP + 1.0), layout="constrained")
-    left, *rest = fig.subplots(1, 1 + len(panels), width_ratios=[1.0] + [1.35] * len(panels))
+    apart = dict(width_ratios=[1.0] + [1.35] * len(panels), wspace=0.08)  # numbers clear of the next names
+    left, *rest = fig.subplots(1, 1 + len(panels), gridspec_kw=apart)
     left.imshow(base.picture("image", image))
     left.axis("off")
     for ax, (label, p, top) in zip(rest, tops, strict=True):
