@@ -96,8 +96,7 @@ class Spread(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """Full recall, n-way recall by n, search AUC, and the share of the accuracy before that is kept on
-    classes that T_r lists and on the other kept ones; NaN where there is nothing to measure."""
+    """``listed``, ``unlisted``: share of the accuracy before that is kept; NaN without pictures."""
 
     full: Spread
     n_way: dict[int | Literal["all"], Spread]
