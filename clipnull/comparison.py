@@ -41,6 +41,9 @@ class Trial(NamedTuple):
     other: Case | None = None
 
 
+_check.TYPES["Trial"] = _check.instance(Trial)
+
+
 @_check.by_name
 def trials(
     test: Case,

@@ -34,7 +34,7 @@ class Edit:
         for name, x in (("left", self.left), ("right", self.right)):
             if not isinstance(x, torch.Tensor) or not x.is_floating_point():
                 raise ValueError(
-                    f"{name}: got {getattr(x, 'dtype', type(x))} entries, want a floating-point tensor [d, m]"
+                    f"{name}: got {getattr(x, 'dtype', type(x))} entries, want a floating-point dtype, [d, m]"
                 )
             if not bool(torch.isfinite(x).all()):
                 raise ValueError(f"{name}: holds NaN or infinity, want finite numbers")
