@@ -265,32 +265,30 @@ class _Methods(dict[str, Method]):
         raise ValueError(f"method: unknown method {name!r}; the closest are {near}")
 
 
-def _project(T_f: ArrayLike, T_r: ArrayLike, seed: int, **hyperparameters: Any) -> Edit:
-    return nullspace(T_f, **hyperparameters)
-
-
-def _consistent(T_f: ArrayLike, T_r: ArrayLike, seed: int, **hyperparameters: Any) -> Edit:
-    return consistent(T_f, T_r, **hyperparameters)
-
-
 def _control(T_f: ArrayLike, T_r: ArrayLike, seed: int, **hyperparameters: Any) -> Edit:
     """As many random dimensions as the names span."""
-    d, rank = orthonormal_basis(T_f).shape
-    return random_subspace(d, rank, seed, **hyperparameters)
+    return random_subspace(*orthonormal_basis(T_f).shape, seed, **hyperparameters)
 
 
 def _methods() -> Iterator[Method]:
     tens, strengths = [10.0, 100.0, 1000.0, 10000.0], [i / 16 for i in range(1, 17)]
-    yield Method("nullspace", "zero, projected out", {"strength": 1.0}, {}, _project)
-    yield Method("partial", "weaker", {"strength": 0.5}, {"strength": strengths}, _project)
+
+    def project(T_f: ArrayLike, T_r: ArrayLike, seed: int, **hyperparameters: Any) -> Edit:
+        return nullspace(T_f, **hyperparameters)
+
+    def keep(T_f: ArrayLike, T_r: ArrayLike, seed: int, **hyperparameters: Any) -> Edit:
+        return consistent(T_f, T_r, **hyperparameters)
+
+    yield Method("nullspace", "zero, projected out", {"strength": 1.0}, {}, project)
+    yield Method("partial", "weaker", {"strength": 0.5}, {"strength": strengths}, project)
     grid: dict[str, list[Any]] = {"lam": [*tens[:3], math.inf], "mu": tens}
-    yield Method("ccup", "silent", {"lam": 100.0, "mu": 1000.0}, grid, _consistent)
+    yield Method("ccup", "silent", {"lam": 100.0, "mu": 1000.0}, grid, keep)
     own: dict[str, Any] = {"lam": math.inf, "mu": "auto", "anchor": "mean"}
     grid = {"mu": ["auto", 1.0, 10.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0], "scale": [0.9, 1.0]}
-    yield Method("mean", "neutral, the mean of the others", own, grid, _consistent)
+    yield Method("mean", "neutral, the mean of the others", own, grid, keep)
     own = {"lam": math.inf, "mu": 10000.0, "anchor": "hull", "margin": MARGIN}
     grid = {"mu": tens, "margin": [0.05, 0.1, 0.25, 0.5]}
-    yield Method("hull", "its relatives, their nearest mixture", own, grid, _consistent)
+    yield Method("hull", "its relatives, their nearest mixture", own, grid, keep)
     what = "control, a random subspace of its rank"
     yield Method("random", what, {"strength": 1.0}, {"strength": strengths}, _control)
 
