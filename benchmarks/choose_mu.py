@@ -33,7 +33,6 @@ def main() -> list[tuple[int, str, list[float]]]:
     )
     T = clip.embed_text(data.classes, templates=data.templates)
     case = cn.Case(clip.embed_images(data.images), T, data.labels, [0], data.classes)
-    _ = case.scores  # kept: each edit is then a rank-m update
     found = []
     print(f"{len(data)} pictures, {len(T)} classes")
     print("forgotten                        forget    kept   2-way  search")

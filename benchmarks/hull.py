@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         T_f, T_r = T[:m], T[m:]
         agree(T_f[:2], T_r)
         edits = {"no edit": None} | {k: cn.METHODS[k].make(T_f, T_r) for k in ("nullspace", "ccup", "mean")}
-        calls = [partial(cn.certificate, e, T_f[:1], T_r, progress=False) for e in edits.values()]
+        calls = [partial(cn.certificate, e, T_f[:1], T_r) for e in edits.values()]
         mixtures, *certified = milliseconds(
             partial(cn.nearest_mixture, T_f, T_r), *calls, repeats=options.repeats
         )

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-SCRIPTS = ("fit", "end_to_end", "throughput", "memory", "startup", "lab_latency", "hull", "real_clip")
+SCRIPTS = ("fit", "end_to_end", "throughput", "startup", "lab_latency", "hull", "real_clip")
 
 
 def between(text: str, name: str, output: str) -> str:

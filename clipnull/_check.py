@@ -113,18 +113,6 @@ def names(name: str, value: Any, n: int) -> list[str]:
     return listed
 
 
-def text(name: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{name}: got {value!r}, want a text")
-    return value
-
-
-def truth(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"{name}: got {value!r}, want True or False")
-    return value
-
-
 def some(name: str, value: Any) -> list[Any]:
     """``value`` as a list of whatever it holds; a str and a mapping are none."""
     try:
@@ -220,16 +208,18 @@ KINDS: dict[str, Kind] = {
 }
 
 
-def instance(kind: type) -> Kind:
+def instance(kind: type, want: str = "") -> Kind:
     def check(name: str, value: Any) -> Any:
         if not isinstance(value, kind):
-            want = f"{kind.__module__.partition('.')[0]}.{kind.__name__}"
-            raise ValueError(f"{name}: got {type(value).__name__}, want a {want}")
+            got = repr(value) if want else type(value).__name__
+            named = f"a {kind.__module__.partition('.')[0]}.{kind.__name__}"
+            raise ValueError(f"{name}: got {got}, want {want or named}")
         return value
 
     return check
 
 
+text, truth = instance(str, "a text"), instance(bool, "True or False")
 #: annotation -> what any argument must be that has it; the rooms put their classes here
 TYPES: dict[str, Kind] = {
     "str": text,

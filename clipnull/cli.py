@@ -162,7 +162,7 @@ def demo(args: argparse.Namespace) -> None:
     own = (case.labels == case.forget[0]).nonzero()[:, 0]
     right = own[mine[RECOMMENDED].predicted_before[own] == case.forget[0]]
     i = int((right if len(right) else own)[0])  # one that was recognised if there is any
-    z = case.loaded[i : i + 1]
+    z = case.images[i : i + 1]
     edit = cn.METHODS[RECOMMENDED].make(case.T_f, case.T_r)
     scores = (x @ T.T for x in (z, edit.apply_image(z, normalize=True)))
     before, after = ((clip.logit_scale * s).softmax(1)[0] for s in scores)

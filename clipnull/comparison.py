@@ -33,32 +33,12 @@ ACCURACIES = ("forget_before", "forget_after", "retain_before", "retain_after")
 LISTS = ("two_way", "search")
 
 
-@dataclass(frozen=True, eq=False)
-class Trial:
-    """One forget set: pictures to test on, others to tune on, and the first under another prompt.
-
-    The names of ``test`` make the edits. ``tune`` has the same names (None: nothing is tuned), ``other`` the
-    pictures of ``test`` under a prompt that no edit has seen. A ValueError for another forget set or listed
-    names, shared pictures, no forgotten or no kept picture.
-    """
+class Trial(NamedTuple):
+    """One forget set: pictures to test on, others to tune on, and the first under a prompt that is new."""
 
     test: Case
     tune: Case | None = None
     other: Case | None = None
-
-    def __post_init__(self) -> None:
-        self.test.require(retained=True)
-        for role, case in (("tune", self.tune), ("other", self.other)):
-            if case and (case.forget, case.listed) != (self.test.forget, self.test.listed):
-                raise ValueError(f"{role}: forgets or lists other classes than test, want the same")
-        if self.tune is None:
-            return
-        self.tune.require(retained=True)
-        if not torch.equal(self.tune.T, self.test.T):
-            raise ValueError("tune: its T differs from that of test, want the same names")
-        tuned, tested = ({z.tobytes() for z in c.loaded.cpu().numpy()} for c in (self.tune, self.test))
-        if both := len(tuned & tested):
-            raise ValueError(f"tune: {both} of its pictures are among those of test, want other pictures")
 
 
 _check.TYPES["Trial"] = _check.instance(Trial)
@@ -76,12 +56,18 @@ def trials(
 ) -> list[Trial]:
     """Random forget sets of ``size`` classes on the same pictures; the cases' own ones play no part.
 
-    Classes are drawn among those with pictures in both cases; a ValueError where these are fewer. ``other``
-    [C, d] are the names under another prompt; of the kept names erasers are told a random share, ``listed``.
+    ``tune`` has the same names and other pictures, else a ValueError; without it nothing is tuned. Classes
+    are drawn among those with pictures in both. ``other`` [C, d] are the names under another prompt, which no
+    edit sees; of the kept names erasers are told a random share, ``listed``.
     """
-    pictured = test.labels.unique().tolist()
+    pictured = set(test.labels.tolist())
     if tune is not None:
-        pictured = sorted({*pictured} & {*tune.labels.unique().tolist()})
+        pictured &= set(tune.labels.tolist())
+        if not torch.equal(tune.T, test.T):
+            raise ValueError("tune: its T differs from that of test, want the same names")
+        tuned, tested = ({z.tobytes() for z in case.images.cpu().numpy()} for case in (tune, test))
+        if both := len(tuned & tested):
+            raise ValueError(f"tune: {both} of its pictures are among those of test, want other pictures")
     size = _check.whole("size", size, 1, min(len(pictured), len(test.T) - 1))
     listed = _check.number("listed", listed, 0.0, 1.0)
     under = None
@@ -91,10 +77,9 @@ def trials(
             raise ValueError(f"other: got {len(names)} names, want {len(test.T)}")
         under = Case(test.Z, names, test.labels, test.forget, test.classes)
     gen, found = torch.Generator().manual_seed(seed), []
-    for case in filter(None, (test, tune, under)):
-        _ = case.scores  # shared by all forget sets
     for _ in range(draws):
-        forget = sorted(pictured[i] for i in torch.randperm(len(pictured), generator=gen)[:size].tolist())
+        order = torch.randperm(len(pictured), generator=gen)[:size].tolist()
+        forget = sorted(sorted(pictured)[i] for i in order)
         kept = torch.tensor(_check.others(forget, len(test.T)))
         told = max(1, round(listed * len(kept)))
         known = sorted(kept[torch.randperm(len(kept), generator=gen)[:told]].tolist())
@@ -114,8 +99,7 @@ class Spread(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """Full recall, n-way recall by n, search AUC, and the share of the accuracy before that is kept on
-    classes that T_r lists and on the other kept ones; NaN where there is nothing to measure."""
+    """``listed``, ``unlisted``: share of the accuracy before that is kept; NaN without pictures."""
 
     full: Spread
     n_way: dict[int | Literal["all"], Spread]
@@ -137,8 +121,7 @@ class Row(NamedTuple):
 class Comparison(_show.Shown):
     """Methods side by side, ``comparison["mean"]`` one of the rows. Shows itself as a table.
 
-    ``forgotten`` and ``kept`` are numbers of names, ``pictures`` of pictures, per draw: of forgotten
-    classes, of listed and of unlisted kept ones, in all.
+    ``pictures`` counts, per draw, those of forgotten classes, of listed and of unlisted kept ones, and all.
     """
 
     rows: list[Row]
@@ -195,21 +178,17 @@ def compare(
     one with the highest accuracy on the retained pictures. Points that tie: the one whose 2-way recall and
     search lie nearest to chance, then the first of the grid.
 
-    ``trials`` are draws of forget sets of one size (see `trials`; else a ValueError), ``methods`` keys of
-    `clipnull.METHODS`. ``at``, method -> hyperparameters: those that are not tuned, and where; for instance
-    `Comparison.chosen` of other data. Without ``tune`` in the trials, others are at their defaults.
-    Rows: "no edit", "candidate masking", then the methods in the order asked for.
+    ``trials`` are what `trials` gives, ``methods`` keys of `clipnull.METHODS`. ``at``, method ->
+    hyperparameters: those that are not tuned; for instance `Comparison.chosen` of other data. Without
+    ``tune`` in the trials, others are at their defaults. Rows: "no edit", "candidate masking", the methods.
     """
     shapes = {(len(t.test.forget), len(t.test.T), t.tune is None, t.other is None) for t in trials}
     if len(shapes) != 1:
-        want = "want at least one, all with as many names, as many to forget, and tune and other alike"
-        raise ValueError(f"trials: got {len(shapes)} kinds, {want}")
+        raise ValueError(f"trials: got {len(shapes)} kinds, want draws of one call of trials")
     ((m, C, fixed, _),) = shapes
     given = {METHODS[name].name: dict(values) for name, values in (at or {}).items()}
     makers = [METHODS[name] for name in _check.some_of("methods", methods, METHODS)]
     tuned = [x for x in makers if x.grid and x.name not in given and not fixed]
-    if len(sizes := {len(x.combinations) for x in tuned}) > 1:
-        raise ValueError(f"methods: got grids of {sorted(sizes)} points, want grids of equal size")
     total = len(trials) * (len(makers) + sum(len(x.combinations) for x in tuned))
     bar = _show.progress(what="comparison", total=total, unit="edit")
     tests = [t.test for t in trials]
@@ -227,18 +206,16 @@ def compare(
             edits.append(method.make(trial.test.T_f, trial.test.T_r, seed=seed + i, **point))
             chosen.append({**method.defaults, **point})
             bar.update(1)
-        seen, unseen = (
-            [c.evaluate(e) for c, e in zip(cases, edits, strict=False)] for cases in (tests, others)
-        )
+        pairs = [(t.test, t.other, edit) for t, edit in zip(trials, edits, strict=True)]
+        seen = [test.evaluate(edit) for test, _, edit in pairs]
+        unseen = [other.evaluate(edit) for _, other, edit in pairs if other]
         rows.append(Row(method.name, _figures(seen), _figures(unseen) if unseen else None, chosen))
     bar.close()
     rule = f"of the points with full recall at most {_show.percent(FORGOTTEN)} of that before, the one that"
-    notes = [f"tuned on other pictures: {rule} keeps most"] if tuned else ["nothing is tuned on these names"]
-    pictures = []
-    for case in tests:
-        n, gone, listed = len(case.labels), int(case.gone.sum()), int(case.of(case.listed).sum())
-        pictures.append((gone, listed, n - gone - listed, n))
-    return Comparison(rows, m, C - m, len(trials), pictures, notes)
+    note = f"tuned on other pictures: {rule} keeps most" if tuned else "nothing is tuned on these names"
+    counts = [(len(c.labels), int(c.gone.sum()), int(c.of(c.listed).sum())) for c in tests]
+    pictures = [(gone, listed, n - gone - listed, n) for n, gone, listed in counts]
+    return Comparison(rows, m, C - m, len(trials), pictures, [note])
 
 
 def _best(method: Method, case: Case, seed: int, bar: Any) -> dict[str, Any]:
@@ -257,7 +234,7 @@ def _best(method: Method, case: Case, seed: int, bar: Any) -> dict[str, Any]:
 def _figures(draws: Sequence[Report], when: str = "after") -> Figures:
     kept = [(r.retained_listed, r.retained_unlisted) for r in draws]
     if when == "before":
-        kept = [(1.0, 1.0 if u == u else u) for _, u in kept]
+        kept = [(1.0, 0 * u + 1) for _, u in kept]  # NaN stays
     return Figures(
         _spread([getattr(r, f"forget_{when}") for r in draws]),
         {n: _spread([getattr(r.n_way[n], when) for r in draws]) for n in draws[0].n_way},
@@ -285,8 +262,7 @@ class Sweep(_show.Shown, list[dict[str, Any]]):
         return Sweep([p for p in self if all(p.get(k) == v for k, v in match.items())])
 
     def table(self) -> _show.Table:
-        head = list(self[0]) if self else []
-        shares = {*ACCURACIES, *LISTS}
+        head, shares = list(self[0]) if self else [], {*ACCURACIES, *LISTS}
         rows = [[_show.tenths(p[k]) if k in shares else f"{p[k]}" for k in head] for p in self]
         return _show.Table([f"{k} %" if k in shares else k for k in head], rows, left=0)
 
@@ -303,11 +279,9 @@ def sweep(case: Case, eraser: Callable[..., Edit], side: Side = "image", **grid:
 
     An eraser is `clipnull.nullspace`, `clipnull.consistent`, or any ``eraser(T_f, T_r, **parameters)``.
     """
-    names = (case.T_f,) if eraser is nullspace else (case.T_f, case.T_r)
-    make: Callable[..., Edit] = partial(eraser, *names)
+    make: Callable[..., Edit] = partial(eraser, case.T_f, *([] if eraser is nullspace else [case.T_r]))
     if eraser is consistent:
         make = ConsistentSolver(case.T_f, case.T_r).edit  # one factorisation serves all of them
-    _ = case.scores  # kept from here on: each edit is a rank-m update of them
     combinations = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
     return Sweep([_point(evaluate(case, make(**p), side), **p) for p in combinations])
 
@@ -324,7 +298,6 @@ def sweep_sizes(
     C, gen = len(case.T), torch.Generator().manual_seed(seed)
     sizes = [_check.whole("sizes", size, 1, C - 1) for size in _check.having("sizes", sizes, "")]
     methods = _check.some_of("methods", methods, [*METHODS, MASKING])
-    _ = case.scores
     points = []
     for size in sizes:
         drawn = [case.forgetting(torch.randperm(C, generator=gen)[:size].tolist()) for _ in range(draws)]

@@ -32,23 +32,15 @@ class Edit:
     def __post_init__(self) -> None:
         _check.TYPES["Mapping"]("info", self.info)
         for name, x in (("left", self.left), ("right", self.right)):
-            if not isinstance(x, torch.Tensor):
-                raise ValueError(f"{name}: got {type(x).__name__}, want a tensor [d, m]")
-            if not x.is_floating_point():
-                raise ValueError(f"{name}: got {x.dtype} entries, want a floating-point dtype")
+            if not isinstance(x, torch.Tensor) or not x.is_floating_point():
+                raise ValueError(
+                    f"{name}: got {getattr(x, 'dtype', type(x))} entries, want a floating-point dtype, [d, m]"
+                )
             if not bool(torch.isfinite(x).all()):
                 raise ValueError(f"{name}: holds NaN or infinity, want finite numbers")
         if self.left.ndim != 2 or self.left.shape != self.right.shape:
             shapes = f"{tuple(self.left.shape)} and {tuple(self.right.shape)}"
             raise ValueError(f"left, right: got shapes {shapes}, want the same [d, m]")
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Edit):
-            return NotImplemented
-        return torch.equal(self.left, other.left) and torch.equal(self.right, other.right)
-
-    def __hash__(self) -> int:
-        return hash(self.left.shape)
 
     @property
     def dim(self) -> int:

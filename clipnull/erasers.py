@@ -147,26 +147,17 @@ def consistent(
     orthonormal basis U of the span of D, and R = M_r^{-1} U (U^T M_r^{-1} U)^{-1}. For many lam and mu on
     the same names see `clipnull.solver.ConsistentSolver`.
 
-    Parameters
-    ----------
-    T_f, T_r : array [m, d], array [k, d]
-        Text embeddings to forget and to retain, unit rows. A ValueError where one equals another, or its
-        anchor, and for lam = inf where D has rank d.
-    lam : float >= 0
-        How much of D must go; ``math.inf``: all. Default 100 for CCUP, infinite with an anchor.
-    mu : float >= 0 or "auto"
-        How firmly the retained names stay. Default 1000 for CCUP, "auto" for the mean (1000 at a
-        finite lam), 10000 for the hull, 1000 for given anchors. "auto", for lam = inf: see
-        `ConsistentSolver.auto_mu`, which ``max_length`` bounds.
-    anchor : None, "mean", "hull", array [d] or [m, d]
-        A, what a forgotten name becomes. ``None``: the origin, it falls silent (CCUP). ``"mean"``:
-        the mean of ``T_r``, it becomes neutral. ``"hull"``: the nearest mixture of ``T_r``
-        (`clipnull.hull.nearest_mixture`), it becomes its relatives. An embedding: taken as it is.
-    scale : float in [0, 1]
-        Length of the mean or mixture, 1 unless given; below 1 the certificate is given up.
-    margin : float in [0, 1]
-        For the hull: the share of the mean in the anchor, 0.05 unless given. A name whose nearest
-        mixture is one kept name would tie with it.
+    ``T_f`` [m, d] and ``T_r`` [k, d] are unit rows; a ValueError where one equals another, or its anchor, and
+    for lam = inf where D has rank d. ``lam`` >= 0 says how much of D must go, ``math.inf``: all; 100 for
+    CCUP, infinite with an anchor. ``mu`` >= 0 says how firmly the retained names stay; 1000 for CCUP and
+    given anchors, "auto" for the mean (1000 at a finite lam), 10000 for the hull. "auto", for lam = inf: see
+    `ConsistentSolver.auto_mu`, which ``max_length`` bounds.
+
+    ``anchor``, A, is what a forgotten name becomes. None: the origin, it falls silent (CCUP). "mean": that of
+    ``T_r``, it becomes neutral. "hull": the nearest mixture of ``T_r`` (`clipnull.hull.nearest_mixture`), its
+    relatives. An array [d] or [m, d]: taken as it is. ``scale`` in [0, 1] is the length of mean or mixture;
+    below 1 the certificate is given up. ``margin`` in [0, 1] is the share of the mean in the hull's anchor,
+    0.05 unless given: a name whose nearest mixture is one kept name would tie with it.
 
     References
     ----------
@@ -274,32 +265,30 @@ class _Methods(dict[str, Method]):
         raise ValueError(f"method: unknown method {name!r}; the closest are {near}")
 
 
-def _project(T_f: ArrayLike, T_r: ArrayLike, seed: int, **hyperparameters: Any) -> Edit:
-    return nullspace(T_f, **hyperparameters)
-
-
-def _consistent(T_f: ArrayLike, T_r: ArrayLike, seed: int, **hyperparameters: Any) -> Edit:
-    return consistent(T_f, T_r, **hyperparameters)
-
-
 def _control(T_f: ArrayLike, T_r: ArrayLike, seed: int, **hyperparameters: Any) -> Edit:
     """As many random dimensions as the names span."""
-    d, rank = orthonormal_basis(T_f).shape
-    return random_subspace(d, rank, seed, **hyperparameters)
+    return random_subspace(*orthonormal_basis(T_f).shape, seed, **hyperparameters)
 
 
 def _methods() -> Iterator[Method]:
     tens, strengths = [10.0, 100.0, 1000.0, 10000.0], [i / 16 for i in range(1, 17)]
-    yield Method("nullspace", "zero, projected out", {"strength": 1.0}, {}, _project)
-    yield Method("partial", "weaker", {"strength": 0.5}, {"strength": strengths}, _project)
+
+    def project(T_f: ArrayLike, T_r: ArrayLike, seed: int, **hyperparameters: Any) -> Edit:
+        return nullspace(T_f, **hyperparameters)
+
+    def keep(T_f: ArrayLike, T_r: ArrayLike, seed: int, **hyperparameters: Any) -> Edit:
+        return consistent(T_f, T_r, **hyperparameters)
+
+    yield Method("nullspace", "zero, projected out", {"strength": 1.0}, {}, project)
+    yield Method("partial", "weaker", {"strength": 0.5}, {"strength": strengths}, project)
     grid: dict[str, list[Any]] = {"lam": [*tens[:3], math.inf], "mu": tens}
-    yield Method("ccup", "silent", {"lam": 100.0, "mu": 1000.0}, grid, _consistent)
+    yield Method("ccup", "silent", {"lam": 100.0, "mu": 1000.0}, grid, keep)
     own: dict[str, Any] = {"lam": math.inf, "mu": "auto", "anchor": "mean"}
     grid = {"mu": ["auto", 1.0, 10.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0], "scale": [0.9, 1.0]}
-    yield Method("mean", "neutral, the mean of the others", own, grid, _consistent)
+    yield Method("mean", "neutral, the mean of the others", own, grid, keep)
     own = {"lam": math.inf, "mu": 10000.0, "anchor": "hull", "margin": MARGIN}
     grid = {"mu": tens, "margin": [0.05, 0.1, 0.25, 0.5]}
-    yield Method("hull", "its relatives, their nearest mixture", own, grid, _consistent)
+    yield Method("hull", "its relatives, their nearest mixture", own, grid, keep)
     what = "control, a random subspace of its rank"
     yield Method("random", what, {"strength": 1.0}, {"strength": strengths}, _control)
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 
 from clipnull import _check, _show
 from clipnull._check import ArrayLike, ClassesLike
 from clipnull.edit import Edit
 from clipnull.erasers import same_row
-from clipnull.measures import Winners
-from clipnull.report import Report, Side
+from clipnull.measures import winners
+from clipnull.report import Report, Side, edited_scores
 
 __all__ = ["Case", "candidate_masking", "evaluate"]
 
@@ -22,33 +20,19 @@ SIDES: tuple[Side, ...] = ("image", "text", "both")
 NAMES_ALONE = "this case has names and no images, want image embeddings and labels for this"
 #: what tables call `candidate_masking`
 MASKING = "candidate masking"
-#: rows of Z scored at a time, so that n x C is never stored
-BLOCK = 2048
-#: scores that a rank-m update changes at a time: 1 MiB in float32, a block that fits a core's cache
+#: scores that are changed at a time: 1 MiB in float32, a block that fits a core's cache
 CACHED = 2**18
-#: images z [b, d] and their scores [b, C], which it changes
-InPlace = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class Case:
     """A question: these pictures, these names, and which names to forget. Every measurement takes one.
 
-    Parameters
-    ----------
-    Z : array [n, d] or None
-        Image embeddings; None: names alone. A memory-mapped array (``np.load(path, mmap_mode="r")``) is read
-        block by block and never held as a whole; half precision is scored in float32.
-    T : array [C, d]
-        Text embeddings of all the candidate classes, forgotten ones included.
-    labels : array of int [n] or None
-    forget : list of int or of str
-        A ValueError for none, all, an unknown one, or one that equals a kept name.
-    classes : list of str, optional
-        Names of the rows of ``T``; their indices as text where there are none.
-    listed : list of int or of str, optional
-        The kept classes that an eraser is told of (T_r); by default all of them.
-    prompts : array [p, C, d], optional
-        The same names under other prompts or words: T_f then holds the forgotten ones under each.
+    ``Z`` [n, d] and ``labels`` [n] are of the images; both None: names alone. ``T`` [C, d] are the text
+    embeddings of all the candidates, forgotten ones included, ``classes`` their names. ``forget``: indices or
+    names; a ValueError for none, all, an unknown one, or one whose embedding is that of a kept name.
+    ``listed``: the kept classes that an eraser is told of (T_r), all unless given. ``prompts`` [p, C, d]: the
+    same names under other prompts or words; T_f then holds the forgotten ones under each. Half precision is
+    scored in float32.
 
     Examples
     --------
@@ -72,13 +56,9 @@ class Case:
     ) -> None:
         if (Z is None) != (labels is None):
             raise ValueError("labels: want them where Z is given, and None where it is None")
-        self.Z: torch.Tensor | np.memmap | None = None
-        if isinstance(Z, np.memmap) and Z.ndim == 2 and Z.size and Z.dtype.kind == "f":
-            self.Z = Z  # left on disk: its blocks are checked as they are read
-        elif Z is not None:
-            self.Z = _full(_check.rows("Z", Z).detach())
+        self.Z = None if Z is None else _full(_check.rows("Z", Z).detach())
         T = _check.rows("T", T, None if self.Z is None else self.Z.shape[1], nonzero=True).detach()
-        self.T = _full(T.to(self.Z) if isinstance(self.Z, torch.Tensor) else T.float())
+        self.T = T.float() if self.Z is None else T.to(self.Z)
         self._labels = None
         if labels is not None:
             self._labels = _check.labels("labels", labels, len(self.images), len(T)).to(self.T.device)
@@ -111,8 +91,9 @@ class Case:
 
     def forgetting(self, forget: ClassesLike, listed: ClassesLike | None = None) -> Case:
         """The same embeddings with another forget set, and other ``listed`` ones; `scores` are shared."""
-        other = object.__new__(Case)
-        own = {"retain", "gone", "predicted"}
+        if self.Z is not None:
+            _ = self.scores
+        other, own = object.__new__(Case), {"retain", "gone", "predicted"}
         other.__dict__.update({k: v for k, v in self.__dict__.items() if k not in own})
         other._forget(forget, listed)
         return other
@@ -147,7 +128,7 @@ class Case:
         return _show.few(self.forget_names, 5)
 
     @property
-    def images(self) -> torch.Tensor | np.memmap:
+    def images(self) -> torch.Tensor:
         """``Z``; a ValueError where there are no images."""
         if self.Z is None:
             raise ValueError(f"Z: {NAMES_ALONE}")
@@ -160,30 +141,6 @@ class Case:
             raise ValueError(f"labels: {NAMES_ALONE}")
         return self._labels
 
-    @property
-    def loaded(self) -> torch.Tensor:
-        return self.rows(slice(None))
-
-    def rows(self, index: torch.Tensor | slice) -> torch.Tensor:
-        """Image embeddings [k, d] of some images, by index [k]."""
-        Z = self.images
-        if isinstance(Z, torch.Tensor):
-            return Z[index]
-        where = index if isinstance(index, slice) else index.cpu().numpy()
-        return torch.from_numpy(np.array(Z[where])).to(self.T)  # copied: torch warns of a read-only file
-
-    def blocks(self, X: torch.Tensor | np.memmap | None = None) -> Iterator[torch.Tensor]:
-        """Image embeddings, or ``X [n, d]``, block by block; of a mapped file in one float32 buffer."""
-        Z = self.images if X is None else X
-        if isinstance(Z, torch.Tensor):
-            yield from Z.split(BLOCK)
-            return
-        buffer = np.empty((min(BLOCK, len(Z)), Z.shape[1]), np.float32)
-        for i in range(0, len(Z), BLOCK):
-            block = buffer[: len(Z) - i]
-            np.copyto(block, Z[i : i + BLOCK], casting="same_kind")
-            yield _check.rows(f"Z[{i}:{i + BLOCK}]", block)
-
     def of(self, classes: Sequence[int]) -> torch.Tensor:
         return torch.isin(self.labels, torch.tensor(list(classes), device=self.labels.device))
 
@@ -195,27 +152,22 @@ class Case:
     @cached_property
     def scores(self) -> torch.Tensor:
         """S = Z Tᵀ [n, C], computed once and kept; an edit then costs n C m instead of n C d."""
-        return self.loaded @ self.T.T
+        return self.images @ self.T.T
 
     @cached_property
     def size(self) -> float:
         """The scores' size, to which ties are relative: the largest |score| of the unedited model."""
-        kept = self.__dict__.get("scores")
-        blocks = [kept] if kept is not None else (z @ self.T.T for z in self.blocks())
-        return max(float(torch.stack(torch.aminmax(S)).abs().amax()) for S in blocks)
+        return max(map(abs, map(float, torch.aminmax(self.scores))))
 
     @cached_property
     def predicted(self) -> torch.Tensor:
         """Classes [n] that the unedited model predicts."""
-        return _predicted(self, None)[0]
+        return winners(self.scores, self.forget, self.size)
 
-    def predict(self, X: torch.Tensor | np.memmap, T: torch.Tensor | None = None) -> torch.Tensor:
-        """Classes [n] of image embeddings ``X [n, d]`` among this case's names, or ``T [C, d]`` for them."""
-        winners, start = Winners(len(X), self.forget, self.T), 0
-        for x in self.blocks(X):
-            winners.add(start, x @ (self.T if T is None else T).T)
-            start += len(x)
-        return winners.predicted(winners.size)
+    def predict(self, X: torch.Tensor) -> torch.Tensor:
+        """Classes [n] of image embeddings ``X [n, d]`` among this case's names."""
+        scores = X @ self.T.T
+        return winners(scores, self.forget, float(scores.abs().max()))
 
     def recall(self, predicted: torch.Tensor) -> float:
         """Share of the forgotten classes' images that ``predicted [n]`` recognises; NaN without any."""
@@ -246,70 +198,28 @@ def _full(x: torch.Tensor) -> torch.Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def score_update(
-    edit: Edit, T: torch.Tensor, side: Side = "image"
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-    """L [d, m], B [C, m] and a scale [C] or None such that S' = (S - (Z L) Bᵀ) * scale."""
-    # an edit made of names with gradients has them too
-    L, R = edit.left.detach().to(T), edit.right.detach().to(T)
-    if side == "image":
-        return L, T @ R, None
-    # normalised names divide by ||W t||; both sides: W W = I - L (2 I - Rᵀ L) Rᵀ has the same rank
-    scale = 1 / edit.apply_text(T).detach().norm(dim=1).clamp_min(torch.finfo(T.dtype).tiny)
-    return 2 * L - L @ (R.T @ L) if side == "both" else L, T @ R, scale
-
-
-def _change(case: Case, edit: Edit, side: Side) -> InPlace:
-    if side == "image" or "scores" in case.__dict__:
-        L, B, scale = score_update(edit, case.T, side)
-        if scale is None:
-            return lambda z, scores: scores.addmm_(z @ L, B.T, alpha=-1)
-        return lambda z, scores: scores.addmm_(z @ L, B.T, alpha=-1).mul_(scale)
-    names = F.normalize(edit.apply_text(case.T).detach(), dim=1)
-    if side == "text":
-        return lambda z, scores: torch.mm(z, names.T, out=scores)
-    L, B, _ = score_update(edit, names)
-    return lambda z, scores: torch.mm(z, names.T, out=scores).addmm_(z @ L, B.T, alpha=-1)
-
-
-def _predicted(case: Case, *changes: InPlace | None) -> list[torch.Tensor]:
-    """Classes [n] after each of some changes of the scores, in turn; only the first may be none."""
-    S, T, start = case.__dict__.get("scores"), case.T, 0
-    found = [Winners(len(case.images), case.forget, T) for _ in changes]
-    step = BLOCK if S is None else max(16, CACHED // len(T))
-    # one buffer: allocated anew for each block, they fragment the heap until it holds nearly n x C
-    buffer = T.new_empty(min(step, len(case.images)), len(T))
-    for z in case.blocks() if S is None else case.loaded.split(step):
-        block = buffer[: len(z)]
-        scores = torch.mm(z, T.T, out=block) if S is None else block.copy_(S[start : start + len(z)])
-        for winners, change in zip(found, changes, strict=True):
-            if change is not None:
-                change(z, scores)
-            winners.add(start, scores)
-        start += len(z)
-    if changes[0] is None:
-        case.size = found[0].size
-    return [winners.predicted(case.size) for winners in found]
-
-
 @_check.by_name
 def evaluate(case: Case, edit: Edit, side: Side = "image") -> Report:
     """Zero-shot predictions before and after an edit, on the classes to forget and on the others.
 
-    On the image side Z -> Z W; on the text side T -> T Wᵀ, re-normalised. Where `Case.scores` were asked for
-    before, they are used (a rank-m update); otherwise the images are scored block by block and no [n, C]
-    matrix exists. A forgotten name wins where it leads by more than 1e-5 of the largest |score| before the
-    edit; within it the kept name does.
+    On the image side Z -> Z W; on the text side T -> T Wᵀ, re-normalised. On the image side the kept
+    `Case.scores` get a rank-m update, S - (Z L)(T R)ᵀ. A forgotten name wins where it leads by more than 1e-5
+    of the largest |score| before the edit; within it the kept name does.
 
     Forget recall, and retain accuracy with the forgotten classes still candidates: arXiv 2407.07485.
     """
-    change = _change(case, edit, side)
-    if {"scores", "predicted"} & case.__dict__.keys():
-        (after,) = _predicted(case, change)
-    else:
-        case.predicted, after = _predicted(case, None, change)
+    S, T, after = case.scores, case.T, []
+    L, TR = edit.left.detach().to(T), T @ edit.right.detach().to(T)  # names with gradients may be in it
+    step = max(16, CACHED // len(T))
+    buffer = S.new_empty(step, len(T))
+    for z, before in zip(case.images.split(step), S.split(step), strict=True):
+        if side == "image":
+            scores = buffer[: len(z)].copy_(before).addmm_(z @ L, TR.T, alpha=-1)
+        else:
+            scores = edited_scores(edit, z, T, side)
+        after.append(winners(scores, case.forget, case.size))
     title = str(edit.info.get("method", "edit")) + ("" if side == "image" else f", {side} side")
-    return Report(case, case.predicted, after, title, edit, side)
+    return Report(case, case.predicted, torch.cat(after), title, edit, side)
 
 
 @_check.by_name
@@ -319,6 +229,4 @@ def candidate_masking(case: Case) -> Report:
     Forget recall is zero; retain accuracy is the best that an edit which only silences names could reach.
     """
     kept = torch.tensor(case.retain, device=case.T.device)
-    names = case.T[kept].T
-    after = [kept[(z @ names).argmax(1)] for z in case.blocks()]
-    return Report(case, case.predicted, torch.cat(after), MASKING)
+    return Report(case, case.predicted, kept[case.scores[:, kept].argmax(1)], MASKING)

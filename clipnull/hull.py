@@ -103,11 +103,7 @@ def _mixture(t: np.ndarray, R: np.ndarray, squares: np.ndarray) -> np.ndarray:
 
 @_check.by_name
 def certificate(
-    edit: Edit | None,
-    T_f: ArrayLike,
-    T_r: ArrayLike,
-    side: Literal["image", "text"] = "image",
-    progress: bool | None = None,
+    edit: Edit | None, T_f: ArrayLike, T_r: ArrayLike, side: Literal["image", "text"] = "image"
 ) -> torch.Tensor:
     """How far any image at all can put each forgotten name ahead of the kept ones [m], float64.
 
@@ -117,7 +113,7 @@ def certificate(
 
     ``T_f`` [m, d] and ``T_r`` [k, d] are the names before the edit; ``edit`` None is the unedited model. On
     the image side scores are z.(W t), and leads are those of unit image embeddings z before the edit; on the
-    text side names are re-normalised after it. ``progress``: a bar, by default where it takes long.
+    text side names are re-normalised after it.
     """
     _check.one_of("side", side, ["image", "text"])
     forget = _check.rows("T_f", T_f, nonzero=True).detach().double()
@@ -133,7 +129,7 @@ def certificate(
     if side == "text":
         moved_f, moved_r = F.normalize(moved_f, dim=1), F.normalize(moved_r, dim=1)
     R = moved_r.cpu().numpy()
-    rows = _show.progress(list(moved_f.cpu().numpy()), what="certificates", unit="name", wanted=progress)
+    rows = _show.progress(list(moved_f.cpu().numpy()), what="certificates", unit="name")
     return torch.tensor([_distance(t, R) for t in rows], dtype=torch.float64, device=forget.device)
 
 

@@ -18,7 +18,7 @@ import torch
 from clipnull import _check
 from clipnull._check import ArrayLike
 
-__all__ = ["N_WAYS", "TIE", "Winners", "region_shares"]
+__all__ = ["N_WAYS", "TIE", "region_shares"]
 
 #: a lead of less than this part of the scores' size is a tie
 TIE = 1e-5
@@ -33,37 +33,15 @@ def argmax(scores: torch.Tensor) -> torch.Tensor:
     return scores.argmax(1)
 
 
-class Winners:
-    """Predicted classes from scores that come block by block, forgotten names under the tie rule.
-
-    For ``n`` images in all, ``forget`` the columns of the forgotten names, ``like`` a tensor of the scores'
-    dtype and device.
-    """
-
-    def __init__(self, n: int, forget: Sequence[int], like: torch.Tensor) -> None:
-        self.forget = torch.tensor(list(forget), device=like.device)
-        self.kept = torch.empty(n, dtype=torch.long, device=like.device)
-        self.best = like.new_empty(n)
-        self.forgotten = like.new_empty(n, len(forget))
-        self.size = 0.0
-
-    def add(self, start: int, scores: torch.Tensor) -> None:
-        """Take in the scores [b, C] of the images from ``start`` on; they are as before afterwards."""
-        rows = slice(start, start + len(scores))
-        low, high = torch.aminmax(scores)
-        self.size = max(self.size, -float(low), float(high))
-        own = self.forgotten[rows] = scores[:, self.forget]
-        scores[:, self.forget] = -torch.inf
-        self.kept[rows] = argmax(scores)
-        self.best[rows] = scores.gather(1, self.kept[rows, None])[:, 0]
-        scores[:, self.forget] = own
-
-    def predicted(self, size: float) -> torch.Tensor:
-        """Classes [n], for scores of that size: a forgotten one where it leads; of several, the first."""
-        tie = TIE * size
-        top = self.forgotten.amax(1)
-        first = (self.forgotten >= (top - tie)[:, None]).byte().argmax(1)
-        return torch.where(top - self.best > tie, self.forget[first], self.kept)
+def winners(scores: torch.Tensor, forget: Sequence[int], size: float) -> torch.Tensor:
+    """Predicted classes [n] of ``scores [n, C]`` of that ``size``; of several forgotten ones, the first."""
+    if not 0 < len(forget) < scores.shape[1]:
+        return argmax(scores)
+    gone, tie = torch.tensor(list(forget), device=scores.device), TIE * size
+    own, rest = scores[:, gone], scores.index_fill(1, gone, -torch.inf)
+    kept, top = argmax(rest), own.amax(1)
+    first = (own >= (top - tie)[:, None]).byte().argmax(1)
+    return torch.where(top - rest.gather(1, kept[:, None])[:, 0] > tie, gone[first], kept)
 
 
 def n_way_recall(rivals: torch.Tensor, kept: int, n: int | Literal["all"]) -> torch.Tensor:
@@ -115,12 +93,3 @@ def region_shares(T: ArrayLike, forget: Sequence[int] = ()) -> torch.Tensor:
         flat = (1 - high * high).sqrt()
         Z = torch.stack([flat * torch.cos(turn), flat * torch.sin(turn), high], 1)
     return torch.bincount(winners(Z @ names.T, forget, 1.0), minlength=len(names)).double() / n
-
-
-def winners(scores: torch.Tensor, forget: Sequence[int], size: float) -> torch.Tensor:
-    """Predicted classes [n] of ``scores [n, C]``; the tie rule, for scores of that ``size``."""
-    if not 0 < len(forget) < scores.shape[1]:
-        return argmax(scores)
-    found = Winners(len(scores), forget, scores)
-    found.add(0, scores)
-    return found.predicted(size)

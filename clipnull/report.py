@@ -60,7 +60,7 @@ def edited_scores(edit: Edit | None, Z: torch.Tensor, T: torch.Tensor, side: Sid
     if edit is None:
         return Z @ T.T
     if side != "text":
-        Z = edit.apply_image(Z)
+        Z = edit.apply_image(Z).detach()
     return Z @ (T if side == "image" else F.normalize(edit.apply_text(T).detach(), dim=1)).T
 
 
@@ -145,7 +145,7 @@ class Report(_show.Shown):
         """How many kept names each forgotten image's own name does not beat [g]."""
         case = self.case
         rows = case.gone.nonzero()[:, 0]
-        S = edited_scores(edit, case.rows(rows), case.T, self.side)
+        S = edited_scores(edit, case.images[rows], case.T, self.side)
         own = S.gather(1, case.labels[rows, None])
         return (S[:, case.retain] >= own - TIE * case.size).sum(1)
 
@@ -177,7 +177,7 @@ class Report(_show.Shown):
         """Mean AUC, and the cosines' size, ``size`` at least."""
         case, start = self.case, 0
         found = case.T.new_empty(len(case.labels), len(case.forget))
-        for z in case.blocks():
+        for z in case.images.split(BLOCK):
             S = edited_scores(edit, z, case.T, self.side)
             lengths = z.norm(dim=1) if edit is None or self.side == "text" else edit.image_norms(z)
             S = S / lengths[:, None].clamp_min(torch.finfo(S.dtype).tiny)

@@ -126,11 +126,8 @@ def participation_ratio(X: ArrayLike) -> float:
 
 @dataclass(frozen=True, eq=False)
 class GramSchmidtStep:
-    """One step of Gram-Schmidt: row ``index`` of T entered (notebook 02).
-
-    Of the row: its components along the basis so far [k], what is left of it [d], the ``norm`` of that as a
-    part of the row's, and whether it was ``kept`` as a direction. ``Q`` [d, k or k + 1] is the basis after.
-    """
+    """Row ``index`` of T entered: its components along the basis so far [k], what is left of it [d], the
+    ``norm`` of that as a part of the row's, whether it was ``kept`` as a direction, and the basis after."""
 
     index: int
     coefficients: torch.Tensor

@@ -33,7 +33,7 @@ MODULES = (
 ).split()
 #: what the package hands out; nobody builds it by hand
 RESULTS = """
-Mixtures GramSchmidtStep ClassAccuracy NWay Report Change Comparison Figures Row Spread Sweep Method Winners
+Mixtures GramSchmidtStep ClassAccuracy NWay Report Change Comparison Figures Row Spread Sweep Method
 Attack Bins Calibration Fingerprint LayerProbe Optimised Relearning
 AuditReport Measurement NotMeasured Word WordRecall Words Trained Protocol ProtocolData ProtocolModel
 BeforeRow ProtocolResult ResultRow SummaryRow ScoreParts Slot Embeddings Images LabelledImages Trial
@@ -83,7 +83,7 @@ def valid() -> dict[str, dict[str, Any]]:
                            max_length=1.0, dtype=torch.float64),
         "nullspace": dict(T_f=c.T_f, strength=0.5, dtype=torch.float64),
         "random_subspace": dict(d=6, rank=2, seed=0, strength=0.5, dtype=torch.float64),
-        "certificate": dict(edit=e, T_f=c.T_f, T_r=c.T_r, side="image", progress=False),
+        "certificate": dict(edit=e, T_f=c.T_f, T_r=c.T_r, side="image"),
         "nearest_mixture": dict(T_f=c.T_f, T_r=c.T_r),
         "gram_schmidt": dict(T=c.T_f, rtol=1e-6),
         "gram_schmidt_steps": dict(T=c.T_f, rtol=1e-6),

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 import clipnull as cn
 from clipnull import _show, comparison
-from clipnull.comparison import Trial, compare, trials
+from clipnull.comparison import compare, trials
 from clipnull.erasers import Method
 
 C, D = 14, 24
@@ -104,22 +104,12 @@ def test_pictures_to_tune_on_are_not_those_to_test_on():
         torch.cat([tune.Z, test.Z[5:7]]), test.T, torch.cat([tune.labels, test.labels[5:7]]), [0, 1]
     )
     with pytest.raises(ValueError, match="tune: 2 of its pictures are among those of test"):
-        Trial(test, shared)
+        trials(test, 3, tune=shared)
 
 
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        (dict(tune=case(2, forget=[2])), "tune: forgets or lists other classes"),
-        (dict(tune=case(2, listed=[3, 4])), "tune: forgets or lists other classes"),
-        (dict(other=case(2, forget=[2])), "other: forgets or lists other classes"),
-        (dict(tune=case(2, T=names(9))), "tune: its T differs"),
-        (dict(tune=case(2, forget=[0, 1], n=2)), "labels: no image of a retained class"),
-    ],
-)
-def test_trials_that_do_not_fit_are_refused(wrong, message):
-    with pytest.raises(ValueError, match=message):
-        Trial(case(1), **wrong)
+def test_names_to_tune_on_are_those_to_test_on():
+    with pytest.raises(ValueError, match="tune: its T differs"):
+        trials(case(1), 3, tune=case(2, T=names(9)))
 
 
 # --- what is measured ------------------------------------------------------------------------
@@ -220,16 +210,8 @@ def test_what_wins_most_often_is_chosen(found):
         assert other.chosen == {"ccup": wanted}
 
 
-def test_grids_have_one_size(monkeypatch, draws):
+def test_grids_have_one_size():
     assert len({len(m.combinations) for m in cn.METHODS.values() if m.grid}) == 1
-    short = Method("short", "", {"strength": 1.0}, {"strength": [0.5, 1.0]}, cn.METHODS["partial"].eraser)
-    monkeypatch.setitem(cn.METHODS, "short", short)
-    with pytest.raises(ValueError, match=r"grids of \[2, 16\] points, want grids of equal size"):
-        compare(draws, ["partial", "short"])
-    assert (
-        compare(draws, ["partial", "short"], at={"short": {"strength": 1.0}})["short"].chosen
-        == [{"strength": 1.0}] * 3
-    )
 
 
 @pytest.mark.parametrize(

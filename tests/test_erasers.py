@@ -69,13 +69,6 @@ def test_nullspace_is_the_partial_projector(size, alpha):
     assert torch.allclose(W @ T_f.T, (1 - alpha) * T_f.T, atol=1e-10)
 
 
-def test_edits_are_compared_number_for_number_and_have_a_hash():
-    T = torch.eye(4)
-    one, same, other = cn.nullspace(T[:1]), cn.nullspace(T[:1]), cn.nullspace(T[:2])
-    assert one == same and one != other and one != cn.nullspace(T[:1], 0.5) and one != 3
-    assert len({one, same, other}) == 2
-
-
 @settings(max_examples=40, deadline=None)
 @given(sizes, st.sampled_from([torch.float32, F64]))
 def test_full_nullspace_is_an_orthogonal_projector_with_the_names_in_its_kernel(size, dtype):
@@ -221,9 +214,12 @@ def test_defaults_are_those_of_the_docstring():
         assert mu == "auto" or default.info["mu"] == mu
     hull, mean = (cn.consistent(T_f, T_r, anchor=anchor) for anchor in ("hull", "mean"))
     assert hull.info["margin"] == 0.05 and hull.info["scale"] == mean.info["scale"] == 1.0
-    assert hull == cn.consistent(T_f, T_r, anchor="hull", margin=0.05, scale=1.0)
-    assert mean == cn.consistent(T_f, T_r, anchor="mean", max_length=1.0, scale=1.0)
-    assert cn.nullspace(T_f) == cn.nullspace(T_f, strength=1.0) and cn.nullspace(T_f).info["strength"] == 1.0
+    for one, other in (
+        (hull, cn.consistent(T_f, T_r, anchor="hull", margin=0.05, scale=1.0)),
+        (mean, cn.consistent(T_f, T_r, anchor="mean", max_length=1.0, scale=1.0)),
+        (cn.nullspace(T_f), cn.nullspace(T_f, strength=1.0)),
+    ):
+        assert torch.equal(one.right, other.right) and one.info == other.info
     assert cn.random_subspace(12).info == {"method": "random", "strength": 1.0, "seed": 0}
     assert {e.left.dtype for e in (hull, cn.nullspace(T_f), cn.random_subspace(12))} == {torch.float32}
 

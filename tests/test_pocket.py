@@ -105,6 +105,27 @@ def test_its_names_fill_a_space_as_wide_as_a_clips(embedded, pocket):
     assert measure.nearest_of_a_kind(T, subcategories) > 0.47
 
 
+def test_the_classrooms_scenes_show_what_real_clips_show(pocket):
+    """What the lessons rest on: accuracy, the hero, and what each method does to ten names at once."""
+    data = cn.datasets.load(size=pocket.image_size)
+    Z, T = pocket.embed_images(data.images), pocket.embed_text(data.classes, templates=data.templates)
+    (trial,) = cn.trials(cn.Case(Z, T, data.labels, ["bus"], data.classes), 10, draws=1)
+    case = trial.test
+    right = (Z @ T.T).argmax(1) == data.labels
+    assert right.double().mean() > 0.84 and right[data.where("bus")].all()
+    assert cn.datasets.embeddings("coco").classes.count("bus") == 1
+    found = {
+        name: case.evaluate(cn.METHODS[name].make(case.T_f, case.T_r)) for name in ("ccup", "mean", "hull")
+    }
+    assert max(report.forget_after for report in found.values()) < 0.02
+    assert min(report.retained for report in found.values()) > 0.97
+    two, search = ({name: getattr(r, key) for name, r in found.items()} for key in ("n_way", "search"))
+    assert two["ccup"][2].after < 0.3 and search["ccup"].after > 0.9  # silent in lists, found by a search
+    assert 0.4 < two["mean"][2].after < 0.65 < 0.75 < two["hull"][2].after  # neutral; its relatives
+    for name in ("mean", "hull"):
+        assert cn.certificate(found[name].edit, case.T_f, case.T_r).max() < 1e-6
+
+
 # --- the measurements ----------------------------------------------------------------------
 
 

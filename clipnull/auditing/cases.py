@@ -54,8 +54,7 @@ def turned(case: Case, edit: Edit, seed: int = 0) -> Edit:
 
 def displacement(case: Case, edit: Edit) -> float:
     """Mean |z' - z| of the images, z' not normalised."""
-    total = sum(float((edit.apply_image(z) - z).norm(dim=1).double().sum()) for z in case.blocks())
-    return total / len(case.labels)
+    return float((edit.apply_image(case.images) - case.images).norm(dim=1).double().mean())
 
 
 def both_kinds(case: Case) -> Case:

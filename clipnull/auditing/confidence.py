@@ -81,7 +81,7 @@ def confidence(case: Case, edit: Edit, scale: float = 100.0, seed: int = 0) -> l
         raise NotMeasured("labels: fewer than 2 images of retained classes: one to calibrate on, one to test")
     order = others[torch.randperm(len(others), generator=torch.Generator().manual_seed(seed))]
     cal, rest = order[: len(order) // 2], order[len(order) // 2 :]
-    Z, names = case.loaded, F.normalize(case.T, dim=1).T
+    Z, names = case.images, F.normalize(case.T, dim=1).T
     sets = (Z, edit.apply_image(Z), control(edit, seed).apply_image(Z))
     S = [F.normalize(X, dim=1) @ names for X in sets]
     rows: list[Measurement] = []

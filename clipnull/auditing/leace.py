@@ -34,6 +34,6 @@ def leace(case: Case) -> torch.Tensor:
             from concept_erasure import LeaceEraser
         except ModuleNotFoundError as error:
             raise NotMeasured('concept-erasure is not installed: pip install -e ".[leace]"') from error
-    Z = case.loaded
+    Z = case.images
     # by default, 0.01, it passes over one class in a hundred
     return LeaceEraser.fit(Z.double(), concept, svd_tol=1e-6)(Z.double()).to(Z.dtype)

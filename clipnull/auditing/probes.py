@@ -68,7 +68,7 @@ def probe(case: Case, edit: Edit, folds: int = 4, seed: int = 0) -> Measurement:
     `yes_or_no` on unit embeddings (arXiv 2604.08271); control: 50%, chance. Names play no part.
     """
     least = fewest(both_kinds(case))
-    Z, n = case.loaded, int(case.gone.sum())
+    Z, n = case.images, int(case.gone.sum())
     b, a = (yes_or_no(case, X, min(folds, least), seed) for X in (Z, edit.apply_image(Z, normalize=True)))
     room = math.sqrt((1 / n + 1 / (len(Z) - n)) / 4)  # two standard errors of a guess
     said = f" The edit takes {edit.rank} of {edit.dim} directions; a probe may use any of the others."

@@ -101,7 +101,6 @@ def audit(
     steps = _name_steps(case, edit, seed)
     if Z is not None:
         case.require()
-        _ = case.scores  # kept from here on
         steps = _image_steps(case, edit, words, scale, seed) + steps
     if clip is not None:
         steps += _model_steps(clip, given, case, edit, seed)
@@ -209,4 +208,4 @@ def _thin(case: Case, at_most: int, seed: int) -> torch.Tensor:
 
 
 def _subset(case: Case, rows: torch.Tensor) -> Case:
-    return Case(case.rows(rows), case.T, case.labels[rows], case.forget, case.classes)
+    return Case(case.images[rows], case.T, case.labels[rows], case.forget, case.classes)

@@ -73,7 +73,7 @@ def other_words(case: Case, edit: Edit, words: Words, seed: int = 0) -> WordReca
     who = _check.labels("owner", words.owner, len(W), len(case.T))
     if strangers := sorted(set(who.tolist()) - set(case.forget)):
         raise ValueError(f"owner: classes {strangers} are not forgotten, want classes of the forget set")
-    Z, named = case.loaded, case.recall(case.predicted)
+    Z, named = case.images, case.recall(case.predicted)
     X = edit.apply_image(Z)
     before, after = (_recall_by(case, x, W, who) for x in (Z, X))
     if words.made_up is None:

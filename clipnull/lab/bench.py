@@ -233,7 +233,7 @@ class Bench:
     ) -> tuple[torch.Tensor, torch.Tensor, list[float]]:
         """Mean [d] and principal axes [d, 2] of "pictures" or "names", and the axes' shares of variance."""
         case = self.scored(prompt, dimensions)
-        every = (case.loaded if what == "pictures" else case.T).double()
+        every = (case.images if what == "pictures" else case.T).double()
         mean = every.mean(0)
         variance, V = torch.linalg.eigh((every - mean).T @ (every - mean))
         total = variance.sum().clamp_min(torch.finfo(variance.dtype).tiny)

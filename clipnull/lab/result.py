@@ -147,7 +147,7 @@ class LabResult:
         else:
             kinds = (case.gone.nonzero()[:, 0], (~case.gone).nonzero()[:, 0])
             rows = torch.cat([_spread(kind, DRAWN // 2) for kind in kinds])
-            what, X, gone = "pictures", case.rows(rows), case.gone[rows]
+            what, X, gone = "pictures", case.images[rows], case.gone[rows]
             after = edit.apply_image(X, normalize=True)
         mean, axes, share = self.bench.plane(what, self.state["asked"], self.state["dimensions"])
         return Geometry(what, (X.double() - mean) @ axes, (after.double() - mean) @ axes, gone, share)
@@ -183,7 +183,7 @@ class LabResult:
     @cached_property
     def mathematics(self) -> Mathematics:
         """The identities behind the edit, with their numbers."""
-        names, edit, Z = self.bench.erasers(self.state), self.edit.to(torch.float64), self.case.loaded
+        names, edit, Z = self.bench.erasers(self.state), self.edit.to(torch.float64), self.case.images
         T_f, T_r, U = (x.double() for x in (names.T_f, names.T_r, names.basis))
         gram = U.T @ U
         off = gram - torch.eye(len(gram)).double()

@@ -40,7 +40,6 @@ class Sides(FigureWidget):
     @_check.by_name
     def __init__(self, case: Case, edit: Edit) -> None:
         self.rows = case.require().gone.nonzero()[:, 0]
-        assert len(case.scores)  # kept from here on: every toggle is a rank-m update
         self.case, self.edits = case, {False: edit, True: Edit(edit.right, edit.left)}
         self.side, self.transposed, self.normalised = (
             widgets.ToggleButtons(options=options, description=name, style={"button_width": "8em"})
@@ -57,7 +56,7 @@ class Sides(FigureWidget):
     def scores(self) -> tuple[int, torch.Tensor, torch.Tensor]:
         """The watched picture's class, and its scores [C] before and after."""
         row = self.rows[[self.picture.value - 1]]
-        z, T, edit = self.case.rows(row), self.case.T, self.edits[self.transposed.value]
+        z, T, edit = self.case.images[row], self.case.T, self.edits[self.transposed.value]
         if self.side.value == "image":
             after = edit.apply_image(z, normalize=self.normalised.value) @ T.T
         else:

@@ -78,7 +78,7 @@ def gradient_forgetting(
     case.require(forgotten=True, retained=True)
     lr, weight = _check.number("lr", lr, 0.0), _check.number("weight", weight, 0.0)
     scale, steps = _check.number("scale", scale, 0.0), _check.whole("steps", steps, 1)
-    Z, T, y, gone = case.loaded.float(), case.T.float(), case.labels, case.gone
+    Z, T, y, gone = case.images.float(), case.T.float(), case.labels, case.gone
     eye = torch.eye(Z.shape[1], device=Z.device)
     W = eye.clone()
 
