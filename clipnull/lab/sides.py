@@ -43,7 +43,7 @@ class Sides(FigureWidget):
         assert len(case.scores)  # kept from here on: every toggle is a rank-m update
         self.case, self.edits = case, {False: edit, True: Edit(edit.right, edit.left)}
         self.side, self.transposed, self.normalised = (
-            widgets.ToggleButtons(options=options, description=name, style={"button_width": "8em"})
+            widgets.ToggleButtons(options=options, description=name, style={"button_width": "9.5em"})
             for name, options in (
                 ("edit", [("pictures", "image"), ("names", "text")]),
                 ("by", [("W, as derived", False), ("its transpose", True)]),
