@@ -46,7 +46,8 @@ factor, moved, held_out = RIGHT
 EYE = torch.eye(256)  # a lesson's global
 WRONG = [
     (factor, lambda X, T_f, lam: right(X, T_f, math.inf), "the I/λ is missing"),
-    (factor, lambda X, T_f, lam: right(X, T_f, 1 / min(lam, 1e9)), "in place of 1/λ"),
+    (factor, lambda X, T_f, lam: right(X, T_f, 1 / min(lam, 1e9)), "λ stands in place of 1/λ"),
+    (factor, lambda X, T_f, lam: right(X, T_f, 1.0), "1 stands in place of 1/λ"),
     (factor, lambda X, T_f, lam: right(X, T_f, lam, inverse=False), "to be inverted"),
     (factor, lambda X, T_f, lam: right(X, T_f, lam, sign=-1.0), "the sign"),
     (factor, lambda X, T_f, lam: right(X, T_f, lam, gram=T_f @ T_f.T), "μ has no effect there"),

@@ -60,6 +60,7 @@ WRONG = [
     (best, lambda t, R: cn.nearest_mixture(t[None], R), "not an array"),
     (neutral, lambda *a: two_way(*a, averaged=ALL), "the average is over all names"),
     (neutral, lambda *a: two_way(*a, rivals=ALL), "among the rivals"),
+    (neutral, lambda *a: two_way(*a, averaged=ALL, rivals=ALL), "Leave them out of both"),
     (neutral, lambda *a: two_way(*a, rows=ALL), "over all pictures"),
     (neutral, lambda *a: 1 - two_way(*a), "that it loses"),
     (neutral, lambda *a: 100 * two_way(*a), "in percent"),

@@ -193,7 +193,11 @@ def test_a_name_that_is_struck_off_takes_no_part():
     globe = draggable.globe()
     globe.controls["listed"].value = ("penguin", "guitar")
     assert globe.shown["candidates"] == [True, False, True]
-    assert winners_on(globe, globe.figure().axes[1]) == {"penguin", "guitar"}
+    before, after = globe.figure().axes[:2]
+    assert winners_on(globe, after) == {"penguin", "guitar"}
+    struck = globe.points[1].name
+    assert struck not in {p["name"] for p in globe.shown["points"] if p["stage"] == 1}
+    assert struck not in {text.get_text() for ax in (before, after) for text in ax.texts}
 
 
 def winners_on(globe: Globe, ax: Any) -> set[str]:

@@ -43,6 +43,8 @@ def check_neutral_two_way(case: Inputs, call: Call) -> None:
     mistakes = {
         "the average is over all names: the forgotten ones are not among the kept.":
             (S[gone][:, kept] < S[gone].mean(1, keepdim=True)).double().mean(),
+        "the average is over all names, and the forgotten ones are among the rivals. Leave them out of both.":
+            (S[gone] < S[gone].mean(1, keepdim=True)).double().mean(),
         "the forgotten names are among the rivals.": (S[gone] < average[gone]).double().mean(),
         "it is over all pictures, want those of the forgotten classes.":
             (S[:, kept] < average).double().mean(),

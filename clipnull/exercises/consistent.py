@@ -33,6 +33,7 @@ def check_right_factor(case: Inputs, call: Call) -> None:
         mistakes = {
             "the I/λ is missing: that is R for λ = ∞.": X @ (T_f @ X).inverse(),
             "λ stands in place of 1/λ.": X @ (min(lam, 1e9) * eye + T_f @ X).inverse(),
+            "1 stands in place of 1/λ.": X @ (eye + T_f @ X).inverse(),
             "the small matrix is to be inverted.": X @ small,
             "the sign: the small matrix is I/λ plus T_fᵀX.": X @ (eye / lam - T_f @ X).inverse(),
             "T_fᵀT_f stands in place of T_fᵀX, so that μ has no effect there.":

@@ -76,7 +76,15 @@ def check_honest_basis(case: Inputs, call: Call) -> None:
         U, r = call(E).double(), int((s > delta).sum())
         if U.ndim != 2 or U.shape[0] != len(basis):
             raise Wrong(f"U has shape {list(U.shape)}, want [{len(basis)}, {r}]: a basis is in columns.")
-        if (k := U.shape[1]) != r:
+        k = U.shape[1]
+        centred = torch.linalg.svd((rows - rows.mean(0)).double().T, full_matrices=False).U
+        of_means = torch.linalg.svd(E.mean(0).double().T, full_matrices=False).U
+        mistakes = {
+            "the rows were centred. The span that is projected out goes through the origin.": centred,
+            "these are the directions of the words' means. Want those of all rows of E.": of_means,
+        }
+        projectors = {hint: V[:, :k] @ V[:, :k].T for hint, V in mistakes.items()}
+        if k != r:
             counts = {
                 "one per row of E. Most of them are the prompts' noise.": len(rows),
                 "one per word, but a word may repeat: count the singular values above δ.": E.shape[1],
@@ -85,17 +93,12 @@ def check_honest_basis(case: Inputs, call: Call) -> None:
                 "δ is a singular value of the noise: subtract each word's own mean over the prompts.":
                     int((s > torch.linalg.svdvals((rows - rows.mean(0)).double())[0]).sum()),
             }  # fmt: skip
-            hint = next((hint for hint, n in counts.items() if n == k), "which singular values are above δ?")
+            of_others = (hint for hint, P in projectors.items() if error(U @ U.T, P) <= TOLERANCE)
+            of_count = (hint for hint, n in counts.items() if n == k)
+            hint = [*of_others, *of_count, "which singular values are above δ?"][0]
             raise Wrong(f"U has {k} columns, want {r}: {hint}")
         if (off := error(U.T @ U, torch.eye(r))) > TOLERANCE:
             raise Wrong(f"UᵀU differs from I by {off:.2g}: want the singular vectors, which are orthonormal.")
-        centred = torch.linalg.svd((rows - rows.mean(0)).double().T, full_matrices=False).U[:, :r]
-        of_means = torch.linalg.svd(E.mean(0).double().T, full_matrices=False).U[:, :r]
-        mistakes = {
-            "the rows were centred. The span that is projected out goes through the origin.": centred,
-            "these are the directions of the words' means. Want those of all rows of E.": of_means,
-        }
-        projectors = {hint: V @ V.T for hint, V in mistakes.items()}
         expect("UUᵀ", U @ U.T, basis[:, :r] @ basis[:, :r].T, projectors)
 
 

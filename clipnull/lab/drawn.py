@@ -256,7 +256,7 @@ def wire(drawn: Drawn, at: np.ndarray, fixed: Mapping[str, Any]) -> dict[str, An
         "caption": drawn.caption, "alt": drawn.alt or drawn.caption, **sets, "candidates": candidates,
         "areas": [_area(i, area, known) for i, area in enumerate(drawn.areas)],
         "lines": [_line(i, line, d, fixed["extent"], known) for i, line in enumerate(drawn.lines)],
-        "points": _marks(drawn, at, sets["after"], fixed, known),
+        "points": _marks(drawn, at, sets["after"], candidates, fixed, known),
         "bars": [_bar(b, known) for b in drawn.bars],
         "heads": _heads(sets["after"], [fixed["points"][i]["name"] for i in rows]),
     }  # fmt: skip
@@ -297,14 +297,19 @@ def _line(i: int, line: Line, d: int, extent: Sequence[float], known: Mapping[st
 
 
 def _marks(
-    drawn: Drawn, at: np.ndarray, after: Any, fixed: Mapping[str, Any], known: Mapping[str, str]
+    drawn: Drawn,
+    at: np.ndarray,
+    after: Any,
+    on: Sequence[bool],
+    fixed: Mapping[str, Any],
+    known: Mapping[str, str],
 ) -> list[dict[str, Any]]:
-    """The points that are not to drag: the reader's own, the names after the edit, those that follow."""
+    """The points that are not to drag: the reader's own, the listed names after, those that follow."""
     own = zip(fixed["points"], at, strict=True)
     marks = [{**p, "at": plain(x), "stage": 0} for p, x in own if not p["drag"]]
     if after is not None:
-        names = zip(fixed["rules"]["rows"], after, strict=True)
-        marks += [{**fixed["points"][i], "at": x, "stage": 1} for i, x in names]
+        names = zip(fixed["rules"]["rows"], after, on, strict=True)
+        marks += [{**fixed["points"][i], "at": x, "stage": 1} for i, x, listed in names if listed]
     for i, (p, look) in enumerate(zip(drawn.points, roles(drawn.points, known), strict=True)):
         x = base.numbers(f"at, of points[{i}]", p.at, at.shape[1])
         marks.append({"name": p.name, "at": plain(x), "stage": int(p.after), "arrow": p.arrow, **look})

@@ -42,7 +42,7 @@ class Sides(FigureWidget):
         self.rows = case.require().gone.nonzero()[:, 0]
         self.case, self.edits = case, {False: edit, True: Edit(edit.right, edit.left)}
         self.side, self.transposed, self.normalised = (
-            widgets.ToggleButtons(options=options, description=name, style={"button_width": "8em"})
+            widgets.ToggleButtons(options=options, description=name, style={"button_width": "9.5em"})
             for name, options in (
                 ("edit", [("pictures", "image"), ("names", "text")]),
                 ("by", [("W, as derived", False), ("its transpose", True)]),

@@ -66,8 +66,9 @@ def panel(
     if not globe:
         _ground(ax, fixed, drawn)
     _lines(ax, [line for line in drawn["lines"] if line["stage"] == k], R)
-    own = zip(fixed["points"], at, thumbnails, strict=True)
-    marks = [{**p, "at": x, "thumbnail": t} for p, x, t in own if p["drag"] and k == 0]
+    off = [i for i, on in zip(fixed["rules"]["rows"], drawn["candidates"], strict=True) if not on]
+    own = zip(range(len(at)), fixed["points"], at, thumbnails, strict=True)
+    marks = [{**p, "at": x, "thumbnail": t} for i, p, x, t in own if p["drag"] and k == 0 and i not in off]
     _points(ax, marks + [p for p in drawn["points"] if p["stage"] == k], R)
 
 
