@@ -107,3 +107,4 @@ def test_a_prediction_keeps_its_answer_folded(path: Path) -> None:
         if cell.cell_type == "code" and "cn.lab.predict(" in cell.source:
             shown = "".join(out.get("data", {}).get("text/html", "") for out in cell.outputs)
             assert shown.startswith("<details><summary>Answer: ") and shown.endswith("</details>")
+            assert cell.metadata.jupyter.source_hidden and cell.metadata.cellView == "form"

@@ -6,8 +6,9 @@
 The address lives in one place, `Repository` under [project.urls] in pyproject.toml. With it the
 first cell carries Colab and Binder badges and the second installs from the repository in Colab.
 Without it the first cell says how to bring a wheel to Colab, and there is no link to break.
-The second is folded. Outside Colab its stamped part does nothing; in Colab it touches neither torch
-nor ipywidgets: Colab's own stay. What a lesson sets up itself follows the line `MARK`, and is kept.
+The second is folded, as is the code of predictions. Outside Colab its stamped part does nothing; in
+Colab it touches neither torch nor ipywidgets: Colab's own stay. What a lesson sets up itself follows the
+line `MARK`, and is kept.
 """
 
 from __future__ import annotations
@@ -115,9 +116,10 @@ def stamp(nb: Any, path: str, url: str | None) -> bool:
     code = old.get(SETUP_ID) or nbformat.v4.new_code_cell(id=SETUP_ID)
     _, mark, own = code.source.partition(MARK)
     code.source = f"{setup}\n\n{mark}{own}" if mark else setup
-    # its execution count stays: the cell shows nothing either way; JupyterLab folds it, and Colab
-    code.metadata.update(jupyter={"source_hidden": True}, cellView="form")
     title, *rest = [c for c in nb.cells if c.get("id") not in old]
+    # the set-up, and predictions, whose code has the answer; JupyterLab folds them, and Colab
+    for cell in [code, *(c for c in rest if c.cell_type == "code" and "cn.lab.predict(" in c.source)]:
+        cell.metadata.update(jupyter={"source_hidden": True}, cellView="form")
     nb.cells = [title, nbformat.v4.new_markdown_cell(badge, id=BADGE_ID), code, *rest]
     nb.nbformat, nb.nbformat_minor = 4, max(5, nb.nbformat_minor)  # cell ids came with 4.5
     return stored != nb.cells
