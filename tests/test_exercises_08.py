@@ -80,6 +80,7 @@ WRONG = [
     (ex.check_fewest_pictures, lambda p: fewest(p) + 1, "one more"),
     (ex.check_fewest_pictures, lambda p: 2 * fewest(p), "the smallest"),
     (ex.check_fewest_pictures, lambda p: min(7, int(p)), "no k of 7 pictures"),
+    (ex.check_fewest_pictures, lambda p: min(100, fewest(p)), "no k of 100 pictures"),
     (ex.check_largest_change, lambda L, R, T: largest(R, L, T), "that moves T_r by Wᵀ"),
     (ex.check_largest_change, lambda L, R, T: moved(L, R, T).norm(dim=1).mean(), "want the largest."),
     (ex.check_largest_change, lambda L, R, T: moved(L, R, T).abs().max(), "the largest entry"),

@@ -55,6 +55,11 @@ MISTAKES = [
     (ex.check_chosen, lambda *x: min(certified(*x), key=lambda i: x[2][i]), "not the lowest recall"),
     (
         ex.check_chosen,
+        lambda *x: min(range(len(certified(*x))), key=lambda i: abs(x[2][certified(*x)[i]] - 0.5)),
+        "in your shorter list",
+    ),
+    (
+        ex.check_chosen,
         lambda *x: 0 if not certified(*x) else min(certified(*x), key=lambda i: abs(x[2][i] - 0.5)),
         "no eraser is certified",
     ),

@@ -48,7 +48,7 @@ def check_fewest_pictures(case: Inputs, call: Call) -> None:
         """Whether 100 k / n is ``percent``, to two decimals, for a whole k."""
         return abs(100 * round(percent * n / 100) / n - percent) < 0.00501
 
-    for percent in (78.95, 82.61, 26.19, 90.0, 58.82, 33.33, 100.0):
+    for percent in (78.95, 82.61, 26.19, 90.0, 58.82, 33.33, 0.25, 100.0):
         want = next(n for n in range(1, 10_001) if rounds(n, percent))
         exact = 10_000 // math.gcd(10_000, round(100 * percent))
         mistakes: dict[str, int] = {
