@@ -39,6 +39,12 @@ def shares(h, P, T, s):
     return (s * h @ P @ T.T).softmax(0)
 
 
+def uncentred(X, ours):
+    delta, x = X[ours].mean(0) - X[~ours].mean(0), X - X.mean(0)
+    ell = torch.linalg.solve(x.T @ x, delta)
+    return X - (X @ ell / (ell @ delta))[:, None] * delta
+
+
 RIGHT = {ex.check_leace: leace, ex.check_calibration_error: calibration_error, ex.check_slope: slope}
 guard, ece, step = RIGHT
 
@@ -69,6 +75,7 @@ def binned(p, labels, bins):
 WRONG = [
     (guard, lambda X, ours: leace(X, ours, read=lambda X, ours, delta: delta), "reads along δ"),
     (guard, lambda X, ours: leace(X, ours, read=lambda X, ours, delta: torch.linalg.solve(X.T @ X, delta)), "about the origin"),
+    (guard, uncentred, "less the mean of all pictures"),
     (guard, lambda X, ours: leace(X, ours, subtract=False), "that is what is subtracted"),
     (guard, lambda X, ours: torch.where(ours[:, None], leace(X, ours), X), "only the class itself"),
     (guard, lambda X, ours: X, "apart, want 0"),

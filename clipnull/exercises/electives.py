@@ -34,6 +34,8 @@ def check_leace(case: Inputs, call: Call) -> None:
         "that is what is subtracted; want X less that.": X - moved(ell),
         "Σ is taken about the origin, not about the mean of all pictures.":
             moved(torch.linalg.solve(X.T @ X, delta)),
+        "ℓ reads x itself; want x less the mean of all pictures.":
+            X - (X @ ell / (ell @ delta))[:, None] * delta,
         "only the class itself was moved.": torch.where(ours[:, None], moved(ell), X),
     }  # fmt: skip
     if gap > 1e-6 and not any(torch.allclose(got, m) for m in mistakes.values()):
