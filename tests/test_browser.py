@@ -278,6 +278,9 @@ def test_keys_in_the_class_list_stay_in_it(shown: Shown) -> None:
 def test_labels_have_tips(shown: Shown) -> None:
     titles = shown.lab.locator("[title]").evaluate_all("all => all.map(e => e.title)")
     assert titles and not {"null", "undefined"} & {*titles}
+    for name in ("method", "edit", "told", "asked"):  # ipywidgets gives none to a menu with a description
+        row = shown.lab.locator(".widget-dropdown", has=shown.page.locator("label", has_text=name))
+        assert row.locator("select").get_attribute("title").count("\n") > 1
 
 
 def test_a_category(shown: Shown) -> None:

@@ -224,6 +224,16 @@ def test_pictures_of_a_table_without_any_are_counts():
     assert [(text, x, y) for text, x, y in drawn.texts(ax)] == [("1", 0, 0), ("1", 1, 1)]
     drawn.same(np.asarray(ax.images[0].get_array()), np.array([[1, 0, 0], [0, 1, 0]]))
     assert alt(fig).startswith("The forgotten pictures are now called wolf (7), cat (4) and 3 others (5).")
+    none = SimpleNamespace(**{**vars(CASE), "forget": [4], "labels": LABELS.clamp_max(3)})
+    fig = draw(
+        "images",
+        bench=SimpleNamespace(images=None),
+        destinations=[],
+        lost=[],
+        case=none,
+        report=report(case=none),
+    )
+    assert [t.get_text() for t in fig.axes[0].get_yticklabels()] == ["cat (0)"]
 
 
 def test_neighbours():

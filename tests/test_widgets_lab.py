@@ -541,6 +541,7 @@ def test_what_was_found_is_saved_and_nothing_overwritten(lab, tmp_path):
 
 def test_a_table_without_pictures():
     lab = cn.lab.ForgetRetainLab(data=cn.datasets.embeddings("coco"))
+    assert lab.state["forget"] == ["airplane"]  # no photograph there has a bus, and most have one of these
     for view in VIEWS:
         lab.view.value = view
         assert_in_step(lab)
@@ -550,6 +551,17 @@ def test_a_table_without_pictures():
         lab.cases[name].click()
         assert_in_step(lab)
     assert lab.python().splitlines()[3] == "data = cn.datasets.embeddings('coco')"
+
+
+def test_every_control_says_what_it_does(lab):
+    menus = lab.category, lab.picture_of, lab.file
+    for control in (*lab.controls.values(), *menus, *lab.cases.values(), *lab.buttons.values()):
+        tip = control.tooltip if hasattr(control, "tooltip") else control.description_tooltip
+        assert len(tip) > len("description")
+        assert tip != control.description
+    assert lab.view.tooltips == tuple(PANELS[view].question for view in VIEWS)
+    said = html.unescape(lab.controls["method"].description)  # where a menu's tip is
+    assert all(f"{name}: {method.becomes}" in said for name, method in cn.METHODS.items())
 
 
 def test_reset_and_state(lab):

@@ -159,9 +159,10 @@ class Bench:
 
     @property
     def first(self) -> dict[str, Any]:
-        """`DEFAULT_STATE`, with a class that the data have."""
-        known = set(DEFAULT_STATE["forget"]) <= set(self.data.classes)
-        return {**DEFAULT_STATE, "forget": DEFAULT_STATE["forget"] if known else self.data.classes[:1]}
+        """`DEFAULT_STATE`; where its class has no images, with the one that has most."""
+        known = all(name in self.data.classes and self.where(name) for name in DEFAULT_STATE["forget"])
+        most = self.data.classes[int(torch.bincount(self.labels).argmax())]
+        return {**DEFAULT_STATE, "forget": DEFAULT_STATE["forget"] if known else [most]}
 
     def check(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """``state`` completed from `first` and checked; ``forget`` becomes class names.

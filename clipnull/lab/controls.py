@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,16 @@ if TYPE_CHECKING:
 #: whose style knows no width of a description
 UNALIGNED = (widgets.Button, widgets.FileUpload)
 SIDES = {"image": "the pictures", "text": "the names", "both": "both"}
+#: what the choices of a menu mean, line by line
+METHODS_SAID = "What a forgotten name becomes." + "".join(f"\n{k}: {m.becomes}" for k, m in METHODS.items())
+SIDES_SAID = """What the edit is applied to.
+the pictures: z becomes Wᵀz
+the names: t becomes Wt, at length 1 again
+both: one and the other"""
+PROMPTS_SAID = """.
+the table's own prompt: that of its names
+{}: the place of the name; multi: the mean of many prompts"""
+EVERY_SAID = f"\n{EVERY}: all of them are forgotten"
 
 
 def make(
@@ -27,6 +38,11 @@ def make(
     if "description" in options and kind not in UNALIGNED:
         options.setdefault("style", {"description_width": "4.6em"})
     made = kind(*arguments, layout=widgets.Layout(width=width), **options)
+    if help and kind is widgets.Dropdown and made.description:
+        # ipywidgets shows no tip of a menu that has a description; `guard.js` copies this one to the menu
+        made.description = f'<span title="{html.escape(help)}">{made.description}</span>'
+        if made.has_trait("description_allow_html"):  # ipywidgets 7 always does
+            made.description_allow_html = True
     if help:  # the name of the trait differs between ipywidgets 7 and 8
         made.set_trait("tooltip" if made.has_trait("tooltip") else "description_tooltip", help)
     return made
@@ -92,17 +108,21 @@ def of_state(bench: Bench, sliders: Sliders) -> dict[str, Any]:
     d, asked = bench.Z.shape[1], [(p or "the table's own prompt", p) for p in bench.prompts]
     return {
         "forget": make(widgets.SelectMultiple, options=bench.data.classes, rows=7, help="names to forget"),
-        "method": make(widgets.Dropdown, options=[(t, m) for m, t in TITLES.items()], description="method"),
+        "method": make(widgets.Dropdown, options=[(t, m) for m, t in TITLES.items()], description="method",
+                       help=METHODS_SAID),
         **sliders,
-        "side": make(widgets.Dropdown, options=[(v, k) for k, v in SIDES.items()], description="edit"),
+        "side": make(widgets.Dropdown, options=[(v, k) for k, v in SIDES.items()], description="edit",
+                     help=SIDES_SAID),
         "told": make(widgets.Dropdown, options=[*asked, (EVERY, EVERY)], description="told",
-                     help="the prompt under which the eraser reads the names"),
+                     help=f"The prompt under which the eraser reads the names{PROMPTS_SAID}{EVERY_SAID}"),
         "asked": make(widgets.Dropdown, options=asked, description="asked",
-                      help="the prompt of the names that pictures are compared with"),
+                      help=f"The prompt of the names that pictures are compared with{PROMPTS_SAID}"),
         "listed": make(widgets.FloatSlider, 1.0, min=0, max=1, step=0.05, description="listed",
                        help="share of the kept names that the eraser is told of"),
         "dimensions": make(widgets.IntSlider, d, min(2, d), d, description="dims",
                            help="dimensions of the space: the main ones of its names"),
-        "seed": make(widgets.BoundedIntText, 0, 0, 2**31 - 1, description="seed", help="of draws"),
-        "image": make(widgets.IntSlider, 0, 0, len(bench.Z) - 1, description="picture"),
+        "seed": make(widgets.BoundedIntText, 0, 0, 2**31 - 1, description="seed",
+                     help="of what is drawn: classes, listed names, the random subspace"),
+        "image": make(widgets.IntSlider, 0, 0, len(bench.Z) - 1, description="picture",
+                      help="which picture of the table"),
     }  # fmt: skip

@@ -269,8 +269,8 @@ def pictures(fig: Figure, result: LabResult) -> str:
 def confusion(fig: Figure, result: LabResult) -> str:
     """The same in numbers, of a table without pictures."""
     case, after, names = result.case, result.report.predicted_after, result.case.classes
-    counts = torch.bincount(case.labels[case.gone], minlength=len(names))
-    rows = counts.argsort(descending=True, stable=True)[: min(10, max(1, int((counts > 0).sum())))]
+    counts, forget = torch.bincount(case.labels, minlength=len(names)), torch.tensor(case.forget)
+    rows = forget[counts[forget].argsort(descending=True, stable=True)][:10]
     went = [names.index(name) for name, _ in result.report.destinations(9)]
     pairs = torch.bincount(case.labels * len(names) + after, minlength=len(names) ** 2)
     table = pairs.view(len(names), -1)[rows]

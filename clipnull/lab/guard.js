@@ -1,4 +1,4 @@
-// Keys typed in a widget stay in it, a widget's picture says what it shows, and a large upload is made small.
+// Keys typed in a widget stay in it, its picture and menus say what they are, and a large upload is made small.
 
 // keys that a notebook may have although a widget has the focus: with Ctrl or Cmd, those that edit nothing
 const edits = new Set(["a", "c", "v", "x", "y", "z", "Enter", "Home", "End", "Delete", "Backspace"])
@@ -58,6 +58,10 @@ export default {
   render({ el }) {
     // the views of a box come one by one, and later
     const describe = () => {
+      for (const tip of el.closest(".clipnull")?.querySelectorAll("label [title]") ?? []) {
+        const menu = tip.closest(".jupyter-widgets").querySelector("select")
+        if (menu && menu.title !== tip.title) menu.title = tip.title
+      }
       const box = el.closest(".clipnull"), text = box?.querySelector(".clipnull-alt .widget-html-content")?.textContent
       for (const picture of (text && box.querySelectorAll("img.widget-image")) || []) if (picture.alt !== text) picture.alt = text
     }

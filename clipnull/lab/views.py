@@ -21,12 +21,13 @@ __all__ = ["PANELS", "Panel", "view"]
 
 @dataclass(frozen=True)
 class Panel:
-    """One view of the lab: what its button says, what fills its figure (`clipnull.lab.draw`), its sentence.
+    """One view of the lab: what its button says and asks, what fills its figure, its sentence.
 
     The sentence says what the figure shows for a result, in words and numbers: its caption and alt text.
     """
 
     title: str
+    question: str
     draw: Callable[[Figure, LabResult], str]
     sentence: Callable[[LabResult], str]
 
@@ -116,12 +117,18 @@ def _single_said(result: LabResult) -> str:
 
 #: the views by their names in `clipnull.lab.VIEWS`
 PANELS: dict[str, Panel] = {
-    "numbers": Panel("Accuracy", draw.numbers, _numbers_said),
-    "triangle": Panel("Triangle", draw.triangle, _triangle_said),
-    "curve": Panel("Curve", draw.curve, _curve_said),
-    "pca": Panel("Geometry", draw.space, _space_said),
-    "images": Panel("Pictures", draw.pictures, _pictures_said),
-    "neighbours": Panel("Neighbours", draw.neighbours, _neighbours_said),
-    "mathematics": Panel("Mathematics", draw.mathematics, _mathematics_said),
-    "single": Panel("One picture", draw.single, _single_said),
-}
+    "numbers": Panel(
+        "Accuracy", "Is it gone, from lists of any length and from a search? What is kept?",
+        draw.numbers, _numbers_said),
+    "triangle": Panel("Triangle", "What did the name become?", draw.triangle, _triangle_said),
+    "curve": Panel("Curve", "Would a gentler edit have done?", draw.curve, _curve_said),
+    "pca": Panel("Geometry", "What moved, and how far?", draw.space, _space_said),
+    "images": Panel(
+        "Pictures", "What are its pictures called now? Which others were lost?",
+        draw.pictures, _pictures_said),
+    "neighbours": Panel("Neighbours", "Who pays, the near or the far?", draw.neighbours, _neighbours_said),
+    "mathematics": Panel(
+        "Mathematics", "Does the edit do what its formula says? Can any image win?",
+        draw.mathematics, _mathematics_said),
+    "single": Panel("One picture", "What happens to this picture?", draw.single, _single_said),
+}  # fmt: skip

@@ -126,17 +126,27 @@ class ForgetRetainLab(Live):
         pictured = [c for i, c in enumerate(bench.data.classes) if i in seen]
         self.category = make(widgets.Dropdown, options=[CATEGORY, *categories], help="a category to forget")
         self.view = widgets.ToggleButtons(
-            options=[(PANELS[v].title, v) for v in VIEWS], style={"button_width": "auto"}
+            options=[(PANELS[v].title, v) for v in VIEWS],
+            tooltips=[PANELS[v].question for v in VIEWS],
+            style={"button_width": "auto"},
         )
-        self.picture_of = make(widgets.Dropdown, options=[PICTURE_OF, *pictured], width="11em")
+        of_class = dict(options=[PICTURE_OF, *pictured], help="the first picture of a class")
+        self.picture_of = make(widgets.Dropdown, width="11em", **of_class)
         upload: dict[str, Any] = dict(accept="image/*", multiple=False, description="your picture")
-        self.file = make(widgets.FileUpload, width="11em", **upload)
+        self.file = make(widgets.FileUpload, width="11em", help="a picture file of yours", **upload)
         self.cases = {
             name: make(widgets.Button, description=name, width="auto", help=case.question)
             for name, case in EXAMPLES.items()
         }
-        said = {"again": "draw the classes again", "code": "Python", "reset": "reset"}
-        self.buttons = {n: make(widgets.Button, description=text, width="auto") for n, text in said.items()}
+        said = {
+            "again": ("draw the classes again", "The next classes of the case, or as many others."),
+            "code": ("Python", "Show or hide code that does the same without the lab."),
+            "reset": ("reset", "Back to the first state."),
+        }
+        self.buttons = {
+            name: make(widgets.Button, description=text, width="auto", help=help)
+            for name, (text, help) in said.items()
+        }
 
     def _connect(self) -> None:
         # choosing a picture of the data puts the uploaded one away; first, so that drawing sees it
@@ -335,7 +345,8 @@ def accuracy_line(result: LabResult) -> str:
     if len(case.forget) * len(case.retain) <= AT_ONCE:
         lead = f"<b>{float(result.certificate.max()):.2f}</b>"
     return (
-        f"<div style='line-height:1.5'>{cells}certificate {lead} &nbsp; rank {edit.rank}<br>"
+        f"<div style='line-height:1.5'>{cells}"
+        f"<span style='white-space:nowrap'>certificate {lead} &nbsp; rank {edit.rank}</span><br>"
         f"forgetting {html.escape(few(case.forget_names))}; "
         f"{'their' if len(case.forget) > 1 else 'its'} pictures are now called {went}</div>"
     )
