@@ -71,7 +71,7 @@ def test_layer_probe():
     drawn.same([before, after], [[(3, 89)], [(3, 3)]])
     assert [line.get_color() for line in ax.get_lines()[-2:]] == [RETAIN, FORGET]
     said = {text: x for text, x, _ in drawn.texts(ax)}
-    assert said["bit by bit equal"] < 1.5 < said["edited"]
+    assert said["equal, bit for bit"] < 1.5 < said["edited"]
     assert ax.get_ylabel() == "balanced accuracy, %" and ax.get_ylim() == (-4, 104)
 
 

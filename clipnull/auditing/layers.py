@@ -28,7 +28,7 @@ class LayerProbe:
     """`yes_or_no` of the features at one layer: balanced accuracy, a fraction; chance is 0.5.
 
     Of probes trained on the un-edited and on the edited model's features, and with shuffled labels
-    (``control``). ``identical``: the features before and after the edit are equal, bit by bit.
+    (``control``). ``identical``: the features before and after the edit are equal, bit for bit.
     """
 
     layer: str

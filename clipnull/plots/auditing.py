@@ -89,7 +89,7 @@ def layer_probe(
                 markerfacecolor=face, label=label, linewidth=1.2)  # fmt: skip
     last = sum(p.identical for p in probes) - 0.5
     ax.axvline(last, color=BLACK, linestyle="--", linewidth=1)
-    ax.text(last - 0.06, 10, "bit by bit equal", ha="right", va="center", fontsize=9)
+    ax.text(last - 0.06, 10, "equal, bit for bit", ha="right", va="center", fontsize=9)
     ax.text(last + 0.06, 10, "edited", ha="left", va="center", fontsize=9)
     before, after = (_check.number("by_names", x, 0, 1) for x in by_names)
     ax.plot([n], [100 * before], "s", color=RETAIN, markersize=9, markerfacecolor="white")
