@@ -542,6 +542,7 @@ def test_what_was_found_is_saved_and_nothing_overwritten(lab, tmp_path):
 def test_a_table_without_pictures():
     lab = cn.lab.ForgetRetainLab(data=cn.datasets.embeddings("coco"))
     assert lab.state["forget"] == ["airplane"]  # no photograph there has a bus, and most have one of these
+    assert lab.controls["mu"].label == "auto: 10⁴"
     for view in VIEWS:
         lab.view.value = view
         assert_in_step(lab)

@@ -92,7 +92,9 @@ class Sliders(dict[str, Any]):
         """Write the μ that was chosen on its stop "auto"."""
         slider = self["mu"]
         if slider.value == "auto" and "mu" in edit.info:
-            options = [(f"auto: {edit.info['mu']:.3g}", "auto"), *slider.options[1:]]
+            mu = float(f"{edit.info['mu']:.3g}")
+            said = "10⁴" if mu == 1e4 else f"{mu:g}"  # there is room for no more
+            options = [(f"auto: {said}", "auto"), *slider.options[1:]]
             if options != list(slider.options):
                 slider.options = options
                 slider.value = "auto"
