@@ -46,7 +46,8 @@ class Prediction(Live):
             look: dict[str, Any] = {"layout": widgets.Layout(width="420px", max_width="100%")}
             look |= {"step": step, "readout_format": f".{self.digits}f"}
             self.guess = widgets.FloatSlider((low + high) / 2, min=low, max=high, **look)
-        self.commit = widgets.Button(description="That is my guess")
+        apart = widgets.Layout(margin="2px 2px 2px 1em")  # from the longest choice
+        self.commit = widgets.Button(description="That is my guess", layout=apart)
         self.commit.on_click(self._show)
         self.verdict = widgets.HTML()
         asked = widgets.HTML(f"<b>{html.escape(question)}</b>")
