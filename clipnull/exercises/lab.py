@@ -67,7 +67,8 @@ def check_best_state(case: Inputs, call: Call) -> None:
             raise Wrong(f"{asked} forgets {state['forget']}: put the names into the state.")
         got = bench.compute(state).report
         if got.forget_after or got.n_way[2].after > 0.55:
-            raise Wrong(f"{asked} has full recall {got.forget_after:.2f} and 2-way {got.n_way[2].after:.2f}.")
+            found = f"full recall {got.forget_after:.2f} and 2-way {got.n_way[2].after:.2f}"
+            raise Wrong(f"{asked} has {found}; want 0 and at most 0.55.")
         points = [{"forget": forget, "method": m, **p} for m in METHODS for p in METHODS[m].combinations]
         reports = [bench.compute(point).report for point in points]
         best = max(r.retained for r in reports if not r.forget_after and r.n_way[2].after <= 0.55)
