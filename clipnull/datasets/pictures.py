@@ -29,10 +29,6 @@ PHOTO, FLOWER = ["a photo of a {}."], ["a photo of a {}, a type of flower."]
 NO_PICTURES = {"BUFR", "EPS", "FITS", "GRIB", "HDF5", "MPEG", "PALM", "PDF", "WMF"}
 #: pixels, and long side over short: beyond them a picture takes gigabytes once it is resized
 LARGEST, LONGEST = 120_000_000, 100
-#: colours that an embedded profile may be of -> Pillow's name for them
-PROFILED = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
-#: a profile that changes no colour by more, out of 255, is sRGB's
-ALIKE = 2
 
 
 class Images(Sequence[Image.Image]):
@@ -48,12 +44,11 @@ class Images(Sequence[Image.Image]):
         return len(self.items)
 
     def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return Images(self.read, self.items[index])
-        if isinstance(index, (list, torch.Tensor, np.ndarray)) and np.ndim(index):
-            picked = np.arange(len(self))[np.asarray(index)]  # NumPy's rules for indices and masks
+        # NumPy's rules for indices and masks
+        picked = np.arange(len(self))[index if isinstance(index, slice) else np.asarray(index)]
+        if picked.ndim:
             return Images(self.read, [self.items[i] for i in picked])
-        return self.read(self.items[int(index)])
+        return self.read(self.items[picked])
 
     def __repr__(self) -> str:
         return f"Images({len(self)} images, read when asked for)"
@@ -63,20 +58,12 @@ class Images(Sequence[Image.Image]):
 class LabelledImages:
     """Images with their classes; also a torch ``Dataset``: ``data[i]`` is (image, label).
 
-    Attributes
-    ----------
-    images, labels : Images, torch.LongTensor [n]
-    classes, templates : list of str
-        C class names as they enter a prompt; prompt templates, ``{}`` standing for the name.
-    categories, subcategories, keywords : list [C]
-        Coarser classes (Unicode groups for emoji), synonyms and related words (CLDR); else empty.
-    scene, descriptions : torch.LongTensor [n], list of Scene [n] or None
-        Which drawing of its class an image is (0: the clean one, or a photograph), and what it shows.
-    skipped, passed_over : list of str, dict of str
-        Paths of images that could not be read (``on_error="skip"``); path of what was not taken for a
-        picture or a class -> why. ``print`` sums both up.
-    loaded_with, picked : dict, list of str, or None
-        Arguments of the `load` that gives these data; the classes that `subset` then picked.
+    ``labels`` [n] are indices of the C ``classes``; in ``templates`` ``{}`` stands for the name. Of emoji
+    there are, per class, ``categories`` and ``subcategories`` (Unicode's groups) and ``keywords`` (CLDR);
+    per image its ``scene`` [n], the number of the drawing (0: the clean one, or a photograph), and in
+    ``descriptions`` what it shows. ``skipped`` has the paths of images that could not be read,
+    ``passed_over`` path -> why of what was not taken for a picture or a class; ``print`` sums both up.
+    ``loaded_with`` are the arguments of `load`, ``picked`` the classes that `subset` then picked.
     """
 
     images: Images
@@ -218,31 +205,18 @@ def _rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 @functools.lru_cache(8)
 def _to_srgb(profile: bytes, mode: str) -> Any:
-    """What takes pixels to sRGB by a colour profile; None if it is broken, of another mode, or sRGB's."""
+    """What takes pixels to sRGB by a colour profile; None if it is sRGB's, broken, or of another mode."""
     with contextlib.suppress(Exception):
         read = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if PROFILED.get(read.profile.xcolor_space.strip()) != mode:
-            return None
-        change = ImageCms.buildTransform(read, ImageCms.createProfile("sRGB"), mode, "RGB")
-        trial = Image.frombytes(mode, (64, 64), np.random.default_rng(0).bytes(64 * 64 * len(mode)))
-        seen, plain = (np.asarray(x, int) for x in (change.apply(trial), trial.convert("RGB")))
-        return change if np.abs(seen - plain).max() > ALIKE else None
+        if "sRGB" not in ImageCms.getProfileDescription(read):
+            return ImageCms.buildTransform(read, ImageCms.createProfile("sRGB"), mode, "RGB")
     return None
 
 
-def photographs(
-    items: Iterable[Any],
-    labels: Sequence[int] | torch.Tensor,
-    classes: Sequence[str],
-    name: str,
-    split: str = "all",
-    templates: Sequence[str] = PHOTO,
-    read: Callable[[Any], Image.Image] = open_stored,
-    **more: Any,
-) -> LabelledImages:
-    images, y = Images(read, items), torch.as_tensor(labels, dtype=torch.long)
+def photographs(images: Images, labels: Any, classes: list[str], name: str, **more: Any) -> LabelledImages:
     paths = [item for item in images.items[:100] if isinstance(item, str)]
     if not images.items or (paths and not any(map(os.path.exists, paths))):
         such = f", such as {paths[0]!r}" if paths else ""
-        raise ValueError(f"name: {name!r}, split {split!r}: the pictures are not there{such}")
-    return LabelledImages(images, y, list(classes), list(templates), split=split, name=name, **more)
+        raise ValueError(f"name: {name!r}: the pictures are not there{such}")
+    y = torch.as_tensor(labels, dtype=torch.long)
+    return LabelledImages(images, y, classes, name=name, **{"templates": PHOTO, **more})

@@ -38,7 +38,8 @@ def _loader(name: str) -> Callable[..., LabelledImages]:
         what, kind = ("file", "coop:") if name.endswith(".json") else ("folder", "folder:")
         raise ValueError(f"name: got the {what} {name!r}, want {kind + name!r}")
     near = ", ".join(map(repr, _check.closest(name, LOADERS)))
-    raise ValueError(f"name: unknown data set {name!r}; the closest are {near}")
+    other = "any other, ImageNet too, is folder:PATH with a sub-folder per class"
+    raise ValueError(f"name: unknown data set {name!r}; the closest are {near}; {other}")
 
 
 def load(
@@ -48,51 +49,35 @@ def load(
     on_error: Literal["raise", "skip"] = "raise",
     **options: Any,
 ) -> LabelledImages:
-    """Labelled images by name.
+    """Labelled images by name; by default what ``CLIPNULL_DATA`` says, else ``"twemoji"``.
 
-    Parameters
-    ----------
-    name : str, optional
-        ``"twemoji"``; ``"openmoji"``, another artist's pictures of the same classes in the same order and
-        scenes (extra ``styles``; PocketCLIP was trained on them); ``"folder:PATH"``, one sub-folder of
-        images per class; ``"coop:PATH/split_zhou_X.json"``, a split of CoOp: image path, label, class name;
-        ``"caltech101"``, ``"flowers102"``, ``"pets"``, ``"cars"``, ``"cifar10"``, ``"cifar100"``,
-        ``"food101"``, as torchvision keeps them; ``"imagenet"`` (``val/n01440764/*.JPEG``),
-        ``"tiny-imagenet"``, ``"dogs"`` (Stanford Dogs). ``"cars:ROOT"`` is short for ``root=``. By default
-        what ``CLIPNULL_DATA`` says, else ``"twemoji"``; options that the set named there does not have are
-        then ignored, so that a notebook's cell fits any set.
-    subset : str or list of str, optional
-        Class names, for any set. For emoji also ``"classroom"`` (the default: about 100 everyday
-        classes, see `classroom`), ``"all"`` (853) or a category such as ``"food-drink"``.
-    on_error : {"raise", "skip"}
-        Raise when an image that cannot be read is asked for; or read all images now, leave such out
-        (``data.skipped``) and warn.
-    scenes, seed, size
-        Emoji: images per class, default 8, and which. The first is clean (upright on white), the others
-        differ in size, place, background and light. Or what to show of every class:
-        ``[Scene(upside_down=True), Scene(beside="guitar")]``; a scene given again is drawn differently.
-        The width in pixels, default 64; of two numbers, as some models have them, the larger counts.
-    split, exif
-        Folders: one of the folders ``"train"``, ``"test"``, … where the path holds those and not classes;
-        whether pictures are turned as their EXIF says and shown by their colour profile (yes, by default).
-    root, split, download
-        Sets of the literature and CoOp files, whose pictures are read as stored: the images' folder;
-        ``"test"`` by default (``"val"`` for both ImageNets); whether torchvision may fetch them (no).
+    ``"twemoji"`` and ``"openmoji"`` (PocketCLIP was trained on it) are the same classes in the same scenes by
+    two artists. ``scenes`` is the number of images per class (8; the first is clean, upright on white), or
+    what to show, ``[Scene(upside_down=True)]``: a scene given again is drawn differently. ``seed`` draws
+    them; ``size`` is their width in pixels (64; of two numbers, as some models have them, the larger).
+    ``subset``, which is a list of class names for any set, may here be ``"classroom"`` (see `classroom`; the
+    default), ``"all"`` (853) or a category such as ``"food-drink"``.
 
-    References
-    ----------
-    Prompts: arXiv 2407.07485, for ImageNet OpenAI's 80 (2103.00020). Class names: CoOp, open_clip.
+    ``"folder:PATH"`` has one sub-folder of images per class, or folders ``"train"``, ``"test"``, … of such,
+    of which ``split`` is one; ``exif=False`` leaves pictures as they are stored, neither turned nor in the
+    colours of their profile. ``"coop:PATH/split_zhou_X.json"`` is a split of CoOp. ``"caltech101"``,
+    ``"flowers102"``, ``"pets"``, ``"cars"``, ``"cifar10"``, ``"cifar100"``, ``"food101"``, as torchvision
+    keeps them, and ``"dogs"`` (Stanford Dogs) take the folder ``root`` (``"cars:ROOT"`` is short for it),
+    ``split`` (``"test"``) and, of torchvision's, ``download`` (no).
+
+    ``on_error="skip"`` reads all images now, leaves out those that cannot be read (``data.skipped``) and
+    warns. Options that the set of ``CLIPNULL_DATA`` does not have are ignored: a notebook's cell fits any.
+    Prompts are those of arXiv 2407.07485; class names CoOp's and open_clip's.
     """
     from_environment = name is None
     name = (os.environ.get("CLIPNULL_DATA") or "twemoji") if name is None else name
-    if isinstance(name, os.PathLike):
-        name = os.fspath(name)
+    name = os.fspath(name) if isinstance(name, os.PathLike) else name
     if not isinstance(name, str):
         raise ValueError(f"name: got {name!r}, want one of {', '.join(LOADERS)}")
     _check.one_of("on_error", on_error, ["raise", "skip"])
     loader = _loader(name)
     known = {*inspect.signature(loader).parameters}
-    for option in set(options) - known:
+    for option in options.keys() - known:
         if not from_environment:
             has = ", ".join(sorted({*known, "subset", "on_error"}))
             raise ValueError(f"{option}: {name!r} has no such option, want one of {has}")

@@ -14,8 +14,7 @@ __all__ = ["Scene"]
 Size = Literal["small", "medium", "large"]
 Place = Literal["centre", "left", "right", "top", "bottom"]
 Light = Literal["dark", "normal", "bright"]
-Range: TypeAlias = tuple[float, float]
-XY: TypeAlias = tuple[float, float]
+Pair: TypeAlias = tuple[float, float]
 #: backgrounds that have a name, RGB in [0, 1]
 COLOURS = {
     "red": (0.85, 0.15, 0.15), "orange": (0.95, 0.55, 0.15), "yellow": (0.95, 0.85, 0.25),
@@ -24,11 +23,11 @@ COLOURS = {
     "grey": (0.55, 0.55, 0.55), "black": (0.08, 0.08, 0.08),
 }  # fmt: skip
 #: how far the art is zoomed out: 1 fills the frame, 2 half of its width; ranges that do not meet
-ZOOM: dict[Size, Range] = {"large": (0.75, 0.93), "medium": (0.95, 1.42), "small": (1.55, 2.0)}
+ZOOM: dict[Size, Pair] = {"large": (0.75, 0.93), "medium": (0.95, 1.42), "small": (1.55, 2.0)}
 #: brightness of the art; again ranges that do not meet
-GAIN: dict[Light, Range] = {"dark": (0.6, 0.76), "normal": (0.84, 1.08), "bright": (1.16, 1.35)}
+GAIN: dict[Light, Pair] = {"dark": (0.6, 0.76), "normal": (0.84, 1.08), "bright": (1.16, 1.35)}
 #: centre of a small object; the frame is [-1, 1] wide and y points down
-CENTRE: dict[Place, XY] = {
+CENTRE: dict[Place, Pair] = {
     "centre": (0.0, 0.0), "left": (-0.45, 0.0), "right": (0.45, 0.0),
     "top": (0.0, -0.45), "bottom": (0.0, 0.45),
 }  # fmt: skip
@@ -41,9 +40,9 @@ TURN, SHADE = 0.35, 0.04
 class Placement(NamedTuple):
     """Where an object may be: the zoom's range, its centre, and how far it strays from there in x and y."""
 
-    zoom: Range
-    centre: XY
-    reach: XY
+    zoom: Pair
+    centre: Pair
+    reach: Pair
 
 
 #: the left and the right one of two objects
@@ -54,17 +53,9 @@ PAIR = tuple(Placement((1.75, 2.15), (x, 0.0), (0.05, 0.15)) for x in (-0.48, 0.
 class Scene:
     """What a picture shows, whatever the class; a ValueError for what none can. ``str(scene)`` says it.
 
-    Attributes
-    ----------
-    size, place, light
-        ``place`` and ``light`` are the object's; only a small one is anywhere but near the centre.
-    upside_down, grey, blurred : bool
-        Of two objects the left one is upside down, and both are grey; blurred is the whole picture.
-    background : str
-        "white", a colour ("red", "orange", "yellow", "green", "turquoise", "blue", "purple", "pink",
-        "brown", "grey", "black"), or "gradient".
-    beside : str or None
-        Name of a second object on its right, of which both are small; looked up where it is drawn.
+    ``place`` and ``light`` are the object's; only a small one is anywhere but near the centre. The
+    ``background`` is "white", "gradient" or one of `COLOURS`. ``beside`` names a second object on its right,
+    looked up where it is drawn: both are small then, the left one alone is upside down, and both are grey.
     """
 
     size: Size = "medium"
@@ -81,8 +72,7 @@ class Scene:
         options: dict[str, Iterable[str]] = dict(size=ZOOM, place=CENTRE, light=GAIN, background=backgrounds)
         for name, known in options.items():
             _check.one_of(name, getattr(self, name), known)
-        for name in ("upside_down", "grey", "blurred"):
-            _check.truth(name, getattr(self, name))
+        _check.fields(self)
         if self.place != "centre" and self.size != "small":
             raise ValueError(f"place: got {self.place!r} for a {self.size} object, want size='small' with it")
         if self.beside is not None and self.size != "medium":
