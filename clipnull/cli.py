@@ -129,7 +129,7 @@ def _load(args: argparse.Namespace) -> tuple[Clip, LabelledImages, list[int], Te
     """Model, pictures as large as it looks, the classes to forget, and all the names' embeddings."""
     import clipnull as cn
     from clipnull import _check
-    from clipnull.protocol.find import DRAWN
+    from clipnull.protocol.run import DRAWN
 
     clip = cn.load()
     name = os.environ.get("CLIPNULL_DATA") or DRAWN[0]
