@@ -24,7 +24,7 @@ FILES = {"coco": "coco160_vit_b_16.safetensors", "lvis": "lvis1203_vit_b_32.safe
 
 @dataclass(frozen=True, eq=False)
 class Embeddings:
-    """Embeddings of images Z [n, d] and names T [C, d], unit rows, float32; without images Z is None.
+    """Embeddings of images Z [n, d] (or None) and names T [C, d], unit rows, float32.
 
     ``prompts`` are the names under other prompts; ``loaded_with`` the arguments of `embeddings`.
     """
@@ -61,7 +61,7 @@ def load_arrays(
         elif role not in found and role != "classes":
             have = "got none" if path is None else f"{str(path)!r} has {', '.join(found) or 'none'}"
             raise ValueError(f"{role}: {have}, want an array of that name, or {role}= with it or its file")
-    T = _unit_rows("T", found["T"], None)
+    T = _unit_rows("T", found["T"])
     Z = _unit_rows("Z", found["Z"], T.shape[1])
     names = np.asarray(found.get("classes", [f"class {i}" for i in range(len(T))])).reshape(-1).tolist()
     names = _check.names("classes", [n.decode() if isinstance(n, bytes) else n for n in names], len(T))
@@ -102,7 +102,7 @@ def _read_arrays(path: str | os.PathLike[str], role: str) -> dict[str, Any]:
         raise ValueError(f"{role}: cannot read {str(path)!r} without unpickling ({line})") from error
 
 
-def _unit_rows(role: str, value: Any, dim: int | None) -> torch.Tensor:
+def _unit_rows(role: str, value: Any, dim: int | None = None) -> torch.Tensor:
     x = _check.rows(role, value, dim, nonzero=True).to("cpu", torch.float32)
     norms = torch.cat([block.norm(dim=1) for block in x.split(2**14)])
     return x / norms[:, None] if bool(((norms - 1).abs() > 1e-3).any()) else x

@@ -45,8 +45,7 @@ def folder(path: str, split: str | None = None, exif: bool = True) -> LabelledIm
     of_class, passed = _gather(_part(top, name, split))
     told = "; ".join(tally(passed))
     if not of_class:
-        over = f" (passed over: {told})" if passed else ""
-        raise ValueError(f"name: {name!r} has no sub-folder with images{over}, want one per class")
+        raise ValueError(f"name: {name!r} has no sub-folder with images; passed over: {told or 'nothing'}")
     if not {*passed.values()} <= {*QUIET}:
         warnings.warn(f"folder: passed over {told} (all: data.passed_over)", stacklevel=3)
     labels = [i for i, own in enumerate(of_class.values()) for _ in own]
@@ -125,12 +124,11 @@ def _part(root: Path, name: str, split: str | None) -> Path:
     splits = [n for n in names if n.lower() in SPLITS and subfolders(root / n)]
     if len(splits) < 2 and splits != names:  # a class of locomotives may be called "train"
         splits = []
-    if split is None and splits:
-        way = f"want split={splits[0]!r}, or {name + '/' + splits[0]!r}"
-        raise ValueError(f"split: {name!r} has no classes but the splits {', '.join(splits)}; {way}")
-    if split is not None and not splits:
+    if splits:
+        return root / _check.one_of("split", split, splits)
+    if split is not None:
         raise ValueError(f"split: got {split!r}, but {name!r} has no splits; leave split= out")
-    return root if split is None else root / _check.one_of("split", split, splits)
+    return root
 
 
 def _class_names(folders: Sequence[str], name: str) -> list[str]:

@@ -118,7 +118,7 @@ class LabelledImages:
         new = torch.full((len(self.classes),), -1)
         new[keep] = torch.arange(len(keep))
         part = self.take(new[self.labels] >= 0)
-        of_class = ("classes", "categories", "subcategories", "keywords")
+        of_class = "classes categories subcategories keywords".split()
         picked: dict[str, Any] = {k: [getattr(self, k)[i] for i in keep] for k in of_class}
         part = replace(part, labels=new[part.labels], **picked)
         part.loaded_with, part.picked = self.loaded_with, part.classes
@@ -150,9 +150,8 @@ def formats() -> list[str]:
 def open_image(path: str | Path | IO[bytes], exif: bool = True) -> Image.Image:
     """Read a picture as sRGB, as an ordinary viewer shows it: turned by EXIF, its colour profile heeded.
 
-    With ``exif=False`` neither is done, as torchvision reads pictures. A ValueError for what is none or
-    broken, has 32-bit numbers (whose white is anybody's guess), more than 120 million pixels, or one side
-    more than 100 times the other.
+    With ``exif=False`` neither is done. A ValueError for what is none or broken, has 32-bit numbers (whose
+    white is anybody's guess), more than 120 million pixels, or one side more than 100 times the other.
     """
     try:
         with Image.open(path, formats=formats()) as image:
@@ -213,10 +212,13 @@ def _to_srgb(profile: bytes, mode: str) -> Any:
     return None
 
 
-def photographs(images: Images, labels: Any, classes: list[str], name: str, **more: Any) -> LabelledImages:
+def photographs(
+    items: Images | list[str], labels: Any, classes: list[str], name: str, **more: Any
+) -> LabelledImages:
+    """Of paths to pictures that are read as they are stored, or of `Images`; some must be there."""
+    images = items if isinstance(items, Images) else Images(open_stored, items)
     paths = [item for item in images.items[:100] if isinstance(item, str)]
     if not images.items or (paths and not any(map(os.path.exists, paths))):
-        such = f", such as {paths[0]!r}" if paths else ""
-        raise ValueError(f"name: {name!r}: the pictures are not there{such}")
+        raise ValueError(f"name: {name!r}: the pictures are not there, such as {paths[:1]}")
     y = torch.as_tensor(labels, dtype=torch.long)
     return LabelledImages(images, y, classes, name=name, **{"templates": PHOTO, **more})

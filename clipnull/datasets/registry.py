@@ -1,27 +1,145 @@
-"""One door to all the data sets."""
+"""One door to all the data sets, and those of the literature, from torchvision or from disk."""
 
 from __future__ import annotations
 
 import inspect
+import json
 import os
+import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
+from operator import attrgetter
+from pathlib import Path
 from typing import Any, Literal
 
-from clipnull import _check
+import numpy as np
+from PIL import Image
+
+from clipnull import _check, _files
 from clipnull.datasets.emoji import emoji
-from clipnull.datasets.folders import folder, without_broken
-from clipnull.datasets.literature import SETS
-from clipnull.datasets.pictures import LabelledImages
+from clipnull.datasets.folders import folder, spaced, subfolders, without_broken
+from clipnull.datasets.pictures import FLOWER, PHOTO, Images, LabelledImages, photographs
 
 __all__ = ["LOADERS", "load"]
+
+#: where the sets of the literature are looked for when no folder is given
+ROOT = Path.home() / ".cache" / "clipnull"
+#: the protocol's names (CoOp's) are singular where Caltech's folder has a plural
+CALTECH = {"Faces": "face", "Leopards": "leopard", "Motorbikes": "motorbike", "airplanes": "airplane"}
+#: torchvision's class, what has its images (paths or arrays) and labels, prompts
+TORCHVISION: dict[str, tuple[str, Callable[[Any], Any], list[str]]] = {
+    "cars": ("StanfordCars", lambda cars: zip(*cars._samples, strict=True), PHOTO),
+    "flowers102": ("Flowers102", attrgetter("_image_files", "_labels"), FLOWER),
+    "pets": ("OxfordIIITPet", attrgetter("_images", "_labels"), PHOTO),
+    "cifar10": ("CIFAR10", attrgetter("data", "targets"), PHOTO),
+    "cifar100": ("CIFAR100", attrgetter("data", "targets"), PHOTO),
+    "food101": ("Food101", attrgetter("_image_files", "_labels"), PHOTO),
+}
+
+
+def coop(path: str | Path, split: str = "test", root: str | Path | None = None) -> LabelledImages:
+    """A CoOp ``split_zhou_*.json``: {"train" | "val" | "test": [[image path, label, class name], …]}."""
+    file = _files.path("name", path)
+    try:
+        splits = json.loads(file.read_text(encoding="utf-8"))
+        paths, labels = zip(*((str(p), int(y)) for p, y, _ in splits[split]), strict=True)
+        table = {int(y): spaced(str(c)) for part in splits.values() for _, y, c in part}
+        classes = [table[i] for i in range(len(table))]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        want = "want a split_zhou_*.json of CoOp with train, val and test, of pictures of classes 0, 1, …"
+        why = f"({type(error).__name__}: {error}), {want}"
+        raise ValueError(f"name: 'coop:{path}' with split {split!r} cannot be read {why}") from error
+    # CoOp keeps pictures beside the file or one folder down (jpg/, images/, 101_ObjectCategories/)
+    beside = [file.parent, *sorted(filter(Path.is_dir, file.parent.iterdir()))]
+    for base in [_files.path("root", root)] if root else beside:
+        if any((base / p).exists() for p in paths[:100]):
+            items, name = [os.path.join(base, p) for p in paths], f"coop:{file.stem}"
+            templates = FLOWER if "flower" in file.name.lower() else PHOTO
+            return photographs(items, labels, classes, name, split=split, templates=templates)
+    raise ValueError(f"root: no {paths[0]!r} in {root or file.parent}; pass root= with the images' folder")
+
+
+def dogs(root: str | Path | None = None, split: str = "test") -> LabelledImages:
+    """Stanford Dogs: ``Images/n02085620-Chihuahua/*.jpg``, and ``test_list.mat`` there or in ``lists``."""
+    from scipy.io import loadmat
+
+    place = _found("dogs", root, "Images", "stanford_dogs")
+    folders, lists = subfolders(place), place.parent / "lists"
+    file = (lists if lists.is_dir() else place.parent) / f"{split}_list.mat"
+    try:
+        names = np.atleast_1d(loadmat(file, squeeze_me=True)["file_list"]).tolist()
+        labels = [folders.index(name.partition("/")[0]) for name in names]
+    except Exception as error:  # SciPy has many, for a file of another kind
+        why = f"want the set's own {file.name} there or in 'lists'; a split_*.json is 'coop:PATH'."
+        raise _missing("dogs", place.parent, why) from error
+    classes = [spaced(own.partition("-")[2]) for own in folders]
+    return photographs([str(place / name) for name in names], labels, classes, "dogs", split=split)
+
+
+def caltech101(root: str | Path | None = None, download: bool = False, split: str = "test") -> LabelledImages:
+    """Caltech-101: ``101_ObjectCategories/Faces/*.jpg``; no splits, and as in the protocol no Faces_easy."""
+    if download:
+        _opened("caltech101", "Caltech101", root, download=True)
+    found = _found("caltech101", root, "101_ObjectCategories", "caltech101", "caltech-101")
+    data = folder(str(found), exif=False)
+    data = data.subset([c for c in data.classes if c not in ("BACKGROUND Google", "Faces easy")])
+    return replace(data, classes=[CALTECH.get(c, c) for c in data.classes], name="caltech101")
+
+
+def from_torchvision(
+    name: str, root: str | Path | None = None, download: bool = False, split: str = "test"
+) -> LabelledImages:
+    cls, of, templates = TORCHVISION[name]
+    how: dict[str, Any] = {"split": split}
+    if cls.startswith("CIFAR"):
+        how = {"train": _check.one_of("split", split, ["train", "test"]) == "train"}
+    dataset = _opened(name, cls, root, download=download, **how)
+    items, labels = of(dataset)
+    classes = [spaced(c) for c in dataset.classes]
+    if name == "cars":  # CoOp has the year first
+        classes = [re.sub(r"(.+) (\d+)", r"\2 \1", c) for c in classes]
+    arrays = isinstance(items[0], np.ndarray)
+    images = Images(Image.fromarray, items) if arrays else [*map(str, items)]
+    return photographs(images, labels, classes, name, split=split, templates=templates)
+
+
+def _opened(name: str, cls: str, root: str | Path | None, **how: Any) -> Any:
+    import torchvision.datasets
+
+    place = _files.path("root", root or ROOT)
+    try:
+        if not how["download"] and not place.is_dir():  # torchvision would create it
+            raise OSError("no such folder.")
+        return getattr(torchvision.datasets, cls)(str(place), **how)
+    except Exception as error:  # torchvision, SciPy and files of another kind have many
+        raise _missing(name, place, error) from error
+
+
+def _found(name: str, root: str | Path | None, inside: str, *folders: str) -> Path:
+    place = _files.path("root", root or ROOT)
+    for base in (place, *(place / own for own in folders)):
+        if (base / inside).is_dir():
+            return base / inside
+    raise _missing(name, place, f"no folder {inside!r} there, nor in {' or '.join(folders)}.")
+
+
+def _missing(name: str, place: Path, why: object) -> ValueError:
+    way = ", as torchvision keeps it" * (name != "dogs")
+    way += ", or, where there is a network, download=True once" * (name not in ("cars", "dogs"))
+    said = f"name: cannot load {name!r} from {str(place)!r}: {why} Pass root= with its folder{way}."
+    return ValueError(said)
+
 
 #: what `load` takes, placeholders in capitals -> loader, whose parameters are the options
 LOADERS: dict[str, Callable[..., LabelledImages]] = {
     "twemoji": partial(emoji, "twemoji"),
     "openmoji": partial(emoji, "openmoji"),
     "folder:PATH": folder,
-    **SETS,
+    "coop:PATH": coop,
+    "dogs": dogs,
+    "caltech101": caltech101,
+    **{name: partial(from_torchvision, name) for name in TORCHVISION},
 }
 
 
@@ -86,9 +204,8 @@ def load(
         data = loader(subset=subset, **options)
     else:
         data = loader(**options)
-        if isinstance(subset, str) and (subset == "all" or from_environment):
-            subset = None
-        if subset is not None:
+        everything = isinstance(subset, str) and (subset == "all" or from_environment)
+        if not (subset is None or everything):
             data = data.subset(_check.class_indices("subset", subset, len(data.classes), data.classes))
         data = without_broken(data) if on_error == "skip" else data
     subset = subset if subset is None or isinstance(subset, str) else list(data.classes)

@@ -1,7 +1,6 @@
 """Trained baselines, for contrast with the closed form: gradient ascent, and LoRA on the names.
 
-Both change the last layers that `clipnull.fold` edits, so what they learn is an `Edit`. Both are the idea
-alone, small enough to run anywhere; they are no reproduction of a paper's code.
+Both learn an `Edit` of the last layers. They are the idea alone, no reproduction of a paper's code.
 """
 
 from __future__ import annotations
@@ -37,10 +36,10 @@ GRIDS: dict[str, dict[str, Sequence[float]]] = {
 
 @dataclass(frozen=True)
 class Trained:
-    """What a baseline learnt: ``edit`` acts on ``side``.
+    """What a baseline learnt, with one of ``losses`` per step.
 
     Settings are compared by ``objective``, from training data alone, higher is better. ``seconds`` is the
-    time of all the ``tried`` trainings that it was chosen from; ``losses`` has one per step.
+    time of all the ``tried`` trainings that it was chosen from.
     """
 
     edit: Edit

@@ -94,11 +94,8 @@ class Protocol:
         return [row for data in self.data for model in data.full for row in data.published(model)]
 
 
-Four = tuple[float, float, float, float]
-
-
 def _kravets(
-    name: str, own: str, other: str, n_classes: int, full: tuple[float, float], forget: Mapping[str, Four]
+    name: str, own: str, other: str, n_classes: int, full: tuple[float, float], forget: Mapping[str, Any]
 ) -> ProtocolData:
     """A data set with its published figures: full (RN50, ViT-B/16); forget, retain of each in turn."""
     both, sources = ("RN50", "ViT-B/16"), (f"coop:{{root}}/{own}.json", f"{other}:{{root}}")

@@ -150,11 +150,11 @@ class ProtocolResult:
             rows = self.where(model=model, joint=joint, method=method)
             out.append(SummaryRow(
                 model, joint, method, len(rows), 2 + len(rows[0].others),
-                Change(*_means(r.full for r in rows)), Change(*_means(r.n_way[2][2:] for r in rows)),
-                Change(*_means(r.search for r in rows)), _mean(r.retain.kept for r in rows),
+                Change(*_mean(r.full for r in rows)), Change(*_mean(r.n_way[2][2:] for r in rows)),
+                Change(*_mean(r.search for r in rows)), _mean(r.retain.kept for r in rows),
                 _mean(change.kept for r in rows for change in r.others.values()),
-                _mean(r.certificate for r in rows), ScoreParts(*_means(r.parts for r in rows)),
-                *_means((r.score, r.seconds) for r in rows),
+                _mean(r.certificate for r in rows), ScoreParts(*_mean(r.parts for r in rows)),
+                *_mean((r.score, r.seconds) for r in rows),
             ))  # fmt: skip
         return sorted(out, key=lambda r: (r.model, r.joint))
 
@@ -180,10 +180,6 @@ class ProtocolResult:
     __repr__ = __str__
 
 
-def _means(rows: Iterable[Sequence[float]]) -> list[float]:
-    return [_mean(column) for column in zip(*rows, strict=True)]
-
-
-def _mean(values: Iterable[float]) -> float:
-    """NaN skipped."""
-    return float(torch.tensor([*values], dtype=torch.float64).nanmean())
+def _mean(values: Iterable[Any]) -> Any:
+    """Of numbers, or of each column of rows; NaN skipped."""
+    return torch.tensor([*values], dtype=torch.float64).nanmean(0).tolist()

@@ -17,8 +17,8 @@ import torch
 
 from clipnull import _check, _files, _show
 from clipnull.datasets.arrays import Embeddings, embeddings, load_arrays
-from clipnull.datasets.literature import ROOT
 from clipnull.datasets.pictures import LabelledImages
+from clipnull.datasets.registry import ROOT
 from clipnull.datasets.registry import load as load_data
 from clipnull.edit import Edit
 from clipnull.erasers import METHODS
@@ -43,8 +43,7 @@ def miniature(protocol: Protocol = POCKET) -> Protocol:
     """`POCKET`, on the data set that the environment variable ``CLIPNULL_DATA`` names, if it does.
 
     Drawings of another artist take the place of its own. Of any other set the three classes with the most
-    pictures are to be forgotten, or fewer where none would be left. A ValueError for data that are not
-    there, or of one class.
+    pictures are to be forgotten, or all but one. A ValueError for data that are not there, or of one class.
     """
     name = os.environ.get("CLIPNULL_DATA") or DRAWN[0]
     if name in DRAWN:
@@ -64,9 +63,8 @@ def miniature(protocol: Protocol = POCKET) -> Protocol:
 def chosen() -> tuple[Protocol, str]:
     """The protocol that the environment variable ``CLIPNULL_PROTOCOL`` asks for, if all it needs is there.
 
-    ``full`` or ``full:FOLDER`` (the folder of the data sets) asks for `KRAVETS`; anything else, or
-    nothing, is `miniature`. What is missing makes it that too: data sets, and weights that are not in the
-    cache folder (nothing is fetched here). With it comes a sentence that says which one it is and why.
+    ``full`` or ``full:FOLDER`` (the folder of the data sets) asks for `KRAVETS`; otherwise, or where data
+    sets or weights are missing (nothing is fetched here), it is `miniature`. A sentence says which and why.
     """
     asked, _, root = os.environ.get("CLIPNULL_PROTOCOL", "").partition(":")
     if asked != "full":
@@ -138,11 +136,10 @@ class Found:
     @cached_property
     def case(self) -> Case:
         """It forgets the first class until told otherwise."""
-        data = self.data
+        data = self.pictures() if self.source in DRAWN else self.data
         if isinstance(data, Embeddings):
             Z, T = data.Z, data.T
         else:
-            data = self.pictures() if self.source in DRAWN else data
             Z, T = self.clip.embed_images(data.images), self.clip.embed_text(data.classes, data.templates)
         case = Case(Z, T, data.labels, self.forget[:1], data.classes)
         _ = case.scores  # kept: every edit is then a rank-m update of them
@@ -176,12 +173,11 @@ class Found:
 
     def differences(self) -> list[str]:
         """How the data differ from the published ones, as far as it can be seen from here."""
-        spec, n, said = self.spec, len(self.data.classes), []
-        if self.source.partition(":")[0] != spec.sources[0].partition(":")[0]:
-            said.append(f"{spec.name}: read from {self.source}, which is not the protocol's split")
-        if spec.n_classes not in (None, n):
-            said.append(f"{spec.name}: {n} candidate classes, not {spec.n_classes}")
-        return said
+        spec, n = self.spec, len(self.data.classes)
+        another = self.source.partition(":")[0] != spec.sources[0].partition(":")[0]
+        read = f"{spec.name}: read from {self.source}, which is not the protocol's split"
+        count = f"{spec.name}: {n} candidate classes, not {spec.n_classes}"
+        return [read] * another + [count] * (spec.n_classes not in (None, n))
 
 
 def find_data(protocol: Protocol) -> list[Found]:
