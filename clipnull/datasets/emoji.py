@@ -183,11 +183,8 @@ def emoji(
 
 def _chosen(subset: str | Iterable[str | int]) -> list[dict[str, Any]]:
     table = class_table()
-    if not isinstance(subset, str):
-        subset = _check.class_indices("subset", subset, len(table), [c["label"] for c in table])
-    elif subset == "classroom":
-        subset = classroom()
-    else:
+    if isinstance(subset, str) and subset != "classroom":
         _check.one_of("subset", subset, ["classroom", "all", *dict.fromkeys(c["category"] for c in table)])
         return [c for c in table if subset in ("all", c["category"])]
-    return [table[i] for i in subset]
+    names, own = [c["label"] for c in table], classroom() if isinstance(subset, str) else subset
+    return [table[i] for i in _check.class_indices("subset", own, len(table), names)]

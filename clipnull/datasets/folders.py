@@ -39,8 +39,7 @@ def folder(path: str, split: str | None = None, exif: bool = True) -> LabelledIm
     """One class per sub-folder, of the whole folder or of its ``split``."""
     top, name = _files.path("name", path), f"folder:{path}"
     if not (top.is_dir() and os.access(top, os.R_OK)):
-        want = "want one that can be read, with a sub-folder of images per class"
-        raise ValueError(f"name: {name!r} is not a folder, {want}")
+        raise ValueError(f"name: {name!r} is not a folder to be read, with a sub-folder per class")
     read = pictures.open_image if _check.truth("exif", exif) else pictures.open_stored
     of_class, passed = _gather(_part(top, name, split))
     told = "; ".join(tally(passed))

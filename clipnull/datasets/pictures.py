@@ -50,9 +50,6 @@ class Images(Sequence[Image.Image]):
             return Images(self.read, [self.items[i] for i in picked])
         return self.read(self.items[picked])
 
-    def __repr__(self) -> str:
-        return f"Images({len(self)} images, read when asked for)"
-
 
 @dataclass(eq=False)
 class LabelledImages:

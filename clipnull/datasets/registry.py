@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from operator import attrgetter
@@ -64,25 +65,21 @@ def dogs(root: str | Path | None = None, split: str = "test") -> LabelledImages:
     """Stanford Dogs: ``Images/n02085620-Chihuahua/*.jpg``, and ``test_list.mat`` there or in ``lists``."""
     from scipy.io import loadmat
 
-    place = _found("dogs", root, "Images", "stanford_dogs")
-    folders, lists = subfolders(place), place.parent / "lists"
-    file = (lists if lists.is_dir() else place.parent) / f"{split}_list.mat"
-    try:
-        names = np.atleast_1d(loadmat(file, squeeze_me=True)["file_list"]).tolist()
+    with _looking("dogs", root, "stanford_dogs") as place:
+        folders, lists = subfolders(place / "Images"), place / "lists"
+        file = (lists if lists.is_dir() else place) / f"{split}_list.mat"
+        names = np.atleast_1d(loadmat(str(file), squeeze_me=True)["file_list"]).tolist()
         labels = [folders.index(name.partition("/")[0]) for name in names]
-    except Exception as error:  # SciPy has many, for a file of another kind
-        why = f"want the set's own {file.name} there or in 'lists'; a split_*.json is 'coop:PATH'."
-        raise _missing("dogs", place.parent, why) from error
     classes = [spaced(own.partition("-")[2]) for own in folders]
-    return photographs([str(place / name) for name in names], labels, classes, "dogs", split=split)
+    return photographs([str(place / "Images" / name) for name in names], labels, classes, "dogs", split=split)
 
 
 def caltech101(root: str | Path | None = None, download: bool = False, split: str = "test") -> LabelledImages:
     """Caltech-101: ``101_ObjectCategories/Faces/*.jpg``; no splits, and as in the protocol no Faces_easy."""
     if download:
         _opened("caltech101", "Caltech101", root, download=True)
-    found = _found("caltech101", root, "101_ObjectCategories", "caltech101", "caltech-101")
-    data = folder(str(found), exif=False)
+    with _looking("caltech101", root, "caltech101", "caltech-101") as place:
+        data = folder(str(place / "101_ObjectCategories"), exif=False)
     data = data.subset([c for c in data.classes if c not in ("BACKGROUND Google", "Faces easy")])
     return replace(data, classes=[CALTECH.get(c, c) for c in data.classes], name="caltech101")
 
@@ -107,28 +104,23 @@ def from_torchvision(
 def _opened(name: str, cls: str, root: str | Path | None, **how: Any) -> Any:
     import torchvision.datasets
 
-    place = _files.path("root", root or ROOT)
-    try:
-        if not how["download"] and not place.is_dir():  # torchvision would create it
-            raise OSError("no such folder.")
+    with _looking(name, root) as place:
+        if not how["download"]:
+            os.stat(place)  # else torchvision would create it
         return getattr(torchvision.datasets, cls)(str(place), **how)
-    except Exception as error:  # torchvision, SciPy and files of another kind have many
-        raise _missing(name, place, error) from error
 
 
-def _found(name: str, root: str | Path | None, inside: str, *folders: str) -> Path:
+@contextlib.contextmanager
+def _looking(name: str, root: str | Path | None, *folders: str) -> Iterator[Path]:
+    """The first of the folders that is in ``root``, or itself; what fails there is said with a way out."""
     place = _files.path("root", root or ROOT)
-    for base in (place, *(place / own for own in folders)):
-        if (base / inside).is_dir():
-            return base / inside
-    raise _missing(name, place, f"no folder {inside!r} there, nor in {' or '.join(folders)}.")
-
-
-def _missing(name: str, place: Path, why: object) -> ValueError:
-    way = ", as torchvision keeps it" * (name != "dogs")
+    way = ", as torchvision keeps it" if name != "dogs" else "; a split_*.json is 'coop:PATH'"
     way += ", or, where there is a network, download=True once" * (name not in ("cars", "dogs"))
-    said = f"name: cannot load {name!r} from {str(place)!r}: {why} Pass root= with its folder{way}."
-    return ValueError(said)
+    try:
+        yield next((place / own for own in folders if (place / own).is_dir()), place)
+    except Exception as error:  # torchvision, SciPy and files of another kind have many
+        said = f"name: cannot load {name!r} from {str(place)!r} ({error}). Pass root= with its folder{way}."
+        raise ValueError(said) from error
 
 
 #: what `load` takes, placeholders in capitals -> loader, whose parameters are the options
@@ -170,22 +162,20 @@ def load(
     """Labelled images by name; by default what ``CLIPNULL_DATA`` says, else ``"twemoji"``.
 
     ``"twemoji"`` and ``"openmoji"`` (PocketCLIP was trained on it) are the same classes in the same scenes by
-    two artists. ``scenes`` is the number of images per class (8; the first is clean, upright on white), or
-    what to show, ``[Scene(upside_down=True)]``: a scene given again is drawn differently. ``seed`` draws
-    them; ``size`` is their width in pixels (64; of two numbers, as some models have them, the larger).
-    ``subset``, which is a list of class names for any set, may here be ``"classroom"`` (see `classroom`; the
-    default), ``"all"`` (853) or a category such as ``"food-drink"``.
+    two artists: ``scenes`` images per class (8; the first is clean, upright on white), or what to show,
+    ``[Scene(upside_down=True)]``, drawn differently where it is given again, and by ``seed``; ``size`` is in
+    pixels (64; of two numbers the larger). ``subset``, a list of class names for any set, may here be
+    ``"classroom"`` (see `classroom`; the default), ``"all"`` (853) or a category such as ``"food-drink"``.
 
     ``"folder:PATH"`` has one sub-folder of images per class, or folders ``"train"``, ``"test"``, … of such,
     of which ``split`` is one; ``exif=False`` leaves pictures as they are stored, neither turned nor in the
     colours of their profile. ``"coop:PATH/split_zhou_X.json"`` is a split of CoOp. ``"caltech101"``,
     ``"flowers102"``, ``"pets"``, ``"cars"``, ``"cifar10"``, ``"cifar100"``, ``"food101"``, as torchvision
     keeps them, and ``"dogs"`` (Stanford Dogs) take the folder ``root`` (``"cars:ROOT"`` is short for it),
-    ``split`` (``"test"``) and, of torchvision's, ``download`` (no).
+    ``split`` (``"test"``) and, of torchvision's, ``download`` (no). Prompts are those of arXiv 2407.07485.
 
     ``on_error="skip"`` reads all images now, leaves out those that cannot be read (``data.skipped``) and
     warns. Options that the set of ``CLIPNULL_DATA`` does not have are ignored: a notebook's cell fits any.
-    Prompts are those of arXiv 2407.07485; class names CoOp's and open_clip's.
     """
     from_environment = name is None
     name = (os.environ.get("CLIPNULL_DATA") or "twemoji") if name is None else name
