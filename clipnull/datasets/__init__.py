@@ -5,4 +5,3 @@ from clipnull.datasets.emoji import *
 from clipnull.datasets.folders import *
 from clipnull.datasets.pictures import *
 from clipnull.datasets.registry import *
-from clipnull.datasets.scenes import *

@@ -18,7 +18,6 @@ from clipnull import _check, _files
 
 __all__ = ["Embeddings", "embeddings", "load_arrays", "read_array"]
 
-FOLDER = Path(__file__).parent / "real"
 FILES = {"coco": "coco160_vit_b_16.safetensors", "lvis": "lvis1203_vit_b_32.safetensors"}
 
 
@@ -120,7 +119,7 @@ def embeddings(name: Literal["coco", "lvis"], prompt: Literal["single", "multi"]
     """
     _check.one_of("name", name, FILES)
     _check.one_of("prompt", prompt, ["single", "multi"] if name == "coco" else ["single"])
-    own = _read_arrays(FOLDER / FILES[name], "name")
+    own = _read_arrays(Path(__file__).parent / "real" / FILES[name], "name")
     if name == "lvis":
         return Embeddings(None, F.normalize(own["name"].float(), dim=1), None, own["classes"])
     Z, *T = (F.normalize(own[k].float(), dim=1) for k in ("image", "name_single", "name_multi"))

@@ -30,7 +30,6 @@ FOREIGN = {".avif", ".heic", ".heif", ".jxl", ".svg", ".arw", ".cr2", ".cr3", ".
 #: folders that a system puts beside what is the user's
 SYSTEM = {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"}
 FOLDER, PICTURE, BESIDE = "folder", "picture", "beside the classes' folders"
-AGAIN = "link to a folder that is read already, or in or above this one"
 #: why something is passed over: nobody need hear of these unless they ask
 HIDDEN, OTHER, EMPTY = QUIET = ("hidden", "not a picture", "folder without a picture that can be read")
 
@@ -48,8 +47,7 @@ def folder(path: str, split: str | None = None, exif: bool = True) -> LabelledIm
     if not {*passed.values()} <= {*QUIET}:
         warnings.warn(f"folder: passed over {told} (all: data.passed_over)", stacklevel=3)
     labels = [i for i, own in enumerate(of_class.values()) for _ in own]
-    classes = _class_names([*of_class], name)
-    images = Images(read, chain(*of_class.values()))
+    images, classes = Images(read, chain(*of_class.values())), _class_names([*of_class], name)
     return photographs(images, labels, classes, name, split=split or "all", passed_over=passed)
 
 
@@ -63,7 +61,7 @@ def _gather(root: Path) -> tuple[dict[str, list[str]], dict[str, str]]:
         real = Path(place).resolve()
         inside = os.path.islink(place) and (home in (real, *real.parents) or real in home.parents)
         if inside or real in entered:  # a loop adds nothing, and a picture has one class
-            passed[place] = AGAIN
+            passed[place] = "link to a folder that is read already, or in or above this one"
             return []
         entered.add(real)
         found = []
@@ -121,9 +119,7 @@ def _part(root: Path, name: str, split: str | None) -> Path:
     """The folder of the classes: that of ``split``, where there are some."""
     names = subfolders(root)
     splits = [n for n in names if n.lower() in SPLITS and subfolders(root / n)]
-    if len(splits) < 2 and splits != names:  # a class of locomotives may be called "train"
-        splits = []
-    if splits:
+    if len(splits) > 1 or splits == names:  # a class of locomotives may be called "train"
         return root / _check.one_of("split", split, splits)
     if split is not None:
         raise ValueError(f"split: got {split!r}, but {name!r} has no splits; leave split= out")
@@ -172,8 +168,8 @@ def without_broken(data: LabelledImages) -> LabelledImages:
     paths = [str(path) for path in data.images[~good].items]
     if not good.any():
         raise ValueError(f"on_error: none of the {len(data)} images can be read, the first is {paths[0]!r}")
-    told = f"{_show.few(paths, 10)} (data.skipped)"
-    warnings.warn(f"images: {len(paths)} of {len(data)} cannot be read and are skipped: {told}", stacklevel=3)
+    told = f"cannot be read and are skipped: {_show.few(paths, 10)} (data.skipped)"
+    warnings.warn(f"images: {len(paths)} of {len(data)} {told}", stacklevel=3)
     return replace(data.take(good), skipped=paths)
 
 

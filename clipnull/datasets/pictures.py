@@ -16,7 +16,6 @@ import torch
 from PIL import ExifTags, Image, ImageCms, ImageOps
 
 from clipnull import _check, _show
-from clipnull.datasets.scenes import Scene
 
 __all__ = ["TEMPLATES", "Images", "LabelledImages", "open_image"]
 
@@ -58,7 +57,7 @@ class LabelledImages:
     ``labels`` [n] are indices of the C ``classes``; in ``templates`` ``{}`` stands for the name. Of emoji
     there are, per class, ``categories`` and ``subcategories`` (Unicode's groups) and ``keywords`` (CLDR);
     per image its ``scene`` [n], the number of the drawing (0: the clean one, or a photograph), and in
-    ``descriptions`` what it shows. ``skipped`` has the paths of images that could not be read,
+    ``descriptions`` its `Scene`. ``skipped`` has the paths of images that could not be read,
     ``passed_over`` path -> why of what was not taken for a picture or a class; ``print`` sums both up.
     ``loaded_with`` are the arguments of `load`, ``picked`` the classes that `subset` then picked.
     """
@@ -71,7 +70,7 @@ class LabelledImages:
     subcategories: list[str] = field(default_factory=list)
     keywords: list[list[str]] = field(default_factory=list)
     scene: torch.Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
-    descriptions: list[Scene] | None = None
+    descriptions: list[Any] | None = None
     split: str = "all"
     name: str = ""
     skipped: list[str] = field(default_factory=list)
@@ -101,8 +100,8 @@ class LabelledImages:
         counts = torch.bincount(self.labels, minlength=len(self.classes)).tolist()
         taken = [f"{name} ({n})" for name, n in zip(self.classes, counts, strict=True)]
         over = tally({**self.passed_over, **dict.fromkeys(self.skipped, "cannot be read")})
-        said = ["passed over:", *over] if over else []
-        return "\n  ".join([repr(self), f"images per class: {_show.few(taken, 20)}", *said])
+        said = [repr(self), f"images per class: {_show.few(taken, 20)}"]
+        return "\n  ".join([*said, *["passed over:"] * bool(over), *over])
 
     def where(self, cls: str | int) -> torch.Tensor:
         """Indices [k] of the images of one class, given by name or index."""
@@ -133,8 +132,7 @@ _check.TYPES["LabelledImages"] = _check.instance(LabelledImages)
 
 
 def tally(passed: Mapping[str, str]) -> list[str]:
-    reasons = dict.fromkeys(passed.values())
-    paths = {why: [path for path, own in passed.items() if own == why] for why in reasons}
+    paths = {why: [p for p, own in passed.items() if own == why] for why in dict.fromkeys(passed.values())}
     return [f"{len(found)} {why}: {_show.few(found, 3)}" for why, found in paths.items()]
 
 
@@ -157,9 +155,8 @@ def open_image(path: str | Path | IO[bytes], exif: bool = True) -> Image.Image:
         raise ValueError(f"image: cannot read {str(path)!r} ({error}), want a picture file") from error
 
 
-def open_stored(path: str | Path | IO[bytes]) -> Image.Image:
-    """`open_image` of what is stored, as torchvision reads the literature's sets."""
-    return open_image(path, exif=False)
+#: what is stored, as torchvision reads the literature's sets
+open_stored = functools.partial(open_image, exif=False)
 
 
 def as_shown(image: Image.Image, exif: bool = True) -> Image.Image:
@@ -209,9 +206,7 @@ def _to_srgb(profile: bytes, mode: str) -> Any:
     return None
 
 
-def photographs(
-    items: Images | list[str], labels: Any, classes: list[str], name: str, **more: Any
-) -> LabelledImages:
+def photographs(items: Any, labels: Any, classes: list[str], name: str, **more: Any) -> LabelledImages:
     """Of paths to pictures that are read as they are stored, or of `Images`; some must be there."""
     images = items if isinstance(items, Images) else Images(open_stored, items)
     paths = [item for item in images.items[:100] if isinstance(item, str)]

@@ -48,9 +48,8 @@ def coop(path: str | Path, split: str = "test", root: str | Path | None = None) 
         table = {int(y): spaced(str(c)) for part in splits.values() for _, y, c in part}
         classes = [table[i] for i in range(len(table))]
     except (OSError, ValueError, TypeError, KeyError) as error:
-        want = "want a split_zhou_*.json of CoOp with train, val and test, of pictures of classes 0, 1, …"
-        why = f"({type(error).__name__}: {error}), {want}"
-        raise ValueError(f"name: 'coop:{path}' with split {split!r} cannot be read {why}") from error
+        want = "want a split_zhou_*.json of CoOp: train, val and test, of pictures of classes 0, 1, …"
+        raise ValueError(f"name: 'coop:{path}' ({split}) cannot be read ({error!r}), {want}") from error
     # CoOp keeps pictures beside the file or one folder down (jpg/, images/, 101_ObjectCategories/)
     beside = [file.parent, *sorted(filter(Path.is_dir, file.parent.iterdir()))]
     for base in [_files.path("root", root)] if root else beside:
@@ -93,9 +92,8 @@ def from_torchvision(
         how = {"train": _check.one_of("split", split, ["train", "test"]) == "train"}
     dataset = _opened(name, cls, root, download=download, **how)
     items, labels = of(dataset)
-    classes = [spaced(c) for c in dataset.classes]
-    if name == "cars":  # CoOp has the year first
-        classes = [re.sub(r"(.+) (\d+)", r"\2 \1", c) for c in classes]
+    # CoOp has a car's year first
+    classes = [re.sub(r"(.+) (\d{4})$", r"\2 \1", spaced(c)) for c in dataset.classes]
     arrays = isinstance(items[0], np.ndarray)
     images = Images(Image.fromarray, items) if arrays else [*map(str, items)]
     return photographs(images, labels, classes, name, split=split, templates=templates)
@@ -180,10 +178,8 @@ def load(
     from_environment = name is None
     name = (os.environ.get("CLIPNULL_DATA") or "twemoji") if name is None else name
     name = os.fspath(name) if isinstance(name, os.PathLike) else name
-    if not isinstance(name, str):
-        raise ValueError(f"name: got {name!r}, want one of {', '.join(LOADERS)}")
     _check.one_of("on_error", on_error, ["raise", "skip"])
-    loader = _loader(name)
+    loader = _loader(_check.text("name", name))
     known = {*inspect.signature(loader).parameters}
     for option in options.keys() - known:
         if not from_environment:
@@ -194,8 +190,7 @@ def load(
         data = loader(subset=subset, **options)
     else:
         data = loader(**options)
-        everything = isinstance(subset, str) and (subset == "all" or from_environment)
-        if not (subset is None or everything):
+        if not (subset is None or (isinstance(subset, str) and (subset == "all" or from_environment))):
             data = data.subset(_check.class_indices("subset", subset, len(data.classes), data.classes))
         data = without_broken(data) if on_error == "skip" else data
     subset = subset if subset is None or isinstance(subset, str) else list(data.classes)

@@ -148,10 +148,7 @@ def _trained(
 
 
 def tuned(train: Callable[..., Trained], grid: Mapping[str, Sequence[float]]) -> Trained:
-    """Train once for every combination in ``grid``; keep the first with the highest objective.
-
-    ``train`` is one of the above, all but the arguments bound that ``grid`` (``GRIDS["lora"]``, …) has.
-    """
+    """``train``, one of the above, once for every combination in ``grid``; the first of highest objective."""
     runs = [train(**dict(zip(grid, point, strict=True))) for point in itertools.product(*grid.values())]
     best = max(_check.having("grid", runs, ""), key=lambda run: run.objective)
     return replace(best, seconds=sum(run.seconds for run in runs), tried=len(runs))

@@ -15,11 +15,9 @@ from clipnull.report import Change, NWay, Side
 
 __all__ = ["ProtocolResult", "ResultRow", "ScoreParts", "SummaryRow"]
 
-Pair = tuple[float, float]
-
 
 def figure(percent: float | None) -> str:
-    """Percent with two decimals, as the figures were published."""
+    # two decimals, as the figures were published
     return "–" if percent is None or math.isnan(percent) else f"{percent:.2f}"
 
 
@@ -31,13 +29,12 @@ class ScoreParts(NamedTuple):
     others: float
 
 
-def score_parts(forget: Pair, retain: Pair, others: Sequence[Pair] = ()) -> ScoreParts:
+def score_parts(forget: Change, retain: Change, others: Sequence[Change] = ()) -> ScoreParts:
     """The score of the Kravets-Namboodiri protocol (arXiv 2407.07485), in parts; 0 is perfect.
 
-    All are (before, after): recall of the forgotten classes, accuracy on the others, and on all classes of
-    each other data set, three in the protocol. The score is the mean of AF_f / BF_f, of the relative drop of
-    the retained classes, and of that on each other data set; a gain counts as no drop. NaN where nothing was
-    right before.
+    Given recall of the forgotten classes, accuracy on the others, and on all classes of each other data set,
+    three in the protocol, it is the mean of AF_f / BF_f, of the relative drop of the retained classes, and of
+    that on each other data set; a gain counts as no drop. NaN where nothing was right before.
 
     >>> round(sum(score_parts((0.8, 0.0), (0.6, 0.57), [(0.5, 0.5), (0.7, 0.72), (0.9, 0.9)])), 4)
     0.01
