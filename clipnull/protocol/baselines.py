@@ -36,10 +36,9 @@ GRIDS: dict[str, dict[str, Sequence[float]]] = {
 
 @dataclass(frozen=True)
 class Trained:
-    """What a baseline learnt, with one of ``losses`` per step.
+    """What a baseline learnt, with one of ``losses`` per step; ``seconds`` is of all the ``tried`` settings.
 
-    Settings are compared by ``objective``, from training data alone, higher is better. ``seconds`` is the
-    time of all the ``tried`` trainings that it was chosen from.
+    They are compared by ``objective``, from training data alone, higher is better.
     """
 
     edit: Edit
@@ -58,16 +57,16 @@ def gradient_forgetting(
 
     Adam on all entries of W [d, d] from W = I, all images in every step; nothing is random. The loss is
     weight * CE(retain images) - CE(forget images), CE the cross-entropy of the softmax over
-    scale * cos(z W, t_c). Of all the steps the W is kept, as L = I - W and R = I, that has the widest gap
-    (the objective, a fraction) between accuracy on the retained and on the forgotten images. Ours in this
-    form. A ``case`` of training images of which none, or all, are of a forgotten class is a ValueError.
+    scale * cos(z W, t_c). Of all the steps the W is kept, as L = I - W and R = I, with the widest gap (the
+    objective, a fraction) between accuracy on the retained and the forgotten images. Ours in this form. A
+    ``case`` of training images of which none, or all, are of a forgotten class is a ValueError.
     """
     case.require(forgotten=True, retained=True)
     for name, value in {"lr": lr, "weight": weight, "scale": scale}.items():
         _check.number(name, value, 0.0)
     Z, T, y, gone = case.images.float(), case.T.float(), case.labels, case.gone
     eye = torch.eye(Z.shape[1], device=Z.device)
-    W = eye.clone()
+    W = eye.clone().requires_grad_()
 
     def measure() -> tuple[torch.Tensor, float]:
         logits = scale * F.normalize(Z @ W, dim=1) @ T.T
@@ -89,10 +88,9 @@ def lora_forgetting(
 
     A row t of ``T_f`` [m, d] (to forget) or ``T_r`` [k, d] (to retain) becomes t' = t (I + A B), A [d, rank],
     B [rank, d], and the text projection P becomes P + (P A) B: a LoRA update (arXiv 2106.09685), here
-    L = -Bᵀ, R = A. The loss is the mean of ‖t'_f - t_empty‖² plus the mean of ‖t'_r - t_r‖², all of unit
-    length; ``empty`` [d] embeds the prompt "". Adam from A random, B = 0, with a step that falls linearly to
-    zero; the objective is minus the smallest loss. The idea is that of text-image space adaptation (TMLR
-    2025), the loss ours.
+    L = -Bᵀ, R = A. The loss is the mean of ‖t'_f - t_empty‖² plus that of ‖t'_r - t_r‖², all of unit length;
+    ``empty`` [d] embeds the prompt "". Adam from A random, B = 0, its step falling linearly to zero; the
+    objective is minus the smallest loss. The idea: text-image space adaptation (TMLR 2025); the loss is ours.
     """
     T_f = F.normalize(_check.rows("T_f", T_f, nonzero=True).float(), dim=1)
     d = T_f.shape[1]
@@ -102,7 +100,7 @@ def lora_forgetting(
         raise ValueError(f"empty: got {len(goal)} rows, want the one embedding of the empty prompt")
     rank = _check.whole("rank", rank, 1, d)
     noise = torch.randn(d, rank, generator=torch.Generator().manual_seed(seed))
-    A, B = (noise / d**0.5).to(T_f), T_f.new_zeros(rank, d)
+    A, B = (noise / d**0.5).to(T_f).requires_grad_(), T_f.new_zeros(rank, d, requires_grad=True)
 
     def distance(T: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         return (F.normalize(T + (T @ A) @ B, dim=1) - target).square().sum(1).mean()
@@ -112,8 +110,7 @@ def lora_forgetting(
         return loss, -float(loss.detach())
 
     def edit(A: torch.Tensor, B: torch.Tensor) -> Edit:
-        info = {"method": "lora", "rank": rank, "steps": steps, "seed": seed}
-        return Edit(-B.T.contiguous(), A, info)
+        return Edit(-B.T.contiguous(), A, {"method": "lora", "rank": rank, "steps": steps, "seed": seed})
 
     return _trained([A, B], measure, edit, "text", steps, lr=2e-2, falling=True)
 
@@ -130,8 +127,6 @@ def _trained(
     """Adam on the loss that ``measure`` gives; the ``edit`` by the parameters of the best objective."""
     _check.whole("steps", steps, 1)
     start = time.perf_counter()
-    for p in parameters:
-        p.requires_grad_()
     best, kept, losses = -math.inf, list(parameters), []
     adam = torch.optim.Adam(parameters, lr=lr)
     for step in range(steps + 1):

@@ -18,10 +18,9 @@ ALL = "all classes"
 
 @dataclass(frozen=True)
 class BeforeRow:
-    """Recall of one forget class before forgetting (None for `ALL`), and accuracy on the others: fractions.
+    """Recall of a forget class before forgetting (None for `ALL`), accuracy on the others: fractions.
 
-    The published ones are percent; None where nothing was measured, or published. ``images`` is what the
-    recall rests on.
+    The published ones are percent; None is what was not measured, or published; ``images`` are the class's.
     """
 
     model: str
@@ -53,12 +52,11 @@ class ProtocolModel:
 class ProtocolData:
     """A data set of the protocol, its forget classes, and what was published about them.
 
-    ``sources`` are names for `clipnull.datasets.load`, ``{root}`` standing for the folder of the data; the
+    ``sources`` are names for `clipnull.datasets.load`, ``{root}`` standing for the folder of the data: the
     first one found is used, the first of all is the protocol's own split. ``"embeddings:coco"`` and
-    ``"arrays:FILE"`` (`clipnull.datasets.load_arrays`) need neither pictures nor a model. ``forget`` is
-    forget class -> model label -> published (forget, retain) before forgetting, in percent, ``full`` model
-    label -> published accuracy on all classes. ``options`` are for `load`: always, and ``train`` for the
-    training images of a baseline.
+    ``"arrays:FILE"`` (`clipnull.datasets.load_arrays`) need no pictures. ``forget`` is class -> model label
+    -> published (forget, retain) before forgetting, in percent, ``full`` model label -> accuracy on all
+    classes. ``options`` are for `load`, always, and ``train`` for the training images of a baseline.
     """
 
     name: str

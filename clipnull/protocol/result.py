@@ -17,7 +17,7 @@ __all__ = ["ProtocolResult", "ResultRow", "ScoreParts", "SummaryRow"]
 
 
 def figure(percent: float | None) -> str:
-    # two decimals, as the figures were published
+    """With two decimals, as it was published."""
     return "–" if percent is None or math.isnan(percent) else f"{percent:.2f}"
 
 
@@ -50,10 +50,9 @@ def score_parts(forget: Change, retain: Change, others: Sequence[Change] = ()) -
 class ResultRow:
     """One forget set and one method; fractions.
 
-    ``n_way`` has the recall of the forgotten classes' images by the length of the list (2 to "all"),
-    ``full`` that among all names; ``search`` is an AUC, ``others`` the accuracy on all classes of each other
-    data set, ``certificate`` the largest (NaN where nothing is edited). ``parts`` add up to the ``score``,
-    which is low where all is well. ``seconds`` is the time of all the ``tried`` edits.
+    ``n_way`` has the recall of the forgotten classes' images by the length of the list (2 to "all"), ``full``
+    that among all names; ``search`` is an AUC, ``others`` the accuracy on all classes of each other data set,
+    ``certificate`` the largest (NaN: no edit), ``seconds`` the time of all the ``tried`` edits.
     """
 
     model: str
@@ -118,7 +117,6 @@ class ProtocolResult:
 
     def comparison(self) -> Table:
         """Before forgetting: forget / retain measured and, where there are figures, published."""
-        published = any(r.apart is not None for r in self.before)
         head = ["model", "data set", "class", "pictures", "measured", "published", "points apart"]
         rows = []
         for r in self.before:
@@ -126,7 +124,7 @@ class ProtocolResult:
             pairs = (measured, (r.published_forget, r.published_retain))
             said = [" / ".join(map(figure, pair)) for pair in pairs]
             rows.append([r.model, r.data, r.name, str(r.images), *said, figure(r.apart)])
-        shown = len(head) if published else 5
+        shown = len(head) if any(r.apart is not None for r in self.before) else 5
         caption = f"{self.name}: before forgetting, forget / retain, %"
         return Table(head[:shown], [row[:shown] for row in rows], caption, left=3)
 

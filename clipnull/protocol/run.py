@@ -16,10 +16,9 @@ from typing import Any
 import torch
 
 from clipnull import _check, _files, _show
+from clipnull.datasets import registry
 from clipnull.datasets.arrays import Embeddings, embeddings, load_arrays
 from clipnull.datasets.pictures import LabelledImages
-from clipnull.datasets.registry import ROOT
-from clipnull.datasets.registry import load as load_data
 from clipnull.edit import Edit
 from clipnull.erasers import METHODS
 from clipnull.evaluation import MASKING, Case, candidate_masking
@@ -48,13 +47,13 @@ def miniature(protocol: Protocol = POCKET) -> Protocol:
     name = os.environ.get("CLIPNULL_DATA") or DRAWN[0]
     if name in DRAWN:
         return replace(protocol, data=tuple(replace(spec, sources=(name,)) for spec in protocol.data))
-    data = load_data(name)
+    data = registry.load(name)
     if (C := len(data.classes)) < 2:
         raise ValueError(f"CLIPNULL_DATA: {name!r} has one class, want at least two")
     most = data.labels.bincount(minlength=C).argsort(descending=True, stable=True)[: min(3, C - 1)]
     train: dict[str, Any] = {}
     with contextlib.suppress(ValueError):  # then no baseline is trained on pictures
-        load_data(name, split="train")
+        registry.load(name, split="train")
         train["split"] = "train"
     spec = ProtocolData(data.name, (name,), {data.classes[i]: {} for i in most.tolist()}, train=train)
     return replace(protocol, data=(spec,))
@@ -85,11 +84,10 @@ def run_protocol(
     """Forget the protocol's classes with every method, and measure what is left everywhere.
 
     ``protocol`` is `POCKET` (default, needs nothing), `COCO` (the shipped embeddings), `KRAVETS`, or one of
-    your own: ``dataclasses.replace(KRAVETS, root="data/")``. ``methods`` are keys of `clipnull.METHODS` or
-    `BASELINES`, or "candidate masking", in place of the protocol's; ``seed`` is for the random control and
-    the trained baselines. A ValueError, before any model is loaded, for data or forget classes that are
-    missing (one sentence with all of them), an unknown method, a trained baseline or data sets of pictures
-    beside embeddings, and "gradient" on pictures without training ones.
+    your own: ``dataclasses.replace(KRAVETS, root="data/")``; ``methods`` take the place of its own; ``seed``
+    is for the random control and the trained baselines. A ValueError, before any model is loaded, for data or
+    forget classes that are missing (one sentence with all of them), an unknown method, a trained baseline or
+    data sets of pictures beside embeddings, and "gradient" on pictures without training ones.
     """
     wanted = protocol.methods if methods is None else methods
     methods = _check.some_of("methods", wanted, [*METHODS, MASKING, *BASELINES])
@@ -109,29 +107,26 @@ def run_protocol(
         work = []
         for one in ready:
             sets = [[c] for c in one.forget] + [one.forget] * (len(one.forget) > 1)
-            cases = [one.case.forgetting(index) for index in sets]
-            work += [(one, case, method) for case in cases for method in methods]
+            work += [(one, case, method) for case in map(one.case.forgetting, sets) for method in methods]
         for one, case, method in _show.progress(work, what=label, unit="edit"):
-            rest = [other for other in ready if other is not one]
-            result.rows.append(_row(label, one, rest, case, method, seed))
+            result.rows.append(_row(label, one, ready, case, method, seed))
     return result
 
 
-@dataclass
+@dataclass(eq=False)
 class Found:
-    """A data set of the protocol that is there: what it holds, where that is from, its forget classes."""
+    """A data set that is there, from where, its forget classes, the `Clip` that sees its pictures."""
 
     spec: ProtocolData
     data: LabelledImages | Embeddings
     source: str
     forget: list[int]
-    #: the `Clip` that looks at it, if these are no embeddings
     clip: Any = None
 
     def pictures(self, **options: Any) -> LabelledImages:
         """Drawn ones as large as the model looks; ``options`` go before the protocol's own."""
         size = {"size": self.clip.image_size} if self.source in DRAWN else {}
-        return load_data(self.source, **{**self.spec.options, **options, **size})
+        return registry.load(self.source, **{**self.spec.options, **options, **size})
 
     @cached_property
     def case(self) -> Case:
@@ -159,9 +154,8 @@ class Found:
 
     def accuracy(self, edit: Edit | None = None, side: Side = "image") -> float:
         """Accuracy on all classes (fraction), after an edit if there is one."""
-        case = self.case
-        predicted = case.predicted if edit is None else case.evaluate(edit, side).predicted_after
-        return _check.share(predicted == case.labels)
+        after = self.case.evaluate(edit, side).predicted_after if edit else self.case.predicted
+        return _check.share(after == self.case.labels)
 
     def before(self, model: str) -> list[BeforeRow]:
         """Accuracy before forgetting, measured and published, for each forget class and for all."""
@@ -181,7 +175,7 @@ class Found:
 
 
 def find_data(protocol: Protocol) -> list[Found]:
-    root = str(_files.path("root", protocol.root or ROOT))
+    root = str(_files.path("root", protocol.root or registry.ROOT))
     found = [_first(spec, root) for spec in protocol.data]
     if missing := [one for one in found if isinstance(one, str)]:
         raise ValueError(f"data: not found are {'; '.join(missing)}; another folder is root= (--root)")
@@ -198,7 +192,7 @@ def _first(spec: ProtocolData, root: str) -> Found | str:
             path = str(min(Path(path).parent.glob(Path(path).name), default=path))
         source = kind + colon + path
         try:
-            data: Any = bare[kind](path) if kind in bare else load_data(source, **spec.options)
+            data: Any = bare[kind](path) if kind in bare else registry.load(source, **spec.options)
             if data.labels is None:
                 raise ValueError(f"{source} has names and no images, want both")
             return Found(spec, data, source, [class_index(c, data.classes) for c in spec.forget])
@@ -216,10 +210,10 @@ def class_index(name: str, classes: Sequence[str]) -> int:
     return _check.class_indices("forget", name.lower(), len(plain), plain)[0]
 
 
-def _row(model: str, one: Found, rest: Sequence[Found], case: Case, method: str, seed: int) -> ResultRow:
+def _row(model: str, one: Found, ready: Sequence[Found], case: Case, method: str, seed: int) -> ResultRow:
     edit, side, seconds, tried = _made(method, one, case, seed)
     report = candidate_masking(case) if edit is None else case.evaluate(edit, side)
-    others = {o.spec.name: Change(o.accuracy(), o.accuracy(edit, side)) for o in rest}
+    others = {o.spec.name: Change(o.accuracy(), o.accuracy(edit, side)) for o in ready if o is not one}
     full = Change(report.forget_before, report.forget_after)
     retain = Change(report.retain_before, report.retain_after)
     parts, largest = score_parts(full, retain, [*others.values()]), math.nan
@@ -246,7 +240,6 @@ def _made(method: str, one: Found, case: Case, seed: int) -> tuple[Edit | None, 
             goal = one.clip.model.encode_text(empty, normalize=True).float().cpu()
         train = partial(lora_forgetting, case.T_f, case.T_r, goal, seed=seed)
     else:
-        images = one.training.forgetting(case.forget)
-        train = partial(gradient_forgetting, images, scale=one.clip.logit_scale)
+        train = partial(gradient_forgetting, one.training.forgetting(case.forget), scale=one.clip.logit_scale)
     best = tuned(train, GRIDS[method])
     return best.edit, best.side, best.seconds, best.tried
