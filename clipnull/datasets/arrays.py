@@ -23,10 +23,7 @@ FILES = {"coco": "coco160_vit_b_16.safetensors", "lvis": "lvis1203_vit_b_32.safe
 
 @dataclass(frozen=True, eq=False)
 class Embeddings:
-    """Embeddings of images Z [n, d] (or None) and names T [C, d], unit rows, float32.
-
-    ``prompts`` are the names under other prompts; ``loaded_with`` the arguments of `embeddings`.
-    """
+    """Images Z [n, d] (or None) and names T [C, d], under other ``prompts`` too: unit rows, float32."""
 
     Z: torch.Tensor | None
     T: torch.Tensor

@@ -225,9 +225,7 @@ def _background(scene: Scene, rng: random.Random, loose: random.Random | None) -
 
 @cache
 def _code(name: str) -> str:
-    table = class_table()
-    (row,) = _check.class_indices("beside", name, len(table), [c["label"] for c in table])
-    return table[row]["code"]
+    return _chosen([name], "beside")[0]["code"]
 
 
 @lru_cache(maxsize=8192)
@@ -285,10 +283,10 @@ def emoji(
     )  # fmt: skip
 
 
-def _chosen(subset: str | Iterable[str | int]) -> list[dict[str, Any]]:
+def _chosen(subset: str | Iterable[str | int], role: str = "subset") -> list[dict[str, Any]]:
     table = class_table()
     if isinstance(subset, str) and subset != "classroom":
         _check.one_of("subset", subset, ["classroom", "all", *dict.fromkeys(c["category"] for c in table)])
         return [c for c in table if subset in ("all", c["category"])]
     names, own = [c["label"] for c in table], classroom() if isinstance(subset, str) else subset
-    return [table[i] for i in _check.class_indices("subset", own, len(table), names)]
+    return [table[i] for i in _check.class_indices(role, own, len(table), names)]

@@ -119,7 +119,7 @@ def _part(root: Path, name: str, split: str | None) -> Path:
     """The folder of the classes: that of ``split``, where there are some."""
     names = subfolders(root)
     splits = [n for n in names if n.lower() in SPLITS and subfolders(root / n)]
-    if len(splits) > 1 or splits == names:  # a class of locomotives may be called "train"
+    if splits and (len(splits) > 1 or splits == names):  # a class of locomotives may be called "train"
         return root / _check.one_of("split", split, splits)
     if split is not None:
         raise ValueError(f"split: got {split!r}, but {name!r} has no splits; leave split= out")

@@ -49,6 +49,9 @@ class Images(Sequence[Image.Image]):
             return Images(self.read, [self.items[i] for i in picked])
         return self.read(self.items[picked])
 
+    def __repr__(self) -> str:
+        return f"Images({len(self)} images, read when asked for)"
+
 
 @dataclass(eq=False)
 class LabelledImages:
@@ -155,8 +158,9 @@ def open_image(path: str | Path | IO[bytes], exif: bool = True) -> Image.Image:
         raise ValueError(f"image: cannot read {str(path)!r} ({error}), want a picture file") from error
 
 
-#: what is stored, as torchvision reads the literature's sets
-open_stored = functools.partial(open_image, exif=False)
+def open_stored(path: str | Path | IO[bytes]) -> Image.Image:
+    """`open_image` of what is stored, as torchvision reads the literature's sets."""
+    return open_image(path, exif=False)
 
 
 def as_shown(image: Image.Image, exif: bool = True) -> Image.Image:
