@@ -54,7 +54,6 @@ def folder(path: str, split: str | None = None, exif: bool = True) -> LabelledIm
 def _gather(root: Path) -> tuple[dict[str, list[str]], dict[str, str]]:
     """Pictures of each class, sorted, and path of what is passed over -> why."""
     home, entered = root.resolve(), set[Path]()
-    of_class: dict[str, list[str]] = {}
     passed: dict[str, str] = {}
 
     def below(place: str) -> list[str]:
@@ -77,14 +76,12 @@ def _gather(root: Path) -> tuple[dict[str, list[str]], dict[str, str]]:
             passed[place] = f"folder that cannot be opened ({error.strerror})"
         return found
 
+    found = {entry.name: sorted(below(entry.path)) for entry in _entries(root) if kind_of(entry) == FOLDER}
     for entry in _entries(root):
-        if (kind := kind_of(entry)) != FOLDER:
-            passed[entry.path] = BESIDE if kind == PICTURE else kind
-        elif found := below(entry.path):
-            of_class[entry.name] = sorted(found)
-        else:
-            passed.setdefault(entry.path, EMPTY)
-    return of_class, passed
+        if not found.get(entry.name):
+            kind = kind_of(entry)
+            passed.setdefault(entry.path, {FOLDER: EMPTY, PICTURE: BESIDE}.get(kind, kind))
+    return {name: files for name, files in found.items() if files}, passed
 
 
 def _entries(place: str | Path) -> list[os.DirEntry[str]]:
