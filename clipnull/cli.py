@@ -40,8 +40,8 @@ FORGET = "bus"
 #: what `--help` lists without importing it; a test compares with the registries
 METHODS = "nullspace, partial, ccup, mean, hull, random"
 LISTS = f"""methods: {METHODS}
-pictures, in CLIPNULL_DATA: twemoji, openmoji, folder:PATH, coop:PATH, imagenet,
-  tiny-imagenet, dogs, caltech101, cars, flowers102, pets, cifar10, cifar100, food101
+pictures, in CLIPNULL_DATA: twemoji, openmoji, folder:PATH, coop:PATH, dogs,
+  caltech101, cars, flowers102, pets, cifar10, cifar100, food101
 model, in CLIPNULL_MODEL: pocket, NAME:TAG, local-dir:PATH, hf-hub:ORG/REPO"""
 PROTOCOL = f"""sets: animals-nature, food-drink, travel-places, activities; with --full
   StanfordDogs, StanfordCars, Caltech101, OxfordFlowers
@@ -129,7 +129,7 @@ def _load(args: argparse.Namespace) -> tuple[Clip, LabelledImages, list[int], Te
     """Model, pictures as large as it looks, the classes to forget, and all the names' embeddings."""
     import clipnull as cn
     from clipnull import _check
-    from clipnull.protocol.find import DRAWN
+    from clipnull.protocol.run import DRAWN
 
     clip = cn.load()
     name = os.environ.get("CLIPNULL_DATA") or DRAWN[0]

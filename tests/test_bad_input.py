@@ -43,7 +43,7 @@ Figure FigureWidget Stepper Moment Panel Preset ForgetOne Example
 ELSEWHERE = """
 fold folded unfold folded_edits last_layer merged_state unprojected embedding_dim Clip load from_transformers
 check_here load_arrays read_array open_image embeddings class_table classroom attack_pixels optimise_pixels
-layers embed_words audit run_protocol miniature chosen other_words relearning tuned score_parts Scene
+layers embed_words audit run_protocol miniature chosen other_words relearning tuned Scene
 """.split()
 
 
@@ -120,10 +120,9 @@ def valid() -> dict[str, dict[str, Any]]:
         "yes_or_no": dict(case=c, X=c.Z, folds=3, seed=0),
         "fingerprint": dict(before=torch.eye(6), after=torch.eye(6) - 0.5, vocabulary=c.T, names=list("abcdefgh")),
         "gradient_forgetting": dict(case=c, lr=0.1, weight=1.0, steps=2, scale=100.0),
-        "lora_forgetting": dict(T_f=c.T_f, T_r=c.T_r, empty=unit(6), rank=1, lr=0.1, steps=2, seed=0),
+        "lora_forgetting": dict(T_f=c.T_f, T_r=c.T_r, empty=unit(6), rank=1, steps=2, seed=0),
         **{f"plots.{name}": args for name, args in figures().items()},
         **{f"lab.{name}": args for name, args in widgets_of_the_lab().items()},
-        "protocol_score": dict(forget=(0.9, 0.0), retain=(0.9, 0.9), others=[(0.5, 0.5)]),
     }  # fmt: skip
 
 
@@ -398,7 +397,6 @@ OTHER_KIND = {
     ("layer_probe", "before"): "mapping",
     ("layer_probe", "after"): "mapping",
     ("compare", "at"): "mapping",
-    ("protocol_score", "forget"): "pair",
     ("trials", "other"): "embeddings",
     ("zero_shot_bars", "before"): "shares",
     ("zero_shot_bars", "after"): "shares",

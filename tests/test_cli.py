@@ -272,7 +272,7 @@ HOME = "~nosuchuser/x"
     [
         (["demo", "--out", f"{HOME}.png"], {}),
         (["demo"], {"CLIPNULL_DATA": f"folder:{HOME}"}),
-        (["audit"], {"CLIPNULL_DATA": f"imagenet:{HOME}"}),
+        (["audit"], {"CLIPNULL_DATA": f"cars:{HOME}"}),
         (["audit"], {"CLIPNULL_MODEL": f"local-dir:{HOME}"}),
         (["protocol"], {"CLIPNULL_DATA": f"coop:{HOME}.json"}),
         (["protocol", "--full", "--root", HOME], {}),

@@ -128,8 +128,8 @@ def test_it_is_a_dataset_for_torch():
         (lambda: datasets.load("twemoji", scenes=0), "scenes: got 0"),
         (lambda: datasets.load("twemoji", scenes=True), "scenes: got True"),
         (lambda: datasets.load("twemoji", scenes="many"), "scenes: got 'many'"),
-        (lambda: datasets.load("twemoji", scenes=[]), r"scenes: got \[\]"),
-        (lambda: datasets.load("twemoji", scenes=["blue"]), r"scenes: got \['blue'\].*at least one Scene"),
+        (lambda: datasets.load("twemoji", scenes=[]), "scenes: got none, want at least one"),
+        (lambda: datasets.load("twemoji", scenes=["blue"]), "scenes: got str, want a clipnull.Scene"),
         (
             lambda: datasets.load("twemoji", scenes=[datasets.Scene(beside="guitarr")]),
             "beside: unknown class 'guitarr'; the closest are 'guitar'",

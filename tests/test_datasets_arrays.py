@@ -160,9 +160,11 @@ def test_nothing_is_unpickled(tmp_path, suffix):
         else:
             np.save(file, np.array([Trap()], dtype=object), allow_pickle=True)
     for path in files:
-        with pytest.raises(ValueError, match=r"^Z: (cannot read .* without unpickling|got )"):
+        with pytest.raises(
+            ValueError, match=r"^Z: (cannot read .* without unpickling|.* has .*want one array)"
+        ):
             load_arrays(Z=path, T=T, labels=Y)
-        with pytest.raises(ValueError, match=r"^(path: |Z: .* has none)"):
+        with pytest.raises(ValueError, match=r"^(path: |Z: .* has )"):
             load_arrays(path)
 
 
@@ -184,7 +186,7 @@ def test_what_is_not_there(tmp_path):
         load_arrays(Z=Z, T=T, labels=tmp_path / "some.npz")
     (tmp_path / "Z.csv").write_text("1,2")
     with pytest.raises(
-        ValueError, match=r"Z: got '.*Z\.csv', want a \.npy, \.npz, \.pt or \.safetensors file"
+        ValueError, match=r"Z: cannot read '.*Z\.csv' .*want a \.npy, \.npz, \.pt or \.safetensors file"
     ):
         load_arrays(Z=tmp_path / "Z.csv", T=T, labels=Y)
 
@@ -199,8 +201,7 @@ def test_what_is_not_there(tmp_path):
         (dict(labels=Y[:4]), r"labels: got shape \(4,\), want \[7\]"),
         (dict(labels=Y + 1), "labels: entries run from 1 to 3, want 0 to 2"),
         (dict(labels=np.array(NAMES)[Y]), "labels: cannot be read as an array of numbers"),
-        (dict(classes=NAMES[:2]), "classes: got 2 entries, want 3 names"),
-        (dict(classes=[1, 2, 3]), "classes: got 3 entries, want 3 names"),
+        (dict(classes=NAMES[:2]), "classes: got 2 names, want 3"),
     ],
 )
 def test_arrays_that_do_not_fit(changed, message):

@@ -163,7 +163,7 @@ def test_a_class_does_not_vanish_in_silence(root):
     assert data.classes == ["owl", "tiger"]
     assert "1 folder without a picture that can be read: " + str(root / "red panda") in said
     assert "5 in a format that cannot be read here" in said and "IMG_2.heic and 2 more" in said
-    with pytest.raises(ValueError, match=r"no sub-folder with images \(passed over: .*IMG_0\.heic"):
+    with pytest.raises(ValueError, match=r"no sub-folder with images; passed over: .*IMG_0\.heic"):
         (root / "owl" / "1.png").unlink(), (root / "tiger" / "1.png").unlink()
         load(root)
 
@@ -202,7 +202,10 @@ def test_a_loop_gives_no_copies(root, target):
     (root / "owl" / "again").symlink_to(target)
     data, said = load(root)
     assert data.labels.tolist() == [0, 0, 1] and len({*data.images.items}) == 3
-    assert "link to a folder that is read already, or leads back up: " + str(root / "owl" / "again") in said
+    assert (
+        "link to a folder that is read already, or in or above this one: " + str(root / "owl" / "again")
+        in said
+    )
 
 
 @pytest.mark.parametrize("name", ["0", "zebra"])
@@ -245,9 +248,8 @@ def test_a_root_of_splits_asks_which(tmp_path, names):
         for cls in ("owl", "tiger"):
             picture(tmp_path / name / cls / f"{name}.png")
     (tmp_path / "__MACOSX").mkdir()
-    with pytest.raises(ValueError, match=rf"split: .*the splits .*{names[-1]}.*; want split=") as caught:
+    with pytest.raises(ValueError, match=rf"split: got None, want one of .*{names[-1]}"):
         load(tmp_path)
-    assert f"'folder:{tmp_path}/" in str(caught.value)
     for name in names:
         data, said = load(tmp_path, split=name)
         assert data.classes == ["owl", "tiger"] and data.split == name and not said

@@ -24,8 +24,7 @@ from clipnull.auditing.words import Word
 from clipnull.lab import Film
 from clipnull.plots.base import DPI, say_boxed, short
 from clipnull.protocol.published import BeforeRow
-from clipnull.protocol.result import SummaryRow
-from clipnull.protocol.score import ScoreParts
+from clipnull.protocol.result import ScoreParts, SummaryRow
 from clipnull.report import Change, NWay
 
 PICTURE = Image.new("RGB", (16, 16), "orange")

@@ -9,8 +9,7 @@ import numpy as np
 from clipnull import plots
 from clipnull.plots.base import BLUE, FORGET, ORANGE, RETAIN
 from clipnull.protocol.published import BeforeRow
-from clipnull.protocol.result import SummaryRow
-from clipnull.protocol.score import ScoreParts
+from clipnull.protocol.result import ScoreParts, SummaryRow
 from clipnull.report import Change
 
 

@@ -17,11 +17,10 @@ from scipy.io import savemat
 
 import clipnull as cn
 from clipnull import cli, plots, protocol
-from clipnull.protocol import find
 from clipnull.protocol import run as running
 from clipnull.protocol.published import COCO, KRAVETS, POCKET, ProtocolData, ProtocolModel
+from clipnull.protocol.result import ScoreParts, score_parts
 from clipnull.protocol.run import run_protocol
-from clipnull.protocol.score import ScoreParts, protocol_score
 
 TINY = {
     "embed_dim": 16,
@@ -128,10 +127,10 @@ def tiny_kravets(model, **changes):
 )
 def test_a_class_is_found_however_it_is_written(name, written):
     others = ["2011 Ford Ranger", "poodle", "terrier"]
-    assert find.class_index(name, [*others, written]) == 3
-    assert find.class_index(name, [written, *others]) == 0
-    with pytest.raises(ValueError, match=f"no class is '{name}'; the closest are"):
-        find.class_index(name, others)
+    assert running.class_index(name, [*others, written]) == 3
+    assert running.class_index(name, [written, *others]) == 0
+    with pytest.raises(ValueError, match=f"forget: unknown class '{name.lower()}'; the closest are"):
+        running.class_index(name, others)
 
 
 # --- the published figures -------------------------------------------------------------------
@@ -199,7 +198,7 @@ def test_a_row_is_what_the_parts_give_by_hand(result, pocket):
         scores = [z @ T[name].T for z in (Z[name], edit.apply_image(Z[name]))]
         pairs.append([float((s.argmax(1) == d.labels).double().mean()) for s in scores])
         assert row.others[name] == pytest.approx(pairs[-1])
-    assert row.score == pytest.approx(protocol_score(row.full, row.retain, pairs))
+    assert row.score == pytest.approx(sum(score_parts(row.full, row.retain, pairs)))
 
 
 def test_parts_add_up_to_the_score(result):
@@ -238,7 +237,7 @@ def test_trained_baselines_report_their_tuning(result):
 
 
 def test_training_pictures_are_none_of_the_test_pictures(pocket):
-    one = running.Embedded(find.find_data(small())[0], pocket)
+    one = replace(running.find_data(small())[0], clip=pocket)
     case = one.training
     assert torch.bincount(case.labels).tolist() == [2] * 8  # scenes 1 and 2; 0 is the same for every seed
     assert (case.Z @ one.case.Z.T).max() < 1 - 1e-4
@@ -425,7 +424,7 @@ def test_a_split_without_its_pictures_says_which(root):
 def test_a_split_without_a_forget_class_says_which(root):
     split = root / COOP["OxfordFlowers"][0]
     split.write_text(split.read_text().replace("gazania", "daisy"))
-    with pytest.raises(ValueError, match="no class is 'gazania'"):
+    with pytest.raises(ValueError, match="unknown class 'gazania'"):
         run_protocol(part(KRAVETS, root=root))
 
 
@@ -465,10 +464,10 @@ def test_the_miniature_is_chosen_unless_all_is_there(root, tiny_model, monkeypat
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(root / "hub"))
     given, why = protocol.chosen()
     assert given == POCKET and "RN50-quickgelu" in why and "not in the cache folder" in why
-    monkeypatch.setattr(find, "KRAVETS", tiny_kravets("local-dir:/nowhere/at/all"))
+    monkeypatch.setattr(running, "KRAVETS", tiny_kravets("local-dir:/nowhere/at/all"))
     given, why = protocol.chosen()
     assert given == POCKET and "open_clip_config.json" in why
-    monkeypatch.setattr(find, "KRAVETS", tiny_kravets(tiny_model))
+    monkeypatch.setattr(running, "KRAVETS", tiny_kravets(tiny_model))
     given, why = protocol.chosen()
     assert given.root == str(root) and given.models[0].name == tiny_model
 

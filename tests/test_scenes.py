@@ -8,7 +8,7 @@ import pytest
 import clipnull as cn
 from clipnull import datasets
 from clipnull.datasets import Scene
-from clipnull.datasets.scenes import COLOURS, random_scene
+from clipnull.datasets.emoji import COLOURS, random_scene
 
 
 def pictures(*scenes, cls="tiger", artist="twemoji", **options):

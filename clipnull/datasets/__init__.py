@@ -3,7 +3,5 @@
 from clipnull.datasets.arrays import *
 from clipnull.datasets.emoji import *
 from clipnull.datasets.folders import *
-from clipnull.datasets.literature import *
 from clipnull.datasets.pictures import *
 from clipnull.datasets.registry import *
-from clipnull.datasets.scenes import *

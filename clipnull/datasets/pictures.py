@@ -16,7 +16,6 @@ import torch
 from PIL import ExifTags, Image, ImageCms, ImageOps
 
 from clipnull import _check, _show
-from clipnull.datasets.scenes import Scene
 
 __all__ = ["TEMPLATES", "Images", "LabelledImages", "open_image"]
 
@@ -29,10 +28,6 @@ PHOTO, FLOWER = ["a photo of a {}."], ["a photo of a {}, a type of flower."]
 NO_PICTURES = {"BUFR", "EPS", "FITS", "GRIB", "HDF5", "MPEG", "PALM", "PDF", "WMF"}
 #: pixels, and long side over short: beyond them a picture takes gigabytes once it is resized
 LARGEST, LONGEST = 120_000_000, 100
-#: colours that an embedded profile may be of -> Pillow's name for them
-PROFILED = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
-#: a profile that changes no colour by more, out of 255, is sRGB's
-ALIKE = 2
 
 
 class Images(Sequence[Image.Image]):
@@ -48,12 +43,11 @@ class Images(Sequence[Image.Image]):
         return len(self.items)
 
     def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return Images(self.read, self.items[index])
-        if isinstance(index, (list, torch.Tensor, np.ndarray)) and np.ndim(index):
-            picked = np.arange(len(self))[np.asarray(index)]  # NumPy's rules for indices and masks
+        # NumPy's rules for indices and masks
+        picked = np.arange(len(self))[index if isinstance(index, slice) else np.asarray(index)]
+        if picked.ndim:
             return Images(self.read, [self.items[i] for i in picked])
-        return self.read(self.items[int(index)])
+        return self.read(self.items[picked])
 
     def __repr__(self) -> str:
         return f"Images({len(self)} images, read when asked for)"
@@ -63,20 +57,12 @@ class Images(Sequence[Image.Image]):
 class LabelledImages:
     """Images with their classes; also a torch ``Dataset``: ``data[i]`` is (image, label).
 
-    Attributes
-    ----------
-    images, labels : Images, torch.LongTensor [n]
-    classes, templates : list of str
-        C class names as they enter a prompt; prompt templates, ``{}`` standing for the name.
-    categories, subcategories, keywords : list [C]
-        Coarser classes (Unicode groups for emoji), synonyms and related words (CLDR); else empty.
-    scene, descriptions : torch.LongTensor [n], list of Scene [n] or None
-        Which drawing of its class an image is (0: the clean one, or a photograph), and what it shows.
-    skipped, passed_over : list of str, dict of str
-        Paths of images that could not be read (``on_error="skip"``); path of what was not taken for a
-        picture or a class -> why. ``print`` sums both up.
-    loaded_with, picked : dict, list of str, or None
-        Arguments of the `load` that gives these data; the classes that `subset` then picked.
+    ``labels`` [n] are indices of the C ``classes``; in ``templates`` ``{}`` stands for the name. Of emoji
+    there are, per class, ``categories`` and ``subcategories`` (Unicode's groups) and ``keywords`` (CLDR);
+    per image its ``scene`` [n], the number of the drawing (0: the clean one, or a photograph), and in
+    ``descriptions`` its `Scene`. ``skipped`` has the paths of images that could not be read,
+    ``passed_over`` path -> why of what was not taken for a picture or a class; ``print`` sums both up.
+    ``loaded_with`` are the arguments of `load`, ``picked`` the classes that `subset` then picked.
     """
 
     images: Images
@@ -87,7 +73,7 @@ class LabelledImages:
     subcategories: list[str] = field(default_factory=list)
     keywords: list[list[str]] = field(default_factory=list)
     scene: torch.Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
-    descriptions: list[Scene] | None = None
+    descriptions: list[Any] | None = None
     split: str = "all"
     name: str = ""
     skipped: list[str] = field(default_factory=list)
@@ -117,8 +103,8 @@ class LabelledImages:
         counts = torch.bincount(self.labels, minlength=len(self.classes)).tolist()
         taken = [f"{name} ({n})" for name, n in zip(self.classes, counts, strict=True)]
         over = tally({**self.passed_over, **dict.fromkeys(self.skipped, "cannot be read")})
-        said = ["passed over:", *over] if over else []
-        return "\n  ".join([repr(self), f"images per class: {_show.few(taken, 20)}", *said])
+        said = [repr(self), f"images per class: {_show.few(taken, 20)}"]
+        return "\n  ".join([*said, *["passed over:"] * bool(over), *over])
 
     def where(self, cls: str | int) -> torch.Tensor:
         """Indices [k] of the images of one class, given by name or index."""
@@ -131,7 +117,7 @@ class LabelledImages:
         new = torch.full((len(self.classes),), -1)
         new[keep] = torch.arange(len(keep))
         part = self.take(new[self.labels] >= 0)
-        of_class = ("classes", "categories", "subcategories", "keywords")
+        of_class = "classes categories subcategories keywords".split()
         picked: dict[str, Any] = {k: [getattr(self, k)[i] for i in keep] for k in of_class}
         part = replace(part, labels=new[part.labels], **picked)
         part.loaded_with, part.picked = self.loaded_with, part.classes
@@ -149,8 +135,7 @@ _check.TYPES["LabelledImages"] = _check.instance(LabelledImages)
 
 
 def tally(passed: Mapping[str, str]) -> list[str]:
-    reasons = dict.fromkeys(passed.values())
-    paths = {why: [path for path, own in passed.items() if own == why] for why in reasons}
+    paths = {why: [p for p, own in passed.items() if own == why] for why in dict.fromkeys(passed.values())}
     return [f"{len(found)} {why}: {_show.few(found, 3)}" for why, found in paths.items()]
 
 
@@ -163,9 +148,8 @@ def formats() -> list[str]:
 def open_image(path: str | Path | IO[bytes], exif: bool = True) -> Image.Image:
     """Read a picture as sRGB, as an ordinary viewer shows it: turned by EXIF, its colour profile heeded.
 
-    With ``exif=False`` neither is done, as torchvision reads pictures. A ValueError for what is none or
-    broken, has 32-bit numbers (whose white is anybody's guess), more than 120 million pixels, or one side
-    more than 100 times the other.
+    With ``exif=False`` neither is done. A ValueError for what is none or broken, has 32-bit numbers (whose
+    white is anybody's guess), more than 120 million pixels, or one side more than 100 times the other.
     """
     try:
         with Image.open(path, formats=formats()) as image:
@@ -218,31 +202,19 @@ def _rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 @functools.lru_cache(8)
 def _to_srgb(profile: bytes, mode: str) -> Any:
-    """What takes pixels to sRGB by a colour profile; None if it is broken, of another mode, or sRGB's."""
+    """What takes pixels to sRGB by a colour profile; None if it is sRGB's, broken, or of another mode."""
     with contextlib.suppress(Exception):
         read = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if PROFILED.get(read.profile.xcolor_space.strip()) != mode:
-            return None
-        change = ImageCms.buildTransform(read, ImageCms.createProfile("sRGB"), mode, "RGB")
-        trial = Image.frombytes(mode, (64, 64), np.random.default_rng(0).bytes(64 * 64 * len(mode)))
-        seen, plain = (np.asarray(x, int) for x in (change.apply(trial), trial.convert("RGB")))
-        return change if np.abs(seen - plain).max() > ALIKE else None
+        if "sRGB" not in ImageCms.getProfileDescription(read):
+            return ImageCms.buildTransform(read, ImageCms.createProfile("sRGB"), mode, "RGB")
     return None
 
 
-def photographs(
-    items: Iterable[Any],
-    labels: Sequence[int] | torch.Tensor,
-    classes: Sequence[str],
-    name: str,
-    split: str = "all",
-    templates: Sequence[str] = PHOTO,
-    read: Callable[[Any], Image.Image] = open_stored,
-    **more: Any,
-) -> LabelledImages:
-    images, y = Images(read, items), torch.as_tensor(labels, dtype=torch.long)
+def photographs(items: Any, labels: Any, classes: list[str], name: str, **more: Any) -> LabelledImages:
+    """Of paths to pictures that are read as they are stored, or of `Images`; some must be there."""
+    images = items if isinstance(items, Images) else Images(open_stored, items)
     paths = [item for item in images.items[:100] if isinstance(item, str)]
     if not images.items or (paths and not any(map(os.path.exists, paths))):
-        such = f", such as {paths[0]!r}" if paths else ""
-        raise ValueError(f"name: {name!r}, split {split!r}: the pictures are not there{such}")
-    return LabelledImages(images, y, list(classes), list(templates), split=split, name=name, **more)
+        raise ValueError(f"name: {name!r}: the pictures are not there, such as {paths[:1]}")
+    y = torch.as_tensor(labels, dtype=torch.long)
+    return LabelledImages(images, y, classes, name=name, **{"templates": PHOTO, **more})

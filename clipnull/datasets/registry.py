@@ -1,27 +1,135 @@
-"""One door to all the data sets."""
+"""One door to all the data sets, and those of the literature, from torchvision or from disk."""
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import json
 import os
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
+from operator import attrgetter
+from pathlib import Path
 from typing import Any, Literal
 
-from clipnull import _check
+import numpy as np
+from PIL import Image
+
+from clipnull import _check, _files
 from clipnull.datasets.emoji import emoji
-from clipnull.datasets.folders import folder, without_broken
-from clipnull.datasets.literature import SETS
-from clipnull.datasets.pictures import LabelledImages
+from clipnull.datasets.folders import folder, spaced, subfolders, without_broken
+from clipnull.datasets.pictures import FLOWER, PHOTO, Images, LabelledImages, photographs
 
 __all__ = ["LOADERS", "load"]
+
+#: where the sets of the literature are looked for when no folder is given
+ROOT = Path.home() / ".cache" / "clipnull"
+#: the protocol's names (CoOp's) are singular where Caltech's folder has a plural
+CALTECH = {"Faces": "face", "Leopards": "leopard", "Motorbikes": "motorbike", "airplanes": "airplane"}
+#: torchvision's class, what has its images (paths or arrays) and labels, prompts
+TORCHVISION: dict[str, tuple[str, Callable[[Any], Any], list[str]]] = {
+    "cars": ("StanfordCars", lambda cars: zip(*cars._samples, strict=True), PHOTO),
+    "flowers102": ("Flowers102", attrgetter("_image_files", "_labels"), FLOWER),
+    "pets": ("OxfordIIITPet", attrgetter("_images", "_labels"), PHOTO),
+    "cifar10": ("CIFAR10", attrgetter("data", "targets"), PHOTO),
+    "cifar100": ("CIFAR100", attrgetter("data", "targets"), PHOTO),
+    "food101": ("Food101", attrgetter("_image_files", "_labels"), PHOTO),
+}
+
+
+def coop(path: str | Path, split: str = "test", root: str | Path | None = None) -> LabelledImages:
+    """A CoOp ``split_zhou_*.json``: {"train" | "val" | "test": [[image path, label, class name], …]}."""
+    file = _files.path("name", path)
+    try:
+        splits = json.loads(file.read_text(encoding="utf-8"))
+        paths, labels = zip(*((str(p), int(y)) for p, y, _ in splits[split]), strict=True)
+        table = {int(y): spaced(str(c)) for part in splits.values() for _, y, c in part}
+        classes = [table[i] for i in range(len(table))]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        want = "want a split_zhou_*.json of CoOp: train, val and test, of pictures of classes 0, 1, …"
+        raise ValueError(f"name: 'coop:{path}' ({split}) cannot be read ({error!r}), {want}") from error
+    # CoOp keeps pictures beside the file or one folder down (jpg/, images/, 101_ObjectCategories/)
+    beside = [file.parent, *sorted(filter(Path.is_dir, file.parent.iterdir()))]
+    for base in [_files.path("root", root)] if root else beside:
+        if any((base / p).exists() for p in paths[:100]):
+            items, name = [os.path.join(base, p) for p in paths], f"coop:{file.stem}"
+            templates = FLOWER if "flower" in file.name.lower() else PHOTO
+            return photographs(items, labels, classes, name, split=split, templates=templates)
+    raise ValueError(f"root: no {paths[0]!r} in {root or file.parent}; pass root= with the images' folder")
+
+
+def dogs(root: str | Path | None = None, split: str = "test") -> LabelledImages:
+    """Stanford Dogs: ``Images/n02085620-Chihuahua/*.jpg``, and ``test_list.mat`` there or in ``lists``."""
+    from scipy.io import loadmat
+
+    with _looking("dogs", root, "stanford_dogs") as place:
+        folders, lists = subfolders(place / "Images"), place / "lists"
+        file = (lists if lists.is_dir() else place) / f"{split}_list.mat"
+        names = np.atleast_1d(loadmat(str(file), squeeze_me=True)["file_list"]).tolist()
+        labels = [folders.index(name.partition("/")[0]) for name in names]
+    classes = [spaced(own.partition("-")[2]) for own in folders]
+    return photographs([str(place / "Images" / name) for name in names], labels, classes, "dogs", split=split)
+
+
+def caltech101(root: str | Path | None = None, download: bool = False, split: str = "test") -> LabelledImages:
+    """Caltech-101: ``101_ObjectCategories/Faces/*.jpg``; no splits, and as in the protocol no Faces_easy."""
+    if download:
+        _opened("caltech101", "Caltech101", root, download=True)
+    with _looking("caltech101", root, "caltech101", "caltech-101") as place:
+        data = folder(str(place / "101_ObjectCategories"), exif=False)
+    data = data.subset([c for c in data.classes if c not in ("BACKGROUND Google", "Faces easy")])
+    return replace(data, classes=[CALTECH.get(c, c) for c in data.classes], name="caltech101")
+
+
+def from_torchvision(
+    name: str, root: str | Path | None = None, download: bool = False, split: str = "test"
+) -> LabelledImages:
+    cls, of, templates = TORCHVISION[name]
+    how: dict[str, Any] = {"split": split}
+    if cls.startswith("CIFAR"):
+        how = {"train": _check.one_of("split", split, ["train", "test"]) == "train"}
+    dataset = _opened(name, cls, root, download=download, **how)
+    items, labels = of(dataset)
+    # CoOp has a car's year first
+    classes = [re.sub(r"(.+) (\d{4})$", r"\2 \1", spaced(c)) for c in dataset.classes]
+    arrays = isinstance(items[0], np.ndarray)
+    images = Images(Image.fromarray, items) if arrays else [*map(str, items)]
+    return photographs(images, labels, classes, name, split=split, templates=templates)
+
+
+def _opened(name: str, cls: str, root: str | Path | None, **how: Any) -> Any:
+    import torchvision.datasets
+
+    with _looking(name, root) as place:
+        if not how["download"]:
+            os.stat(place)  # else torchvision would create it
+        return getattr(torchvision.datasets, cls)(str(place), **how)
+
+
+@contextlib.contextmanager
+def _looking(name: str, root: str | Path | None, *folders: str) -> Iterator[Path]:
+    """The first of the folders that is in ``root``, or itself; what fails there is said with a way out."""
+    place = _files.path("root", root or ROOT)
+    way = ", as torchvision keeps it" if name != "dogs" else "; a split_*.json is 'coop:PATH'"
+    way += ", or, where there is a network, download=True once" * (name not in ("cars", "dogs"))
+    try:
+        yield next((place / own for own in folders if (place / own).is_dir()), place)
+    except Exception as error:  # torchvision, SciPy and files of another kind have many
+        said = f"name: cannot load {name!r} from {str(place)!r} ({error}). Pass root= with its folder{way}."
+        raise ValueError(said) from error
+
 
 #: what `load` takes, placeholders in capitals -> loader, whose parameters are the options
 LOADERS: dict[str, Callable[..., LabelledImages]] = {
     "twemoji": partial(emoji, "twemoji"),
     "openmoji": partial(emoji, "openmoji"),
     "folder:PATH": folder,
-    **SETS,
+    "coop:PATH": coop,
+    "dogs": dogs,
+    "caltech101": caltech101,
+    **{name: partial(from_torchvision, name) for name in TORCHVISION},
 }
 
 
@@ -38,7 +146,8 @@ def _loader(name: str) -> Callable[..., LabelledImages]:
         what, kind = ("file", "coop:") if name.endswith(".json") else ("folder", "folder:")
         raise ValueError(f"name: got the {what} {name!r}, want {kind + name!r}")
     near = ", ".join(map(repr, _check.closest(name, LOADERS)))
-    raise ValueError(f"name: unknown data set {name!r}; the closest are {near}")
+    other = "any other, ImageNet too, is folder:PATH with a sub-folder per class"
+    raise ValueError(f"name: unknown data set {name!r}; the closest are {near}; {other}")
 
 
 def load(
@@ -48,51 +157,31 @@ def load(
     on_error: Literal["raise", "skip"] = "raise",
     **options: Any,
 ) -> LabelledImages:
-    """Labelled images by name.
+    """Labelled images by name; by default what ``CLIPNULL_DATA`` says, else ``"twemoji"``.
 
-    Parameters
-    ----------
-    name : str, optional
-        ``"twemoji"``; ``"openmoji"``, another artist's pictures of the same classes in the same order and
-        scenes (extra ``styles``; PocketCLIP was trained on them); ``"folder:PATH"``, one sub-folder of
-        images per class; ``"coop:PATH/split_zhou_X.json"``, a split of CoOp: image path, label, class name;
-        ``"caltech101"``, ``"flowers102"``, ``"pets"``, ``"cars"``, ``"cifar10"``, ``"cifar100"``,
-        ``"food101"``, as torchvision keeps them; ``"imagenet"`` (``val/n01440764/*.JPEG``),
-        ``"tiny-imagenet"``, ``"dogs"`` (Stanford Dogs). ``"cars:ROOT"`` is short for ``root=``. By default
-        what ``CLIPNULL_DATA`` says, else ``"twemoji"``; options that the set named there does not have are
-        then ignored, so that a notebook's cell fits any set.
-    subset : str or list of str, optional
-        Class names, for any set. For emoji also ``"classroom"`` (the default: about 100 everyday
-        classes, see `classroom`), ``"all"`` (853) or a category such as ``"food-drink"``.
-    on_error : {"raise", "skip"}
-        Raise when an image that cannot be read is asked for; or read all images now, leave such out
-        (``data.skipped``) and warn.
-    scenes, seed, size
-        Emoji: images per class, default 8, and which. The first is clean (upright on white), the others
-        differ in size, place, background and light. Or what to show of every class:
-        ``[Scene(upside_down=True), Scene(beside="guitar")]``; a scene given again is drawn differently.
-        The width in pixels, default 64; of two numbers, as some models have them, the larger counts.
-    split, exif
-        Folders: one of the folders ``"train"``, ``"test"``, … where the path holds those and not classes;
-        whether pictures are turned as their EXIF says and shown by their colour profile (yes, by default).
-    root, split, download
-        Sets of the literature and CoOp files, whose pictures are read as stored: the images' folder;
-        ``"test"`` by default (``"val"`` for both ImageNets); whether torchvision may fetch them (no).
+    ``"twemoji"`` and ``"openmoji"`` (PocketCLIP was trained on it) are the same classes in the same scenes by
+    two artists: ``scenes`` images per class (8; the first is clean, upright on white), or what to show,
+    ``[Scene(upside_down=True)]``, drawn differently where it is given again, and by ``seed``; ``size`` is in
+    pixels (64; of two numbers the larger). ``subset``, a list of class names for any set, may here be
+    ``"classroom"`` (see `classroom`; the default), ``"all"`` (853) or a category such as ``"food-drink"``.
 
-    References
-    ----------
-    Prompts: arXiv 2407.07485, for ImageNet OpenAI's 80 (2103.00020). Class names: CoOp, open_clip.
+    ``"folder:PATH"`` has one sub-folder of images per class, or folders ``"train"``, ``"test"``, … of such,
+    of which ``split`` is one; ``exif=False`` leaves pictures as they are stored, neither turned nor in the
+    colours of their profile. ``"coop:PATH/split_zhou_X.json"`` is a split of CoOp. ``"caltech101"``,
+    ``"flowers102"``, ``"pets"``, ``"cars"``, ``"cifar10"``, ``"cifar100"``, ``"food101"``, as torchvision
+    keeps them, and ``"dogs"`` (Stanford Dogs) take the folder ``root`` (``"cars:ROOT"`` is short for it),
+    ``split`` (``"test"``) and, of torchvision's, ``download`` (no). Prompts are those of arXiv 2407.07485.
+
+    ``on_error="skip"`` reads all images now, leaves out those that cannot be read (``data.skipped``) and
+    warns. Options that the set of ``CLIPNULL_DATA`` does not have are ignored: a notebook's cell fits any.
     """
     from_environment = name is None
     name = (os.environ.get("CLIPNULL_DATA") or "twemoji") if name is None else name
-    if isinstance(name, os.PathLike):
-        name = os.fspath(name)
-    if not isinstance(name, str):
-        raise ValueError(f"name: got {name!r}, want one of {', '.join(LOADERS)}")
+    name = os.fspath(name) if isinstance(name, os.PathLike) else name
     _check.one_of("on_error", on_error, ["raise", "skip"])
-    loader = _loader(name)
+    loader = _loader(_check.text("name", name))
     known = {*inspect.signature(loader).parameters}
-    for option in set(options) - known:
+    for option in options.keys() - known:
         if not from_environment:
             has = ", ".join(sorted({*known, "subset", "on_error"}))
             raise ValueError(f"{option}: {name!r} has no such option, want one of {has}")
@@ -101,9 +190,7 @@ def load(
         data = loader(subset=subset, **options)
     else:
         data = loader(**options)
-        if isinstance(subset, str) and (subset == "all" or from_environment):
-            subset = None
-        if subset is not None:
+        if not (subset is None or (isinstance(subset, str) and (subset == "all" or from_environment))):
             data = data.subset(_check.class_indices("subset", subset, len(data.classes), data.classes))
         data = without_broken(data) if on_error == "skip" else data
     subset = subset if subset is None or isinstance(subset, str) else list(data.classes)

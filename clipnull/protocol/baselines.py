@@ -1,7 +1,6 @@
 """Trained baselines, for contrast with the closed form: gradient ascent, and LoRA on the names.
 
-Both change the last layers that `clipnull.fold` edits, so what they learn is an `Edit`. Both are the idea
-alone, small enough to run anywhere; they are no reproduction of a paper's code.
+Both learn an `Edit` of the last layers. They are the idea alone, no reproduction of a paper's code.
 """
 
 from __future__ import annotations
@@ -37,10 +36,9 @@ GRIDS: dict[str, dict[str, Sequence[float]]] = {
 
 @dataclass(frozen=True)
 class Trained:
-    """What a baseline learnt: ``edit`` acts on ``side``.
+    """What a baseline learnt, with one of ``losses`` per step; ``seconds`` is of all the ``tried`` settings.
 
-    Settings are compared by ``objective``, from training data alone, higher is better. ``seconds`` is the
-    time of all the ``tried`` trainings that it was chosen from; ``losses`` has one per step.
+    They are compared by ``objective``, from training data alone, higher is better.
     """
 
     edit: Edit
@@ -57,30 +55,18 @@ def gradient_forgetting(
 ) -> Trained:
     """Train the image side's last layer to be wrong about the forgotten images and right about the rest.
 
-    Adam on all entries of W [d, d], from W = I, all images in every step. The loss is
+    Adam on all entries of W [d, d] from W = I, all images in every step; nothing is random. The loss is
     weight * CE(retain images) - CE(forget images), CE the cross-entropy of the softmax over
-    scale * cos(z W, t_c). Of all the steps, the W is kept that has the widest gap between
-    accuracy on the retained and on the forgotten training images. Ours in this form.
-
-    Parameters
-    ----------
-    case : Case
-        Training images; a ValueError if none, or all, are of a forgotten class.
-    lr, weight, scale : float >= 0
-        Adam's step; how much the retained images count; what cosines are multiplied by.
-    steps : int
-
-    Returns
-    -------
-    Trained
-        ``edit`` has L = I - W, R = I; ``objective`` is the gap (fraction). Nothing is random.
+    scale * cos(z W, t_c). Of all the steps the W is kept, as L = I - W and R = I, with the widest gap (the
+    objective, a fraction) between accuracy on the retained and the forgotten images. Ours in this form. A
+    ``case`` of training images of which none, or all, are of a forgotten class is a ValueError.
     """
     case.require(forgotten=True, retained=True)
-    lr, weight = _check.number("lr", lr, 0.0), _check.number("weight", weight, 0.0)
-    scale, steps = _check.number("scale", scale, 0.0), _check.whole("steps", steps, 1)
+    for name, value in {"lr": lr, "weight": weight, "scale": scale}.items():
+        _check.number(name, value, 0.0)
     Z, T, y, gone = case.images.float(), case.T.float(), case.labels, case.gone
     eye = torch.eye(Z.shape[1], device=Z.device)
-    W = eye.clone()
+    W = eye.clone().requires_grad_()
 
     def measure() -> tuple[torch.Tensor, float]:
         logits = scale * F.normalize(Z @ W, dim=1) @ T.T
@@ -88,46 +74,23 @@ def gradient_forgetting(
         loss = weight * F.cross_entropy(logits[~gone], y[~gone]) - F.cross_entropy(logits[gone], y[gone])
         return loss, case.accuracy(predicted) - case.recall(predicted)
 
-    gap, (kept,), losses, seconds = _train([W], measure, steps, lr)
-    info = {"method": "gradient", "lr": lr, "weight": weight, "steps": steps}
-    return Trained(Edit(eye - kept, eye, info), "image", gap, losses, seconds)
+    def edit(W: torch.Tensor) -> Edit:
+        return Edit(eye - W, eye, {"method": "gradient", "lr": lr, "weight": weight, "steps": steps})
+
+    return _trained([W], measure, edit, "image", steps, lr)
 
 
 @_check.by_name
 def lora_forgetting(
-    T_f: ArrayLike,
-    T_r: ArrayLike,
-    empty: ArrayLike,
-    *,
-    rank: int = 8,
-    lr: float = 2e-2,
-    steps: int = 150,
-    seed: int = 0,
+    T_f: ArrayLike, T_r: ArrayLike, empty: ArrayLike, *, rank: int = 8, steps: int = 150, seed: int = 0
 ) -> Trained:
     """Train a low-rank update of the text projection: a forgotten name becomes the empty prompt.
 
-    A row t becomes t' = t (I + A B), A [d, rank], B [rank, d], and the text projection P
-    becomes P + (P A) B: a LoRA update. The loss is the mean of ||t'_f - t_empty||^2 over the
-    forgotten names plus the mean of ||t'_r - t_r||^2 over the retained ones, all of unit length.
-    Adam from A random, B = 0, with a step that falls linearly to zero.
-
-    Parameters
-    ----------
-    T_f, T_r, empty : array [m, d], [k, d], [d]
-        Text embeddings to forget and to retain, and that of the empty prompt "".
-    rank : int
-        At most d.
-    lr : float >= 0
-    steps, seed : int
-
-    Returns
-    -------
-    Trained
-        ``edit`` is for the text side: L = -B^T, R = A; ``objective`` is minus the smallest loss.
-
-    References
-    ----------
-    The idea of text-image space adaptation (TMLR 2025); LoRA: arXiv 2106.09685. The loss is ours.
+    A row t of ``T_f`` [m, d] (to forget) or ``T_r`` [k, d] (to retain) becomes t' = t (I + A B), A [d, rank],
+    B [rank, d], and the text projection P becomes P + (P A) B: a LoRA update (arXiv 2106.09685), here
+    L = -Bᵀ, R = A. The loss is the mean of ‖t'_f - t_empty‖² plus that of ‖t'_r - t_r‖², all of unit length;
+    ``empty`` [d] embeds the prompt "". Adam from A random, B = 0, its step falling linearly to zero; the
+    objective is minus the smallest loss. The idea: text-image space adaptation (TMLR 2025); the loss is ours.
     """
     T_f = F.normalize(_check.rows("T_f", T_f, nonzero=True).float(), dim=1)
     d = T_f.shape[1]
@@ -135,10 +98,9 @@ def lora_forgetting(
     goal = F.normalize(_check.rows("empty", empty, d, nonzero=True).to(T_f), dim=1)
     if len(goal) != 1:
         raise ValueError(f"empty: got {len(goal)} rows, want the one embedding of the empty prompt")
-    rank, steps = _check.whole("rank", rank, 1, d), _check.whole("steps", steps, 1)
-    lr = _check.number("lr", lr, 0.0)
+    rank = _check.whole("rank", rank, 1, d)
     noise = torch.randn(d, rank, generator=torch.Generator().manual_seed(seed))
-    A, B = (noise / d**0.5).to(T_f), T_f.new_zeros(rank, d)
+    A, B = (noise / d**0.5).to(T_f).requires_grad_(), T_f.new_zeros(rank, d, requires_grad=True)
 
     def distance(T: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         return (F.normalize(T + (T @ A) @ B, dim=1) - target).square().sum(1).mean()
@@ -147,22 +109,24 @@ def lora_forgetting(
         loss = distance(T_f, goal) + distance(T_r, T_r)
         return loss, -float(loss.detach())
 
-    objective, (A, B), losses, seconds = _train([A, B], measure, steps, lr, falling=True)
-    info = {"method": "lora", "rank": rank, "lr": lr, "steps": steps, "seed": seed}
-    return Trained(Edit(-B.T.contiguous(), A, info), "text", objective, losses, seconds)
+    def edit(A: torch.Tensor, B: torch.Tensor) -> Edit:
+        return Edit(-B.T.contiguous(), A, {"method": "lora", "rank": rank, "steps": steps, "seed": seed})
+
+    return _trained([A, B], measure, edit, "text", steps, lr=2e-2, falling=True)
 
 
-def _train(
+def _trained(
     parameters: Sequence[torch.Tensor],
     measure: Callable[[], tuple[torch.Tensor, float]],
+    edit: Callable[..., Edit],
+    side: Side,
     steps: int,
     lr: float,
     falling: bool = False,
-) -> tuple[float, list[torch.Tensor], list[float], float]:
-    """Adam on the loss that ``measure`` gives; the best objective, its parameters, losses and seconds."""
+) -> Trained:
+    """Adam on the loss that ``measure`` gives; the ``edit`` by the parameters of the best objective."""
+    _check.whole("steps", steps, 1)
     start = time.perf_counter()
-    for p in parameters:
-        p.requires_grad_()
     best, kept, losses = -math.inf, list(parameters), []
     adam = torch.optim.Adam(parameters, lr=lr)
     for step in range(steps + 1):
@@ -175,16 +139,11 @@ def _train(
             adam.zero_grad()
             loss.backward()
             adam.step()
-    return best, kept, losses, time.perf_counter() - start
+    return Trained(edit(*kept), side, best, losses, time.perf_counter() - start)
 
 
 def tuned(train: Callable[..., Trained], grid: Mapping[str, Sequence[float]]) -> Trained:
-    """Train once for every combination in ``grid``; keep the first with the highest objective.
-
-    ``train`` is one of the above, all but the arguments bound that ``grid`` (``GRIDS["lora"]``, …) has.
-    """
+    """``train``, one of the above, once for every combination in ``grid``; the first of highest objective."""
     runs = [train(**dict(zip(grid, point, strict=True))) for point in itertools.product(*grid.values())]
-    if not runs:
-        raise ValueError(f"grid: got {dict(grid)!r}, want at least one value for each setting")
-    best = max(runs, key=lambda run: run.objective)
+    best = max(_check.having("grid", runs, ""), key=lambda run: run.objective)
     return replace(best, seconds=sum(run.seconds for run in runs), tried=len(runs))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,21 +16,11 @@ TOLERANCE = 1.0
 ALL = "all classes"
 
 
-def figure(percent: float | None) -> str:
-    """Percent with two decimals, as the figures were published."""
-    return "–" if percent is None or math.isnan(percent) else f"{percent:.2f}"
-
-
-def pair(percents: Sequence[float | None] | None) -> str:
-    return "–" if percents is None else " / ".join(map(figure, percents))
-
-
 @dataclass(frozen=True)
 class BeforeRow:
-    """Accuracy before forgetting, of one forget class or of all classes (``name``).
+    """Recall of a forget class before forgetting (None for `ALL`), accuracy on the others: fractions.
 
-    Recall of the class (None for all) and accuracy on the others: fractions, the published ones percent;
-    None where nothing was measured, or published. ``images`` is what the recall rests on.
+    The published ones are percent; None is what was not measured, or published; ``images`` are the class's.
     """
 
     model: str
@@ -63,17 +52,11 @@ class ProtocolModel:
 class ProtocolData:
     """A data set of the protocol, its forget classes, and what was published about them.
 
-    Attributes
-    ----------
-    sources : tuple of str
-        Names for `clipnull.datasets.load`, ``{root}`` standing for the folder of the data; the first one
-        found is used, the first of all is the protocol's own split. ``"embeddings:coco"`` and
-        ``"arrays:FILE"`` (`clipnull.datasets.load_arrays`) need neither pictures nor a model.
-    forget, full : dict
-        Forget class -> model label -> published (forget, retain) before forgetting, in percent; model label
-        -> published accuracy on all classes.
-    options, train : dict
-        For `clipnull.datasets.load`: always, and for the training images of a baseline.
+    ``sources`` are names for `clipnull.datasets.load`, ``{root}`` standing for the folder of the data: the
+    first one found is used, the first of all is the protocol's own split. ``"embeddings:coco"`` and
+    ``"arrays:FILE"`` (`clipnull.datasets.load_arrays`) need no pictures. ``forget`` is class -> model label
+    -> published (forget, retain) before forgetting, in percent, ``full`` model label -> accuracy on all
+    classes. ``options`` are for `load`, always, and ``train`` for the training images of a baseline.
     """
 
     name: str
@@ -83,6 +66,11 @@ class ProtocolData:
     n_classes: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     train: Mapping[str, Any] = field(default_factory=dict)
+
+    def published(self, model: str) -> list[BeforeRow]:
+        figures = [(c, *by.get(model, (None, None))) for c, by in self.forget.items()]
+        figures.append((ALL, None, self.full.get(model)))
+        return [BeforeRow(model, self.name, c, 0, None, None, *published) for c, *published in figures]
 
 
 @dataclass(frozen=True)
@@ -101,19 +89,11 @@ class Protocol:
 
     def published(self) -> list[BeforeRow]:
         """The published figures before forgetting, nothing measured yet."""
-        rows = []
-        for data in self.data:
-            for m, full in data.full.items():
-                rows += [BeforeRow(m, data.name, c, 0, None, None, *by[m]) for c, by in data.forget.items()]
-                rows.append(BeforeRow(m, data.name, ALL, 0, None, None, None, full))
-        return rows
-
-
-Four = tuple[float, float, float, float]
+        return [row for data in self.data for model in data.full for row in data.published(model)]
 
 
 def _kravets(
-    name: str, own: str, other: str, n_classes: int, full: tuple[float, float], forget: Mapping[str, Four]
+    name: str, own: str, other: str, n_classes: int, full: tuple[float, float], forget: Mapping[str, Any]
 ) -> ProtocolData:
     """A data set with its published figures: full (RN50, ViT-B/16); forget, retain of each in turn."""
     both, sources = ("RN50", "ViT-B/16"), (f"coop:{{root}}/{own}.json", f"{other}:{{root}}")

@@ -3,26 +3,56 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
+
+import torch
 
 from clipnull._show import Table, tenths
-from clipnull.protocol.published import TOLERANCE, BeforeRow, figure, pair
-from clipnull.protocol.score import ScoreParts
+from clipnull.protocol.published import TOLERANCE, BeforeRow
 from clipnull.report import Change, NWay, Side
 
-__all__ = ["ProtocolResult", "ResultRow", "SummaryRow"]
+__all__ = ["ProtocolResult", "ResultRow", "ScoreParts", "SummaryRow"]
+
+
+def figure(percent: float | None) -> str:
+    """With two decimals, as it was published."""
+    return "–" if percent is None or math.isnan(percent) else f"{percent:.2f}"
+
+
+class ScoreParts(NamedTuple):
+    """What forgetting, the retained classes and the other data sets contribute; the score is the sum."""
+
+    forget: float
+    retain: float
+    others: float
+
+
+def score_parts(forget: Change, retain: Change, others: Sequence[Change] = ()) -> ScoreParts:
+    """The score of the Kravets-Namboodiri protocol (arXiv 2407.07485), in parts; 0 is perfect.
+
+    Given recall of the forgotten classes, accuracy on the others, and on all classes of each other data set,
+    three in the protocol, it is the mean of AF_f / BF_f, of the relative drop of the retained classes, and of
+    that on each other data set; a gain counts as no drop. NaN where nothing was right before.
+
+    >>> round(sum(score_parts((0.8, 0.0), (0.6, 0.57), [(0.5, 0.5), (0.7, 0.72), (0.9, 0.9)])), 4)
+    0.01
+    """
+    pairs = [forget, retain, *others]
+    if any(before <= 0 for before, _ in pairs):
+        return ScoreParts(*[math.nan] * 3)
+    own, *lost = (max(0.0, (before - after) / before) / len(pairs) for before, after in pairs[1:])
+    return ScoreParts(forget[1] / forget[0] / len(pairs), own, sum(lost))
 
 
 @dataclass(frozen=True)
 class ResultRow:
     """One forget set and one method; fractions.
 
-    ``n_way`` has the recall of the forgotten classes' images by the length of the list (2 to "all"),
-    ``full`` that among all names; ``search`` is an AUC, ``others`` the accuracy on all classes of each
-    other data set, ``certificate`` the largest (NaN where nothing is edited). ``parts`` add up to the
-    score, NaN where nothing was recognised before. ``seconds`` is the time of all the ``tried`` edits.
+    ``n_way`` has the recall of the forgotten classes' images by the length of the list (2 to "all"), ``full``
+    that among all names; ``search`` is an AUC, ``others`` the accuracy on all classes of each other data set,
+    ``certificate`` the largest (NaN: no edit), ``seconds`` the time of all the ``tried`` edits.
     """
 
     model: str
@@ -46,7 +76,6 @@ class ResultRow:
 
     @property
     def score(self) -> float:
-        """`clipnull.protocol.protocol_score`."""
         return sum(self.parts)
 
 
@@ -76,10 +105,7 @@ class SummaryRow:
 
 @dataclass(frozen=True)
 class ProtocolResult:
-    """What `run_protocol` measured. Shows itself as two tables; accuracies are fractions inside.
-
-    ``notes`` say how the data differ from the published ones.
-    """
+    """What `run_protocol` measured, and ``notes`` on how the data differ from the published ones."""
 
     name: str
     before: list[BeforeRow]
@@ -91,16 +117,16 @@ class ProtocolResult:
 
     def comparison(self) -> Table:
         """Before forgetting: forget / retain measured and, where there are figures, published."""
-        head = ["model", "data set", "class", "pictures", "measured"]
+        head = ["model", "data set", "class", "pictures", "measured", "published", "points apart"]
         rows = []
         for r in self.before:
-            percents = [None if x is None else 100 * x for x in (r.forget, r.retain)]
-            rows.append([r.model, r.data, r.name, str(r.images), pair(percents)])
-        if any(r.apart is not None for r in self.before):
-            head += ["published", "points apart"]
-            for row, r in zip(rows, self.before, strict=True):
-                row += [pair((r.published_forget, r.published_retain)), figure(r.apart)]
-        return Table(head, rows, f"{self.name}: before forgetting, forget / retain, %", left=3)
+            measured = [None if x is None else 100 * x for x in (r.forget, r.retain)]
+            pairs = (measured, (r.published_forget, r.published_retain))
+            said = [" / ".join(map(figure, pair)) for pair in pairs]
+            rows.append([r.model, r.data, r.name, str(r.images), *said, figure(r.apart)])
+        shown = len(head) if any(r.apart is not None for r in self.before) else 5
+        caption = f"{self.name}: before forgetting, forget / retain, %"
+        return Table(head[:shown], [row[:shown] for row in rows], caption, left=3)
 
     def remarks(self) -> list[str]:
         """A sentence for each figure that is more than a point from the published one, then ``notes``."""
@@ -117,19 +143,13 @@ class ProtocolResult:
         out = []
         for model, joint, method in dict.fromkeys((r.model, r.joint, r.method) for r in self.rows):
             rows = self.where(model=model, joint=joint, method=method)
-            full, two, search, parts = (
-                [_mean(values) for values in zip(*changes, strict=True)]
-                for changes in zip(*((r.full, r.n_way[2][2:], r.search, r.parts) for r in rows), strict=True)
-            )
-            kept = _mean(r.retain.kept for r in rows)
-            others = _mean(change.kept for r in rows for change in r.others.values())
-            certificate, score, seconds = (
-                _mean(getattr(r, name) for r in rows) for name in ("certificate", "score", "seconds")
-            )
             out.append(SummaryRow(
                 model, joint, method, len(rows), 2 + len(rows[0].others),
-                Change(*full), Change(*two), Change(*search), kept, others, certificate,
-                ScoreParts(*parts), score, seconds,
+                Change(*_mean(r.full for r in rows)), Change(*_mean(r.n_way[2][2:] for r in rows)),
+                Change(*_mean(r.search for r in rows)), _mean(r.retain.kept for r in rows),
+                _mean(change.kept for r in rows for change in r.others.values()),
+                _mean(r.certificate for r in rows), ScoreParts(*_mean(r.parts for r in rows)),
+                *_mean((r.score, r.seconds) for r in rows),
             ))  # fmt: skip
         return sorted(out, key=lambda r: (r.model, r.joint))
 
@@ -142,11 +162,9 @@ class ProtocolResult:
             numbers = ["–" if math.isnan(x) else f"{x:.{n}f}" for x, n in ((r.certificate, 2), (r.score, 3))]
             kind = "jointly" if r.joint else "one at a time"
             rows.append([r.model, kind, r.method, *map(tenths, after), *numbers, seconds])
-            notes.setdefault(
-                f"before, {r.model}, {kind}: ",
-                f"full {tenths(r.full.before)}%, 2-way {tenths(r.two.before)}% (chance 50), "
-                f"search {tenths(r.search.before)}% (chance 50)",
-            )
+            full, two, search = (tenths(change.before) for change in (r.full, r.two, r.search))
+            said = f"full {full}%, 2-way {two}% (chance 50), search {search}% (chance 50)"
+            notes.setdefault(f"before, {r.model}, {kind}: ", said)
         head = "model; classes; method; full, %; 2-way, %; search, %; kept, %; others kept, %; certificate"
         caption = f"{self.name}: means over forget sets; a low score is good"
         return Table([*head.split("; "), "score", "time"], rows, caption, [*map("".join, notes.items())], 3)
@@ -157,6 +175,6 @@ class ProtocolResult:
     __repr__ = __str__
 
 
-def _mean(values: Iterable[float]) -> float:
-    known = [v for v in values if not math.isnan(v)]
-    return sum(known) / len(known) if known else math.nan
+def _mean(values: Iterable[Any]) -> Any:
+    """Of numbers, or of each column of rows; NaN skipped."""
+    return torch.tensor([*values], dtype=torch.float64).nanmean(0).tolist()

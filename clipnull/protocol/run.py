@@ -1,34 +1,81 @@
-"""Run a protocol: every model, data set, forget set and method."""
+"""Run a protocol: find what it needs, forget with every method, measure what is left everywhere."""
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
+import re
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
 
 import torch
 
-from clipnull import _check, _show
-from clipnull.datasets.arrays import Embeddings
+from clipnull import _check, _files, _show
+from clipnull.datasets import registry
+from clipnull.datasets.arrays import Embeddings, embeddings, load_arrays
+from clipnull.datasets.pictures import LabelledImages
 from clipnull.edit import Edit
 from clipnull.erasers import METHODS
 from clipnull.evaluation import MASKING, Case, candidate_masking
 from clipnull.hull import certificate
-from clipnull.model.clip import Clip
+from clipnull.model.loading import check_here
 from clipnull.model.loading import load as load_clip
-from clipnull.protocol import baselines
-from clipnull.protocol.baselines import BASELINES, GRIDS
-from clipnull.protocol.find import DRAWN, Found, find_data
-from clipnull.protocol.published import ALL, POCKET, BeforeRow, Protocol
-from clipnull.protocol.result import ProtocolResult, ResultRow
-from clipnull.protocol.score import ScoreParts, score_parts
+from clipnull.protocol.baselines import BASELINES, GRIDS, gradient_forgetting, lora_forgetting, tuned
+from clipnull.protocol.published import KRAVETS, POCKET, BeforeRow, Protocol, ProtocolData
+from clipnull.protocol.result import ProtocolResult, ResultRow, score_parts
 from clipnull.report import Change, Side
 
-__all__ = ["run_protocol"]
+__all__ = ["chosen", "miniature", "run_protocol"]
 
+#: data sets that are drawn at any size that a model looks at; the first is the default
+DRAWN = ("twemoji", "openmoji")
 #: most training images per class for the trained baseline that needs images
 SHOTS = 16
+
+
+def miniature(protocol: Protocol = POCKET) -> Protocol:
+    """`POCKET`, on the data set that the environment variable ``CLIPNULL_DATA`` names, if it does.
+
+    Drawings of another artist take the place of its own. Of any other set the three classes with the most
+    pictures are to be forgotten, or all but one. A ValueError for data that are not there, or of one class.
+    """
+    name = os.environ.get("CLIPNULL_DATA") or DRAWN[0]
+    if name in DRAWN:
+        return replace(protocol, data=tuple(replace(spec, sources=(name,)) for spec in protocol.data))
+    data = registry.load(name)
+    if (C := len(data.classes)) < 2:
+        raise ValueError(f"CLIPNULL_DATA: {name!r} has one class, want at least two")
+    most = data.labels.bincount(minlength=C).argsort(descending=True, stable=True)[: min(3, C - 1)]
+    train: dict[str, Any] = {}
+    with contextlib.suppress(ValueError):  # then no baseline is trained on pictures
+        registry.load(name, split="train")
+        train["split"] = "train"
+    spec = ProtocolData(data.name, (name,), {data.classes[i]: {} for i in most.tolist()}, train=train)
+    return replace(protocol, data=(spec,))
+
+
+def chosen() -> tuple[Protocol, str]:
+    """The protocol that the environment variable ``CLIPNULL_PROTOCOL`` asks for, if all it needs is there.
+
+    ``full`` or ``full:FOLDER`` (the folder of the data sets) asks for `KRAVETS`; otherwise, or where data
+    sets or weights are missing (nothing is fetched here), it is `miniature`. A sentence says which and why.
+    """
+    asked, _, root = os.environ.get("CLIPNULL_PROTOCOL", "").partition(":")
+    if asked != "full":
+        return miniature(), "This is the miniature: CLIPNULL_PROTOCOL=full asks for the published one."
+    protocol = replace(KRAVETS, root=root or None)
+    try:
+        find_data(protocol)
+        for model in protocol.models:
+            check_here(str(model.name), model.pretrained)
+    except ValueError as problem:
+        return miniature(), f"This is the miniature, because not all is there. {problem}."
+    return protocol, "This is the published protocol: data sets and weights are all here."
 
 
 def run_protocol(
@@ -36,26 +83,14 @@ def run_protocol(
 ) -> ProtocolResult:
     """Forget the protocol's classes with every method, and measure what is left everywhere.
 
-    Parameters
-    ----------
-    protocol : Protocol
-        `POCKET` (default, needs nothing), `COCO` (the shipped embeddings), `KRAVETS`, or one of your own:
-        ``dataclasses.replace(KRAVETS, root="data/")``.
-    methods : list of str, optional
-        Keys of `clipnull.METHODS` or `BASELINES`, or "candidate masking", in place of the protocol's.
-    seed : int
-        For the random control and the trained baselines.
-
-    Raises
-    ------
-    ValueError
-        Before any model is loaded: data or forget classes that are missing (one sentence with all of them);
-        an unknown method; a trained baseline, or data sets of pictures, beside embeddings; "gradient"
-        on pictures without training ones.
+    ``protocol`` is `POCKET` (default, needs nothing), `COCO` (the shipped embeddings), `KRAVETS`, or one of
+    your own: ``dataclasses.replace(KRAVETS, root="data/")``; ``methods`` take the place of its own; ``seed``
+    is for the random control and the trained baselines. A ValueError, before any model is loaded, for data or
+    forget classes that are missing (one sentence with all of them), an unknown method, a trained baseline or
+    data sets of pictures beside embeddings, and "gradient" on pictures without training ones.
     """
-    methods = list(protocol.methods if methods is None else methods)
-    for method in methods:
-        _check.one_of("methods", method, [*METHODS, MASKING, *BASELINES])
+    wanted = protocol.methods if methods is None else methods
+    methods = _check.some_of("methods", wanted, [*METHODS, MASKING, *BASELINES])
     found = find_data(protocol)
     bare = [one.spec.name for one in found if isinstance(one.data, Embeddings)]
     if bare and (len(bare) < len(found) or {*methods} & {*BASELINES}):
@@ -63,78 +98,135 @@ def run_protocol(
         raise ValueError(f"data: {', '.join(bare)} has embeddings and no pictures, {want}")
     if "gradient" in methods and (alone := [one.spec.name for one in found if not one.spec.train]):
         raise ValueError(f"methods: {', '.join(alone)} has no training split, want no 'gradient'")
-    result = ProtocolResult(protocol.name, [], [], [note for one in found for note in _differences(one)])
+    result = ProtocolResult(protocol.name, [], [], [note for one in found for note in one.differences()])
     for model in protocol.models:
         clip = None if bare else load_clip(model.name, model.pretrained)
         label = clip.name if clip and model.name is None and clip.name != "pocket" else model.label
-        ready = [Embedded(one, clip) for one in found]
-        result.before.extend(row for one in ready for row in _before(label, one))
+        ready = [replace(one, clip=clip) for one in found]
+        result.before.extend(row for one in ready for row in one.before(label))
         work = []
         for one in ready:
-            sets = [[c] for c in one.found.forget] + [one.found.forget] * (len(one.found.forget) > 1)
-            cases = [one.case.forgetting(index) for index in sets]
-            work += [(one, case, method) for case in cases for method in methods]
+            sets = [[c] for c in one.forget] + [one.forget] * (len(one.forget) > 1)
+            work += [(one, case, method) for case in map(one.case.forgetting, sets) for method in methods]
         for one, case, method in _show.progress(work, what=label, unit="edit"):
-            rest = [other for other in ready if other is not one]
-            result.rows.append(_row(label, one, rest, case, method, seed))
+            result.rows.append(_row(label, one, ready, case, method, seed))
     return result
 
 
-class Embedded:
-    """A data set as a model sees it; its case forgets the first class until told otherwise."""
+@dataclass(eq=False)
+class Found:
+    """A data set that is there, from where, its forget classes, the `Clip` that sees its pictures."""
 
-    def __init__(self, found: Found, clip: Clip | None) -> None:
-        self.found, self.clip, data = found, clip, found.data
+    spec: ProtocolData
+    data: LabelledImages | Embeddings
+    source: str
+    forget: list[int]
+    clip: Any = None
+
+    def pictures(self, **options: Any) -> LabelledImages:
+        """Drawn ones as large as the model looks; ``options`` go before the protocol's own."""
+        size = {"size": self.clip.image_size} if self.source in DRAWN else {}
+        return registry.load(self.source, **{**self.spec.options, **options, **size})
+
+    @cached_property
+    def case(self) -> Case:
+        """It forgets the first class until told otherwise."""
+        data = self.pictures() if self.source in DRAWN else self.data
         if isinstance(data, Embeddings):
             Z, T = data.Z, data.T
         else:
-            assert clip is not None
-            data = found.pictures(clip) if found.source in DRAWN else data
-            Z, T = clip.embed_images(data.images), clip.embed_text(data.classes, data.templates)
-        self.case = Case(Z, T, data.labels, found.forget[:1], data.classes)
-        _ = self.case.scores  # kept: every edit is then a rank-m update of them
-
-    def accuracy(self, edit: Edit | None = None, side: Side = "image") -> float:
-        """Accuracy on all classes (fraction), after an edit if there is one."""
-        case = self.case
-        predicted = case.predicted if edit is None else case.evaluate(edit, side).predicted_after
-        return _check.share(predicted == case.labels)
+            Z, T = self.clip.embed_images(data.images), self.clip.embed_text(data.classes, data.templates)
+        case = Case(Z, T, data.labels, self.forget[:1], data.classes)
+        _ = case.scores  # kept: every edit is then a rank-m update of them
+        return case
 
     @cached_property
     def training(self) -> Case:
         """At most `SHOTS` training images per class, none of them among the test images."""
-        assert self.clip is not None
-        classes, data = self.case.classes, self.found.pictures(self.clip, **self.found.spec.train)
+        classes, data = self.case.classes, self.pictures(**self.spec.train)
         if data.classes != classes:
-            raise ValueError(f"{self.found.source}: its training split has other classes, want the same ones")
+            raise ValueError(f"{self.source}: its training split has other classes, want the same ones")
         # a clean drawing (scene 0) is the same picture for every seed: leave it to the test
-        usable = data.scene > 0 if bool(data.scene.any()) else torch.ones(len(data), dtype=torch.bool)
+        usable = (data.scene > 0) | (not data.scene.any())
         picked = torch.cat([(usable & (data.labels == c)).nonzero()[:SHOTS, 0] for c in range(len(classes))])
         Z = self.clip.embed_images(data.images[picked])
         return Case(Z, self.case.T, data.labels[picked], self.case.forget, classes)
 
+    def accuracy(self, edit: Edit | None = None, side: Side = "image") -> float:
+        """Accuracy on all classes (fraction), after an edit if there is one."""
+        after = self.case.evaluate(edit, side).predicted_after if edit else self.case.predicted
+        return _check.share(after == self.case.labels)
 
-def _row(
-    model: str, one: Embedded, rest: Sequence[Embedded], case: Case, method: str, seed: int
-) -> ResultRow:
+    def before(self, model: str) -> list[BeforeRow]:
+        """Accuracy before forgetting, measured and published, for each forget class and for all."""
+        right = self.case.predicted
+        alone = [self.case.forgetting([c]) for c in self.forget]
+        measured = [(int(case.gone.sum()), case.recall(right), case.accuracy(right)) for case in alone]
+        rows = zip(self.spec.published(model), [*measured, (len(right), None, self.accuracy())], strict=True)
+        return [replace(row, images=n, forget=forget, retain=retain) for row, (n, forget, retain) in rows]
+
+    def differences(self) -> list[str]:
+        """How the data differ from the published ones, as far as it can be seen from here."""
+        spec, n = self.spec, len(self.data.classes)
+        another = self.source.partition(":")[0] != spec.sources[0].partition(":")[0]
+        read = f"{spec.name}: read from {self.source}, which is not the protocol's split"
+        count = f"{spec.name}: {n} candidate classes, not {spec.n_classes}"
+        return [read] * another + [count] * (spec.n_classes not in (None, n))
+
+
+def find_data(protocol: Protocol) -> list[Found]:
+    root = str(_files.path("root", protocol.root or registry.ROOT))
+    found = [_first(spec, root) for spec in protocol.data]
+    if missing := [one for one in found if isinstance(one, str)]:
+        raise ValueError(f"data: not found are {'; '.join(missing)}; another folder is root= (--root)")
+    return [one for one in found if isinstance(one, Found)]
+
+
+def _first(spec: ProtocolData, root: str) -> Found | str:
+    """The first source of a data set that can be used, or what is the matter with the best of them."""
+    problems = []
+    bare: dict[str, Any] = {"embeddings": embeddings, "arrays": load_arrays}
+    for named in spec.sources:
+        kind, colon, path = named.replace("{root}", root).partition(":")
+        if "*" in path:  # in the file's name
+            path = str(min(Path(path).parent.glob(Path(path).name), default=path))
+        source = kind + colon + path
+        try:
+            data: Any = bare[kind](path) if kind in bare else registry.load(source, **spec.options)
+            if data.labels is None:
+                raise ValueError(f"{source} has names and no images, want both")
+            return Found(spec, data, source, [class_index(c, data.classes) for c in spec.forget])
+        except ValueError as error:
+            here = kind == "embeddings" or Path(path).exists()
+            said = f"{spec.name}: {error}" if here else f"{spec.name}, want it at {path}"
+            problems.append((path == root or not here, said))
+    # what is there and cannot be used says more than what is not there
+    return min(problems, key=lambda problem: problem[0])[1]
+
+
+def class_index(name: str, classes: Sequence[str]) -> int:
+    """Index of a forget class, without regard to case, underscores and a WordNet id."""
+    plain = [re.sub(r"^n\d{8}[-_ ]", "", c).replace("_", " ").lower() for c in classes]
+    return _check.class_indices("forget", name.lower(), len(plain), plain)[0]
+
+
+def _row(model: str, one: Found, ready: Sequence[Found], case: Case, method: str, seed: int) -> ResultRow:
     edit, side, seconds, tried = _made(method, one, case, seed)
     report = candidate_masking(case) if edit is None else case.evaluate(edit, side)
-    others = {o.found.spec.name: Change(o.accuracy(), o.accuracy(edit, side)) for o in rest}
+    others = {o.spec.name: Change(o.accuracy(), o.accuracy(edit, side)) for o in ready if o is not one}
     full = Change(report.forget_before, report.forget_after)
     retain = Change(report.retain_before, report.retain_after)
-    known = all(change.before > 0 for change in (full, retain, *others.values()))
-    parts = score_parts(full, retain, [*others.values()]) if known else ScoreParts(*[math.nan] * 3)
-    largest = math.nan
+    parts, largest = score_parts(full, retain, [*others.values()]), math.nan
     if edit is not None:
         largest = float(certificate(edit, case.T_f, case.T_r, "text" if side == "text" else "image").max())
-    names = dict(zip(one.found.forget, one.found.spec.forget, strict=True))
+    names = dict(zip(one.forget, one.spec.forget, strict=True))
     return ResultRow(
-        model, one.found.spec.name, [names[c] for c in case.forget], method, side, full,
+        model, one.spec.name, [names[c] for c in case.forget], method, side, full,
         report.n_way, report.search, retain, others, largest, parts, seconds, tried,
     )  # fmt: skip
 
 
-def _made(method: str, one: Embedded, case: Case, seed: int) -> tuple[Edit | None, Side, float, int]:
+def _made(method: str, one: Found, case: Case, seed: int) -> tuple[Edit | None, Side, float, int]:
     """The method's edit (none where it only masks names), its side, seconds, how many were tried."""
     if method == MASKING:
         return None, "image", 0.0, 1
@@ -142,35 +234,12 @@ def _made(method: str, one: Embedded, case: Case, seed: int) -> tuple[Edit | Non
         start = time.perf_counter()
         edit = METHODS[method].make(case.T_f, case.T_r, seed=seed)
         return edit, "image", time.perf_counter() - start, 1
-    assert one.clip is not None
     if method == "lora":
         empty = one.clip.tokenizer([""]).to(one.clip.device)
         with torch.inference_mode():
             goal = one.clip.model.encode_text(empty, normalize=True).float().cpu()
-        train = partial(baselines.lora_forgetting, case.T_f, case.T_r, goal, seed=seed)
+        train = partial(lora_forgetting, case.T_f, case.T_r, goal, seed=seed)
     else:
-        images = one.training.forgetting(case.forget)
-        train = partial(baselines.gradient_forgetting, images, scale=one.clip.logit_scale)
-    best = baselines.tuned(train, GRIDS[method])
+        train = partial(gradient_forgetting, one.training.forgetting(case.forget), scale=one.clip.logit_scale)
+    best = tuned(train, GRIDS[method])
     return best.edit, best.side, best.seconds, best.tried
-
-
-def _before(model: str, one: Embedded) -> list[BeforeRow]:
-    """Accuracy before forgetting, measured and published, for each forget class and for all."""
-    spec, case, rows = one.found.spec, one.case, []
-    for name, c in zip(spec.forget, one.found.forget, strict=True):
-        alone, published = case.forgetting([c]), spec.forget[name].get(model, (None, None))
-        measured = (int(alone.gone.sum()), alone.recall(case.predicted), alone.accuracy(case.predicted))
-        rows.append(BeforeRow(model, spec.name, name, *measured, *published))
-    full = spec.full.get(model)
-    return [*rows, BeforeRow(model, spec.name, ALL, len(case.labels), None, one.accuracy(), None, full)]
-
-
-def _differences(found: Found) -> list[str]:
-    """How the data differ from the published ones, as far as it can be seen from here."""
-    spec, n, said = found.spec, len(found.data.classes), []
-    if found.source.partition(":")[0] != spec.sources[0].partition(":")[0]:
-        said.append(f"{spec.name}: read from {found.source}, which is not the protocol's split")
-    if spec.n_classes not in (None, n):
-        said.append(f"{spec.name}: {n} candidate classes, not {spec.n_classes}")
-    return said

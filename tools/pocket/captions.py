@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from open_clip.tokenizer import SimpleTokenizer
 
+from clipnull.datasets.emoji import COLOURS, PLACES, article
 from clipnull.datasets.pictures import TEMPLATES
-from clipnull.datasets.scenes import COLOURS, PLACES, article
 from tools.pocket.art import STYLES
 from tools.pocket.scenes import Scene
 

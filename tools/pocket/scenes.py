@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 
 from clipnull import datasets
-from clipnull.datasets.scenes import (
+from clipnull.datasets.emoji import (
     CENTRE,
     COLOURS,
     GAIN,
