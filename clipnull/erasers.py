@@ -267,7 +267,8 @@ class _Methods(dict[str, Method]):
 
 def _control(T_f: ArrayLike, T_r: ArrayLike, seed: int, **hyperparameters: Any) -> Edit:
     """As many random dimensions as the names span."""
-    return random_subspace(*orthonormal_basis(T_f).shape, seed, **hyperparameters)
+    d, rank = orthonormal_basis(T_f).shape
+    return random_subspace(d, rank, seed, **hyperparameters)
 
 
 def _methods() -> Iterator[Method]:

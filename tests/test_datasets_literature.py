@@ -68,6 +68,8 @@ def test_caltech101(tmp_path):
     assert colours_of(data) == dict(zip(data.classes, ["red", "blue", "red", "blue", "red"], strict=True))
     assert data.images.items[1] == str(folder / "Faces" / "image_0002.jpg")
     assert datasets.load(f"caltech101:{tmp_path}").classes == data.classes
+    with pytest.raises(ValueError, match="split: got 'train', but Caltech-101 has none; want CoOp's"):
+        datasets.load("caltech101", root=tmp_path, split="train")
     assert_lazy(data)
 
 

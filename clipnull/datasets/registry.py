@@ -75,6 +75,8 @@ def dogs(root: str | Path | None = None, split: str = "test") -> LabelledImages:
 
 def caltech101(root: str | Path | None = None, download: bool = False, split: str = "test") -> LabelledImages:
     """Caltech-101: ``101_ObjectCategories/Faces/*.jpg``; no splits, and as in the protocol no Faces_easy."""
+    if split != "test":
+        raise ValueError(f"split: got {split!r}, but Caltech-101 has none; want CoOp's, as 'coop:PATH'")
     if download:
         _opened("caltech101", "Caltech101", root, download=True)
     with _looking("caltech101", root, "caltech101", "caltech-101") as place:

@@ -136,9 +136,7 @@ class Found:
             Z, T = data.Z, data.T
         else:
             Z, T = self.clip.embed_images(data.images), self.clip.embed_text(data.classes, data.templates)
-        case = Case(Z, T, data.labels, self.forget[:1], data.classes)
-        _ = case.scores  # kept: every edit is then a rank-m update of them
-        return case
+        return Case(Z, T, data.labels, self.forget[:1], data.classes)
 
     @cached_property
     def training(self) -> Case:
