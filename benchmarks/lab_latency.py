@@ -17,8 +17,7 @@ import torch
 from _timing import arguments, begin, milliseconds, names, pictures, spread
 
 import clipnull as cn
-from clipnull.report import BLOCK
-from clipnull.report import Report
+from clipnull.report import BLOCK, Report
 
 
 def read(report: Report) -> tuple[Any, ...]:
