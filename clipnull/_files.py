@@ -6,16 +6,16 @@ import contextlib
 import os
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from weakref import WeakSet
 
-#: beside ``of``, while process ``pid`` writes it: what is not finished, what is being replaced
-_HIDDEN = re.compile(r"\.(?P<of>.+)\.(?P<mark>(?P<pid>\d+)-[0-9a-f]{8})\.(?P<state>partial|old)")
-#: marks of what this process is writing now; each goes with the frame that writes
-_OPEN: WeakSet[frozenset[str]] = WeakSet()
+#: beside ``of``: what is not finished, what is being replaced
+_HIDDEN = re.compile(r"\.(?P<of>.+)\.[0-9a-f]{8}\.(?P<state>partial|old)")
+#: seconds after which something unfinished counts as left behind by a run that was killed
+ABANDONED = 3600.0
 
 
 def path(name: str, value: Any) -> Path:
@@ -33,10 +33,8 @@ def path(name: str, value: Any) -> Path:
 def replacing(target: Path) -> Iterator[Path]:
     """A path for a file or folder that takes the place of ``target`` if all goes well, or vanishes."""
     tidy(target.parent, target.name)
-    mark = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    mark = uuid.uuid4().hex[:8]
     partial, old = (target.with_name(f".{target.name}.{mark}.{state}") for state in ("partial", "old"))
-    own = frozenset([mark])
-    _OPEN.add(own)
     try:
         yield partial
         try:
@@ -48,7 +46,6 @@ def replacing(target: Path) -> Iterator[Path]:
                 old.rename(target)
             raise
     finally:
-        _OPEN.discard(own)  # first: what an interrupt now leaves is for `tidy`
         _remove(partial)
         if target.exists():
             _remove(old)
@@ -56,30 +53,15 @@ def replacing(target: Path) -> Iterator[Path]:
 
 def tidy(folder: Path, name: str | None = None) -> None:
     """Remove what killed runs left unfinished (of one name, or all), put back what they were replacing."""
-    for left in sorted(folder.glob(".*-*.*")):
+    for left in sorted(folder.glob(".*.*")):
         found = _HIDDEN.fullmatch(left.name)
-        if not found or name not in (None, found["of"]) or _is_written(found):
+        if not found or name not in (None, found["of"]):
             continue
-        target = left.with_name(found["of"])
-        if found["state"] == "partial" or target.exists():
-            _remove(left)
-        else:
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # another run may be at it
+            if found["state"] == "old" and not (target := left.with_name(found["of"])).exists():
                 left.rename(target)
-
-
-def _is_written(found: re.Match[str]) -> bool:
-    """Whether the process that made a hidden file is still at it."""
-    if int(found["pid"]) == os.getpid():  # in a container every run may have this one
-        return frozenset([found["mark"]]) in _OPEN
-    if os.name == "posix":  # elsewhere signal 0 is no question, but Ctrl-C
-        try:
-            os.kill(int(found["pid"]), 0)
-        except (ProcessLookupError, OverflowError):
-            return False
-        except PermissionError:  # somebody else's
-            pass
-    return True
+            elif time.time() - left.stat().st_mtime > ABANDONED:
+                _remove(left)
 
 
 def _remove(left: Path) -> None:

@@ -176,14 +176,10 @@ def demo(args: argparse.Namespace) -> None:
 
 
 def photographs(seed: int) -> Case:
-    import torch
-
     import clipnull as cn
 
     E = cn.datasets.embeddings("coco")
-    pictured = torch.as_tensor(E.labels).unique()
-    drawn = torch.randperm(len(pictured), generator=torch.Generator().manual_seed(seed))[:10]
-    return cn.Case(E.Z, E.T, E.labels, pictured[drawn].sort().values, E.classes)
+    return cn.trials(cn.Case(E.Z, E.T, E.labels, [0], E.classes), 10, draws=1, seed=seed)[0].test
 
 
 def forget(case: Case, seed: int) -> dict[str, Report]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -134,12 +134,6 @@ class Comparison(_show.Shown):
     def __getitem__(self, method: str) -> Row:
         return {row.method: row for row in self.rows}[method]
 
-    @property
-    def chosen(self) -> dict[str, dict[str, Any]]:
-        """Method -> the hyperparameters that won most often; they serve as ``at`` of another comparison."""
-        methods = [row for row in self.rows if row.chosen]
-        return {row.method: max(row.chosen, key=row.chosen.count) for row in methods}
-
     def table(self) -> _show.Table:
         counts = ((min(n), max(n)) for n in zip(*self.pictures, strict=True))
         gone, listed, unlisted, total = (f"{a}–{b}" if a < b else f"{a}" for a, b in counts)
@@ -164,13 +158,7 @@ class Comparison(_show.Shown):
 
 
 @_check.by_name
-def compare(
-    trials: Sequence[Trial],
-    methods: Sequence[str] = (*METHODS,),
-    *,
-    at: Mapping[str, Mapping[str, Any]] | None = None,
-    seed: int = 0,
-) -> Comparison:
+def compare(trials: Sequence[Trial], methods: Sequence[str] = (*METHODS,), seed: int = 0) -> Comparison:
     """Every method at its best, each tuned on a grid of equal size, on pictures it was not tuned on.
 
     Tuning has one rule for all (ours): of the points of `Method.combinations` whose full recall on the
@@ -178,17 +166,15 @@ def compare(
     one with the highest accuracy on the retained pictures. Points that tie: the one whose 2-way recall and
     search lie nearest to chance, then the first of the grid.
 
-    ``trials`` are what `trials` gives, ``methods`` keys of `clipnull.METHODS`. ``at``, method ->
-    hyperparameters: those that are not tuned; for instance `Comparison.chosen` of other data. Without
-    ``tune`` in the trials, others are at their defaults. Rows: "no edit", "candidate masking", the methods.
+    ``trials`` are what `trials` gives, ``methods`` keys of `clipnull.METHODS`. Without ``tune`` in the
+    trials, methods are at their defaults. Rows: "no edit", "candidate masking", the methods.
     """
     shapes = {(len(t.test.forget), len(t.test.T), t.tune is None, t.other is None) for t in trials}
     if len(shapes) != 1:
         raise ValueError(f"trials: got {len(shapes)} kinds, want draws of one call of trials")
     ((m, C, fixed, _),) = shapes
-    given = {METHODS[name].name: dict(values) for name, values in (at or {}).items()}
     makers = [METHODS[name] for name in _check.some_of("methods", methods, METHODS)]
-    tuned = [x for x in makers if x.grid and x.name not in given and not fixed]
+    tuned = [x for x in makers if x.grid and not fixed]
     total = len(trials) * (len(makers) + sum(len(x.combinations) for x in tuned))
     bar = _show.progress(what="comparison", total=total, unit="edit")
     tests = [t.test for t in trials]
@@ -200,9 +186,7 @@ def compare(
     for method in makers:
         chosen, edits = [], []
         for i, trial in enumerate(trials):
-            point = given.get(method.name, {})
-            if method in tuned and trial.tune is not None:
-                point = _best(method, trial.tune, seed + i, bar)
+            point = _best(method, trial.tune, seed + i, bar) if method in tuned and trial.tune else {}
             edits.append(method.make(trial.test.T_f, trial.test.T_r, seed=seed + i, **point))
             chosen.append({**method.defaults, **point})
             bar.update(1)

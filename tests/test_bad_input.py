@@ -103,7 +103,7 @@ def valid() -> dict[str, dict[str, Any]]:
         "evaluate": dict(case=c, edit=e, side="image"),
         "sweep": dict(case=c, eraser=cn.nullspace, side="image"),
         "sweep_sizes": dict(case=c, sizes=[1, 2], methods=["mean"], draws=2, seed=0),
-        "compare": dict(trials=cn.comparison.trials(c, 2, draws=1), methods=["nullspace"], at={}, seed=0),
+        "compare": dict(trials=cn.comparison.trials(c, 2, draws=1), methods=["nullspace"], seed=0),
         "trials": dict(test=c, size=2, tune=elsewhere(), other=c.T, draws=1, seed=0, listed=0.5),
         "attack_embeddings": dict(edit=e, T_f=c.T_f, T_r=c.T_r, starts=2, steps=3, seed=0),
         "rebuild": dict(edit=cn.consistent(c.T_f, c.T_r), T_f=c.T_f, T_r=c.T_r),
@@ -396,7 +396,6 @@ SHOWN = {
 OTHER_KIND = {
     ("layer_probe", "before"): "mapping",
     ("layer_probe", "after"): "mapping",
-    ("compare", "at"): "mapping",
     ("trials", "other"): "embeddings",
     ("zero_shot_bars", "before"): "shares",
     ("zero_shot_bars", "after"): "shares",

@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from clipnull import _files
-
-
-@pytest.fixture(scope="module")
-def gone():
-    """The number of a process that has ended."""
-    with subprocess.Popen([sys.executable, "-c", ""]) as process:
-        process.wait()
-    return process.pid
 
 
 def test_a_home_is_filled_in_and_one_that_nobody_has_is_named():
@@ -63,22 +54,19 @@ def test_a_folder_does_not_give_way_to_a_file(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.txt", "folder"])
-def test_what_a_killed_run_left_is_cleared_away_or_put_back(name, tmp_path, gone):
-    target = tmp_path / name
-    mine = f".{name}.{os.getpid()}-00000000.partial"  # in a container every run may have the same number
-    spared = [
-        f".other{name}.{gone}-00000000.partial",
-        f".{name}.{os.getppid()}-00000000.partial",
-        f".{name}.old",
-    ]
-    for left in (f".{name}.{gone}-00000000.partial", mine, *spared):
+def test_what_a_killed_run_left_is_cleared_away_or_put_back(name, tmp_path):
+    target, long_ago = tmp_path / name, time.time() - 2 * _files.ABANDONED
+    spared = [f".other{name}.00000000.partial", f".{name}.00000001.partial", f".{name}.old"]
+    for left in (f".{name}.00000000.partial", *spared):
         (tmp_path / left).mkdir()
-    write(tmp_path / f".{name}.{gone}-00000001.old", "before", name)
+        if "1.partial" not in left:
+            os.utime(tmp_path / left, (long_ago, long_ago))
+    write(tmp_path / f".{name}.00000001.old", "before", name)
     _files.tidy(tmp_path, name)
     assert read(target) == "before"
     assert {path.name for path in tmp_path.iterdir()} == {name, *spared}
     _files.tidy(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {name, *spared[1:]}
+    assert {path.name for path in tmp_path.iterdir()} == {name, *spared[1:]}, "the young one is being written"
 
 
 def test_what_is_being_written_is_left_alone(tmp_path):
