@@ -42,7 +42,7 @@ def synthetic_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
     from clipnull.exercises import checking
 
     made = checking.synthetic
-    inputs = [made("random", 0.0, 12, 32, seed=0), made("CLIP-shaped", 1.25, 20, 48, seed=1)]
+    inputs = {"random": made(0.0, 12, 32, seed=0), "CLIP-shaped": made(1.25, 20, 48, seed=1)}
     monkeypatch.setattr(checking, "cases", lambda: inputs)
 
 

@@ -162,7 +162,7 @@ def figures() -> dict[str, dict[str, Any]]:
     return {
         "alt": dict(fig=plots.Figure()),
         "describe": dict(fig=plots.Figure(), text="It falls."),
-        "show": dict(fig=plots.Figure(figsize=(1, 1)), alt="It falls."),
+        "show": dict(fig=plots.Figure(figsize=(1, 1))),
         "controls": dict(rows=[row], **ours),
         "fingerprint": dict(found=found, forgotten=letters, **ours),
         "layer_probe": dict(probes=[Made(layer="a", before=1, after=1, control=0, identical=True)],
@@ -172,7 +172,6 @@ def figures() -> dict[str, dict[str, Any]]:
         "words": dict(row=Made(words=[Made(text="x", owner=1, before=1, after=0, control=0)], against="b"),
                       classes=letters, **ours),
         "n_way": dict(curves={"mean": made}, other=False, **ours),
-        "forget_retain_bars": dict(reports={"mean": made}, **ours),
         "collateral": dict(similarity=shares, change=shares, names=letters, worst=2, ax=axes(), **ours),
         "scores_before_after": dict(before=shares, after=shares, names=letters, forget=["a"], k=2, ax=axes(), **ours),
         "cone": dict(kinds={"a": some}),

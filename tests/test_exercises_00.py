@@ -34,9 +34,9 @@ WRONG = [
     (ex.check_neutral, lambda Z, t, T_r: neutral(Z, t, T_r, over=lambda d: 1), "divide by d·d"),
     (ex.check_neutral, lambda Z, t, T_r: neutral(Z, t, T_r, over=torch.norm), "its square"),
     (ex.check_neutral, along_the_name, "shortest way"),
-    (ex.check_neutral, lambda Z, t, T_r: Z - neutral(Z, t, T_r), "what the edit takes away"),
+    (ex.check_neutral, lambda Z, t, T_r: Z - neutral(Z, t, T_r), "the part to take away: subtract it"),
     (ex.check_neutral, lambda Z, t, T_r: 2 * Z - neutral(Z, t, T_r), "the sign is wrong"),
-    (ex.check_neutral, lambda Z, t, T_r: unit(neutral(Z, t, T_r), dim=1), "normalised"),
+    (ex.check_neutral, lambda Z, t, T_r: unit(neutral(Z, t, T_r), dim=1), "scaled to unit length"),
     (ex.check_neutral, lambda Z, t, T_r: neutral(Z, t, T_r).T, "transposed"),
 ]
 

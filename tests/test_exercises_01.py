@@ -64,18 +64,18 @@ accuracy, scores, names, width = RIGHT
 WRONG = [
     (accuracy, lambda Z, T, y, s: drawn(Z, T, y, s, Z @ T.T), "dot products"),
     (accuracy, lambda Z, T, y, s: 100 * drawn(Z, T, y, s), "in percent"),
-    (accuracy, lambda Z, T, y, s: len(Z) * drawn(Z, T, y, s), "sum over the pictures"),
+    (accuracy, lambda Z, T, y, s: len(Z) * drawn(Z, T, y, s), "that is the sum, want the mean"),
     (accuracy, lambda Z, T, y, s: (s * cosines(Z, T)).softmax(1).amax(1).mean(), "of the winner"),
     (accuracy, lambda Z, T, y, s: (s * cosines(Z, T)).softmax(0)[range(len(y)), y].mean(), "over the names"),
-    (accuracy, lambda Z, T, y, s: (cosines(Z, T).argmax(1) == y).double().mean(), "whatever the scale"),
-    (accuracy, lambda Z, T, y, s: (s * cosines(Z, T)).softmax(1)[range(len(y)), y].mean(), "not a number"),
-    (accuracy, limit(lambda Z, T, y: (cosines(Z, T).argmax(1) == y).double().mean()), "first of the tied"),
+    (accuracy, lambda Z, T, y, s: (cosines(Z, T).argmax(1) == y).double().mean(), "the zero-shot accuracy"),
+    (accuracy, lambda Z, T, y, s: (s * cosines(Z, T)).softmax(1)[range(len(y)), y].mean(), "an ∞ − ∞"),
+    (accuracy, limit(lambda Z, T, y: (cosines(Z, T).argmax(1) == y).double().mean()), "the zero-shot accuracy"),
     (accuracy, limit(tied), "counts in full"),
     (scores, lambda S: S - S.mean(0), "the mean name is still"),
     (scores, lambda S: S - S.mean(1, keepdim=True), "the mean picture is still"),
     (scores, lambda S: S - S.mean(0) - S.mean(1, keepdim=True), "subtracted twice"),
     (scores, lambda S: S - S.mean(0) - S.mean(1, keepdim=True) - S.mean(), "wrong sign"),
-    (scores, lambda S: S - S.mean(), "one number"),
+    (scores, lambda S: S - S.mean(), "differs from the right answer"),
     (scores, lambda S: (S - S.mean(0)) / S.std(0), "divided by their size"),
     (scores, lambda S: centred(S).T, "transposed"),
     (names, lambda T, k: (unit(T - T.mean(0)) @ unit(T - T.mean(0)).T).topk(min(k, len(T) - 1)).indices,
@@ -85,7 +85,7 @@ WRONG = [
         .topk(min(k, len(T) - 1)).indices, "largest dot products"),
     (names, lambda T, k: nearest(T, len(T)).flip(1)[:, :k], "farthest names"),
     (names, lambda T, k: (T @ T.T).topk(min(k, len(T) - 1)).indices, "not subtracted, and the name itself"),
-    (names, lambda T, k: nearest(T, k)[:, :2], "there are"),
+    (names, lambda T, k: nearest(T, k)[:, :2], "want [12, 3]"),
     (names, lambda T, k: nearest(T, k).float(), "whole numbers"),
     (names, lambda T, k: nearest(T, 1).expand(-1, min(k, len(T) - 1)), "stands twice"),
     (width, lambda G: G.trace() ** 2 / G.square().sum(), "about the origin"),
@@ -93,7 +93,7 @@ WRONG = [
     (width, lambda G: torch.linalg.svdvals(centred(G)).sqrt().sum() ** 2 / centred(G).trace(), "uses σ where"),
     (width, lambda G: ratio(centred(G) @ centred(G)), "squares already"),
     (width, lambda G: centred(G).trace() / centred(G).square().sum(), "the trace is not squared"),
-    (width, lambda G: centred(G).trace() ** 2, "numerator alone"),
+    (width, lambda G: centred(G).trace() ** 2, "the participation ratio is"),
     (width, lambda G: 1 / ratio(G), "upside down"),
 ]  # fmt: skip
 
@@ -104,4 +104,4 @@ def test_few_names_are_asked_for_too():
     message = ex.check_nearest_names(
         lambda T, k: nearest(T, k) if k < len(T) else T.topk(k + T.shape[1])
     ).message
-    assert "with 4 names and k = 5: your function raised" in message
+    assert "your function raised" in message and "Arrays are [4, 32]" in message

@@ -60,22 +60,25 @@ def count(values, bound):
 RIGHT = {ex.check_basis: gram_schmidt, ex.check_project_out: project_out, ex.check_rank: rank_above}
 WRONG = [
     (ex.check_basis, lambda T: gram_schmidt(T).T, "transposed"),
-    (ex.check_basis, lambda T: T.T, "unit length but are not orthogonal"),
-    (ex.check_basis, lambda T: gram_schmidt(T, scale=False), "are the columns unit length"),
+    (ex.check_basis, lambda T: T.T, "want unit length, and right angles"),
+    (ex.check_basis, lambda T: gram_schmidt(T, scale=False), "want unit length, and right angles"),
     (ex.check_basis, classical, "a short residual"),
-    (ex.check_basis, lambda T: gram_schmidt(T, -1.0), ("your cut lets it through", "NaN or infinity")),
-    (ex.check_basis, lambda T: gram_schmidt(T, 1e-8), "your cut lets it through"),
-    (ex.check_basis, lambda T: torch.linalg.qr(T.T).Q, "your cut lets it through"),
+    (ex.check_basis, lambda T: gram_schmidt(T, -1.0), ("Mind your cut", "NaN or infinity")),
+    (ex.check_basis, lambda T: gram_schmidt(T, 1e-8), "Mind your cut"),
+    (ex.check_basis, lambda T: torch.linalg.qr(T.T).Q, "Mind your cut"),
     *(
-        (ex.check_basis, lambda T, cut=cut: gram_schmidt(T, cut), "differ by 1% only")
+        (ex.check_basis, lambda T, cut=cut: gram_schmidt(T, cut), "has its own. Mind your cut")
         for cut in (0.02, 0.05, 0.1)
     ),
-    *((ex.check_basis, lambda T, cut=cut: svd(T, cut), "differ by 1% only") for cut in (0.01, 0.05, 0.1)),
-    (ex.check_basis, lambda T: gram_schmidt(T)[:, :1], "span 3 directions"),
+    *(
+        (ex.check_basis, lambda T, cut=cut: svd(T, cut), "has its own. Mind your cut")
+        for cut in (0.01, 0.05, 0.1)
+    ),
+    (ex.check_basis, lambda T: gram_schmidt(T)[:, :1], "has 1 columns, want 3"),
     (ex.check_basis, lambda T: torch.eye(T.shape[1])[:, :3], "does not span the rows"),
     (ex.check_project_out, lambda Z, U: (Z @ U) @ U.T, "projected onto"),
     (ex.check_project_out, lambda Z, U: Z @ U, "coefficients ZU"),
-    (ex.check_project_out, lambda Z, U: unit(project_out(Z, U)), "unit length afterwards"),
+    (ex.check_project_out, lambda Z, U: unit(project_out(Z, U)), "scaled to unit length"),
     (ex.check_project_out, lambda Z, U: project_out(Z, U).T, "transposed"),
     (ex.check_project_out, lambda Z, U: Z - 2 * (Z @ U) @ U.T, "reflection"),
     (ex.check_project_out, lambda Z, U: Z - (Z @ U[:, :1]) @ U[:, :1].T, "first column"),

@@ -9,6 +9,7 @@ from answers import answer_tests
 
 import clipnull as cn
 from clipnull import exercises as ex
+from clipnull.exercises import checking
 
 pytestmark = pytest.mark.usefixtures("synthetic_inputs")
 
@@ -47,7 +48,7 @@ RIGHT = {
 edited, pairs, span, folded = RIGHT
 WRONG = [
     (edited, lambda S, Z, T, L, R: scores(S, Z, T, R, L), "L and R are swapped"),
-    (edited, lambda S, Z, T, L, R: S - scores(S, Z, T, L, R), "subtract it from S"),
+    (edited, lambda S, Z, T, L, R: S - scores(S, Z, T, L, R), "the part to take away: subtract it"),
     (edited, lambda S, Z, T, L, R: 2 * S - scores(S, Z, T, L, R), "the sign is wrong"),
     (edited, lambda S, Z, T, L, R: (Z - (Z @ L) @ R.T) @ T.T, "do not come from the S you are given"),
     (edited, lambda S, Z, T, L, R: F.normalize(Z - (Z @ L) @ R.T) @ T.T, "pictures were normalised"),
@@ -58,13 +59,13 @@ WRONG = [
     (pairs, lambda s, S, c: (S - s[:, None] * c < s[:, None]).double().mean(), "Its new one is 0"),
     (pairs, lambda s, S, c: (S < 0).double().mean(), "They lose something too"),
     (pairs, lambda s, S, c: (S - s[:, None] * c <= 0).double().mean(), "a tie is lost"),
-    (pairs, lambda s, S, c: 1 - two_way(s, S, c), "that the kept name wins"),
+    (pairs, lambda s, S, c: 1 - two_way(s, S, c), "1 minus the right answer"),
     (pairs, lambda s, S, c: (S - s[:, None] * c < 0).all(1).double().mean(), "that is full recall"),
     (pairs, lambda s, S, c: (S - s[:, None] * c < 0).any(1).double().mean(), "wins against any one name"),
     (pairs, lambda s, S, c: (S + s[:, None] * c < 0).double().mean(), "the wrong sign"),
     (pairs, lambda s, S, c: (S < c).double().mean(), "times c[j]"),
     (pairs, lambda s, S, c: 100 * two_way(s, S, c), "in percent"),
-    (pairs, lambda s, S, c: (S - s[:, None] * c < 0).sum(), "a count"),
+    (pairs, lambda s, S, c: (S - s[:, None] * c < 0).sum(), "that is the sum, want the mean"),
     (pairs, lambda s, S, c: (S - s * c < 0).double().mean(), "take them from the arguments"),
     (span, lambda E: basis(E, lambda E: 1e-5), "one per row of E"),
     (span, lambda E: basis(E, lambda E: 0.35), "want 3: which singular values are above δ?"),
@@ -74,14 +75,14 @@ WRONG = [
     (span, lambda E: basis(E, centred=True), "the rows were centred"),
     (span, of_means, "directions of the words' means"),
     (span, lambda E: basis(E, of=lambda E: E.mean(0)), "directions of the words' means"),
-    (span, lambda E: basis(E).T, "a basis is in columns"),
-    (span, lambda E: 2 * basis(E), "UᵀU differs from I"),
-    (folded, lambda M, b, U: layer(M, b, U, bias=False), "puts its part along the names back"),
-    (folded, lambda M, b, U: layer(M, b, U, weight=False), "the weight is as it was"),
-    (folded, lambda M, b, U: layer(M, b, U, sign=-1.0), "in place of subtracting"),
-    (folded, lambda M, b, U: (U @ (U.T @ M), U @ (U.T @ b)), "that is the part inside"),
+    (span, lambda E: basis(E).T, "transposed"),
+    (span, lambda E: 2 * basis(E), "want unit length, and right angles"),
+    (folded, lambda M, b, U: layer(M, b, U, bias=False), "b differs from the right answer by up to"),
+    (folded, lambda M, b, U: layer(M, b, U, weight=False), "unchanged"),
+    (folded, lambda M, b, U: layer(M, b, U, sign=-1.0), "was added"),
+    (folded, lambda M, b, U: (U @ (U.T @ M), U @ (U.T @ b)), "the part to take away: subtract it"),
     (folded, lambda M, b, U: layer(M, b, U)[0], "want two arrays"),
-    (folded, lambda M, b, U: layer(M, b, U)[::-1], "M and b have shapes"),
+    (folded, lambda M, b, U: layer(M, b, U)[::-1], "M has shape"),
     (folded, lambda M, b, U: (M - U @ U.T @ M, b - U @ U.T @ b), ("forms a 32 × 32", "forms a 48 × 48")),
     (folded, lambda M, b, U: (M - M @ U @ U.T, b), "take them from the arguments"),
 ]  # fmt: skip
@@ -90,7 +91,7 @@ test_right_answer, test_stub, test_missing_return, test_wrong_answer = answer_te
 
 
 def test_two_way_after_is_that_of_a_report():
-    case = ex.cases()[1].forgetting([0])
+    case = checking.cases()["CLIP-shaped"].forgetting([0])
     Z, t = case.Z[case.gone], case.T[0]
     own = two_way(Z @ t, Z @ case.T_r.T, case.T_r @ t)
     report = case.evaluate(cn.nullspace(case.T_f))

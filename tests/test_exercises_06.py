@@ -44,13 +44,13 @@ WRONG = [
         "among all names",
     ),
     (ex.check_over_draws, lambda b, c, m, n: over_draws(b, c, m, n + 1), "shape"),
-    (ex.check_best_state, lambda b, f: "mean", "is a str"),
+    (ex.check_best_state, lambda b, f: "mean", "is no state"),
     (ex.check_best_state, lambda b, f: {"method": "magic"}, "is no state"),
     (ex.check_best_state, lambda b, f: {"method": "mean"}, "put the names into the state"),
-    (ex.check_best_state, lambda b, f: {"forget": f, "method": "ccup"}, "a point of the grids keeps"),
+    (ex.check_best_state, lambda b, f: {"forget": f, "method": "ccup"}, "a point of the grids keeps more"),
     (ex.check_best_state, lambda b, f: best_state(b, f, two_way=1.0), "and 2-way"),
     (ex.check_best_state, lambda b, f: best_state(b, f, two_way=1.0, full=1.0), "want 0 and at most 0.55"),
-    (ex.check_best_state, lambda b, f: best_state(b, f, sign=-1), "a point of the grids keeps"),
+    (ex.check_best_state, lambda b, f: best_state(b, f, sign=-1), "a point of the grids keeps more"),
 ]
 
 test_right_answer, test_stub, test_missing_return, test_wrong_answer = answer_tests(

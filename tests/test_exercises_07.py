@@ -70,8 +70,8 @@ WRONG = [
     (scale, lambda Z, L, R, Q: 1 / matched(Z, L, R, Q), "upside down"),
     (scale, lambda Z, L, R, Q: matched(Z, R, L, Q), "moved them by W"),
     (scale, lambda Z, L, R, Q: moved(Z, L, R).mean() / moved(Z, L, Q @ R).mean(), "turns R alone"),
-    (scale, lambda *a: matched(*a, mean=lambda x: x.square().mean().sqrt()), "mean of the squares; want"),
-    (scale, lambda *a: matched(*a, mean=lambda x: x.square().mean()), "not its root"),
+    (scale, lambda *a: matched(*a, mean=lambda x: x.square().mean().sqrt()), "mean of the squares."),
+    (scale, lambda *a: matched(*a, mean=lambda x: x.square().mean()), "s is "),
     (scale, lambda Z, L, R, Q: (moved(Z, L, R) / moved(Z, Q @ L, Q @ R)).mean(), "mean of the ratios"),
     (scale, lambda Z, L, R, Q: moved(Z, L, R).mean(), "the displacement itself"),
     (scale, lambda Z, L, R, Q: (Z.mean(0) @ L @ R.T).norm() / (Z.mean(0) @ (Q @ L) @ (Q @ R).T).norm(), "length of the mean"),
@@ -82,13 +82,13 @@ WRONG = [
     (direction, lambda P, Q: svd(P, Q).Vh[0], "along R"),
     (direction, lambda P, Q: svd(P, Q).U[:, 0], "undo P"),
     (direction, lambda P, Q: F.normalize(P.T @ svd(P, Q).U[:, 0], dim=0), "pseudo-inverse"),
-    (direction, lambda P, Q: torch.linalg.pinv(P) @ svd(P, Q).U[:, 0], "unit length"),
-    (direction, lambda P, Q: read(P, Q)[None], "a vector, not a matrix"),
+    (direction, lambda P, Q: torch.linalg.pinv(P) @ svd(P, Q).U[:, 0], "times the right answer"),
+    (direction, lambda P, Q: read(P, Q)[None], "has shape ["),
     (wins, lambda t, T_r: t, "a tie"),
-    (wins, lambda t, T_r: 3 * winning(t, T_r), "length 3, want 1"),
+    (wins, lambda t, T_r: 3 * winning(t, T_r), "the length of z is 3, want 1"),
     (wins, lambda t, T_r: -winning(t, T_r), "not below 0"),
     (wins, lambda t, T_r: F.normalize(T_r[0] - T_r[1], dim=0), "are not below 0"),
-    (wins, lambda t, T_r: winning(t, T_r)[:, None], "a vector, not a matrix"),
+    (wins, lambda t, T_r: winning(t, T_r)[:, None], "has shape ["),
 ]  # fmt: skip
 
 

@@ -201,6 +201,6 @@ def test_cosine_histogram():
     assert f"{own:.2f} with its own name, {other:.2f} with the others" in drawn.title(fig)
 
 
-def test_equal_rows_are_said_of_the_set_that_has_them():
-    with pytest.raises(ValueError, match=r"^sets\['b'\]: its 3 rows are all the same"):
+def test_equal_rows_are_refused():
+    with pytest.raises(ValueError, match="its 3 rows are all the same"):
         plots.cumulative_variance({"a": np.eye(3), "b": np.ones((3, 4))}, title="Variance")

@@ -1,7 +1,6 @@
-"""What the figures of forgetting draw: accuracies in percent, series, hyperparameters, losers."""
+"""What the figures of forgetting draw: series, hyperparameters, losers."""
 
 import math
-from types import SimpleNamespace
 
 import drawn
 import numpy as np
@@ -9,41 +8,6 @@ import pytest
 
 from clipnull import plots
 from clipnull.plots.base import FORGET, GREY, RETAIN
-
-KEYS = ("forget_before", "forget_after", "retain_before", "retain_after")
-#: no two numbers are equal
-REPORTS = {
-    "nullspace": dict(zip(KEYS, (0.95, 0.11, 0.83, 0.47), strict=True)),
-    "CCUP": dict(zip(KEYS, (0.91, 0.23, 0.81, 0.62), strict=True)),
-    "mean": dict(zip(KEYS, (0.97, 0.05, 0.87, 0.79), strict=True)),
-}
-NAMES = list(REPORTS)
-
-
-def reports():
-    return {name: SimpleNamespace(**r) for name, r in REPORTS.items()}
-
-
-def percents(key):
-    return [100 * r[key] for r in REPORTS.values()]
-
-
-def test_forget_retain_bars():
-    fig = plots.forget_retain_bars(reports(), title="T")
-    for ax, which, colour in zip(fig.axes, ("forget", "retain"), (FORGET, RETAIN), strict=True):
-        before, after = percents(f"{which}_before"), percents(f"{which}_after")
-        drawn.same(drawn.bars(ax), {"after": dict(zip(NAMES, [(0, a) for a in after], strict=True))})
-        drawn.same(
-            drawn.lines(ax), {"before": list(zip(before, drawn.ticks(ax.yaxis).values(), strict=True))}
-        )
-        assert [(t, y) for t, _, y in drawn.texts(ax)] == [(f"{a:.1f}", i) for i, a in enumerate(after)]
-        assert ax.get_title(loc="left") == which and {c for c, _ in drawn.fills(ax).values()} == {
-            colour.lower()
-        }
-    assert [ax.get_xlabel() for ax in fig.axes] == [
-        "recall of the forgotten classes, %", "accuracy on the other classes, %"
-    ]  # fmt: skip
-    assert list(drawn.legend(fig, fig.axes[1])) == ["before", "after"]
 
 
 def test_collateral():

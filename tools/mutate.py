@@ -117,7 +117,6 @@ clipnull/plots/auditing.py || ax.bar(middle[used], 100 * accuracy[used], 0.9 * w
 # a fault of ours that is shown as "not measured"
 clipnull/auditing/run.py || except NotMeasured as why: || except ValueError as why: || tests/test_audit.py::test_a_fault_inside_a_measurement_comes_out tests/test_audit.py::test_a_fault_inside_an_attack_comes_out
 clipnull/auditing/controls.py || except NotMeasured as why: || except ValueError as why: || tests/test_audit.py::test_a_fault_inside_a_measurement_comes_out
-clipnull/plots/erasing.py || ax.plot(before, rows, "D", color="white" || ax.plot(after, rows, "D", color="white" || tests/test_plots_erasing.py
 clipnull/plots/mathematics.py || for i, (name, y) in enumerate(values.items()): || for i, (name, y) in enumerate(reversed(values.items())): || tests/test_plots_embeddings.py
 clipnull/plots/erasing.py || ax.scatter(s[~lost], c[~lost], s=28 || ax.scatter(s[~lost], -c[~lost], s=28 || tests/test_plots_erasing.py
 clipnull/plots/erasing.py || ax.plot(a[i], row, marker, color=colour || ax.plot(b[i], row, marker, color=colour || tests/test_plots_erasing.py

@@ -2,7 +2,6 @@
 
 from clipnull.exercises.anchors import *
 from clipnull.exercises.bases import *
-from clipnull.exercises.checking import *
 from clipnull.exercises.consistent import *
 from clipnull.exercises.doubt import *
 from clipnull.exercises.electives import *

@@ -1,9 +1,8 @@
 """Checks of lesson 05."""
 
 import torch
-import torch.nn.functional as F
 
-from clipnull.exercises.checking import Call, Inputs, check, expect, expect_shape
+from clipnull.exercises.checking import Call, Inputs, check, expect, expect_shape, pair, unit
 from clipnull.hull import nearest_mixture
 
 __all__ = ["check_best_image", "check_exact_edit", "check_neutral_two_way"]
@@ -11,82 +10,55 @@ __all__ = ["check_best_image", "check_exact_edit", "check_neutral_two_way"]
 
 @check("the image on which a name leads most: its lead is the certificate.")
 def check_best_image(case: Inputs, call: Call) -> None:
-    """Check ``function(t [d], T_r [k, d])``: the unit image [d] on which t leads the best of T_r most."""
+    """``best_image(t [d], T_r [k, d])``: the unit image [d] on which t leads the best of T_r most."""
     T_r = case.T_r.double()
-    for f in case.forget:
-        t = case.T[f].double()
-        h, mean, near = nearest_mixture(t[None], T_r).H[0], T_r.mean(0), T_r[(T_r @ t).argmax()]
-        want = F.normalize(t - h, dim=0)
+    for t in case.T_f.double():
+        h, near = nearest_mixture(t[None], T_r).H[0], T_r[(T_r @ t).argmax()]
         mistakes = {
-            "the sign: it points from the name to its mixture.": -want,
-            "an image has length 1.": t - h,
-            "that is the mixture's own direction.": F.normalize(h, dim=0),
-            "that is the name itself. Turn it away from the others.": F.normalize(t, dim=0),
-            "it is turned away from the mean of the others, not from their nearest mixture.":
-                F.normalize(t - mean, dim=0),
-            "it is turned away from the nearest name alone, and another name leads there.":
-                F.normalize(t - near, dim=0),
-        }  # fmt: skip
-        expect("the image", call(t, T_r), want, mistakes)
+            "that is the name itself. Turn it away from the others.": unit(t),
+            "it is turned away from the mean of the others, not from the mixture.": unit(t - T_r.mean(0)),
+            "it is turned away from the nearest name alone, and another name leads there.": unit(t - near),
+        }
+        expect("the image", call(t, T_r), unit(t - h), mistakes)
 
 
 @check("2-way recall of neutral names, with no edit computed.")
 def check_neutral_two_way(case: Inputs, call: Call) -> None:
-    """Check ``function(S [n, C], labels [n], forget)``: 2-way recall of names sent to the mean, a fraction.
-
-    S are the scores before the edit, which leaves those of the kept names as they are.
-    """
-    S, f, kept = case.Z @ case.T.T, case.forget, case.retain
-    gone, average = case.gone, S[:, kept].mean(1, keepdim=True)
-    own = S.gather(1, case.labels[:, None])
-    want = (S[gone][:, kept] < average[gone]).double().mean()
+    """``neutral_two_way(S [n, C], labels [n], forget)``: 2-way recall after, from the scores S before."""
+    S, kept, gone = case.Z @ case.T.T, case.retain, case.gone
+    own, average = S.gather(1, case.labels[:, None]), S[:, kept].mean(1, keepdim=True)
+    won = S[:, kept] < average
     mistakes = {
-        "the average is over all names: the forgotten ones are not among the kept.":
-            (S[gone][:, kept] < S[gone].mean(1, keepdim=True)).double().mean(),
-        "the average is over all names, and the forgotten ones are among the rivals. Leave them out of both.":
-            (S[gone] < S[gone].mean(1, keepdim=True)).double().mean(),
-        "the forgotten names are among the rivals.": (S[gone] < average[gone]).double().mean(),
-        "it is over all pictures, want those of the forgotten classes.":
-            (S[:, kept] < average).double().mean(),
-        "those are the lists that it loses.": 1 - want,
-        "it is in percent, want a fraction.": 100 * want,
-        "that is 2-way recall before the edit: the name's score is now the average.":
-            (S[gone][:, kept] < own[gone]).double().mean(),
-        "that is recall among all names.": (S[gone][:, kept] < average[gone]).all(1).double().mean(),
-    }  # fmt: skip
-    expect("2-way recall", call(S, case.labels, f), want, mistakes, tolerance=1e-6)
+        "the average is over all names, want the kept.": (S[:, kept] < S.mean(1, keepdim=True))[gone],
+        "the forgotten names are among the rivals.": (S < average)[gone],
+        "all are averaged, and rivals. Leave them out of both.": (S < S.mean(1, keepdim=True))[gone],
+        "it is over all pictures, want those of the forgotten classes.": won,
+        "that is before the edit: the name's score is now the average.": (S[:, kept] < own)[gone],
+        "that is recall among all names.": won[gone].all(1),
+    }
+    expect("2-way recall", call(S, case.labels, case.forget), won[gone], mistakes, mean=True)
 
 
-@check("W T_r = T_r and W T_f = A to the last digit, by the smallest W − I, from thin arrays alone.")
+@check("W T_r = T_r and W T_f = A to the last digit, by the smallest W − I.", thin=True)
 def check_exact_edit(case: Inputs, call: Call) -> None:
-    """Check ``function(T_f [m, d], T_r [k, d], A [m, d])`` -> (L, R), both [d, m]: the exact edit.
-
-    Of all W with W T_r = T_r and W T_f = A (columns; A made of kept names), the one nearest to I.
-    """
+    """``exact_edit(T_f, T_r, A)``: L, R [d, m] of the W nearest to I with W T_r = T_r, W T_f = A."""
     T_f, T_r = case.T_f.double(), case.T_r.double()
     A = 0.6 * T_r.mean(0) + 0.4 * T_r[: len(T_f)]
-    d, D = T_f.shape[1], (T_f - A).T
-    L, R = map(call.tensor, call.pair("two arrays: return L, R", T_f, T_r, A, square=d))
-    expect_shape("L", L, D.shape)
-    expect_shape("R", R, D.shape)
-    Q = torch.linalg.qr(T_r.T).Q
+    D, Q = (T_f - A).T, torch.linalg.qr(T_r.T).Q
+    L, R = pair(call(T_f, T_r, A), "L, R")
+    for name, got in (("L", L), ("R", R)):
+        expect_shape(name, got, D.shape)
 
     def off(X: torch.Tensor) -> torch.Tensor:
         return X - Q @ (Q.T @ X)
 
-    def W(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-        return torch.eye(d, dtype=T_f.dtype) - left.to(T_f) @ right.to(T_f).T
-
-    right = off(D) @ (D.T @ off(D)).inverse()
+    want = D @ torch.linalg.pinv(off(D))  # the R of the lesson is the transpose of this pseudo-inverse
     mistakes = {
-        "L and R are swapped: that is Wᵀ.": W(right, D),
-        "the m × m inverse is missing.": W(D, off(D)),
-        "the small matrix is to be inverted.": W(D, off(D) @ (D.T @ off(D))),
-        "the kept names move: R is to lie off their span.": W(D, D @ (D.T @ D).inverse()),
-        "L is the part of D off the span: the forgotten names do not reach their anchors.":
-            W(off(D), right),
-        "the anchor is ignored: the names go to the origin.":
-            W(T_f.T, off(T_f.T) @ (T_f @ off(T_f.T)).inverse()),
-        "the sign: W = I − L Rᵀ.": W(-D, right),
-    }  # fmt: skip
-    expect("W = I − L Rᵀ", W(L, R), W(D, right), mistakes)
+        "L and R are swapped: that is Wᵀ.": want.T,
+        "the m × m inverse is missing.": D @ off(D).T,
+        "the small matrix is to be inverted.": D @ (D.T @ off(D)) @ off(D).T,
+        "the kept names move: R is to lie off their span.": D @ torch.linalg.pinv(D),
+        "L is the part of D off the span: the names do not reach their anchors.": off(want),
+        "the anchor is ignored: the names go to the origin.": T_f.T @ torch.linalg.pinv(off(T_f.T)),
+    }
+    expect("L Rᵀ, with W = I − L Rᵀ,", L @ R.T, want, mistakes)

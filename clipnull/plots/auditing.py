@@ -1,20 +1,17 @@
 """The measurements of an audit."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib.figure
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.patheffects import withStroke
+from matplotlib.figure import Figure
 
 from clipnull import _check
 from clipnull._show import tenths
 from clipnull.plots import base
-from clipnull.plots.base import BLACK, FORGET, GREY, LEGEND, PALE, RETAIN, Figure, describe
+from clipnull.plots.base import BLACK, FORGET, GREY, HALO, LEGEND, PALE, RETAIN, describe
 
 __all__ = ["controls", "fingerprint", "layer_probe", "reliability", "verdicts", "words"]
 
@@ -22,9 +19,7 @@ __all__ = ["controls", "fingerprint", "layer_probe", "reliability", "verdicts", 
 NAMES, WORDS = 8, 12
 
 
-def _points(
-    ax: Axes, before: Any, after: Any, names: Sequence[str], x: str, title: str
-) -> matplotlib.figure.Figure:
+def _points(ax: Axes, before: Any, after: Any, names: Sequence[str], x: str, title: str) -> Figure:
     """Rows on a percent axis: before an open diamond, after a dot."""
     place = range(len(names))
     ax.plot(before, place, "D", color="white", markeredgecolor=BLACK, markersize=7, label="before", zorder=3)
@@ -37,21 +32,13 @@ def _points(
     return base.style(ax, title, x=x, grid="x")
 
 
-def _hundred(values: Any) -> np.ndarray:
-    return 100 * base.numbers("rows", values, None, gaps=True)
-
-
 @_check.by_name
-def fingerprint(found: Any, forgotten: Sequence[str], *, title: str) -> matplotlib.figure.Figure:
-    """What two last layers give away: singular values of their difference, and the names it points at.
-
-    ``found`` is a `clipnull.auditing.Fingerprint`; the names that were ``forgotten`` are drawn in vermillion.
-    """
+def fingerprint(found: Any, forgotten: Sequence[str], *, title: str) -> Figure:
+    """What two last layers give away, a `clipnull.auditing.Fingerprint`; ``forgotten`` in vermillion."""
     _check.having("found", [found], "singular_values rank noise names scores ranking")
     s, names = base.numbers("found", found.singular_values, None), found.ranking()[:NAMES]
     score = dict(zip(found.names, map(float, found.scores), strict=True))
-    fig = Figure(figsize=(8.4, 0.27 * NAMES + 1.2), layout="constrained")
-    left, right = fig.subplots(1, 2, width_ratios=[1, 1.1])
+    fig, ((left, right),) = base.panels((8.4, 0.27 * NAMES + 1.2), 1, 2, width_ratios=[1, 1.1])
     shown = np.maximum(s[: max(NAMES, found.rank + 2)], 1e-18)
     at = np.arange(1, len(shown) + 1)
     left.semilogy(at, shown, "o", color=GREY, markersize=5)
@@ -68,13 +55,10 @@ def fingerprint(found: Any, forgotten: Sequence[str], *, title: str) -> matplotl
 
 
 @_check.by_name
-def layer_probe(
-    probes: Sequence[Any], by_names: tuple[float, float], *, title: str = ""
-) -> matplotlib.figure.Figure:
-    """How well a linear probe tells the forgotten classes at every layer, before and after the edit.
+def layer_probe(probes: Sequence[Any], by_names: tuple[float, float], *, title: str = "") -> Figure:
+    """How well `clipnull.auditing.LayerProbe` tell the forgotten classes, before and after the edit.
 
-    ``by_names``: the same (fractions, before and after) of the names in the probe's place, drawn beside
-    the last layer. ``probes`` are `clipnull.auditing.LayerProbe`.
+    ``by_names``: the same (fractions) of the names in the probe's place, drawn beside the last layer.
     """
     _check.having("probes", probes, "layer before after control identical")
     names, n = [*(p.layer for p in probes), "names"], len(probes)
@@ -85,7 +69,7 @@ def layer_probe(
     }
     ax = base.axes((8.8, 3.4))
     for label, (values, colour, mark, size, face) in series.items():
-        ax.plot(range(n), _hundred(values), "-", color=colour, marker=mark, markersize=size,
+        ax.plot(range(n), np.multiply(values, 100), "-", color=colour, marker=mark, markersize=size,
                 markerfacecolor=face, label=label, linewidth=1.2)  # fmt: skip
     last = sum(p.identical for p in probes) - 0.5
     ax.axvline(last, color=BLACK, linestyle="--", linewidth=1)
@@ -98,32 +82,24 @@ def layer_probe(
     ax.set_ylim(-4, 104)
     fig = base.style(ax, title, y="balanced accuracy, %", grid="y")
     fig.legend(*ax.get_legend_handles_labels(), loc="outside right center", **LEGEND)
-    said = "; ".join(
-        f"{p.layer}: {tenths(p.before)} before, {tenths(p.after)} after, "
-        f"{tenths(p.control)} with shuffled labels"
-        for p in probes
-    )
-    said += f"; names: {tenths(before)} before, {tenths(after)} after"
-    return describe(fig, f"{title}. In percent. {said}.")
+    said = "; ".join(f"{p.layer}: {tenths(p.before)}, {tenths(p.after)}, {tenths(p.control)}" for p in probes)
+    said += f"; names: {tenths(before)}, {tenths(after)}"
+    return describe(fig, f"{title}. In percent before, after and with shuffled labels. {said}.")
 
 
 @_check.by_name
-def controls(rows: Sequence[Any], *, title: str = "") -> matplotlib.figure.Figure:
-    """An edit's recall of the forgotten classes among those of its controls, one dot per seed.
-
-    ``rows`` are those `clipnull.auditing.Measurement` of `clipnull.auditing.controls` that have ``values``.
-    """
-    rows = [r for r in _check.having("rows", rows, "values against before after") if len(r.values)]
-    if not rows:
-        raise ValueError("rows: got none with the values of a control, want at least one")
+def controls(rows: Sequence[Any], *, title: str = "") -> Figure:
+    """An edit's recall among that of its controls, one dot per seed: `clipnull.auditing.controls`."""
+    found = _check.having("rows", rows, "values against before after")
+    rows = _check.having("rows", [r for r in found if len(r.values)], "")
     ax = base.axes((8.0, 0.6 * len(rows) + 1.4))
     for row, r in enumerate(rows):
-        values = _hundred(r.values)
+        values = np.multiply(r.values, 100)
         # dots on the same value are fanned out
         same = [(values[:i] == v).sum() - ((values == v).sum() - 1) / 2 for i, v in enumerate(values)]
         ax.plot(values, row + 0.08 * np.array(same), "o", color=GREY, markersize=5, alpha=0.8,
                 label="controls, one per seed" if row == 0 else None)  # fmt: skip
-    before, after = (_hundred([getattr(r, k) for r in rows]) for k in ("before", "after"))
+    before, after = ([100 * getattr(r, k) for r in rows] for k in ("before", "after"))
     names = [textwrap.fill(base.short(r.against, 78), 26) for r in rows]
     fig = _points(ax, before, after, names, "recall of the forgotten classes, %", title)
     said = "; ".join(f"{r.against}: {tenths(min(r.values))} to {tenths(max(r.values))}" for r in rows)
@@ -132,11 +108,8 @@ def controls(rows: Sequence[Any], *, title: str = "") -> matplotlib.figure.Figur
 
 
 @_check.by_name
-def words(row: Any, classes: Sequence[str], *, title: str = "") -> matplotlib.figure.Figure:
-    """The twelve other words that recall most after the edit, and what they recalled before.
-
-    ``row`` is a `clipnull.auditing.WordRecall`; the class that a word stands for is written beside it.
-    """
+def words(row: Any, classes: Sequence[str], *, title: str = "") -> Figure:
+    """The twelve words of a `clipnull.auditing.WordRecall` that recall most, with the class of each."""
     _check.having("row", [row], "words against")
     if (last := max(w.owner for w in _check.having("row", row.words, "owner"))) >= len(classes):
         raise ValueError(f"classes: got {len(classes)}, want at least {last + 1}")
@@ -155,14 +128,10 @@ def words(row: Any, classes: Sequence[str], *, title: str = "") -> matplotlib.fi
 
 
 @_check.by_name
-def reliability(tables: Mapping[str, Any], *, title: str = "") -> matplotlib.figure.Figure:
-    """Reliability diagrams side by side: accuracy against confidence, bin by bin.
-
-    ``tables`` maps names to `clipnull.auditing.Bins`.
-    """
+def reliability(tables: Mapping[str, Any], *, title: str = "") -> Figure:
+    """Reliability diagrams: accuracy against confidence, bin by bin, of `clipnull.auditing.Bins` by name."""
     _check.having("tables", tables.values(), "images confidence accuracy")
-    fig = Figure(figsize=(3.6 * len(tables) + 0.8, 3.5), layout="constrained")
-    axes = fig.subplots(1, len(tables), sharey=True, squeeze=False)[0]
+    fig, (axes,) = base.panels((3.6 * len(tables) + 0.8, 3.5), 1, len(tables), sharey=True)
     gaps = {}
     for ax, (name, table) in zip(axes, tables.items(), strict=True):
         count, conf, accuracy = (base.numbers("tables", x, len(table.images), gaps=True) for x in table)
@@ -175,7 +144,7 @@ def reliability(tables: Mapping[str, Any], *, title: str = "") -> matplotlib.fig
         ax.plot([0, 100], [0, 100], "--", color=BLACK, linewidth=1, label="accuracy = confidence")
         for x, k in zip(middle[used], count[used], strict=True):
             ax.text(x, 2, f"{k:.0f}", ha="center", va="bottom", fontsize=7, color=BLACK,
-                    path_effects=[withStroke(linewidth=2.2, foreground="white")])  # fmt: skip
+                    path_effects=HALO)  # fmt: skip
         ax.set(xlim=(0, 100), ylim=(0, 103))
         base.style(ax, title, x="top-1 confidence, %", y="accuracy, %" if ax is axes[0] else "", grid="y")
         ax.set_title(f"{base.short(name, 20)}: {100 * gaps[name]:.1f} points apart", loc="left", fontsize=10)
@@ -187,17 +156,17 @@ def reliability(tables: Mapping[str, Any], *, title: str = "") -> matplotlib.fig
 @_check.by_name
 def verdicts(
     panels: Mapping[str, Mapping[str, Sequence[float]]], methods: Sequence[str], *, title: str = ""
-) -> matplotlib.figure.Figure:
+) -> Figure:
     """What each measurement says of each method, as coloured cells: the darker, the more is left.
 
-    ``panels`` maps a panel to measurements (rows, those of the first panel), each to one fraction per
-    method (columns), written in hundredths; NaN where there is no such number.
+    ``panels`` maps a panel to measurements (rows, those of the first panel), each to one fraction per method
+    (columns), NaN where there is none.
     """
     first = _check.having("panels", panels.values(), "items")[0]
     rows = _check.having("panels", first, "")
     methods = _check.names("methods", methods, len(_check.some("panels", first[rows[0]])))
-    fig = Figure(figsize=(8.8, 0.36 * len(rows) + 1.5), layout="constrained")
-    axes, said = fig.subplots(1, len(panels), squeeze=False, sharey=True)[0], []
+    fig, (axes,) = base.panels((8.8, 0.36 * len(rows) + 1.5), 1, len(panels), sharey=True)
+    said = []
     columns, names = ([base.short(x, n) for x in some] for some, n in ((methods, 14), (rows, 40)))
     for ax, (panel, table) in zip(axes, panels.items(), strict=True):
         given = [table.get(row, [np.nan] * len(methods)) for row in rows]

@@ -6,7 +6,6 @@ import io
 import re
 import textwrap
 import unicodedata
-import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from matplotlib import font_manager
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis, Tick
+from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 from matplotlib.ticker import LogFormatter
 from PIL import Image
@@ -34,6 +34,8 @@ GREY, PALE = "#767676", "#C9C9C9"
 FORGET, RETAIN = RED, BLUE
 SERIES = [BLUE, ORANGE, GREEN, PURPLE, SKY, RED, BLACK, YELLOW]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
+#: what makes letters legible over what is drawn
+HALO = [withStroke(linewidth=2.5, foreground="white")]
 #: what every legend has in common
 LEGEND: dict[str, Any] = dict(fontsize=8, frameon=False)
 DPI = 100
@@ -41,15 +43,6 @@ DPI = 100
 
 class Figure(matplotlib.figure.Figure):
     """A matplotlib figure outside pyplot (never shown twice) that shows itself with its alt text."""
-
-    boxed: bool = False  # whether letters are drawn as boxes, which was said once
-
-    def draw(self, renderer: Any) -> None:
-        if not self.boxed:
-            return super().draw(renderer)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from")
-            super().draw(renderer)
 
     def _ipython_display_(self) -> None:
         show(self)
@@ -63,10 +56,7 @@ _check.TYPES["Figure"] = _check.instance(matplotlib.figure.Figure)
 def describe(fig: matplotlib.figure.Figure, text: str) -> matplotlib.figure.Figure:
     """Set the figure's alt text: one or two sentences that say what it shows. Returns the figure."""
     if isinstance(fig, Figure):
-        boxed = literal(fig)
-        fig.boxed = bool(boxed)
-        unsaid = [name for name in boxed if name not in text]
-        text += f" Drawn as boxes: {', '.join(unsaid)}." if unsaid else ""
+        literal(fig)
     # a title that ends in a stop of its own needs no other
     text = re.sub(r"(?<=[^.][.?!])\.(?=\s|$)", "", text)
     fig.alt_text = " ".join(_encodable(text).split())  # type: ignore[attr-defined]
@@ -80,17 +70,11 @@ def alt(fig: matplotlib.figure.Figure) -> str:
 
 
 @_check.by_name
-def show(fig: matplotlib.figure.Figure, alt: str | None = None) -> None:
-    """Display a figure as PNG with its alt text, or another; prints nothing.
-
-    The text goes where readers of notebooks look for it: the ``alt`` of the image's metadata (Quarto,
-    Jupyter Book, the classic template of nbconvert), the PNG's own description, the plain-text output.
-    """
+def show(fig: matplotlib.figure.Figure) -> None:
+    """Display a figure as PNG with its alt text: in metadata, in the PNG, and as plain text."""
     from IPython.display import display
 
-    if alt is not None:
-        describe(fig, alt)
-    text = getattr(fig, "alt_text", "")
+    text = alt(fig)
     drawn, small, info = io.BytesIO(), io.BytesIO(), PngInfo()
     fig.savefig(drawn, format="png", dpi=DPI)
     if text:
@@ -106,10 +90,7 @@ def show(fig: matplotlib.figure.Figure, alt: str | None = None) -> None:
 def numbers(
     name: str, x: Any, *shape: int | None, gaps: bool = False, within: tuple[float, float] | None = None
 ) -> np.ndarray:
-    """``x`` as floats [shape], where None is any length but 0. A ValueError that names it otherwise.
-
-    NaN and infinity are welcome only where there may be ``gaps``, what is not ``within`` a range nowhere.
-    """
+    """``x`` as floats [shape], None any length but 0; NaN and infinity only where there may be ``gaps``."""
     try:
         values = np.asarray(x)
     except (TypeError, ValueError, RuntimeError):
@@ -136,23 +117,28 @@ def numbers(
 
 def rows(name: str, x: Any, dim: int | None = None, *, nonzero: bool = False) -> np.ndarray:
     """`_check.rows` in double precision."""
-    found: np.ndarray = _check.rows(name, x, dim, nonzero=nonzero).detach().cpu().double().numpy()
-    return found
+    return np.asarray(_check.rows(name, x, dim, nonzero=nonzero).detach().cpu().double())
 
 
 def picture(name: str, x: Any) -> np.ndarray:
     """A PIL image or an array [h, w] or [h, w, 3 or 4], for ``imshow``; else a ValueError."""
     if isinstance(x, Image.Image):
         return np.asarray(x if x.mode in ("L", "RGB", "RGBA") else x.convert("RGBA"))
-    found: np.ndarray = _check.array(name, x).detach().cpu().numpy()
+    found = np.asarray(_check.array(name, x).detach().cpu())
     if found.ndim not in (2, 3) or found.shape[2:] not in ((), (3,), (4,)) or not found.size:
         raise ValueError(f"{name}: got shape {list(found.shape)}, want a picture [h, w, 3]")
     return found
 
 
+def panels(size: tuple[float, float], rows: int = 1, columns: int = 1, **how: Any) -> tuple[Figure, Any]:
+    """A new figure of this size in inches, and its axes [rows, columns]."""
+    fig = Figure(figsize=size, layout="constrained")
+    return fig, fig.subplots(rows, columns, squeeze=False, **how)
+
+
 def axes(size: tuple[float, float]) -> Axes:
     """The axes of a new figure of this size in inches."""
-    return Figure(figsize=size, layout="constrained").subplots()
+    return panels(size)[1][0, 0]
 
 
 def title(fig: matplotlib.figure.Figure, text: str) -> None:
@@ -192,9 +178,9 @@ def shares(
     """Bars from above, up to ``full``, with their numbers; those that are ``hit`` vermillion and hatched."""
     hits = [name in hit for name in names]
     colours = [FORGET if h else PALE for h in hits]
-    bars = ax.barh(range(len(names)), values, 0.7, color=colours, edgecolor="white", linewidth=0)
-    for row, (bar, value, h) in enumerate(zip(bars, values, hits, strict=True)):
-        bar.set_hatch("///" if h else "")
+    ax.barh(range(len(names)), values, 0.7, color=colours, edgecolor="white", linewidth=0,
+            hatch=["///" if h else "" for h in hits])  # fmt: skip
+    for row, value in enumerate(values):
         ax.text(value + full / 50, row, f"{value:.{digits}f}", va="center", fontsize=9)
     rows_of(ax, names)
     ax.set_xlim(0, 1.15 * full)
@@ -218,55 +204,34 @@ def wrap(text: str, inches: float) -> str:
     return textwrap.fill(_encodable(text[: 5 * width]), width, max_lines=4, placeholder=" …")
 
 
-def literal(drawn: Artist) -> list[str]:
-    """Every text as it is written; those that hold a letter for which no font is installed.
-
-    A name may hold two ``$``, of which only powers of ten are typeset.
-    """
-    boxed: dict[str, None] = {}
+def literal(drawn: Artist) -> None:
+    """Every text as it is written, in fonts that have its letters; only powers of ten are typeset."""
     for text in drawn.findobj(Text):
         text.set_parse_math(False)
-        written = text.get_text()
-        own = "" if written.isascii() else str(font_manager.findfont(text.get_fontproperties()))
-        if not own or not (lacking := set(written) - _letters(own)):
+        if text.get_text().isascii():
             continue
-        families, left = _with_letters(lacking)
-        text.set_fontfamily([*dict.fromkeys([*text.get_fontfamily(), *families])])
-        if left:
-            boxed[" ".join(written.split())] = None
+        own = _letters(str(font_manager.findfont(text.get_fontproperties())))
+        if lacking := frozenset(text.get_text()) - own - {"\n"}:
+            text.set_fontfamily([*dict.fromkeys([*text.get_fontfamily(), *_families(lacking)])])
     for axis in drawn.findobj(Axis):
         if isinstance(axis.get_major_formatter(), LogFormatter):
             for text in (text for tick in axis.findobj(Tick) for text in tick.findobj(Text)):
                 text.set_parse_math(True)
-    if boxed:
-        say_boxed()
-    return [*boxed]
 
 
 @functools.cache
 def _letters(font: str) -> frozenset[str]:
-    """The letters of a font's file, and the end of a line."""
+    """The letters of a font's file."""
     with contextlib.suppress(Exception):  # each kind of font has errors of its own
-        return frozenset(["\n", *map(chr, font_manager.get_font(font).get_charmap())])
-    return frozenset("\n")
+        return frozenset(map(chr, font_manager.get_font(font).get_charmap()))
+    return frozenset()
 
 
-def _with_letters(wanted: set[str]) -> tuple[list[str], set[str]]:
-    """Installed families that have letters, and the letters that none has."""
-    families, left = [], wanted
-    upright = sorted(font_manager.fontManager.ttflist, key=lambda f: (f.style != "normal", f.name, f.fname))
-    for font in upright:
-        if "lastresort" not in font.fname.lower() and left & _letters(font.fname):
-            families.append(font.name)
-            left = left - _letters(font.fname)
-    return families, left
-
-
-@functools.cache
-def say_boxed() -> None:
-    """The one warning about letters that no font has."""
-    way = "install a font that has them, such as Noto Sans CJK; the alt text has the whole names"
-    warnings.warn(f"figures: letters that no installed font has are drawn as boxes ({way})", stacklevel=2)
+def _families(letters: frozenset[str]) -> list[str]:
+    """Installed families that have some of the letters, upright ones first."""
+    fonts = sorted(font_manager.fontManager.ttflist, key=lambda f: (f.style != "normal", f.name, f.fname))
+    has = [f.name for f in fonts if letters & _letters(f.fname) and "lastresort" not in f.fname.lower()]
+    return [*dict.fromkeys(has)]
 
 
 def number(x: float) -> str:
@@ -280,13 +245,9 @@ def capital(text: str) -> str:
 
 
 def short(name: object, n: int = 22) -> str:
-    """A name on one line, cut to ``n`` characters, never between a letter and its accent."""
+    """A name on one line, cut to ``n`` characters."""
     text = " ".join(unicodedata.normalize("NFC", _encodable(str(name))).split())
-    if len(text) > n:
-        cut = n - 1
-        while cut and unicodedata.combining(text[cut]):
-            cut -= 1
-        text = text[:cut] + "…"
+    text = text if len(text) <= n else text[: n - 1] + "…"
     return "\u200b" + text if text.startswith("_") else text  # a legend leaves out what begins with one
 
 

@@ -3,14 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib.figure
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.patheffects import withStroke
+from matplotlib.figure import Figure
 
 from clipnull import _check, subspace
 from clipnull.plots import base
-from clipnull.plots.base import BLACK, BLUE, GREY, LEGEND, MARKERS, ORANGE, PALE, RED, SERIES, SKY, Figure
+from clipnull.plots.base import BLACK, BLUE, GREY, HALO, LEGEND, MARKERS, ORANGE, PALE, RED, SERIES, SKY
 
 __all__ = [
     "cone", "cosine_histogram", "cumulative_variance", "image_grid", "pca", "pca_scatter", "two_means",
@@ -25,8 +24,8 @@ TOP = 5
 def image_grid(
     images: Sequence[Any], titles: Sequence[str], *, title: str, columns: int | None = None,
     right: Sequence[bool] | None = None, size: float = 1.1,
-) -> matplotlib.figure.Figure:  # fmt: skip
-    """n pictures (PIL or [h, w, 3]) of ``size`` inches, at most 8 in a row by default, each over its title.
+) -> Figure:  # fmt: skip
+    """Pictures (PIL or [h, w, 3]) of ``size`` inches, at most 8 in a row by default, each over its title.
 
     ``right`` (n) marks each title as a right (blue, ✓) or a wrong (vermillion, ✗) answer.
     """
@@ -38,11 +37,10 @@ def image_grid(
     size, columns = _check.number("size", size, 0.1, 20), columns or min(n, 8)
     rows = -(-n // columns)
     width, height = max(columns * size, 2.5), rows * (size + 0.28) + 0.35
-    fig = Figure(figsize=(width, height), layout="constrained")
-    panels = fig.subplots(rows, columns, squeeze=False).ravel()
-    for ax in panels:
+    fig, panels = base.panels((width, height), rows, columns)
+    for ax in panels.flat:
         ax.axis("off")
-    for i, ax in enumerate(panels[:n]):
+    for i, ax in enumerate(panels.flat[:n]):
         ax.imshow(pictures[i])
         mark, colour = ("", BLACK) if right is None else ("✓ ", BLUE) if right[i] else ("✗ ", RED)
         label = mark + base.short(str(titles[i]), int(size * 13))
@@ -55,11 +53,10 @@ def image_grid(
 def zero_shot_bars(
     image: Any, names: Sequence[str], before: Any, after: Any | None = None, *,
     highlight: str | None = None, title: str | None = None,
-) -> matplotlib.figure.Figure:  # fmt: skip
-    """A picture and its five most likely class names, before and after an edit.
+) -> Figure:  # fmt: skip
+    """A picture and its five most likely names, from probabilities [C] before and after an edit.
 
-    ``before`` and ``after`` [C] are fractions: softmax of the logits. ``highlight`` is the class drawn in
-    vermillion and hatched, by default the first one before.
+    ``highlight`` is the class drawn in vermillion and hatched, by default the first one before.
     """
     p = base.numbers("before", before, None, within=(0, 1))
     names, panels = _check.names("names", names, len(p)), [("", p)]
@@ -68,9 +65,9 @@ def zero_shot_bars(
         panels = [("before: ", p), ("after: ", q)]
     tops = [(label, p, np.argsort(-p, kind="stable")[:TOP]) for label, p in panels]
     highlight = names[tops[0][2][0]] if highlight is None else highlight
-    fig = Figure(figsize=(2.0 + 2.9 * len(panels), 0.32 * TOP + 1.0), layout="constrained")
     apart = dict(width_ratios=[1.0] + [1.35] * len(panels), wspace=0.08)  # numbers clear of the next names
-    left, *rest = fig.subplots(1, 1 + len(panels), gridspec_kw=apart)
+    size = (2.0 + 2.9 * len(panels), 0.32 * TOP + 1.0)
+    fig, ((left, *rest),) = base.panels(size, 1, 1 + len(panels), gridspec_kw=apart)
     left.imshow(base.picture("image", image))
     left.axis("off")
     for ax, (label, p, top) in zip(rest, tops, strict=True):
@@ -86,24 +83,21 @@ def zero_shot_bars(
 
 @_check.by_name
 def pca(Z: Any, k: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scores [n, k], components [k, d] and shares of the variance [k] (fractions) of ``Z`` [n, d].
+    """Scores [n, k], components [k, d], largest entry positive, and shares of the variance [k] of Z [n, d].
 
-    The sign is fixed: each component's largest entry in magnitude is positive. By scikit-learn's full SVD;
-    scores = (Z − mean) componentsᵀ. A ValueError for k above min(n, d).
+    By scikit-learn's full SVD; scores = (Z − mean) componentsᵀ. A ValueError for k above min(n, d).
     """
     from sklearn.decomposition import PCA
 
     Z = base.rows("Z", Z)
-    if not 1 <= k <= min(Z.shape):
-        raise ValueError(f"k: got {k}, want 1 to {min(Z.shape)} for {Z.shape[0]} rows of {Z.shape[1]}")
-    fitted = PCA(n_components=k, svd_solver="full").fit(Z)
+    fitted = PCA(_check.whole("k", k, 1, min(Z.shape)), svd_solver="full").fit(Z)
     V = fitted.components_
     V = V * np.sign(V[np.arange(k), np.abs(V).argmax(1)])[:, None]
     return (Z - fitted.mean_) @ V.T, V, fitted.explained_variance_ratio_
 
 
 @_check.by_name
-def pca_scatter(Z: Any, groups: Sequence[Any], *, title: str) -> matplotlib.figure.Figure:
+def pca_scatter(Z: Any, groups: Sequence[Any], *, title: str) -> Figure:
     """Embeddings [n, d] on their first two principal components, each group (n labels) in its own look."""
     scores, _, ratio = pca(Z, 2)
     groups = _check.names("groups", groups, len(scores))
@@ -111,7 +105,7 @@ def pca_scatter(Z: Any, groups: Sequence[Any], *, title: str) -> matplotlib.figu
     _clouds(ax, {kind: scores[[g == kind for g in groups]] for kind in kinds})
     ax.margins(0.08)
     fig = base.style(ax, title, *(f"component {i} ({100 * r:.0f}%)" for i, r in enumerate(ratio, 1)))
-    among = f"{len(scores)} embeddings in {len(kinds)} groups{base.uncut(kinds, 30)}"
+    among = f"{len(scores)} embeddings in {len(kinds)} groups: {', '.join(kinds)}"
     return base.describe(fig, f"Scatter of {among}. {title}.")
 
 
@@ -125,11 +119,8 @@ def _clouds(ax: Axes, clouds: Mapping[str, np.ndarray], n: int = 30) -> None:
 
 
 @_check.by_name
-def cone(kinds: Mapping[str, Any]) -> matplotlib.figure.Figure:
-    """Embeddings [n, d] of some kinds at their angle from the mean of the first kind, the axis of its cone.
-
-    All are drawn at length 1, on alternating sides of the axis: of a direction only the angle is kept.
-    """
+def cone(kinds: Mapping[str, Any]) -> Figure:
+    """Embeddings [n, d] at length 1 and their angle from the first kind's mean, on alternating sides."""
     unit = _unit_rows(kinds)
     first = next(iter(unit))
     axis = unit[first].mean(0)
@@ -156,11 +147,8 @@ def cone(kinds: Mapping[str, Any]) -> matplotlib.figure.Figure:
 
 
 @_check.by_name
-def two_means(kinds: Mapping[str, Any]) -> matplotlib.figure.Figure:
-    """Embeddings [n, d] of two kinds or more in the plane through the origin and the first two kinds' means.
-
-    At length 1, then projected onto the plane. The first kind's mean lies on the first axis.
-    """
+def two_means(kinds: Mapping[str, Any]) -> Figure:
+    """Embeddings [n, d] at length 1, projected onto the plane of the first two kinds' means."""
     unit = _unit_rows(kinds, 2)
     first, second, *_ = unit
     means = np.stack([unit[first].mean(0), unit[second].mean(0)])
@@ -177,12 +165,10 @@ def two_means(kinds: Mapping[str, Any]) -> matplotlib.figure.Figure:
     one, two = base.short(first, 16), base.short(second, 16)
     title = f"{base.capital(one)} and {two}: means {x:.2f} and {y:.2f} long, {gap:.2f} apart"
     fig = base.style(ax, title, f"along the mean of the {one}", f"the rest of the mean of the {two}")
-    whole = f"{title}{base.uncut(kinds, 16)}"
-    return base.describe(fig, f"{title}. Plane through the origin and two means. {whole}.")
+    return base.describe(fig, f"{title}. Plane through the origin and two means. Drawn: {', '.join(kinds)}.")
 
 
 def _arc(ax: Axes, turn: float) -> None:
-    """The unit circle from -turn to turn."""
     angle = np.linspace(-turn, turn, 181)
     ax.plot(np.cos(angle), np.sin(angle), color=PALE, linewidth=1, zorder=1)
     ax.set_aspect("equal")
@@ -192,35 +178,27 @@ def _mean_arrow(ax: Axes, kind: str, xy: np.ndarray) -> None:
     arrow = dict(arrowstyle="-|>", color=BLACK, lw=1.5, shrinkA=0, shrinkB=0)
     ax.annotate("", xy, (0, 0), arrowprops=arrow)
     ax.annotate(f"mean of the {base.short(kind, 16)}", xy / 2, (0, 5), textcoords="offset points", fontsize=9,
-                ha="center", path_effects=[withStroke(linewidth=3, foreground="white")])  # fmt: skip
+                ha="center", path_effects=HALO)  # fmt: skip
 
 
 def _unit_rows(kinds: Mapping[str, Any], least: int = 1) -> dict[str, np.ndarray]:
     """Each kind's rows at length 1; a ValueError for fewer kinds, or of unlike width."""
     if len(kinds) < least:
         raise ValueError(f"kinds: got {len(kinds)}, want at least {least}")
-    found: dict[str, np.ndarray] = {}
-    for kind, given in kinds.items():
-        dim = next((x.shape[1] for x in found.values()), None)
-        rows = base.rows(f"kinds[{kind!r}]", given, dim, nonzero=True)
-        found[kind] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    return found
+    first = next(iter(kinds))
+    dim = base.rows(f"kinds[{first!r}]", kinds[first]).shape[1]
+    rows = {kind: base.rows(f"kinds[{kind!r}]", x, dim, nonzero=True) for kind, x in kinds.items()}
+    return {kind: x / np.linalg.norm(x, axis=1, keepdims=True) for kind, x in rows.items()}
 
 
 @_check.by_name
-def cumulative_variance(sets: Mapping[str, Any], *, title: str) -> matplotlib.figure.Figure:
-    """Share of the variance that the first k principal components hold, against k, of sets of rows [n, d].
-
-    The legend has the participation ratio of each, and the numbers of components for 50, 90 and 99%.
-    """
+def cumulative_variance(sets: Mapping[str, Any], *, title: str) -> Figure:
+    """Share of the variance that the first k principal components hold, against k, of sets of rows [n, d]."""
     _check.having("sets", sets, "")
     ax = base.axes((6.4, 4.6))
     levels, said = np.array([50, 90, 99]), []
     for i, (name, X) in enumerate(sets.items()):
-        try:
-            p = subspace.variance_shares(X).numpy()
-        except ValueError as error:
-            raise ValueError(f"sets[{name!r}]{str(error).removeprefix('X')}") from error
+        p = subspace.variance_shares(base.rows(f"sets[{name!r}]", X)).numpy()
         held = 100 * p.cumsum()
         counts = 1 + (held < levels[:, None] - 1e-7).sum(1)
         found = f"{', '.join(map(str, counts))}; participation ratio {1 / (p**2).sum():.0f}"
@@ -237,11 +215,8 @@ def cumulative_variance(sets: Mapping[str, Any], *, title: str) -> matplotlib.fi
 
 
 @_check.by_name
-def cosine_histogram(Z: Any, T: Any, labels: Any) -> matplotlib.figure.Figure:
-    """The cone and the modality gap: how cosines are distributed within and across modalities.
-
-    ``Z`` [n, d] and ``T`` [C, d] are images and names in unit rows, ``labels`` [n] the images' classes.
-    """
+def cosine_histogram(Z: Any, T: Any, labels: Any) -> Figure:
+    """How the cosines of images Z [n, d] and names T [C, d], unit rows, are distributed within and across."""
     T = base.rows("T", T)
     Z = base.rows("Z", Z, T.shape[1])
     y = _check.labels("labels", labels, len(Z), len(T)).cpu().numpy()

@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import matplotlib.figure
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from clipnull import _check
 from clipnull.plots import base
-from clipnull.plots.base import FORGET, GREY, LEGEND, MARKERS, RED, RETAIN, SERIES, Figure
+from clipnull.plots.base import FORGET, GREY, LEGEND, MARKERS, RED, RETAIN, SERIES
 
 __all__ = ["anchor_maps", "curves", "hyperparameter_map"]
 
@@ -22,11 +22,11 @@ CORNERS = {"silent": (0.5, 0.0), "neutral": (0.0, 0.87), "its relatives": (1.0, 
 def curves(
     x: Any, series: Mapping[str, Any], *, x_label: str, y_label: str, title: str,
     log: Literal["", "x", "y", "xy"] = "", levels: Mapping[str, float] | None = None,
-) -> matplotlib.figure.Figure:  # fmt: skip
-    """Several series over one axis ``x`` [k], told apart by colour, marker and line.
+) -> Figure:  # fmt: skip
+    """Several series [k] over one axis ``x`` [k]; a shorter one ends early.
 
-    A series [k] may be shorter, and ends early. ``log`` names the logarithmic axes; on y, zeros are drawn at
-    the smallest value above zero. ``levels`` are heights to compare with: dotted lines across.
+    ``log`` names the logarithmic axes; on y, zeros are drawn at the smallest value above zero. ``levels`` are
+    heights to compare with: dotted lines across.
     """
     x = base.numbers("x", x, None)
     _check.one_of("log", log, ["", "x", "y", "xy"])
@@ -53,9 +53,7 @@ def curves(
             ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend(**LEGEND)
     fig = base.style(ax, title, x_label, y_label, "both")
-    ends = "; ".join(
-        f"{name}: from {base.number(y[0])} to {base.number(y[-1])}" for name, y in values.items()
-    )
+    ends = "; ".join(f"{k}: from {base.number(y[0])} to {base.number(y[-1])}" for k, y in values.items())
     across = "".join(f" {name}: {base.number(height)}." for name, height in heights.items())
     return base.describe(fig, f"{title}. {base.capital(y_label)} against {x_label}. {ends}.{across}")
 
@@ -63,11 +61,10 @@ def curves(
 @_check.by_name
 def hyperparameter_map(
     lams: Sequence[float], mus: Sequence[float], measures: Mapping[str, Any], *, best: tuple[int, int]
-) -> matplotlib.figure.Figure:
-    """Measures [len(lams), len(mus)] over λ and μ, each as a table of coloured cells, two tables per row.
+) -> Figure:
+    """Measures [len(lams), len(mus)], fractions, as tables of coloured cells: λ runs down, μ across.
 
-    λ runs down, μ across; fractions are shown in percent. A name that begins with "kept" is blue, others are
-    vermillion. The cell ``best`` is framed in every table; the title says whether it lies at the edge.
+    A name that begins with "kept" is blue, others are vermillion; the cell ``best`` is framed in every table.
     """
     for name, stops in (("lams", lams), ("mus", mus), ("measures", measures)):
         _check.having(name, stops, "")
@@ -76,8 +73,8 @@ def hyperparameter_map(
     row, column = (_check.whole("best", at, 0, n - 1) for at, n in zip(best, shape, strict=True))
     across, down = ([_value(x) for x in stops] for stops in (mus, lams))
     rows = -(-len(values) // 2)
-    fig = Figure(figsize=(8.8, rows * (0.27 * len(lams) + 0.75) + 0.4), layout="constrained")
-    axes = fig.subplots(rows, 2, squeeze=False, sharex=True, sharey=True)
+    size = (8.8, rows * (0.27 * len(lams) + 0.75) + 0.4)
+    fig, axes = base.panels(size, rows, 2, sharex=True, sharey=True)
     for ax, (name, percent) in zip(axes.ravel(), values.items(), strict=False):
         cmap, colour = ("Blues", RETAIN) if name.startswith("kept") else ("Oranges", FORGET)
         base.cells(ax, percent, down, across, cmap=cmap, vmin=0, vmax=150, aspect="auto")
@@ -99,12 +96,11 @@ def hyperparameter_map(
 
 
 @_check.by_name
-def anchor_maps(weights: Any, measures: Mapping[str, Any], *, title: str) -> matplotlib.figure.Figure:
+def anchor_maps(weights: Any, measures: Mapping[str, Any], *, title: str) -> Figure:
     """Measures [n] over the triangle of anchors, each as a coloured triangle, three per row.
 
     ``weights`` [n, 3] is what each anchor has of the origin, the mean and the nearest mixture; rows sum to 1.
-    Numbers are written at the corners, the middles of the edges and the centre: fractions in percent. A name
-    that begins with "kept" is blue, others are vermillion; "certificate" is grey, and no percentage.
+    A name that begins with "kept" is blue, others are vermillion; "certificate" is grey, and no percentage.
     """
     B = base.numbers("weights", weights, None, 3, within=(0, 1))
     if len(B) < 3 or not np.allclose(B.sum(1), 1, atol=1e-4):
@@ -114,11 +110,10 @@ def anchor_maps(weights: Any, measures: Mapping[str, Any], *, title: str) -> mat
     xy = B @ np.array([*CORNERS.values()])
     told = [i for i, b in enumerate(B) if any(np.allclose(k * b, np.round(k * b)) for k in (2, 3))]
     rows = -(-len(values) // 3)
-    fig = Figure(figsize=(8.8, 2.5 * rows + 0.3), layout="constrained")
-    axes = fig.subplots(rows, 3, squeeze=False).ravel()
-    for ax in axes:
+    fig, axes = base.panels((8.8, 2.5 * rows + 0.3), rows, 3)
+    for ax in axes.flat:
         ax.axis("off")
-    for ax, (name, x) in zip(axes, values.items(), strict=False):
+    for ax, (name, x) in zip(axes.flat, values.items(), strict=False):
         kept, share = name.startswith("kept"), not name.startswith("certificate")
         cmap, colour = ("Blues", RETAIN) if kept else ("Oranges", FORGET) if share else ("Greys", base.BLACK)
         top = 1.5 if share else 1.5 * max(float(x.max()), 1e-9)
