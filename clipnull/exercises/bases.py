@@ -14,10 +14,8 @@ def check_basis(case: Inputs, call: Call) -> None:
     first, second, third = case.T_f
     across = unit(subspace.project_out(case.Z[:2], subspace.orthonormal_basis(first)))
     repeated = torch.stack([first, first, second, third, 0.5 * third])
-    nearly_parallel = torch.stack(
-        [first, *(first + 0.01 * across)]
-    )  # of one, classical Gram–Schmidt is right
-    for T in (case.T_f, repeated, nearly_parallel):
+    near = torch.stack([first, *(first + 0.01 * across)])  # of one such row classical Gram–Schmidt is right
+    for T in (case.T_f, repeated, near):
         want = subspace.orthonormal_basis(T)
         cut = "a repeated row leaves rounding, no column; one that differs by 1% has its own. Mind your cut."
         expect_basis(call(T), want, cut)
