@@ -16,7 +16,7 @@ from clipnull._check import ArrayLike
 
 __all__ = [
     "GramSchmidtStep", "gram_schmidt", "gram_schmidt_steps", "numerical_rank", "orthogonality_error",
-    "orthonormal_basis", "participation_ratio", "project_onto", "project_out", "projector", "variance_shares",
+    "orthonormal_basis", "participation_ratio", "projector", "variance_shares",
 ]  # fmt: skip
 
 
@@ -76,32 +76,13 @@ def _off(Q: torch.Tensor) -> float:
 
 def projector(U: ArrayLike) -> torch.Tensor:
     """Projector P = U U^T [d, d]; a ValueError unless the columns of ``U [d, r]`` are orthonormal."""
-    U = _orthonormal("U", U)
-    return U @ U.T
-
-
-def _orthonormal(name: str, U: ArrayLike) -> torch.Tensor:
-    U = _check.array(name, U)
+    U = _check.array("U", U)
     if U.ndim != 2:
-        raise ValueError(f"{name}: got shape {tuple(U.shape)}, want [d, r], a basis in columns")
-    _check.rows(name, U.T)
-    U = U.double()
+        raise ValueError(f"U: got shape {tuple(U.shape)}, want [d, r], a basis in columns")
+    U = _check.rows("U", U.T).double().T
     if (error := _off(U)) > 1e-4:
-        raise ValueError(f"{name}: columns are not orthonormal, max |{name}^T {name} - I| = {error:.2g}")
-    return U
-
-
-def project_onto(Z: ArrayLike, U: ArrayLike) -> torch.Tensor:
-    """Part of each row of ``Z [n, d]`` inside the span of ``U [d, r]``: (Z U) U^T, dtype of ``Z``."""
-    U = _orthonormal("U", U)
-    Z = _check.rows("Z", Z, U.shape[0])
-    return ((Z.double() @ U) @ U.T).to(Z.dtype)
-
-
-def project_out(Z: ArrayLike, U: ArrayLike) -> torch.Tensor:
-    """Part of each row of ``Z [n, d]`` orthogonal to the span of ``U [d, r]``: Z - (Z U) U^T."""
-    Z = _check.rows("Z", Z)
-    return Z - project_onto(Z, U)
+        raise ValueError(f"U: columns are not orthonormal, max |U^T U - I| = {error:.2g}")
+    return U @ U.T
 
 
 def variance_shares(X: ArrayLike) -> torch.Tensor:

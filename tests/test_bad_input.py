@@ -92,8 +92,6 @@ def valid() -> dict[str, dict[str, Any]]:
         "numerical_rank": dict(T=c.T),
         "orthonormal_basis": dict(T=c.T_f, rtol=1e-6),
         "orthogonality_error": dict(Q=U),
-        "project_onto": dict(Z=c.Z, U=U),
-        "project_out": dict(Z=c.Z, U=U),
         "projector": dict(U=U),
         "ConsistentSolver": dict(T_f=c.T_f, T_r=c.T_r),
         "region_shares": dict(T=c.T[:, :3], forget=[0]),

@@ -3,6 +3,7 @@
 import torch
 
 from clipnull import subspace
+from clipnull.erasers import nullspace
 from clipnull.exercises.checking import Call, Inputs, check, expect, expect_basis, randn, unit
 
 __all__ = ["check_basis", "check_project_out", "check_rank"]
@@ -12,7 +13,7 @@ __all__ = ["check_basis", "check_project_out", "check_rank"]
 def check_basis(case: Inputs, call: Call) -> None:
     """``basis(T)``: U [d, r], orthonormal columns that span the rows of T [m, d], r the rank."""
     first, second, third = case.T_f
-    across = unit(subspace.project_out(case.Z[:2], subspace.orthonormal_basis(first)))
+    across = unit(nullspace(first).apply_image(case.Z[:2]))
     repeated = torch.stack([first, first, second, third, 0.5 * third])
     near = torch.stack([first, *(first + 0.01 * across)])  # of one such row classical Gram–Schmidt is right
     for T in (case.T_f, repeated, near):

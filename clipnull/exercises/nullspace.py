@@ -3,7 +3,7 @@
 import torch
 
 from clipnull import subspace
-from clipnull.erasers import consistent
+from clipnull.erasers import consistent, nullspace
 from clipnull.exercises.checking import Call, Inputs, check, expect, expect_basis, pair, randn, unit
 
 __all__ = ["check_edited_scores", "check_folded_layer", "check_honest_basis", "check_two_way_after"]
@@ -49,8 +49,7 @@ def check_two_way_after(case: Inputs, call: Call) -> None:
 def check_honest_basis(case: Inputs, call: Call) -> None:
     """``honest_basis(E [p, w, d])``: U [d, r], the directions above its prompts' noise; words may repeat."""
     d = case.T.shape[1]
-    across = subspace.project_out(case.T[2:3], subspace.orthonormal_basis(case.T[:2])).float()
-    near = unit(case.T[:1] + 0.45 * unit(across))
+    near = unit(case.T[:1] + 0.45 * unit(nullspace(case.T[:2]).apply_image(case.T[2:3])))
     shift, rest = randn(5, 1, 1, seed=0) * unit(randn(d, seed=1)), randn(5, 3, d, seed=2) / d**0.5
     prompted = torch.cat([case.T[:2], near]) + 0.05 * shift + 0.25 * rest
     for E in (prompted, prompted[:, [0, 1, 0]]):  # the third word is near the first, or it is the first

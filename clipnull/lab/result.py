@@ -12,7 +12,6 @@ from clipnull import _check
 from clipnull.erasers import METHODS
 from clipnull.hull import certificate
 from clipnull.lab.state import CURVES, dials
-from clipnull.subspace import project_onto
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -176,7 +175,7 @@ class LabResult:
     @cached_property
     def neighbours(self) -> list[Neighbour]:
         """Every retained class that has pictures."""
-        cosine = project_onto(self.case.T, self.bench.erasers(self.state).basis).norm(dim=1).tolist()
+        cosine = (self.case.T.double() @ self.bench.erasers(self.state).basis).norm(dim=1).tolist()
         rows = [row for row in self.report.per_class if not row.forgotten]
         return [Neighbour(r.name, cosine[r.label], r.after - r.before) for r in rows]
 
