@@ -61,7 +61,7 @@ def globe() -> Globe:
             f"penguin wins on {100 * share:.0f}% of all images; its certificate is {lead:.2f}.",
             after=after,
             candidates=on,
-            lines=[Line(T[1], T[2], "kept names", dash=True)],
+            points=[Point("between", T[1] + T[2], "plain", drag=False)],
             bars=[Bar("share", share, colour="forgotten", text=f"{100 * share:.0f}%")],
         )
 

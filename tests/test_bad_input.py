@@ -37,7 +37,7 @@ Mixtures GramSchmidtStep ClassAccuracy NWay Report Change Comparison Figures Row
 Attack Bins Calibration Fingerprint LayerProbe Optimised Relearning
 AuditReport Measurement NotMeasured Word WordRecall Words Trained Protocol ProtocolData ProtocolModel
 BeforeRow ProtocolResult ResultRow SummaryRow ScoreParts Slot Embeddings Images LabelledImages Trial
-Figure FigureWidget Stepper Moment Panel Preset ForgetOne Example
+Figure FigureWidget Stepper Preset ForgetOne Example
 """.split()
 #: take a model or a folder, and have tests of their own
 ELSEWHERE = """
@@ -210,7 +210,6 @@ def widgets_of_the_lab() -> dict[str, dict[str, Any]]:
     point, slider = lab.Point("p", (0.0, 1.0)), lab.Plane([], lambda at: lab.Drawn()).alt
     dots = dict(at=np.eye(2), names=["a", "b"], groups=["x", "y"], thumbnails=[b"", b""], what="pictures")
     drag = dict(follow=lambda at, **values: lab.Drawn(), controls={"a": slider}, bars=(-1.0, 1.0), size=300)
-    look = dict(label="l", colour="ink")
     guess = dict(question="How many?", answer=3.0, between=(0.0, 9.0))
     return {
         "Bench": dict(clip=clip, data=pictured()),
@@ -231,8 +230,8 @@ def widgets_of_the_lab() -> dict[str, dict[str, Any]]:
         "Point": dict(name="p", at=(0.5, 0.5), role="kept", drag=True, on_circle=False, within=np.eye(2),
                       arrow=True, colour="red", thumbnail=b"", after=False),
         "Dots": dots,
-        "Area": dict(points=np.eye(2), **look),
-        "Line": dict(a=(0, 0), b=(1, 1), **look, dash=True, arrow=True, extend=True, width=2.0, after=False),
+        "Area": dict(points=np.eye(2), colour="ink"),
+        "Line": dict(a=(0, 0), b=(1, 1), label="l", colour="ink", dash=True, arrow=True, extend=True, width=2.0),
         "Bar": dict(name="b", value=0.5, before=0.2, colour="red", text="half"),
         "Drawn": dict(caption="c", alt="a", areas=[], lines=[], points=[], bars=[], names=[[0, 1]],
                       candidates=[True], at=[[0, 1]], dots=np.eye(2)),

@@ -22,9 +22,8 @@ from PIL import Image
 import clipnull as cn
 from clipnull.lab.bench import Bench
 from clipnull.lab.code import equivalent_python
-from clipnull.lab.draw import HEIGHT, WIDE
-from clipnull.lab.state import EVERY, EXAMPLES, TITLES, VIEWS
-from clipnull.lab.views import PANELS
+from clipnull.lab.state import EVERY, EXAMPLES, TITLES
+from clipnull.lab.views import HEIGHT, VIEWS, WIDE, drawn
 from clipnull.lab.widget import accuracy_line
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,6 +41,8 @@ PLANE = ".clipnull-plane .caption", ".clipnull-plane .handle"
 WIDGET = ".widget-html-content:visible", ".noUi-handle:visible, select:visible"
 DRAWN = "img.widget-image, .clipnull-plane .stage > svg"
 LOOKS = "(e, what) => [...e.querySelectorAll(what)].map(d => d.src ?? d.innerHTML).join()"
+
+UNREADABLE = "picture: cannot be read, want a PNG or JPEG of at most 120 million pixels"
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -121,7 +122,7 @@ class Shown:
 
     def sentence(self, key: str, state: dict[str, Any]) -> str:
         """What a view says of a state, computed here."""
-        return " ".join(PANELS[key].sentence(self.bench.compute(state)).split())
+        return " ".join(drawn(key, self.bench.compute(state))[1].split())
 
     def choose(self, label: str, option: str) -> None:
         """An option of the dropdown that has it; ``label`` is its first option or its description."""
@@ -214,7 +215,7 @@ def test_every_view_says_what_compute_gives(shown: Shown) -> None:
     shown.assert_numbers(state)
     seen = set()
     for key in VIEWS:
-        shown.click(PANELS[key].title)
+        shown.click(VIEWS[key][0])
         shown.wait("caption", shown.sentence(key, state))
         picture = shown.pictures().first
         assert picture.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [WIDE, HEIGHT]
@@ -227,7 +228,7 @@ def test_every_view_says_what_compute_gives(shown: Shown) -> None:
 
 @pytest.mark.parametrize("key", VIEWS)
 def test_a_view_is_whole(shown: Shown, key: str) -> None:
-    shown.click(PANELS[key].title)
+    shown.click(VIEWS[key][0])
     shown.wait("caption", shown.sentence(key, {}))
     box = shown.pictures().first.bounding_box()
     assert (box["width"], box["height"]) == (WIDE, HEIGHT)  # not squeezed
@@ -317,13 +318,13 @@ def test_a_picture_of_a_class_and_an_upload(shown: Shown) -> None:
         with shown.page.expect_file_chooser() as chooser:
             shown.lab.locator("button", has_text="your picture").click()
         chooser.value.set_files({"name": "x.png", "mimeType": "image/png", "buffer": content.getvalue()})
-        shown.wait("caption", " ".join(PANELS["single"].sentence(result).split()))
+        shown.wait("caption", " ".join(drawn("single", result)[1].split()))
         shown.choose("picture of …", "lemon")
         shown.wait("caption", shown.sentence("single", {"image": row}))
     with shown.page.expect_file_chooser() as chooser:
         shown.lab.locator("button", has_text="your picture").click()
     chooser.value.set_files({"name": "x.png", "mimeType": "image/png", "buffer": b"no picture"})
-    sentence = "picture: cannot be read (it is no picture), want a PNG or JPEG. The last result stays."
+    sentence = UNREADABLE + ". The last result stays."
     shown.wait("message", sentence)
 
 
@@ -337,7 +338,7 @@ def test_a_picture_larger_than_a_message_may_be(shown: Shown, tmp_path: Path) ->
     text.write_bytes(b"no picture" * 2_000_000)
     assert min(noise.stat().st_size, text.stat().st_size) > 11e6
     for path, name, want in (
-        (text, "message", "picture: cannot be read (it is no picture), want a PNG or JPEG."),
+        (text, "message", UNREADABLE),
         (noise, "caption", "Your picture"),
     ):
         with shown.page.expect_file_chooser() as chooser:

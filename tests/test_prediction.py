@@ -28,7 +28,7 @@ def test_a_choice_must_be_made_first() -> None:
 
 def test_the_answer_is_folded_beside_the_widget(monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list = []
-    monkeypatch.setattr("clipnull.lab.prediction.display", lambda *things: shown.extend(things))
+    monkeypatch.setattr("clipnull.lab.lessons.display", lambda *things: shown.extend(things))
     cn.lab.predict("How much, <at most>?", 41.7, "The cone.", between=(0, 100), unit="%")
     widget, folded = shown
     assert isinstance(widget, cn.lab.Prediction)

@@ -65,8 +65,7 @@ def test_the_numbers_of_a_projection_are_the_packages():
         t = T[NAMES.index(bar.name.removeprefix("score: "))]
         assert (bar.before, bar.value) == pytest.approx((float(t @ z), float(t @ left)), abs=1e-6)
     assert (
-        len(others) == 4
-        and f"√(1 − {(U.T @ z).norm():.2f}²) = {left.norm():.2f}" in widget.moments()[4].words
+        len(others) == 4 and f"√(1 − {(U.T @ z).norm():.2f}²) = {left.norm():.2f}" in widget.moments()[4][1]
     )
 
 
@@ -77,7 +76,7 @@ def test_no_arrow_of_the_lesson_leaves_the_frame(pocket):
     for turn in (widget.turn.min, widget.turn.max):
         for tilt in (0, 90):
             widget.turn.value, widget.tilt.value = turn, tilt
-            ends = np.array([end for m in widget.moments() for x in m.drawn.lines for end in (x.a, x.b)])
+            ends = np.array([end for m in widget.moments() for x in m[2].lines for end in (x.a, x.b)])
             assert (ends >= (x0, y0)).all() and (ends <= (x1, y1)).all()
 
 
@@ -138,7 +137,7 @@ def test_formulas_need_no_rare_letter_on_the_page():
     for step in range(6):
         widget.step.value = step
         assert "ᵀ" not in widget.readout.value
-        assert widget.drawn.alt.startswith(widget.moments()[step].title)
+        assert widget.drawn.alt.startswith(widget.moments()[step][0])
         assert not any("ᵀ" in line.label for line in widget.drawn.lines)
     assert "U<sup>T</sup>z" in "".join(_readouts(widget))
 
@@ -210,6 +209,6 @@ def test_the_still_shows_the_steps_asked_for_and_the_numbers_of_the_last():
     titles = [ax.get_title(loc="left") for ax in fig.axes]
     assert len(fig.axes[0].child_axes[0].images) == 1  # the picture
     assert titles == ["z", "Uᵀz", "UUᵀz", "z − UUᵀz", "‖z − UUᵀz‖", "new scores", ""]
-    drawn.same(drawn.ends(fig.axes[-1]), {b.name: b.value for b in widget.moments()[5].drawn.bars})
+    drawn.same(drawn.ends(fig.axes[-1]), {b.name: b.value for b in widget.moments()[5][2].bars})
     assert "at a right angle to every name" in plots.alt(fig)
     assert [ax.get_title(loc="left") for ax in widget.figure([1, 4]).axes] == ["Uᵀz", "‖z − UUᵀz‖", ""]

@@ -49,7 +49,7 @@ def test_a_state_shows_the_score_and_the_measures(case, edit, sides, side, trans
     own, b, a = sides.scores()
     assert own == int(case.labels[1]) and torch.allclose(b, before[1], atol=1e-6)
     assert torch.allclose(a, S[1], atol=1e-5)
-    shown = {m.name: m for m in sides.measures()}
+    shown = sides.measures()
     won = S.argmax(1) == case.labels
     assert shown["full recall"].after == pytest.approx(float(won[case.gone].double().mean()))
     assert shown["kept"].after == pytest.approx(float(won[~case.gone].double().mean()))
@@ -60,8 +60,8 @@ def test_a_state_shows_the_score_and_the_measures(case, edit, sides, side, trans
     beaten = S[rows].gather(1, case.labels[rows, None]) > S[rows][:, case.retain]
     assert shown["2-way recall"].after == pytest.approx(float(beaten.double().mean()), abs=1e-3)
     assert f"{float(b[own]):.2f} → <b>{float(a[own]):.2f}</b>" in sides.readout.value
-    for m in shown.values():
-        assert f"{m.name} {100 * m.before:.1f} → <b>{100 * m.after:.1f}%</b>" in sides.readout.value
+    for name, m in shown.items():
+        assert f"{name} {100 * m.before:.1f} → <b>{100 * m.after:.1f}%</b>" in sides.readout.value
     assert bytes(sides.image.value[:4]) == b"\x89PNG"
 
 
@@ -84,8 +84,10 @@ def test_the_figure_shows_the_score_that_is_watched(case, sides):
     words += f"{float(before[own]):.2f} → {float(after[own]):.2f}"
     assert words in plots.alt(fig) and words in " ".join(left.get_title(loc="left").split())
     ends = [bar.get_width() for bar in right.patches]
-    drawn.same(ends, [100 * m.after for m in sides.measures()])
-    drawn.same([x.get_xdata()[0] for x in right.get_lines()], [100 * m.before for m in sides.measures()])
+    drawn.same(ends, [100 * m.after for m in sides.measures().values()])
+    drawn.same(
+        [x.get_xdata()[0] for x in right.get_lines()], [100 * m.before for m in sides.measures().values()]
+    )
 
 
 def test_only_forgotten_pictures_are_watched(case, edit, sides):

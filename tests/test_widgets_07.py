@@ -50,8 +50,8 @@ def test_a_film_shows_the_step_and_marks_who_wins():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"said": [["cat", "dog"]]}, "said: got 1 steps, want 3 like pictures"),
-        ({"leads": {"a": [1.0], "b": [1.0] * 3}}, r"leads\['a'\]: got 1 steps, want 3"),
+        ({"said": [["cat", "dog"]]}, "said: want 3 steps, and in each 2"),
+        ({"leads": {"a": [1.0], "b": [1.0] * 3}}, r"leads\['a'\]: got shape \[1\], want \[3\]"),
         ({"bounds": [0.1]}, "bounds: got shape \\[1\\], want \\[2\\]"),
     ],
 )

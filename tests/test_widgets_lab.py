@@ -24,9 +24,8 @@ from clipnull.evaluation import SIDES
 from clipnull.lab import base
 from clipnull.lab import views as lab_views
 from clipnull.lab.bench import Bench
-from clipnull.lab.draw import HEIGHT, SIDE, WIDE, measures
-from clipnull.lab.state import EVERY, EXAMPLES, TITLES, VIEWS, dials
-from clipnull.lab.views import PANELS
+from clipnull.lab.state import EVERY, EXAMPLES, TITLES, dials
+from clipnull.lab.views import HEIGHT, SIDE, VIEWS, WIDE, measures
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +67,7 @@ def expected(lab):
 
 def sentence(lab, key, state=None):
     """What a view says of a state, computed anew."""
-    return PANELS[key].sentence(lab.bench.compute(lab.state if state is None else state))
+    return lab_views.drawn(key, lab.bench.compute(lab.state if state is None else state))[1]
 
 
 def said(lab):
@@ -81,7 +80,7 @@ def assert_in_step(lab):
     assert shown(lab) == expected(lab)
     assert bytes(lab.image.value[:4]) == b"\x89PNG"
     assert said(lab) == sentence(lab, lab.view.value)
-    assert html.unescape(lab.alt.value) == f"{PANELS[lab.view.value].title}. {said(lab)}"
+    assert html.unescape(lab.alt.value) == f"{VIEWS[lab.view.value][0]}. {said(lab)}"
 
 
 @pytest.mark.parametrize("method", TITLES)
@@ -231,7 +230,7 @@ def figure_of(lab, key, **state):
 
 def test_accuracy_draws_every_measure(lab):
     (left, right), result = figure_of(lab, "numbers", method="partial", strength=0.5, listed=0.7)
-    measured = measures(result.report)
+    measured = measures(result.report).values()
     assert [bar.get_width() for bar in right.patches] == pytest.approx([100 * m.after for m in measured])
     assert len(measured) == 5
     own = next(line for line in left.get_lines() if line.get_label() == "partial, here")
@@ -243,11 +242,11 @@ def test_accuracy_draws_every_measure(lab):
 @pytest.mark.parametrize("method", ["partial", "ccup", "mean", "hull", "random"])
 def test_curve_draws_the_accuracies_along_the_dial(lab, method):
     (ax,), result = figure_of(lab, "curve", method=method)
-    (_, own), r = result.curve, result.report
+    (_, values, lines), r = result.curve, result.report
     named = {line.get_label(): line for line in ax.lines}
-    for label, kind in (("full recall", "forget"), ("2-way recall", "two_way"), ("kept", "retain")):
-        assert list(named[label].get_xdata()) == own.values
-        assert list(named[label].get_ydata()) == pytest.approx([100 * y for y in getattr(own, kind)])
+    for label, accuracies in lines.items():
+        assert list(named[label].get_xdata()) == values
+        assert list(named[label].get_ydata()) == pytest.approx([100 * y for y in accuracies])
     assert list(named["you are here"].get_xdata()) == [result.edit.info[dials(method)[0]]] * 2
     assert named["you are here"].get_ydata() == pytest.approx([100 * r.forget_after, 100 * r.retain_after])
 
@@ -266,11 +265,12 @@ def test_geometry_draws_the_points_and_what_moves(lab):
 
 def test_pictures_draws_each_beside_what_it_became(lab):
     (ax,), result = figure_of(lab, "images")
-    first = result.destinations[0]
-    assert f"→ {first.now} (×{first.times})" in texts(ax)[0]
+    row, times = result.destinations[0]
+    now = result.case.classes[result.report.predicted_after[row]]
+    assert f"→ {now} (×{times})" in texts(ax)[0]
     sheet, side = np.asarray(ax.images[0].get_array()), SIDE
-    for left, row in ((8, first.row), (8 + side + 22, first.now_row)):
-        shown = lab.bench.data.images[row].resize((side, side), Image.Resampling.BILINEAR)
+    for left, i in ((8, row), (8 + side + 22, lab.bench.where(now)[0])):
+        shown = lab.bench.data.images[i].resize((side, side), Image.Resampling.BILINEAR)
         assert np.array_equal(sheet[28 : 28 + side, left : left + side], np.asarray(shown))
 
 
@@ -280,7 +280,7 @@ def test_neighbours_draws_change_against_cosine(lab, forget):
     want = sorted((row.cosine, 100 * row.change) for row in result.neighbours)
     drawn = np.concatenate([c.get_offsets() for c in ax.collections])
     assert np.allclose(sorted(map(tuple, drawn)), want)
-    _, _, most = PANELS["neighbours"].sentence(result).partition("Most of all:")
+    _, _, most = lab_views.drawn("neighbours", result)[1].partition("Most of all:")
     named = re.findall(r"([^,:]+) \([−+][\d.]+ at cosine", most)
     lines = texts(ax)[-1].split("\n")[1:] if texts(ax) else []
     assert [line.split("  ")[1].rsplit(" ", 1)[0] for line in lines] == [name.strip() for name in named]
@@ -289,10 +289,10 @@ def test_neighbours_draws_change_against_cosine(lab, forget):
 
 def test_mathematics_draws_the_numbers(lab):
     (ax,), result = figure_of(lab, "mathematics")
-    assert texts(ax)[1] == f"{result.mathematics.rank:.0f}"
-    assert texts(ax)[7] == f"{result.mathematics.forget_residual:.3f}"
-    assert texts(ax)[16] == f"{result.mathematics.certificate:.4f}"
-    assert texts(ax)[19] == f"{result.mathematics.shorter:.1%}"
+    assert texts(ax)[1] == f"{result.mathematics['rank']:.0f}"
+    assert texts(ax)[7] == f"{result.mathematics['forget_residual']:.3f}"
+    assert texts(ax)[16] == f"{result.mathematics['certificate']:.4f}"
+    assert texts(ax)[19] == f"{result.mathematics['shorter']:.1%}"
 
 
 def test_one_picture_draws_its_best_names(lab):
@@ -560,7 +560,7 @@ def test_every_control_says_what_it_does(lab):
         tip = control.tooltip if hasattr(control, "tooltip") else control.description_tooltip
         assert len(tip) > len("description")
         assert tip != control.description
-    assert lab.view.tooltips == tuple(PANELS[view].question for view in VIEWS)
+    assert lab.view.tooltips == tuple(VIEWS[view][1] for view in VIEWS)
     said = html.unescape(lab.controls["method"].description)  # where a menu's tip is
     assert all(f"{name}: {method.becomes}" in said for name, method in cn.METHODS.items())
 

@@ -100,12 +100,12 @@ clipnull/model/saving.py || "two_way_after": two.after} || "two_way_after": two.
 clipnull/datasets/pictures.py || labels=self.labels[rows] || labels=self.labels[: len(rows)] || tests/test_datasets.py::test_labels_follow_the_images_that_are_left
 # figures: swapped axes, one series in another's place, a wrong sign
 clipnull/plots/protocol.py || ax.barh(range(len(methods)), parts[:, k], left=left || ax.barh(range(len(methods)), parts[:, 0], left=left || tests/test_plots_protocol.py
-clipnull/lab/draw.py || [at, at], _hundred([r.forget_after, r.retain_after]), "kD" || [at, at], _hundred([r.retain_after, r.forget_after]), "kD" || tests/test_lab_views.py::test_curve
-clipnull/lab/draw.py || ("2-way recall", line.two_way, FORGET || ("2-way recall", line.forget, FORGET || tests/test_lab_views.py::test_curve
-clipnull/lab/draw.py || ax.plot([100 * m.before] * 2 || ax.plot([100 * m.after] * 2 || tests/test_lab_views.py::test_accuracy
-clipnull/lab/draw.py || (corners[0] + w.numpy() @ (corners[1:] - corners[0]) || (corners[0] + w.numpy()[:, ::-1] @ (corners[1:] - corners[0]) || tests/test_lab_views.py::test_triangle
+clipnull/lab/views.py || here = [100 * r.forget_after, 100 * r.retain_after] || here = [100 * r.retain_after, 100 * r.forget_after] || tests/test_lab_views.py::test_curve
+clipnull/lab/views.py || percents = [100 * y for y in accuracies] || percents = [100 * y for y in lines["full recall"]] || tests/test_lab_views.py::test_curve
+clipnull/lab/views.py || ax.plot([100 * before] * 2 || ax.plot([100 * after] * 2 || tests/test_lab_views.py::test_accuracy
+clipnull/lab/views.py || (corners[0] + w.numpy() @ (corners[1:] - corners[0]) || (corners[0] + w.numpy()[:, ::-1] @ (corners[1:] - corners[0]) || tests/test_lab_views.py::test_triangle
 clipnull/lab/result.py || kept = torch.tensor(self.case.retain) || kept = torch.tensor(self.case.listed + self.case.forget) || tests/test_lab.py::test_the_shorter_list_is_that_without_the_forgotten_names
-clipnull/lab/draw.py || key=lambda r: (r.change, -r.cosine) || key=lambda r: (-r.change, -r.cosine) || tests/test_lab_views.py::test_neighbours
+clipnull/lab/views.py || key=lambda r: (r.change, -r.cosine) || key=lambda r: (-r.change, -r.cosine) || tests/test_lab_views.py::test_neighbours
 # what a method left is shown as it was, or on the wrong side
 clipnull/protocol/run.py || full = Change(report.forget_before, report.forget_after) || full = Change(report.forget_before, report.forget_before) || tests/test_protocol.py::test_a_row_is_what_the_parts_give_by_hand
 clipnull/protocol/run.py || "text" if side == "text" else "image" || "image" || tests/test_protocol.py::test_certificates_are_of_the_side_that_was_edited
@@ -121,8 +121,8 @@ clipnull/plots/mathematics.py || for i, (name, y) in enumerate(values.items()): 
 clipnull/plots/erasing.py || ax.scatter(s[~lost], c[~lost], s=28 || ax.scatter(s[~lost], -c[~lost], s=28 || tests/test_plots_erasing.py
 clipnull/plots/erasing.py || ax.plot(a[i], row, marker, color=colour || ax.plot(b[i], row, marker, color=colour || tests/test_plots_erasing.py
 clipnull/plots/mathematics.py || (column - 0.46, row - 0.44) || (row - 0.46, column - 0.44) || tests/test_plots_erasing.py
-clipnull/lab/sides.py || Edit(edit.right, edit.left) || Edit(edit.left, edit.right) || tests/test_widgets_04.py
-clipnull/lab/sides.py || "image" if side == "image" and unit else "text" || "text" if side == "image" and unit else "image" || tests/test_widgets_04.py
+clipnull/lab/lessons.py || Edit(edit.right, edit.left) || Edit(edit.left, edit.right) || tests/test_widgets_04.py
+clipnull/lab/lessons.py || "image" if side == "image" and unit else "text" || "text" if side == "image" and unit else "image" || tests/test_widgets_04.py
 clipnull/plots/embeddings.py || np.argsort(-p, kind="stable")[:TOP]) for label, p in panels] || np.argsort(p, kind="stable")[:TOP]) for label, p in panels] || tests/test_plots_embeddings.py
 clipnull/plots/embeddings.py || np.stack([np.cos(a), side * np.sin(a)], 1) || np.stack([np.sin(a), side * np.cos(a)], 1) || tests/test_plots_embeddings.py
 clipnull/plots/embeddings.py || ax.plot(middle, density, line || ax.plot(density, middle, line || tests/test_plots_embeddings.py

@@ -4,11 +4,9 @@ from clipnull.lab.base import *
 from clipnull.lab.bench import *
 from clipnull.lab.code import *
 from clipnull.lab.drawn import *
-from clipnull.lab.film import *
+from clipnull.lab.lessons import *
 from clipnull.lab.plane import *
-from clipnull.lab.prediction import *
 from clipnull.lab.result import *
-from clipnull.lab.sides import *
 from clipnull.lab.state import *
 from clipnull.lab.stepper import *
 from clipnull.lab.views import *

@@ -1,10 +1,4 @@
-"""What every widget of the package does: follow its controls, pause, and say what went wrong.
-
-JupyterLab from 4.4 on with ipykernel 7 may answer two controls at the same time, in two threads of the
-kernel (*subshells*); the one that read its values first may finish last. `in_turn` lets one in at a time.
-"""
-
-from __future__ import annotations
+"""What every widget of the package does: follow its controls, pause, and say what went wrong."""
 
 import functools
 import html
@@ -13,24 +7,22 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import anywidget
 import ipywidgets as widgets
 from matplotlib.figure import Figure
 
 from clipnull import _check
+from clipnull._check import P, R
 from clipnull.plots.base import alt
 
 __all__ = ["FigureWidget"]
 
 _check.TYPES["Widget"] = _check.instance(widgets.Widget)
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
-DPI = 90
-#: one for all widgets of a kernel: they share the model and matplotlib's caches
+#: one for all widgets of a kernel, which share the model and matplotlib's caches. JupyterLab from 4.4 on with
+#: ipykernel 7 may answer two controls at a time, in two threads (*subshells*), and the first finish last
 _LOCK = threading.RLock()
 
 
@@ -45,8 +37,7 @@ def in_turn(call: Callable[P, R]) -> Callable[P, R]:
     return alone
 
 
-def png(fig: Figure, dpi: int = DPI) -> bytes:
-    """A figure as PNG bytes."""
+def png(fig: Figure, dpi: int = 90) -> bytes:
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png", dpi=dpi)
     return buffer.getvalue()
@@ -73,21 +64,13 @@ def alarm(problem: Exception, more: str = "") -> str:
 
 
 class Guard(anywidget.AnyWidget):
-    """Nothing to see: `guard.js` keeps keys that are typed in a widget from being the notebook's commands.
-
-    It also copies the text of `Live.alt` to the picture: ipywidgets' images have none of their own.
-    """
+    """Nothing to see: keys that are typed in a widget stay in it, and its picture gets the text of `alt`."""
 
     _esm = Path(__file__).with_name("guard.js")
 
-    def __init__(self) -> None:
-        super().__init__(layout=widgets.Layout(display="none"))
 
-
-@functools.cache
-def guard() -> Guard:
-    """The kernel's one."""
-    return Guard()
+#: the kernel's one
+guard = functools.cache(lambda: Guard(layout=widgets.Layout(display="none")))
 
 
 def titled(widget: widgets.Widget) -> None:
@@ -100,14 +83,12 @@ def titled(widget: widgets.Widget) -> None:
 
 
 class Live(widgets.VBox):
-    """Something on screen that follows its controls; while it is paused, controls move without drawing.
-
-    ``alt`` says what its picture shows, for who does not see it; it is not on screen itself.
-    """
+    """Something on screen that follows its controls; while it is paused, controls move without drawing."""
 
     _paused = False
 
     def __init__(self, children: Sequence[widgets.Widget]) -> None:
+        # what its picture shows, for who does not see it
         self.alt = widgets.HTML(layout=widgets.Layout(display="none"))
         self.alt.add_class("clipnull-alt")
         super().__init__([*children, self.alt, guard()])
@@ -115,12 +96,10 @@ class Live(widgets.VBox):
         self.add_class("clipnull")
 
     def update(self) -> None:
-        """Bring the screen up to date."""
         raise NotImplementedError
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Within it, controls that move draw nothing."""
         before, self._paused = self._paused, True
         try:
             yield
@@ -129,7 +108,6 @@ class Live(widgets.VBox):
 
     @in_turn
     def changed(self, change: Any = None) -> None:
-        """What a control calls when its value changes."""
         if not self._paused:
             self.update()
 
@@ -147,12 +125,11 @@ class FigureWidget(Live):
         self.update()
 
     def figure(self) -> Figure:
-        """Draw the present state."""
         raise NotImplementedError
 
     def text(self) -> str:
-        """The present state in words and numbers, as HTML."""
-        raise NotImplementedError
+        """What stands above the figure, as HTML."""
+        return ""
 
     @in_turn
     def update(self) -> None:

@@ -1,32 +1,26 @@
 """What the lab computes from its state."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping
-from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any
+from functools import cache, cached_property, lru_cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from clipnull import _check
 from clipnull.datasets.arrays import Embeddings
 from clipnull.datasets.pictures import PHOTO, Images, LabelledImages
 from clipnull.edit import Edit
 from clipnull.erasers import METHODS
-from clipnull.evaluation import Case
-from clipnull.hull import Mixtures, nearest_mixture
+from clipnull.evaluation import SIDES, Case
 from clipnull.lab.result import LabResult
-from clipnull.lab.state import DEFAULT_STATE, EVERY, EXAMPLES, checked, dials
+from clipnull.lab.state import CURVES, DEFAULT_STATE, EVERY, EXAMPLES, PARTS, TITLES, dials
+from clipnull.model.clip import Clip
 from clipnull.report import Report
 from clipnull.solver import ConsistentSolver
-from clipnull.subspace import fix_signs, orthonormal_basis
-
-if TYPE_CHECKING:
-    from PIL import Image
-
-    from clipnull.model.clip import Clip
+from clipnull.subspace import fix_signs
 
 __all__ = ["Bench"]
 
@@ -39,52 +33,23 @@ class Erasers:
 
     def __init__(self, names: Case) -> None:
         self.T_f, self.T_r = names.T_f, names.T_r
+        self._solver = cache(lambda: ConsistentSolver(self.T_f, self.T_r))
 
-    @cached_property
-    def basis(self) -> torch.Tensor:
-        """Orthonormal basis U [d, r] of the names to forget."""
-        return orthonormal_basis(self.T_f)
-
-    @cached_property
-    def mixtures(self) -> Mixtures:
-        """The nearest mixtures of the kept names."""
-        return nearest_mixture(self.T_f, self.T_r)
-
-    @cached_property
-    def _solver(self) -> ConsistentSolver:
-        return ConsistentSolver(self.T_f, self.T_r)
-
-    def edit(self, method: str, values: Mapping[str, Any], seed: int = 0) -> Edit:
-        """The edit of a method of `clipnull.erasers.METHODS`, with its hyperparameters among ``values``."""
-        chosen = {**METHODS[method].defaults, **{k: values[k] for k in dials(method)}}
-        if "lam" in chosen:
-            return self._solver.edit(**chosen)
-        return METHODS[method].make(self.T_f, self.T_r, seed, **chosen)
+    def edit(self, state: Mapping[str, Any]) -> Edit:
+        """The edit of a checked state's method, with its hyperparameters."""
+        method = METHODS[state["method"]]
+        chosen = {k: state[k] for k in dials(method.name)}
+        if "lam" in method.defaults:
+            return self._solver().edit(**{**method.defaults, **chosen})
+        return method.make(self.T_f, self.T_r, state["seed"], **chosen)
 
 
 class Bench:
     """A table to play at: embeddings of pictures and names, and everything the lab asks of them.
 
-    Parameters
-    ----------
-    clip : Clip or None
-        None where ``data`` are embeddings.
-    data : LabelledImages or Embeddings
-        Class names are distinct: the lab knows a class by its name. Embeddings have images.
-
-    Attributes
-    ----------
-    Z, labels : torch.Tensor [n, d], [n]
-        Image embeddings and their classes.
-    categories, images : list of str, Images or None
-        Coarser classes, one per class, and the pictures; embeddings have neither.
-    names, scored, told, plane : callable
-        What `_names`, `_scored`, `_told` and `_plane` give, kept.
-
-    Raises
-    ------
-    ValueError
-        Two classes of one name; embeddings without images; pictures without a model.
+    ``clip`` is None where ``data`` are embeddings; these have images. Class names are distinct: the lab knows
+    a class by its name. A ValueError otherwise. ``Z`` [n, d] and ``labels`` [n] are the images' embeddings
+    and classes; ``categories`` (coarser classes, one per class) and ``images`` are not of embeddings.
     """
 
     @_check.by_name
@@ -92,10 +57,8 @@ class Bench:
         if not isinstance(data, (LabelledImages, Embeddings)):
             raise ValueError(f"data: got {type(data).__name__}, want LabelledImages or Embeddings")
         if twice := [name for name, count in Counter(data.classes).items() if count > 1]:
-            raise ValueError(
-                f"data: more than one class is called {', '.join(map(repr, twice))}, want distinct names; "
-                "give them with dataclasses.replace(data, classes=[...])"
-            )
+            way = "want distinct names; give them with dataclasses.replace(data, classes=[...])"
+            raise ValueError(f"data: more than one class is called {twice[0]!r}, {way}")
         if isinstance(data, LabelledImages):
             if clip is None:
                 raise ValueError("clip: got None, want a model for these pictures")
@@ -108,11 +71,8 @@ class Bench:
         self.categories: list[str] = getattr(data, "categories", [])
         self.images: Images | None = getattr(data, "images", None)
         self.names = lru_cache(None)(self._names)
-        self._reports = lru_cache(128)(lambda items: self.report(dict(items)))
         self.scored, self.told = lru_cache(4)(self._scored), lru_cache(4)(self._told)
-        self.plane = lru_cache(4)(self._plane)
-
-    # --- embeddings ---------------------------------------------------------------------
+        self.plane, self._reports = lru_cache(4)(self._plane), lru_cache(32)(self._report)
 
     @cached_property
     def prompts(self) -> list[str]:
@@ -123,11 +83,10 @@ class Bench:
         return ["", *(template for template in others if [template] != self.data.templates)]
 
     def _names(self, prompt: str = "") -> torch.Tensor:
-        """Embeddings [C, d] of the names under a prompt."""
         if isinstance(self.data, Embeddings):
             return self.data.prompts[prompt] if prompt else self.data.T
-        assert self.clip is not None
-        return self.clip.embed_text(self.data.classes, templates=[prompt] if prompt else self.data.templates)
+        templates = [prompt] if prompt else self.data.templates
+        return self.clip.embed_text(self.data.classes, templates=templates)  # type: ignore[union-attr]
 
     @cached_property
     def _main(self) -> torch.Tensor:
@@ -145,7 +104,6 @@ class Bench:
         return F.normalize(self.clip.embed_images([image]), dim=1)
 
     def where(self, name: str) -> list[int]:
-        """Rows of the images of a class."""
         return (self.labels == self.data.classes.index(name)).nonzero()[:, 0].tolist()
 
     def _scored(self, prompt: str = "", dimensions: int | None = None) -> Case:
@@ -155,8 +113,6 @@ class Bench:
         assert len(case.scores) == len(case.predicted)  # now: other forget sets share what is there
         return case
 
-    # --- state and edits ----------------------------------------------------------------
-
     @property
     def first(self) -> dict[str, Any]:
         """`DEFAULT_STATE`; where its class has no images, with the one that has most."""
@@ -164,19 +120,42 @@ class Bench:
         most = self.data.classes[int(torch.bincount(self.labels).argmax())]
         return {**DEFAULT_STATE, "forget": DEFAULT_STATE["forget"] if known else [most]}
 
+    @_check.by_name
     def check(self, state: Mapping[str, Any]) -> dict[str, Any]:
-        """``state`` completed from `first` and checked; ``forget`` becomes class names.
+        """``state`` completed from `first` and checked; a ValueError's message is fit for the reader.
 
-        ``forget`` may be a list of names or a category. A hyperparameter that is None, or a ``mu``
-        of "auto" where the method has no such rule, gets the method's default; one that the method
-        has not becomes None.
-
-        Raises
-        ------
-        ValueError
-            An unknown key or value; the message is fit for showing to the reader.
+        A category to ``forget`` becomes names. A hyperparameter that is None, or a ``mu`` of "auto" where
+        the method has no such rule, gets the method's default; one that the method has not becomes None.
         """
-        return checked(state, self)
+        if unknown := set(state) - set(DEFAULT_STATE):
+            raise ValueError(f"state: unknown key {sorted(unknown)[0]!r}, want {', '.join(DEFAULT_STATE)}")
+        full, names = {**self.first, **state}, self.data.classes
+        method = _check.one_of("method", full["method"], TITLES)
+        _check.one_of("side", full["side"], SIDES)
+        _check.one_of("asked", full["asked"], self.prompts)
+        _check.one_of("told", full["told"], [*self.prompts, EVERY])
+        own = dials(method)
+        for key in CURVES:
+            rule = full[key] == "auto" and key == "mu"
+            if key not in own:
+                full[key] = None
+            elif full[key] is None or (rule and "lam" in own):  # the rule is for λ = ∞ alone
+                full[key] = METHODS[method].defaults.get(key, 1.0)
+            elif not rule:
+                high = 1.0 if key in PARTS else float("inf")
+                full[key] = _check.number(key, full[key], 0.0, high, allow_inf=key == "lam")
+        full["listed"] = _check.number("listed", full["listed"], 0.0, 1.0)
+        if full["dimensions"] is not None:
+            full["dimensions"] = _check.whole("dimensions", full["dimensions"], 2, self.Z.shape[1])
+        full["seed"] = _check.whole("seed", full["seed"], 0, 2**31 - 1)
+        forget = _check.plain(full["forget"])
+        if isinstance(forget, str) and forget in self.categories:
+            forget = [i for i, category in enumerate(self.categories) if category == forget]
+        full["forget"] = [names[i] for i in _check.forget_set(forget, len(names), names)]
+        if full["image"] is None:
+            full["image"] = next(iter(self.where(full["forget"][0])), 0)
+        full["image"] = _check.whole("image", full["image"], 0, len(self.Z) - 1)
+        return full
 
     def listed(self, state: Mapping[str, Any]) -> list[int] | None:
         """The kept classes that the eraser of a checked state is told of; None: all."""
@@ -186,15 +165,7 @@ class Bench:
         told = torch.randperm(len(kept), generator=torch.Generator().manual_seed(state["seed"]))
         return sorted(kept[i] for i in told[: max(1, round(state["listed"] * len(kept)))].tolist())
 
-    def case(self, state: Mapping[str, Any]) -> Case:
-        """The question that a checked state asks."""
-        scored = self.scored(state["asked"], state["dimensions"])
-        return scored.forgetting(state["forget"], self.listed(state))
-
-    def _told(
-        self, forget: tuple[str, ...], listed: tuple[int, ...] | None, prompt: str, dimensions: int | None
-    ) -> Erasers:
-        """The erasers that know these names."""
+    def _told(self, forget: Any, listed: Any, prompt: str, dimensions: int | None) -> Erasers:
         own, *others = self.prompts if prompt == EVERY else [prompt]
         T, *more = (self.squeezed(self.names(p), dimensions) for p in (own, *others))
         prompts = torch.stack(more) if more else None
@@ -206,51 +177,31 @@ class Bench:
         names = tuple(state["forget"]), None if listed is None else tuple(listed)
         return self.told(*names, state["told"], state["dimensions"])
 
-    def edit(self, state: Mapping[str, Any]) -> Edit:
-        """The `Edit` of a checked state."""
-        return self.erasers(state).edit(state["method"], state, state["seed"])
-
-    def report(self, state: Mapping[str, Any]) -> Report:
-        """The `Report` of a checked state."""
-        return self.case(state).evaluate(self.edit(state), state["side"])
-
-    def compute(self, state: Mapping[str, Any]) -> LabResult:
-        """Everything that the views draw for a state. Pure: the same state, the same result.
-
-        Raises
-        ------
-        ValueError
-            A state that cannot be, see `check`.
-        """
-        return LabResult(self, state)
+    def _report(self, items: tuple[tuple[str, Any], ...]) -> Report:
+        state = dict(items)
+        scored = self.scored(state["asked"], state["dimensions"])
+        case = scored.forgetting(state["forget"], self.listed(state))
+        return case.evaluate(self.erasers(state).edit(state), state["side"])
 
     def reported(self, state: Mapping[str, Any]) -> Report:
-        """`report`, kept; the picture shown does not change it."""
+        """The `Report` of a checked state, kept; the picture shown does not change it."""
         items = ((k, tuple(v) if k == "forget" else v) for k, v in state.items() if k != "image")
         return self._reports(tuple(items))
 
-    def _plane(
-        self, what: str, prompt: str, dimensions: int | None
-    ) -> tuple[torch.Tensor, torch.Tensor, list[float]]:
+    def compute(self, state: Mapping[str, Any]) -> LabResult:
+        """Everything that the views draw for a state. Pure: the same state, the same result."""
+        return LabResult(self, state)
+
+    def _plane(self, what: str, prompt: str, dimensions: int | None) -> tuple[Any, Any, list[float]]:
         """Mean [d] and principal axes [d, 2] of "pictures" or "names", and the axes' shares of variance."""
         case = self.scored(prompt, dimensions)
         every = (case.images if what == "pictures" else case.T).double()
-        mean = every.mean(0)
-        variance, V = torch.linalg.eigh((every - mean).T @ (every - mean))
-        total = variance.sum().clamp_min(torch.finfo(variance.dtype).tiny)
-        share = variance.flip(0)[:2].clamp_min(0) / total
-        return mean, fix_signs(V.flip(1)[:, :2]), share.tolist()
-
-    # --- cases to look at ---------------------------------------------------------------
+        variance, V = torch.linalg.eigh(torch.cov(every.T, correction=0))
+        share = variance.flip(0)[:2].clamp_min(0) / variance.sum().clamp_min(1e-300)
+        return every.mean(0), fix_signs(V.flip(1)[:, :2]), share.tolist()
 
     def example(self, name: str, seed: int = 0, **changes: Any) -> dict[str, Any]:
-        """The full state of one of `EXAMPLES` at this table, with changes; a seed draws its classes.
-
-        Raises
-        ------
-        ValueError
-            An unknown name.
-        """
+        """The full state of one of `EXAMPLES` at this table, with changes; a seed draws its classes."""
         case = EXAMPLES[_check.one_of("name", name, EXAMPLES)]
         state = {**case.changes, "forget": self.drawn(case.draws, seed), "seed": seed}
         if "asked" in state:

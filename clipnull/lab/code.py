@@ -1,57 +1,44 @@
 """The Python that does what a state of the lab does."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from pprint import pformat
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from clipnull import _check
 from clipnull.datasets.arrays import Embeddings
 from clipnull.datasets.registry import load as load_data
+from clipnull.lab.bench import Bench
 from clipnull.lab.state import EVERY, dials
 from clipnull.model.fold import folded_edits
 from clipnull.model.loading import load as load_clip
-
-if TYPE_CHECKING:
-    from clipnull.lab.bench import Bench
 
 __all__ = ["equivalent_python"]
 
 
 @_check.by_name
 def equivalent_python(bench: Bench, state: Mapping[str, Any]) -> str:
-    """The Python that does what a state does. It runs as it is, and ends in ``report``.
-
-    A model, data set or embeddings that were made by hand, not by a loader of the package, cannot be
-    written down; the code then expects them under the name ``clip`` or ``data``.
-
-    Raises
-    ------
-    ValueError
-        A state that cannot be, see `Bench.check`.
-    """
+    """The Python that does what a state does, up to its ``report``, but for what was made by hand."""
     state, shipped = bench.check(state), isinstance(bench.data, Embeddings)
+    size = state["dimensions"]
+
+    def main(rows: str) -> str:
+        return rows if size is None else f"main({rows})"
 
     def names(prompt: str) -> str:
         if shipped:
             return f"data.prompts[{_literal(prompt)}]" if prompt else "data.T"
-        return (
-            f"clip.embed_text(data.classes, templates={_literal([prompt]) if prompt else 'data.templates'})"
-        )
-
-    def main(rows: str) -> str:
-        return rows if state["dimensions"] is None else f"main({rows})"
+        templates = _literal([prompt]) if prompt else "data.templates"
+        return f"clip.embed_text(data.classes, templates={templates})"
 
     own, *others = bench.prompts if state["told"] == EVERY else [state["told"]]
     lines = ["import torch", "import clipnull as cn", "", *_loads(bench)]
-    if state["dimensions"] is not None:
+    if size is not None:
         lines += [
-            f"V = torch.linalg.svd({names('')}, full_matrices=False).Vh[:{state['dimensions']}].T",
+            f"V = torch.linalg.svd({names('')}, full_matrices=False).Vh[:{size}].T",
             "", "", "def main(X):", "    return torch.nn.functional.normalize(X @ V, dim=1)", "", "",
         ]  # fmt: skip
     if others:
@@ -60,7 +47,8 @@ def equivalent_python(bench: Bench, state: Mapping[str, Any]) -> str:
     given = ["told.T_f", "told.T_r", *(f"{k}={_literal(state[k])}" for k in dials(state["method"]))]
     if state["method"] == "random":
         given.append(f"seed={state['seed']}")
-    lines += [
+    return "\n".join([
+        *lines,
         f"forget = {_literal(state['forget'])}",
         f"listed = {_literal(bench.listed(state))}",
         f"T = {main(names(own))}",
@@ -72,28 +60,23 @@ def equivalent_python(bench: Bench, state: Mapping[str, Any]) -> str:
         f"report = case.evaluate(edit, side={_literal(state['side'])})",
         "print(report)",
         "",
-    ]
-    return "\n".join(lines)
+    ])  # fmt: skip
 
 
 def _loads(bench: Bench) -> list[str]:
     """The statements that make ``clip`` and ``data``."""
-    clip, data, lines = bench.clip, bench.data, []
+    clip, data = bench.clip, bench.data
     if isinstance(data, Embeddings):
         if data.loaded_with is None:
             return ["# data: the embeddings that you gave to the lab; no call of the package makes them"]
         return [f"data = cn.datasets.embeddings({', '.join(map(_literal, data.loaded_with))})"]
-    if clip is None or clip.loaded_with is None or folded_edits(clip):
-        lines.append("# clip: the model that you gave to the lab; no call of cn.load makes it")
-    else:
-        lines.append(f"clip = cn.load({_arguments(load_clip, clip.loaded_with)})")
+    lines = ["# clip: the model that you gave to the lab; no call of cn.load makes it"]
+    if clip is not None and clip.loaded_with is not None and not folded_edits(clip):
+        lines = [f"clip = cn.load({_arguments(load_clip, clip.loaded_with)})"]
     if data.loaded_with is None:
-        lines.append("# data: the images that you gave to the lab; no call of cn.datasets.load makes them")
-    else:
-        lines.append(f"data = cn.datasets.load({_arguments(load_data, data.loaded_with)})")
-        if data.picked is not None:
-            lines.append(f"data = data.subset({_literal(data.picked)})")
-    return lines
+        return [*lines, "# data: the images that you gave to the lab; no call of cn.datasets.load makes them"]
+    lines.append(f"data = cn.datasets.load({_arguments(load_data, data.loaded_with)})")
+    return lines if data.picked is None else [*lines, f"data = data.subset({_literal(data.picked)})"]
 
 
 def _arguments(function: Callable[..., Any], given: Mapping[str, Any]) -> str:

@@ -1,20 +1,16 @@
 """The lab's controls, each beside the key of the state that it moves."""
 
-from __future__ import annotations
-
 import html
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ipywidgets as widgets
 
 from clipnull.edit import Edit
 from clipnull.erasers import METHODS
+from clipnull.lab.bench import Bench
 from clipnull.lab.state import EVERY, PARTS, SIGNS, STOPS, TITLES, dials
-
-if TYPE_CHECKING:
-    from clipnull.lab.bench import Bench
 
 #: whose style knows no width of a description
 UNALIGNED = (widgets.Button, widgets.FileUpload)
@@ -61,13 +57,10 @@ class Sliders(dict[str, Any]):
         stops = {"lam": [0.0, *STOPS], "mu": ["auto", 0.0, *STOPS]}
         super().__init__()
         for key, (sign, help) in SIGNS.items():
+            kind: Any = widgets.FloatSlider if key in PARTS else widgets.SelectionSlider
             part = dict(value=1.0, min=0, max=1, step=0.01)
-            kind, more = (
-                (widgets.FloatSlider, part)
-                if key in PARTS
-                else (widgets.SelectionSlider, {"options": stops[key]})
-            )
-            self[key] = make(kind, description=sign, help=help, **more)
+            look = part if key in PARTS else {"options": stops[key]}
+            self[key] = make(kind, description=sign, help=help, **look)
 
     def take(self, method: str, values: Mapping[str, Any] | None = None) -> None:
         """Show a method's sliders at these values, by default its own."""
@@ -77,16 +70,10 @@ class Sliders(dict[str, Any]):
             value = values.get(key, 1.0)
             if key not in PARTS:
                 # as many stops for every method: the browser does not follow a slider's new length
-                rule = ["auto"] if key == "mu" else []
-                end = [math.inf] if key == "lam" else [0.0]
-                numbers = {*STOPS, *end, *([value] if value != "auto" else [])}
-                self[key].options = [(stop(v), v) for v in [*rule, *sorted(numbers)]]
+                numbers = sorted({*STOPS, math.inf if key == "lam" else 0.0, *({value} - {"auto"})})
+                stops = [(f"{x:g}".replace("inf", "∞"), x) for x in numbers]
+                self[key].options = [("auto", "auto"), *stops] if key == "mu" else stops
             self[key].value = value
-
-    def read(self, method: str) -> dict[str, Any]:
-        """The values of a method's sliders; None for those that it has not."""
-        own = dials(method)
-        return {key: slider.value if key in own else None for key, slider in self.items()}
 
     def tell(self, edit: Edit) -> None:
         """Write the μ that was chosen on its stop "auto"."""
@@ -94,15 +81,7 @@ class Sliders(dict[str, Any]):
         if slider.value == "auto" and "mu" in edit.info:
             mu = float(f"{edit.info['mu']:.3g}")
             said = "10⁴" if mu == 1e4 else f"{mu:g}"  # there is room for no more
-            options = [(f"auto: {said}", "auto"), *slider.options[1:]]
-            if options != list(slider.options):
-                slider.options = options
-                slider.value = "auto"
-
-
-def stop(value: float | str) -> str:
-    """A stop of a slider in words."""
-    return value if isinstance(value, str) else f"{value:g}".replace("inf", "∞")
+            slider.options = [(f"auto: {said}", "auto"), *slider.options[1:]]  # the first is chosen then
 
 
 def of_state(bench: Bench, sliders: Sliders) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from matplotlib.colors import is_color_like, to_hex
 from PIL import Image
 
 from clipnull import _check
@@ -31,15 +32,12 @@ ROLES: dict[str, tuple[list[str], str]] = {
 }
 #: shape -> matplotlib's marker, in the order in which groups of dots get them
 SHAPES = dict(zip(("circle", "square", "triangle", "diamond"), MARKERS, strict=False))
-#: pixels of a picture on hover, twice as many as are shown
-THUMBNAIL = 192
 
 
 class Part:
-    """A part of a drawing: what its fields hold is checked when it is made, and not at every step of a drag.
+    """A part of a drawing, checked when it is made.
 
-    A colour is the name of a point to drag (its colour), a role ("forgotten"), "ink" (the text's colour,
-    in light and dark), or a colour of matplotlib.
+    A colour is the name of a point to drag, a role ("forgotten"), "ink" (the text's) or one of matplotlib.
     """
 
     def __post_init__(self) -> None:
@@ -52,10 +50,8 @@ class Point(Part):
 
     It starts ``at`` 2 or 3 numbers, on the globe scaled to length 1. Its role gives colour and shape; "kept"
     and "forgotten" are names, which win regions. A ``thumbnail`` (PIL image or PNG bytes) is shown on hover,
-    and a "picture" is drawn with it.
-
-    In the plane it may stay on the unit circle, or ``within`` the convex hull of an array [k, 2], and be an
-    arrow from the origin. On the globe, one that is not to drag may be on the sphere ``after`` the edit.
+    and a "picture" is drawn with it. In the plane it may stay on the unit circle, or ``within`` a convex
+    polygon of corners [k, 2] in order, and be an arrow from the origin; on the globe, be on the second one.
     """
 
     name: str
@@ -74,8 +70,7 @@ class Point(Part):
 class Dots(Part):
     """n small points at [n, 2], in the plural ``what``: hover shows picture and name, a click keeps one.
 
-    ``groups`` (n) give colour and shape, with a legend; each of the n ``thumbnails`` (PIL images) is sent
-    when it is first looked at.
+    ``groups`` (n) give colour and shape, with a legend. ``thumbnails`` (n) are PIL images.
     """
 
     at: Any
@@ -90,17 +85,12 @@ class Area(Part):
     """A shaded polygon with corners ``points [k, 2]`` in order."""
 
     points: Any
-    label: str = ""
     colour: str = INK
 
 
 @dataclass(frozen=True)
 class Line(Part):
-    """A line from ``a`` to ``b``; on the globe a piece of a great circle.
-
-    ``extend`` makes it the whole line (great circle) through both. A width above 5 is a pale strip, for a
-    subspace. ``after`` puts it on the sphere after the edit.
-    """
+    """A line from ``a`` to ``b``, or through both with ``extend``; above width 5 a pale strip, a subspace."""
 
     a: Sequence[float]
     b: Sequence[float]
@@ -110,20 +100,16 @@ class Line(Part):
     arrow: bool = False
     extend: bool = False
     width: float = 2.0
-    after: bool = False
 
 
 @dataclass(frozen=True)
 class Bar(Part):
-    """A number as a bar, and a dashed tick where it was ``before``; ``text`` replaces its two decimals.
-
-    Without a colour it has that of the point of its name.
-    """
+    """A number as a bar, and a dashed tick where it was ``before``; ``text`` replaces its two decimals."""
 
     name: str
     value: float
     before: float | None = None
-    colour: str | None = None
+    colour: str | None = None  # by default that of the point of its name
     text: str | None = None
 
 
@@ -132,8 +118,7 @@ class Drawn(Part):
     """What follows from the positions: the answer of a plane's or globe's ``follow``.
 
     The caption is a sentence with the numbers, below; ``alt`` says what the drawing shows, unless the
-    caption does. Areas are of the plane only; the points are not to drag.
-
+    caption does. The points are not to drag; areas and lines are of the plane only.
     names [C, d]: every place is coloured by the name with the largest score x.t; the C rows belong to the
     points that are kept or forgotten, in their order. A globe shows its points unless it is given.
     after [C, 3]: the same after an edit, a second globe beside the first. candidates (C): which take part.
@@ -158,22 +143,16 @@ _check.TYPES |= {kind.__name__: _check.instance(kind) for kind in (Area, Bar, Do
 
 def colour(value: str, known: Mapping[str, str]) -> str:
     """A colour as #rrggbb, or "ink"; ``known`` are those of the points, by name."""
-    from matplotlib.colors import to_hex
-
-    if value in known or value == INK:
-        return known.get(value, INK)
-    if value in ROLES:
-        return ROLES[value][0][0]
-    try:
-        return str(to_hex(value))
-    except ValueError as error:
+    named = {INK: INK, **{role: own[0] for role, (own, _) in ROLES.items()}, **known}
+    if value not in named and not is_color_like(value):
         want = f"a point's name, a colour of matplotlib, {INK!r} or one of {', '.join(ROLES)}"
-        raise ValueError(f"colour: got {value!r}, want {want}") from error
+        raise ValueError(f"colour: got {value!r}, want {want}")
+    return named.get(value) or to_hex(value)
 
 
-def plain(x: np.ndarray) -> Any:
-    """As nested lists, short on the wire."""
-    return x.round(6).tolist()
+def plain(x: Any) -> Any:
+    """An array as nested lists, short on the wire."""
+    return np.round(x, 6).tolist()
 
 
 def unit(x: np.ndarray) -> np.ndarray:
@@ -182,19 +161,7 @@ def unit(x: np.ndarray) -> np.ndarray:
     return x / size if size > 1e-9 else np.eye(len(x))[0]
 
 
-def hull(points: np.ndarray) -> np.ndarray:
-    """The corners of a convex hull in the plane, in order."""
-    from scipy.spatial import ConvexHull, QhullError
-
-    try:
-        return points[ConvexHull(points).vertices]
-    except (QhullError, ValueError):  # fewer than three, or all on a line: its two ends
-        along = points @ (points - points.mean(0))[np.argmax(((points - points.mean(0)) ** 2).sum(1))]
-        return points[[along.argmin(), along.argmax()]]
-
-
 def roles(points: Iterable[Point], known: Mapping[str, str]) -> list[dict[str, str]]:
-    """Colour and shape of each point."""
     looks, turns = [], {role: itertools.cycle(colours) for role, (colours, _) in ROLES.items()}
     for p in points:
         own = next(turns[_check.one_of(f"role of {p.name!r}", p.role, ROLES)])
@@ -223,18 +190,15 @@ def points_wire(points: Sequence[Point], walls: Sequence[Any], at: np.ndarray) -
 
 
 def dots_wire(dots: Dots, n: int) -> dict[str, Any]:
-    """What stays of the n dots while they move."""
-    groups = ["" for _ in dots.names] if dots.groups is None else list(map(str, dots.groups))
-    for name, given in (("names", dots.names), ("groups", groups), ("thumbnails", dots.thumbnails)):
-        if given is not None and len(given) != n:
-            raise ValueError(f"{name}: got {len(given)}, want {n}, one for each dot")
-    for picture in dots.thumbnails or ():
-        pictured("thumbnails", picture)
+    names = _check.names("names", dots.names, n)
+    groups = _check.names("groups", [""] * n if dots.groups is None else dots.groups, n)
+    if dots.thumbnails is not None:
+        base.numbers("thumbnails", [pictured("thumbnails", picture) for picture in dots.thumbnails], n)
     kinds = list(dict.fromkeys(groups))
     colours = itertools.cycle(INK if c == base.BLACK else c for c in SERIES)
     palette = list(zip(colours, itertools.cycle(SHAPES), kinds, strict=False))
     return {
-        "names": list(map(str, dots.names)), "group": [kinds.index(g) for g in groups], "palette": palette,
+        "names": names, "group": [kinds.index(g) for g in groups], "palette": palette,
         "legend": len(kinds) > 1, "pictured": dots.thumbnails is not None, "what": dots.what,
     }  # fmt: skip
 
@@ -243,89 +207,59 @@ def wire(drawn: Drawn, at: np.ndarray, fixed: Mapping[str, Any]) -> dict[str, An
     """A `Drawn` as plain values; ``at`` are the points' positions, ``fixed`` what stays."""
     d, rows = at.shape[1], fixed["rules"]["rows"]
     known = {p["name"]: p["colour"] for p in fixed["points"]}
-    if d == 3 and drawn.areas:
-        raise ValueError("areas: a globe has none, want lines")
+    if d == 3 and (drawn.areas or drawn.lines):
+        raise ValueError("areas, lines: a globe has none, want points")
     if d == 2 and drawn.after is not None:
         raise ValueError("after: a plane has one drawing, want names, points and lines in it")
-    sets = {"names": drawn.names, "after": drawn.after}
-    sets = {k: x if x is None else plain(base.numbers(k, x, len(rows), d)) for k, x in sets.items()}
-    candidates = [True] * len(rows) if drawn.candidates is None else list(map(bool, drawn.candidates))
-    if len(candidates) != len(rows):
-        raise ValueError(f"candidates: got {len(candidates)}, want {len(rows)}, one for each name")
-    return {
-        "caption": drawn.caption, "alt": drawn.alt or drawn.caption, **sets, "candidates": candidates,
-        "areas": [_area(i, area, known) for i, area in enumerate(drawn.areas)],
-        "lines": [_line(i, line, d, fixed["extent"], known) for i, line in enumerate(drawn.lines)],
-        "points": _marks(drawn, at, sets["after"], candidates, fixed, known),
-        "bars": [_bar(b, known) for b in drawn.bars],
-        "heads": _heads(sets["after"], [fixed["points"][i]["name"] for i in rows]),
-    }  # fmt: skip
-
-
-def _heads(after: Any, names: Sequence[str]) -> list[str]:
-    """What stands above the globes; a name that has become 0 is nowhere on the second."""
-    if after is None:
-        return ["", ""]
-    gone = [name for name, x in zip(names, after, strict=True) if np.linalg.norm(x) < 1e-6]
-    return ["before", "after" + (f": {', '.join(gone)} at the origin" if gone else "")]
-
-
-def _area(i: int, area: Area, known: Mapping[str, str]) -> dict[str, Any]:
-    corners = base.numbers(f"points, of areas[{i}]", area.points, None, 2)
-    spot = plain(corners.mean(0))
-    return {"points": plain(corners), "spot": spot, "label": area.label, "colour": colour(area.colour, known)}
-
-
-def _line(i: int, line: Line, d: int, extent: Sequence[float], known: Mapping[str, str]) -> dict[str, Any]:
-    """With all its points: two in the plane, a piece of a great circle on the globe."""
-    a, b = (base.numbers(f"{k}, of lines[{i}]", getattr(line, k), d) for k in ("a", "b"))
-    path = np.stack([a, b])
-    if d == 3:
-        u = unit(a)
-        across = b - (u @ b) * u
-        whole = 2 * np.pi if line.extend else np.arctan2(np.linalg.norm(across), u @ b)
-        t = np.linspace(0, whole, 91)[:, None]
-        path = np.cos(t) * u + np.sin(t) * unit(across)
-    elif line.extend:
-        far = 3 * max(map(abs, extent)) * unit(b - a)
-        path = np.stack([a - far, a + far])
-    spot = b if line.extend else path[45] if d == 3 else (a + b) / 2
-    return {
-        "path": plain(path), "spot": plain(spot), "label": line.label, "colour": colour(line.colour, known),
-        "dash": line.dash, "arrow": line.arrow, "width": line.width, "stage": int(line.after),
-    }  # fmt: skip
-
-
-def _marks(
-    drawn: Drawn,
-    at: np.ndarray,
-    after: Any,
-    on: Sequence[bool],
-    fixed: Mapping[str, Any],
-    known: Mapping[str, str],
-) -> list[dict[str, Any]]:
-    """The points that are not to drag: the reader's own, the listed names after, those that follow."""
-    own = zip(fixed["points"], at, strict=True)
-    marks = [{**p, "at": plain(x), "stage": 0} for p, x in own if not p["drag"]]
-    if after is not None:
-        names = zip(fixed["rules"]["rows"], after, on, strict=True)
-        marks += [{**fixed["points"][i], "at": x, "stage": 1} for i, x, listed in names if listed]
+    names, after = (
+        x if x is None else plain(base.numbers(key, x, len(rows), d))
+        for key, x in (("names", drawn.names), ("after", drawn.after))
+    )
+    listed = np.ones(len(rows)) if drawn.candidates is None else drawn.candidates
+    on = (base.numbers("candidates", listed, len(rows)) > 0).tolist()
+    own = fixed["points"]
+    # not to drag: the reader's own, the listed names after the edit, those that follow
+    marks = [{**p, "at": plain(x), "stage": 0} for p, x in zip(own, at, strict=True) if not p["drag"]]
+    names_after = zip(rows, after or [], on, strict=False)
+    marks += [{**own[i], "at": x, "stage": 1} for i, x, there in names_after if there]
     for i, (p, look) in enumerate(zip(drawn.points, roles(drawn.points, known), strict=True)):
-        x = base.numbers(f"at, of points[{i}]", p.at, at.shape[1])
-        marks.append({"name": p.name, "at": plain(x), "stage": int(p.after), "arrow": p.arrow, **look})
-    return marks
+        x = plain(base.numbers(f"at, of points[{i}]", p.at, d))
+        marks.append({"name": p.name, "at": x, "stage": int(p.after), "arrow": p.arrow, **look})
+    # a name that has become 0 is nowhere on the second globe
+    gone = ", ".join(own[i]["name"] for i, x in zip(rows, after or [], strict=False) if not any(x))
+    return {
+        "caption": drawn.caption, "alt": drawn.alt or drawn.caption, "names": names, "after": after,
+        "candidates": on,
+        "areas": [
+            {"points": plain(base.numbers(f"points, of areas[{i}]", area.points, None, 2)),
+             "colour": colour(area.colour, known)}
+            for i, area in enumerate(drawn.areas)
+        ],
+        "lines": [_line(i, line, fixed["extent"], known) for i, line in enumerate(drawn.lines)],
+        "points": marks, "bars": [_bar(b, known) for b in drawn.bars],
+        "heads": ["before", f"after: {gone} at the origin" if gone else "after"] if after else ["", ""],
+    }  # fmt: skip
+
+
+def _line(i: int, line: Line, extent: Sequence[float], known: Mapping[str, str]) -> dict[str, Any]:
+    a, b = (base.numbers(f"{k}, of lines[{i}]", getattr(line, k), 2) for k in ("a", "b"))
+    spot = b if line.extend else (a + b) / 2
+    if line.extend:
+        far = 3 * max(map(abs, extent)) * unit(b - a)
+        a, b = a - far, a + far
+    return {
+        "path": plain([a, b]), "spot": plain(spot), "label": line.label, "colour": colour(line.colour, known),
+        "dash": line.dash, "arrow": line.arrow, "width": line.width,
+    }  # fmt: skip
 
 
 def _bar(bar: Bar, known: Mapping[str, str]) -> dict[str, Any]:
-    for x in (bar.value, bar.before or 0.0):
-        _check.number(f"bars, {bar.name!r}", x, -np.inf)
+    value = _check.number(f"bars, {bar.name!r}", bar.value, -np.inf)
+    before = None if bar.before is None else _check.number(f"bars, {bar.name!r}", bar.before, -np.inf)
     # no "-0.00", and a minus as wide as a plus
-    text = f"{round(float(bar.value), 2) + 0.0:.2f}".replace("-", "−") if bar.text is None else bar.text
-    before = None if bar.before is None else float(bar.before)
-    return {
-        "name": bar.name, "value": float(bar.value), "before": before,
-        "colour": colour(bar.colour or known.get(bar.name, INK), known), "text": text,
-    }  # fmt: skip
+    text = f"{round(value, 2) + 0.0:.2f}".replace("-", "−") if bar.text is None else bar.text
+    shade = colour(bar.colour or known.get(bar.name, INK), known)
+    return {"name": bar.name, "value": value, "before": before, "colour": shade, "text": text}
 
 
 def pictured(name: str, picture: Any) -> bool:
@@ -339,7 +273,7 @@ def source(picture: Any) -> str:
     """A PIL image or PNG bytes as the address of a small picture."""
     if not isinstance(picture, bytes):
         small, out = picture.convert("RGBA"), io.BytesIO()
-        small.thumbnail((THUMBNAIL, THUMBNAIL))
+        small.thumbnail((192, 192))  # twice as many pixels as are shown
         small.save(out, "png")
         picture = out.getvalue()
     return f"data:image/png;base64,{base64.b64encode(picture).decode()}"

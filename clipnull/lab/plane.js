@@ -196,17 +196,16 @@ async function render({ model, el }) {
       if (circle) ground.push(svg("circle", { class: "faint", cx: x, cy: y, r: camera.scale, "stroke-width": 1.5 }))
       for (const p of [...own, ...marks]) if (p.arrow) arrow(to([0, 0]), to(p.at), { colour: p.colour, width: 2.5 }, p.picture ? 22 : 8)
     }
-    for (const [i, { points, colour, label, spot }] of drawn.areas.entries()) {
+    for (const { points, colour } of drawn.areas) {
       ground.push(svg("path", { class: "area", d: `M${points.map(to).map(place).join("L")}z`, fill: css(colour), stroke: css(colour) }))
-      say(`area ${i}`, label, to(spot), -11)
     }
-    for (const [i, line] of drawn.lines.filter(line => line.stage === k).entries()) {
-      const path = line.path.map(to), paths = ["", ""]
-      // what lies behind the globe is faint
-      path.forEach((p, n) => { const behind = +(p[2] < 0); paths[behind] += (n && path[n - 1][2] < 0 === !!behind ? "L" : "M") + place(p) })
-      if (line.arrow && !ball) arrow(...path, line, 0)
-      else if (!ball) avoid(path[0], path.at(-1))
-      if (ball || !line.arrow) paths.forEach((d, behind) => { if (d) draw(d, line, behind || line.width > 5) })
+    for (const [i, line] of drawn.lines.entries()) {
+      const [a, b] = line.path.map(to)
+      if (line.arrow) arrow(a, b, line, 0)
+      else {
+        avoid(a, b)
+        draw(`M${place(a)}L${place(b)}`, line, line.width > 5)
+      }
       say(`line ${i}`, line.label, to(line.spot), 3)
     }
     for (const [i, { name, at, colour, shape }] of marks.entries()) {

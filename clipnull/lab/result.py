@@ -4,71 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
+from PIL import Image
 
 from clipnull import _check
+from clipnull.edit import Edit
 from clipnull.erasers import METHODS
-from clipnull.hull import certificate
+from clipnull.hull import certificate, nearest_mixture
 from clipnull.lab.state import CURVES, dials
+from clipnull.report import Report
+from clipnull.subspace import orthonormal_basis
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from clipnull.lab.bench import Bench
-    from clipnull.report import Report
 
 __all__ = ["LabResult"]
 
 #: pictures that the geometry draws at most, half of them forgotten
 DRAWN = 600
-
-
-class Line(NamedTuple):
-    """Full and 2-way recall and retain accuracy after (fractions) along a hyperparameter's values."""
-
-    values: list[float]
-    forget: list[float]
-    two_way: list[float]
-    retain: list[float]
-
-
-class Geometry(NamedTuple):
-    """Points [k, 2] of "pictures" or "names" before and after the edit, and which [k] are forgotten."""
-
-    what: str
-    before: torch.Tensor
-    after: torch.Tensor
-    forgotten: torch.Tensor
-    explained: list[float]
-
-    @property
-    def step(self) -> tuple[float, float]:
-        """Mean distance from before to after, of the forgotten points and of the others; NaN without any."""
-        step = (self.after - self.before).norm(dim=1)
-        return float(step[self.forgotten].mean()), float(step[~self.forgotten].mean())
-
-
-class Triangle(NamedTuple):
-    """Weights [m, 2] of mean and nearest mixture that come nearest to each forgotten name, before and after.
-
-    The anchors are taken where the edit sends them; ``off`` are the mean distances that are left.
-    """
-
-    before: torch.Tensor
-    after: torch.Tensor
-    off: tuple[float, float]
-
-
-class Became(NamedTuple):
-    """A picture that is called ``now`` and how many are; ``row`` and ``now_row``: pictures of the data."""
-
-    row: int
-    true: str
-    now: str
-    now_row: int | None
-    times: int = 1
 
 
 class Neighbour(NamedTuple):
@@ -77,18 +32,6 @@ class Neighbour(NamedTuple):
     name: str
     cosine: float
     change: float
-
-
-class Mathematics(NamedTuple):
-    """The identities behind an edit; `clipnull.lab.draw.IDENTITIES` says what each is."""
-
-    rank: float
-    idempotence: float
-    forget_residual: float
-    retain_moved: float
-    norm_taken: float
-    certificate: float
-    shorter: float
 
 
 class Single(NamedTuple):
@@ -102,32 +45,25 @@ class Single(NamedTuple):
 
 
 class LabResult:
-    """What one state gives.
-
-    Attributes
-    ----------
-    state : dict
-    edit : Edit
-    case : Case
-    report : Report
-    """
+    """What one state gives: its ``report``, with the ``edit`` and the ``case``, and what views draw."""
 
     @_check.by_name
     def __init__(self, bench: Bench, state: Mapping[str, Any]) -> None:
-        state = bench.check(state)
-        self.bench, self.state = bench, state
-        self.edit, self.case = bench.edit(state), bench.case(state)
-        self.report = self.case.evaluate(self.edit, state["side"])
+        self.bench, self.state = bench, bench.check(state)
+        self.report = bench.reported(self.state)
+        self.case, self.edit = self.report.case, cast(Edit, self.report.edit)
 
     @cached_property
-    def curve(self) -> tuple[str, Line]:
-        """The method, and accuracies along its first hyperparameter; of the projector, the partial one's."""
+    def curve(self) -> tuple[str, list[float], dict[str, list[float]]]:
+        """A method, values of its first hyperparameter, the measures there; for the projector: partial."""
         own = self.state["method"] if dials(self.state["method"]) else "partial"
-        state, dial = self.bench.check({**self.state, "method": own}), dials(own)[0]
+        dial, state = dials(own)[0], self.bench.check({**self.state, "method": own})
         reports = [self.bench.reported({**state, dial: value}) for value in CURVES[dial]]
-        two_way = [r.n_way[2].after if r.n_way else float("nan") for r in reports]
-        forget, retain = [r.forget_after for r in reports], [r.retain_after for r in reports]
-        return own, Line(CURVES[dial], forget, two_way, retain)
+        return own, CURVES[dial], {
+            "full recall": [r.forget_after for r in reports],
+            "2-way recall": [r.n_way[2].after if r.n_way else float("nan") for r in reports],
+            "kept": [r.retain_after for r in reports],
+        }  # fmt: skip
 
     @cached_property
     def others(self) -> dict[str, Report]:
@@ -137,65 +73,62 @@ class LabResult:
         return {m: self.bench.reported(self.bench.check({**state, "method": m})) for m in names}
 
     @cached_property
-    def geometry(self) -> Geometry:
-        """The pictures, or if the texts are edited the names, in the plane of two principal components."""
+    def geometry(self) -> tuple[str, torch.Tensor, torch.Tensor, torch.Tensor, list[float]]:
+        """The "pictures", or the "names" if these are edited, in the plane of two principal components.
+
+        Points [k, 2] before and after the edit, which [k] are forgotten, and the shares of variance.
+        """
         case, edit = self.case, self.edit
         if self.state["side"] == "text":
             what, X, gone = "names", case.T, torch.isin(torch.arange(len(case.T)), torch.tensor(case.forget))
             after = edit.apply_text(X, normalize=True)
         else:
-            kinds = (case.gone.nonzero()[:, 0], (~case.gone).nonzero()[:, 0])
-            rows = torch.cat([_spread(kind, DRAWN // 2) for kind in kinds])
+            kinds, half = [mask.nonzero()[:, 0] for mask in (case.gone, ~case.gone)], DRAWN // 2
+            some = [k[torch.linspace(0, len(k) - 1, half).long()] if len(k) > half else k for k in kinds]
+            rows = torch.cat(some)
             what, X, gone = "pictures", case.images[rows], case.gone[rows]
             after = edit.apply_image(X, normalize=True)
         mean, axes, share = self.bench.plane(what, self.state["asked"], self.state["dimensions"])
-        return Geometry(what, (X.double() - mean) @ axes, (after.double() - mean) @ axes, gone, share)
-
-    def _became(self, i: int, times: int = 1) -> Became:
-        """Row ``i`` beside the first picture of the class that it is called now."""
-        now = int(self.report.predicted_after[i])
-        names = self.case.classes
-        there = self.bench.where(names[now])
-        return Became(i, names[int(self.case.labels[i])], names[now], there[0] if there else None, times)
+        return what, (X.double() - mean) @ axes, (after.double() - mean) @ axes, gone, share
 
     @cached_property
-    def destinations(self) -> list[Became]:
-        """One picture for each name that forgotten ones are called now, the ten most frequent."""
+    def destinations(self) -> list[tuple[int, int]]:
+        """A picture of each name that forgotten ones are called now, the ten most frequent, and how many."""
         after, at = self.report.predicted_after, self.case.classes.index
         counts = self.report.destinations(10)
-        return [self._became(int((self.case.gone & (after == at(n))).nonzero()[0]), k) for n, k in counts]
+        return [(int((self.case.gone & (after == at(name))).nonzero()[0]), k) for name, k in counts]
 
     @cached_property
-    def lost(self) -> list[Became]:
+    def lost(self) -> list[int]:
         """Retained pictures that were named rightly before and are not now."""
         y, before, after = self.case.labels, self.report.predicted_before, self.report.predicted_after
-        lost = ~self.case.gone & (before == y) & (after != y)
-        return [self._became(i) for i in lost.nonzero()[:, 0].tolist()]
+        return (~self.case.gone & (before == y) & (after != y)).nonzero()[:, 0].tolist()
 
     @cached_property
     def neighbours(self) -> list[Neighbour]:
         """Every retained class that has pictures."""
-        cosine = (self.case.T.double() @ self.bench.erasers(self.state).basis).norm(dim=1).tolist()
+        U = orthonormal_basis(self.bench.erasers(self.state).T_f)
+        cosine = (self.case.T.double() @ U).norm(dim=1).tolist()
         rows = [row for row in self.report.per_class if not row.forgotten]
         return [Neighbour(r.name, cosine[r.label], r.after - r.before) for r in rows]
 
     @cached_property
-    def mathematics(self) -> Mathematics:
-        """The identities behind the edit, with their numbers."""
+    def mathematics(self) -> dict[str, float]:
+        """The identities behind the edit, with their numbers; `clipnull.lab.views` says what each is."""
         names, edit, Z = self.bench.erasers(self.state), self.edit.to(torch.float64), self.case.images
-        T_f, T_r, U = (x.double() for x in (names.T_f, names.T_r, names.basis))
+        T_f, T_r, U = (x.double() for x in (names.T_f, names.T_r, orthonormal_basis(names.T_f)))
         gram = U.T @ U
         off = gram - torch.eye(len(gram)).double()
-        return Mathematics(
-            rank=float(edit.rank),
+        return {
+            "rank": edit.rank,
             # P² − P = U (UᵀU − I) Uᵀ, its norm without a d x d matrix
-            idempotence=float((off @ gram @ off @ gram).trace().clamp_min(0).sqrt()),
-            forget_residual=float(edit.apply_text(T_f).norm()),
-            retain_moved=float((edit.apply_text(T_r) - T_r).norm()),
-            norm_taken=float((1 - edit.image_norms(Z) / Z.norm(dim=1)).double().mean()),
-            certificate=float(self.certificate.max()),
-            shorter=self.shorter,
-        )
+            "idempotence": float((off @ gram @ off @ gram).trace().clamp_min(0).sqrt()),
+            "forget_residual": float(edit.apply_text(T_f).norm()),
+            "retain_moved": float((edit.apply_text(T_r) - T_r).norm()),
+            "norm_taken": float((1 - edit.image_norms(Z) / Z.norm(dim=1)).double().mean()),
+            "certificate": float(self.certificate.max()),
+            "shorter": self.shorter,
+        }
 
     @cached_property
     def certificate(self) -> torch.Tensor:
@@ -208,16 +141,17 @@ class LabResult:
     def shorter(self) -> float:
         """Share of images whose answer is that of the unedited model without the forgotten names."""
         kept = torch.tensor(self.case.retain)
-        return float(
-            (kept[self.case.scores[:, kept].argmax(1)] == self.report.predicted_after).double().mean()
-        )
+        return _check.share(kept[self.case.scores[:, kept].argmax(1)] == self.report.predicted_after)
 
     @cached_property
-    def triangle(self) -> Triangle:
-        """Where the forgotten names stand between the origin, the mean and their nearest mixtures."""
+    def triangle(self) -> tuple[torch.Tensor, torch.Tensor, tuple[float, float]]:
+        """Weights [m, 2] of mean and nearest mixture that come nearest to each forgotten name.
+
+        Before, and after with the anchors where the edit sends them; then the mean distances that are left.
+        """
         names, case = self.bench.erasers(self.state), self.case
         t, m = case.T_f.double(), len(case.T_f)
-        corners = [names.T_r.double().mean(0).expand(m, -1), names.mixtures.H[:m]]
+        corners = [names.T_r.double().mean(0).expand(m, -1), nearest_mixture(names.T_f[:m], names.T_r).H]
 
         def weights(x: torch.Tensor, *anchors: torch.Tensor) -> tuple[torch.Tensor, float]:
             A = torch.stack(anchors, 2)
@@ -227,11 +161,10 @@ class LabResult:
         edit = self.edit.to(torch.float64)
         before, off = weights(t, *corners)
         after, left = weights(*(edit.apply_text(x) for x in (t, *corners)))
-        return Triangle(before, after, (off, left))
+        return before, after, (off, left)
 
     @cached_property
     def single(self) -> Single:
-        """The picture that the state names."""
         i = self.state["image"]
         true = self.case.classes[int(self.case.labels[i])]
         return self.top5(self.bench.Z[i : i + 1])._replace(true=true, row=i)
@@ -251,8 +184,3 @@ class LabResult:
 
 
 _check.TYPES["LabResult"] = lambda name, value: _check.having(name, [value], "state report edit")[0]
-
-
-def _spread(rows: torch.Tensor, k: int) -> torch.Tensor:
-    """At most ``k`` of the rows, evenly spaced."""
-    return rows[torch.linspace(0, len(rows) - 1, k).long()] if len(rows) > k else rows

@@ -1,22 +1,13 @@
-"""The lab's plain state: its keys and defaults, its check, and five cases to look at."""
+"""The lab's plain state: its keys and defaults, and five cases to look at."""
 
-from __future__ import annotations
+from typing import Any, NamedTuple
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-from clipnull import _check
 from clipnull.erasers import METHODS
-from clipnull.evaluation import SIDES
 
-if TYPE_CHECKING:
-    from clipnull.lab.bench import Bench
-
-__all__ = ["DEFAULT_STATE", "EXAMPLES", "STOPS", "VIEWS", "Example"]
+__all__ = ["DEFAULT_STATE", "EXAMPLES", "STOPS", "Example"]
 
 #: what menus and figures call the methods: the name and what a forgotten name becomes
 TITLES = {name: f"{name} ({method.becomes.split(',')[0]})" for name, method in METHODS.items()}
-VIEWS = ("numbers", "triangle", "curve", "pca", "images", "neighbours", "mathematics", "single")
 #: the key of a state that says what the eraser is told: every prompt that the table has
 EVERY = "every prompt"
 
@@ -83,44 +74,3 @@ EXAMPLES = {
 def dials(method: str) -> list[str]:
     """The hyperparameters that are moved, the curve's first: of those that the registry tunes."""
     return [k for k in CURVES if k in METHODS[method].grid]
-
-
-def checked(state: Mapping[str, Any], bench: Bench) -> dict[str, Any]:
-    """``state`` completed and checked, see `Bench.check`."""
-    if not isinstance(state, Mapping):
-        raise ValueError(f"state: got {type(state).__name__}, want a dict")
-    if unknown := set(state) - set(DEFAULT_STATE):
-        raise ValueError(f"state: unknown key {sorted(unknown)[0]!r}, want {', '.join(DEFAULT_STATE)}")
-    full, names, d = {**bench.first, **state}, bench.data.classes, bench.Z.shape[1]
-    method = _check.one_of("method", full["method"], TITLES)
-    _check.one_of("side", full["side"], SIDES)
-    _check.one_of("asked", full["asked"], bench.prompts)
-    _check.one_of("told", full["told"], [*bench.prompts, EVERY])
-    full.update(_hyperparameters(method, full))
-    full["listed"] = _check.number("listed", full["listed"], 0.0, 1.0)
-    if full["dimensions"] is not None:
-        full["dimensions"] = _check.whole("dimensions", full["dimensions"], 2, d)
-    full["seed"] = _check.whole("seed", full["seed"], 0, 2**31 - 1)
-    forget = _check.plain(full["forget"])
-    if isinstance(forget, str) and forget in bench.categories:
-        forget = [i for i, category in enumerate(bench.categories) if category == forget]
-    full["forget"] = [names[i] for i in _check.forget_set(forget, len(names), names)]
-    if full["image"] is None:
-        full["image"] = next(iter(bench.where(full["forget"][0])), 0)
-    full["image"] = _check.whole("image", full["image"], 0, len(bench.Z) - 1)
-    return full
-
-
-def _hyperparameters(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Those that the method has, checked; None for the others."""
-    own, values = dials(method), dict.fromkeys(CURVES)
-    for key in own:
-        rule = given[key] == "auto" and key == "mu"
-        if given[key] is None or (rule and "lam" in own):  # the rule is for λ = ∞ alone
-            values[key] = METHODS[method].defaults.get(key, 1.0)
-        elif rule:
-            values[key] = "auto"
-        else:
-            high = 1.0 if key in PARTS else float("inf")
-            values[key] = _check.number(key, given[key], 0.0, high, allow_inf=key == "lam")
-    return values

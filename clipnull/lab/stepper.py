@@ -1,12 +1,9 @@
 """A calculation in steps, forwards and backwards: Gram-Schmidt, and the projection of a picture."""
 
-from __future__ import annotations
-
 import functools
 import html
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import ipywidgets as widgets
@@ -14,6 +11,7 @@ import matplotlib.figure
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from clipnull import _check, subspace
 from clipnull.datasets.pictures import LabelledImages
@@ -25,7 +23,7 @@ from clipnull.lab.still import bar_panel, panel
 from clipnull.plots import base
 from clipnull.plots.base import BLUE, FORGET, GREEN, PURPLE, RETAIN
 
-__all__ = ["GramSchmidtStepper", "Moment", "ProjectionStepper", "Stepper"]
+__all__ = ["GramSchmidtStepper", "ProjectionStepper", "Stepper"]
 
 #: columns of a basis that are drawn, and names whose scores are shown
 COLUMNS, SCORES = 3, 6
@@ -34,22 +32,14 @@ RTOL = 1e-6
 #: four controls to a row
 SLIM = "16em"
 
-
-@dataclass(frozen=True)
-class Moment:
-    """What a `Stepper` shows at one step: a short title, a sentence with the numbers, the drawing."""
-
-    title: str
-    words: str
-    drawn: Drawn
+#: what a `Stepper` shows at one step: a short title, a sentence with the numbers, the drawing
+Moment = tuple[str, str, Drawn]
 
 
 class Stepper(Plane):
-    """A calculation in steps; the numbers and the drawing move together.
+    """A calculation in steps, by a slider or buttons; numbers (``readout``) and drawing move together.
 
-    ``step`` has one position per moment, which ``back`` and ``next`` move by one. ``turn`` and ``tilt``
-    (degrees) say where the drawing is seen from: from two basis vectors on it has depth. ``readout`` is the
-    step in words and numbers.
+    ``turn`` and ``tilt`` say where the drawing is seen from: from two basis vectors on it has depth.
     """
 
     def __init__(self, **controls: Any) -> None:
@@ -59,8 +49,8 @@ class Stepper(Plane):
         self.step = make(widgets.IntSlider, 0, 0, len(self.moments()) - 1, description="step", width="20em")
         titles = "◀ back", "next ▶"
         self.back, self.next = (make(widgets.Button, description=d, width="6em") for d in titles)
-        self.back.on_click(lambda _: self._go(-1))
-        self.next.on_click(lambda _: self._go(1))
+        for button, by in ((self.back, -1), (self.next, 1)):  # a slider stays within its ends
+            button.on_click(lambda _, by=by: setattr(self.step, "value", self.step.value + by))
         watched = {**controls, "step": self.step, "turn": self.turn, "tilt": self.tilt}
         extent = (-0.35, 1.45, -0.8, 1.15)  # a floor seen from above reaches down to -sin(turn)
         super().__init__([], self._now, controls=watched, extent=extent, bars=(-0.25, 1.0), size=400)
@@ -73,41 +63,36 @@ class Stepper(Plane):
 
     def picture(self) -> Any:
         """The PIL image that the steps are about, if there is one."""
-        return None
-
-    def _go(self, by: int) -> None:
-        self.step.value += by  # a slider stays within its ends
 
     def _now(self, at: np.ndarray, step: int, **others: Any) -> Drawn:
-        moments = self.moments()
-        now = moments[step]
-        said = html.escape(f"{step} of {len(moments) - 1} · {now.title}"), html.escape(now.words)
-        words = "<b>{}</b><br>{}".format(*said).replace("ᵀ", "<sup>T</sup>")  # which not every font has
-        picture = self.picture()
+        moments, picture = self.moments(), self.picture()
+        title, words, drawn = moments[step]
+        said = f"<b>{step} of {len(moments) - 1} · {html.escape(title)}</b><br>{html.escape(words)}"
+        said = said.replace("ᵀ", "<sup>T</sup>")  # which not every font has
         shown = "" if picture is None else f'<img src="{source(picture)}" alt="the picture" height="72">'
         style = "display:flex; gap:12px; line-height:1.4"
-        self.readout.value = f'<div style="{style}">{shown}<div>{words}</div></div>'
-        return now.drawn
+        self.readout.value = f'<div style="{style}">{shown}<div>{said}</div></div>'
+        return drawn
 
     def figure(self, steps: Sequence[int] | None = None) -> matplotlib.figure.Figure:
         """Some or all steps side by side, then the numbers of the last, for viewers that run no kernel."""
         moments = self.moments()
-        shown = [moments[i] for i in (range(len(moments)) if steps is None else steps)]
+        shown = moments if steps is None else [moments[i] for i in steps]
         rows, fixed = -(-len(shown) // 3), self.fixed
+        found = [wire(drawn, self.positions, fixed) for _, _, drawn in shown]
         fig = base.Figure(figsize=(9.6, 2.35 * rows), layout="constrained")
         grid = fig.add_gridspec(rows, 4, width_ratios=[1, 1, 1, 0.8])
-        for k, moment in enumerate(shown):
+        for k, (title, _, _) in enumerate(shown):
             ax = fig.add_subplot(grid[k // 3, k % 3])
-            panel(ax, fixed, {**wire(moment.drawn, self.positions, fixed), "at": [], "dots": []})
-            ax.set_title(moment.title, loc="left", fontsize=10)
+            panel(ax, fixed, {**found[k], "at": [], "dots": []})
+            ax.set_title(title, loc="left", fontsize=10)
         if (picture := self.picture()) is not None:
             inset = fig.axes[0].inset_axes((0.02, 0.68, 0.3, 0.3))
             inset.imshow(base.picture("picture", picture))
             inset.axis("off")
-        bars = wire(shown[-1].drawn, self.positions, fixed)["bars"]
+        bars = found[-1]["bars"]
         bar_panel(fig.add_subplot(grid[:, 3]), bars, (min(0.0, *(b["value"] for b in bars)), 1.0))
-        base.literal(fig)
-        return base.describe(fig, " ".join(m.drawn.alt for m in shown))
+        return base.describe(fig, " ".join(part["alt"] for part in found))
 
 
 class Scene:
@@ -117,7 +102,7 @@ class Scene:
     floor holds the direction of UUᵀz, and the one in which the rows T [m, d] of the span differ most.
     """
 
-    def __init__(self, z: torch.Tensor, U: torch.Tensor, T: torch.Tensor, stepper: Stepper) -> None:
+    def __init__(self, z: Tensor, U: Tensor, T: Tensor, letter: str, stepper: Stepper) -> None:
         self.z, self.U, self.T, self.coefficients = z, U, T, U.T @ z
         self.inside = U @ self.coefficients
         self.residual = z - self.inside
@@ -133,37 +118,33 @@ class Scene:
         camera = [[c, -s * np.sin(tilt)], [s, c * np.sin(tilt)], [0.0, np.cos(tilt)]]
         self.frame = torch.stack(axes, 1) @ torch.tensor(camera, dtype=z.dtype)
         self.flat = torch.stack(axes[:2], 1)
+        parts = [(indexed(letter, k), c) for k, c in enumerate(self.coefficients.tolist())]
+        more, parts = " + …" if len(parts) > COLUMNS else "", parts[:COLUMNS]
+        self.sum = " + ".join(f"{c:.2f} {u}" for u, c in parts) + more
+        self.bars = [Bar(f"along {u}", c, colour=BLUE) for u, c in parts]
+        columns = zip(U.T, parts, strict=False)
+        self.columns = [line for u, (label, _) in columns for line in self.arrow(u, label, BLUE, 1.5)]
 
-    def line(self, a: torch.Tensor, b: torch.Tensor, label: str = "", colour: str = INK, **look: Any) -> Line:
-        """From the tip of ``a`` to that of ``b``."""
+    def line(self, a: Tensor, b: Tensor, label: str = "", colour: str = INK, **look: Any) -> Line:
         return Line((a @ self.frame).tolist(), (b @ self.frame).tolist(), label, colour, **look)
 
-    def arrow(self, v: torch.Tensor, label: str, colour: str = INK, width: float = 2.5) -> list[Line]:
+    def arrow(self, v: Tensor, label: str, colour: str = INK, width: float = 2.5) -> list[Line]:
         """``v`` from the origin, its label at the tip."""
         return [self.line(0 * v, v, "", colour, arrow=True, width=width), self.line(v, v, label, colour)]
 
     def told(self, steps: Sequence[tuple[str, str, list[Line], list[Bar]]]) -> list[Moment]:
-        """Title, words, lines and bars of each step as moments."""
-        areas, floor = self.floor()
+        """Title, words, lines and bars of each step as moments, on a floor: nothing, line or rectangle."""
+        floor = [Line((0, 0), (1, 0), colour=BLUE, extend=True, width=8)] * (self.U.shape[1] == 1)
+        areas: list[Area] = []
+        if self.U.shape[1] > 1:
+            seen = torch.cat([self.T, self.U.T, self.inside[None], 0 * self.T[:1]]) @ self.flat
+            (x0, y0), (x1, y1) = (seen.amin(0) - 0.06).tolist(), (seen.amax(0) + 0.06).tolist()
+            corners = torch.tensor([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], dtype=seen.dtype)
+            areas = [Area(corners @ self.flat.T @ self.frame, colour=BLUE)]
         return [
-            Moment(title, words, Drawn("", f"{title}: {words}", areas, [*floor, *lines], bars=bars))
+            (title, words, Drawn("", f"{title}: {words}", areas, [*floor, *lines], bars=bars))
             for title, words, lines, bars in steps
         ]
-
-    def floor(self) -> tuple[list[Area], list[Line]]:
-        """The span: nothing, a line or a rectangle."""
-        if self.U.shape[1] < 2:
-            line = Line((0, 0), (1, 0), colour=BLUE, extend=True, width=8)
-            return [], [line][: self.U.shape[1]]
-        seen = torch.cat([self.T, self.U.T, self.inside[None], 0 * self.T[:1]]) @ self.flat
-        (x0, y0), (x1, y1) = (seen.amin(0) - 0.06).tolist(), (seen.amax(0) + 0.06).tolist()
-        corners = torch.tensor([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], dtype=seen.dtype)
-        return [Area(corners @ self.flat.T @ self.frame, colour=BLUE)], []
-
-    def columns(self, letter: str) -> list[Line]:
-        """The first columns of U; without a letter they bear no labels."""
-        columns = [(u, letter and indexed(letter, k)) for k, u in enumerate(self.U.T[:COLUMNS])]
-        return [line for u, label in columns for line in self.arrow(u, label, BLUE, 1.5)]
 
     def feet(self) -> list[Line]:
         """How far z reaches along each column."""
@@ -187,19 +168,8 @@ class Scene:
             lines += [self.line(corner + x, corner + back + up, width=1) for x in (back, up)]
         return lines
 
-    def bars(self, letter: str) -> list[Bar]:
-        """The first coefficients."""
-        parts = enumerate(self.coefficients[:COLUMNS].tolist())
-        return [Bar(f"along {indexed(letter, k)}", c, colour=BLUE) for k, c in parts]
-
-    def sum(self, letter: str) -> str:
-        """The part inside as a sum of columns."""
-        parts = [f"{c:.2f} {indexed(letter, k)}" for k, c in enumerate(self.coefficients.tolist())]
-        return " + ".join(parts[:COLUMNS]) + (" + …" if len(parts) > COLUMNS else "")
-
 
 def indexed(letter: str, k: int) -> str:
-    """The k-th column, from 0, in writing: u₁."""
     return letter + str(k + 1).translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
 
 
@@ -213,23 +183,23 @@ class GramSchmidtStepper(Stepper):
         super().__init__()
 
     def moments(self) -> list[Moment]:
-        """Of each name: it enters, its parts along the basis, what is left, the new column."""
-        found: list[Moment] = []
-        Q = self.T.new_zeros(self.T.shape[1], 0)
-        new: list[Bar] = []
+        found, new, Q = list[Moment](), list[Bar](), self.T.new_zeros(self.T.shape[1], 0)
         for s in subspace.gram_schmidt_steps(self.T, RTOL):
             name, q = base.short(self.titles[s.index], 16), indexed("q", Q.shape[1])
-            scene = Scene(self.T[s.index], Q, self.T[: s.index], self)
-            basis, along, t = scene.columns("q"), scene.bars("q"), scene.arrow(scene.z, name)
+            scene = Scene(self.T[s.index], Q, self.T[: s.index], "q", self)
+            basis, t = scene.columns, scene.arrow(scene.z, name)
             left = [*basis, *scene.arrow(scene.residual, "", GREEN)]
             before, new = new, [*new, Bar(f"residual of {name}", s.norm, colour=GREEN)]
             told = [(f"{name} enters", f"t = {name}, length 1.00.", [*basis, *t], before)]
             if Q.shape[1]:
-                words = f"The parts of {name} along the basis so far: QQᵀt = {scene.sum('q')}."
-                told.append((f"{name}: Qᵀt", words, [*basis, *scene.feet(), *t], along))
+                words = f"The parts of {name} along the basis so far: QQᵀt = {scene.sum}."
+                told.append((f"{name}: Qᵀt", words, [*basis, *scene.feet(), *t], scene.bars))
                 words = f"Subtracted. The residual has length {s.norm:.2f} and stands upright on the basis."
-                sides = [*scene.columns(""), *scene.triangle("t", "inside", "residual")]
-                told.append((f"{name}: t − QQᵀt", words, sides, [*along, *new]))
+                sides = [
+                    *basis[::2],
+                    *scene.triangle("t", "inside", "residual"),
+                ]  # the columns' labels left out
+                told.append((f"{name}: t − QQᵀt", words, sides, [*scene.bars, *new]))
             if s.kept:
                 words = f"The residual, divided by {s.norm:.2f}. Q has {s.Q.shape[1]} columns, QᵀQ = I."
                 told.append((q, words, [*left, *scene.arrow(s.Q[:, -1], q, BLUE)], new))
@@ -243,10 +213,8 @@ class GramSchmidtStepper(Stepper):
 class ProjectionStepper(Stepper):
     """z → Uᵀz → UUᵀz → z − UUᵀz → its length → new scores, of a chosen picture and chosen names.
 
-    ``Z`` [n, d] and ``T`` [C, d] are the embeddings of the pictures and classes of ``data``; ``names`` are
-    the classes that are projected out first. The picture shown is the one numbered ``which`` (the last one
-    where there are fewer) of the class ``of``, first of the first name; ``erased`` is what is projected out,
-    by a ``basis`` of "Gram–Schmidt" or "SVD", two bases of one span.
+    ``Z`` [n, d] and ``T`` [C, d] embed the pictures and classes of ``data``; ``names`` are projected out
+    first, and the picture is of the first of them.
     """
 
     @_check.by_name
@@ -268,32 +236,28 @@ class ProjectionStepper(Stepper):
 
     @property
     def index(self) -> int:
-        """Which picture is shown."""
         own = self.data.where(self.of.value)
         if not len(own):
             raise ValueError(f"names: got {self.of.value!r}, want a class that has pictures")
         return int(own[min(self.which.value, len(own)) - 1])
 
     def picture(self) -> Any:
-        """The one at `of` and `which`."""
         return self.data.images[self.index]
 
     def moments(self) -> list[Moment]:
-        """The six steps."""
         chosen = _check.class_indices("names", list(self.erased.value), len(self.T), self.classes)
         T, z = self.T[chosen], self.Z[self.index]
         basis = subspace.gram_schmidt if self.basis.value == "Gram–Schmidt" else subspace.orthonormal_basis
         U = basis(T, RTOL)
-        s = Scene(z, U, T, self)
-        (d, r), u, along = U.shape, s.columns("u"), s.bars("u")
+        s = Scene(z, U, T, "u", self)
+        (d, r), u, along = U.shape, s.columns, s.bars
         names = [x for i in chosen[:COLUMNS] for x in s.arrow(self.T[i], self.classes[i], FORGET, 1.5)]
         inside = Bar("inside, length", s.size, colour=PURPLE)
         left = Bar("residual, length", s.left, colour=GREEN)
         before, after = self.T @ z, self.T @ s.residual
-        top = before.argsort(descending=True).tolist()
-        shown = list(dict.fromkeys([*chosen[:COLUMNS], *top]))[:SCORES]
+        shown = [*dict.fromkeys([*chosen[:COLUMNS], *before.argsort(descending=True).tolist()])][:SCORES]
 
-        def scores(now: torch.Tensor, ago: torch.Tensor | None = None) -> list[Bar]:
+        def scores(now: Tensor, ago: Tensor | None = None) -> list[Bar]:
             ticks = [None if ago is None else float(ago[i]) for i in shown]
             colours = [FORGET if i in chosen else RETAIN for i in shown]
             said = [base.short(f"score: {self.classes[i]}", 22) for i in shown]
@@ -306,7 +270,7 @@ class ProjectionStepper(Stepper):
              [*names, *picture], old),
             ("Uᵀz", f"How far z reaches along each column of U: {d} numbers become {r}.",
              [*u, *s.feet(), *picture], [*along, *old]),
-            ("UUᵀz", f"Back to {d} numbers: {s.sum('u')}, the point of the span that is nearest to z.",
+            ("UUᵀz", f"Back to {d} numbers: {s.sum}, the point of the span that is nearest to z.",
              [*u, *s.path(), s.line(0 * z, s.inside, "inside", PURPLE, arrow=True), *picture],
              [*along, inside, *old]),
             ("z − UUᵀz", "The residual: from the nearest point up to z, at a right angle to every name.",
