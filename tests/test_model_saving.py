@@ -11,6 +11,7 @@ import sys
 
 import open_clip
 import pytest
+import safetensors.torch
 import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from safetensors.torch import load_file, save_file
@@ -143,10 +144,12 @@ def test_what_the_folder_cannot_say_is_refused(change, clip, tmp_path):
 
 
 def test_a_disk_that_writes_something_else_is_noticed(clip, tmp_path, monkeypatch):
-    write = saving.weights.write
-    monkeypatch.setattr(
-        saving.weights, "write", lambda state, path: write({k: 2 * x for k, x in state.items()}, path)
-    )
+    write = safetensors.torch.save_file
+
+    def doubled(state, *where, **how):
+        write({k: 2 * x for k, x in state.items()}, *where, **how)
+
+    monkeypatch.setattr(safetensors.torch, "save_file", doubled)
     with pytest.raises(ValueError, match=r"image embeddings lie .* of their length away"):
         clip.save(tmp_path / "saved")
     assert not [*tmp_path.iterdir()]
