@@ -170,7 +170,7 @@ def test_siglip_is_refused_whole(processor):
     state = {k: v.clone() for k, v in model.state_dict().items()}
     edit = cn.nullspace(torch.randn(1, 24, generator=torch.Generator().manual_seed(0)))
     for side in ("image", "text", "both"):
-        with pytest.raises(ValueError, match=r"final projection .* in SiglipModel; want open_clip's SigLIP"):
+        with pytest.raises(ValueError, match=r"final projection .* in SiglipModel; want open_clip's"):
             cn.fold(model, edit, side)
     with pytest.raises(ValueError, match="model: got a SiglipModel, want a transformers CLIPModel"):
         models.from_transformers(model, processor)
@@ -203,8 +203,8 @@ def test_pictures_can_be_made_from_its_names(clip, processor):
         "std": list(pixels.image_std),
     }
     found = cn.auditing.optimise_pixels(clip, made, steps=5)
-    assert found.images[0].size == (32, 32) and found.cosines.shape == (5, 1)
-    torch.testing.assert_close(clip.embed_images(found.images), found.embeddings, rtol=0, atol=0.02)
+    cosines = [float(clip.embed_images(step) @ made[0]) for step in found.film]
+    assert found.images[0].size == (32, 32) and cosines[-1] > cosines[0]
 
 
 def test_without_normalisation_pixels_are_as_they_are(model, processor):
@@ -364,7 +364,7 @@ def test_saving_passes_on_the_processor_alone(clip, tmp_path):
 def test_what_is_no_clip_model(model, processor):
     with pytest.raises(ValueError, match="model: got a Linear, want a transformers CLIPModel"):
         models.from_transformers(torch.nn.Linear(2, 2), processor)
-    with pytest.raises(ValueError, match=r"processor: got a .*Tokenizer.*, want a CLIPProcessor"):
+    with pytest.raises(ValueError, match=r"processor: got .*Tokenizer.*, want what has image_processor"):
         models.from_transformers(model, processor.tokenizer)
 
 

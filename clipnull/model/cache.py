@@ -1,7 +1,6 @@
 """Image features on disk, found again by what they were computed from; `Clip.embed_images` uses it.
 
-``CLIPNULL_CACHE`` names another folder, which may be deleted at any time; ``off`` means no cache. Nothing
-is unpickled.
+``CLIPNULL_CACHE`` names another folder, or is ``off`` for no cache. Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ def _sha256(*things: Any) -> str:
 def key(model: nn.Module, preprocess: Any, settings: dict[str, str], pictures: Iterable[Any]) -> str | None:
     """The name under which these features are kept; None when they cannot be told from others.
 
-    That is so for a tower in training mode or with hooks, and for code that is not of `LIBRARIES`.
+    So for a tower in training mode or with hooks, and for code that is not of `LIBRARIES`.
     """
     tower = getattr(model, "visual", model)
     if any(m.training or m._forward_hooks or m._forward_pre_hooks for m in tower.modules()):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -30,11 +29,10 @@ WORTH_CACHING = 256
 class Clip:
     """A CLIP with what it needs to read names and images.
 
-    ``model`` is open_clip's, in eval mode (a ValueError for what is no CLIP as open_clip builds them);
-    ``preprocess`` makes a float tensor [3, H, W] of a PIL image, ``tokenizer`` a token tensor [n, context
-    length] of a list of str. ``name``, ``pretrained`` and ``precision`` are what `load` was asked for,
-    ``loaded_with`` all its arguments; ``config`` is open_clip's ``model_cfg``, which `save` needs, and
-    ``receipt`` that in the folder it was loaded from.
+    ``model`` is open_clip's, in eval mode; ``preprocess`` makes a float tensor [3, H, W] of a PIL image,
+    ``tokenizer`` a token tensor [n, context length] of a list of str. ``name``, ``pretrained`` and
+    ``precision`` are what `load` was asked for, ``loaded_with`` all its arguments; ``config`` is open_clip's
+    ``model_cfg``, which `save` needs, and ``receipt`` that in the folder it was loaded from.
     """
 
     def __init__(
@@ -49,11 +47,8 @@ class Clip:
         config: dict[str, Any] | None = None,
         receipt: dict[str, Any] | None = None,
     ) -> None:
-        embeds = [getattr(model, f"encode_{what}", None) for what in ("image", "text")]
-        normalises = all(e and "normalize" in inspect.signature(e).parameters for e in embeds)
-        if not (normalises and hasattr(model, "logit_scale") and hasattr(model.visual, "image_size")):
-            want = "what clipnull.load, open_clip.create_model or clipnull.model.from_transformers returns"
-            raise ValueError(f"model: got a {type(model).__qualname__}, want {want}, not wrapped")
+        _check.having("model", [model], "encode_image encode_text visual logit_scale")
+        _check.having("model.visual", [model.visual], "image_size")
         self.model: Any = model.eval()  # open_clip's classes share no base that has their methods
         self.preprocess, self.tokenizer = preprocess, tokenizer
         self.name, self.pretrained, self.precision = name, pretrained, precision
@@ -118,10 +113,9 @@ class Clip:
 
         ``images`` are PIL images, paths, uint8 arrays [H, W, 3], float tensors [3, H, W] that went through
         ``preprocess``; also one of these alone, or a torch Dataset (the first entry of each item). A
-        ValueError for none, and with its path for one that cannot be read. A ``progress`` bar is shown after
-        two seconds unless it is said. ``cache``: look for the features on disk, and keep them there
-        (`clipnull.model.cache`); by default for 256 and more images that are files or in memory, while
-        nothing is folded in. What can be read only once is refused, what is drawn or decoded is read twice.
+        ValueError names the path of one that cannot be read. ``progress`` shows a bar, by default after two
+        seconds. ``cache`` looks for the features on disk, and keeps them there (`clipnull.model.cache`); by
+        default for 256 and more images that are files or in memory, while nothing is folded in.
         """
         batch_size = _check.whole("batch_size", batch_size, 1)
         name, place = self._cache_key(images, cache), feature_cache.folder()
@@ -154,12 +148,14 @@ class Clip:
 
         dtype = get_input_dtype(self.precision) or torch.float32
         bar = _show.progress(what="images", total=inputs.count(images), unit="image", wanted=progress)
+        items, size = enumerate(inputs.items(images)), self.image_size
+        tensors = (inputs.pixels(i, item, self.preprocess, size) for i, item in items)
         chunks: list[torch.Tensor] = []
         with torch.inference_mode(), bar:
-            for pixels in self._batches(images, batch_size):
-                z = self.model.encode_image(pixels.to(self.device, dtype), normalize=False).float()
-                chunks.append(F.normalize(z, dim=1).cpu())
-                bar.update(len(pixels))
+            while batch := list(islice(tensors, batch_size)):
+                pixels = torch.stack(batch).to(self.device, dtype)
+                chunks.append(F.normalize(self.model.encode_image(pixels).float(), dim=1).cpu())
+                bar.update(len(batch))
         if not chunks:
             raise ValueError("images: got none, want at least one")
         Z = torch.cat(chunks)
@@ -168,27 +164,14 @@ class Clip:
             raise ValueError(f"images: the embedding of image {bad} is NaN or infinite, want finite pixels")
         return Z
 
-    def _batches(self, images: Any, batch_size: int) -> Iterator[torch.Tensor]:
-        size = self.image_size
-        if isinstance(images, torch.Tensor) and images.is_floating_point() and images.ndim == 4:
-            for batch in images.split(batch_size) if len(images) else ():
-                inputs.pixels(0, batch[0], self.preprocess, size)  # it is of the right size
-                yield batch
-            return
-        tensors = (inputs.pixels(i, x, self.preprocess, size) for i, x in enumerate(inputs.items(images)))
-        while batch := list(islice(tensors, batch_size)):
-            yield torch.stack(batch)
-
     def save(self, path: str | Path, report: Report | Mapping[str, Any] | None = None) -> Path:
         """Write an open_clip folder with the folded edits baked in, and a receipt beside it; its path.
 
         Plain ``open_clip.create_model_and_transforms("local-dir:PATH")`` loads what has forgotten, without
-        clipnull; a transformers model is written as one of those. The folder, new, empty, or one that `save`
-        wrote, is written beside it first, read back and compared, then renamed; the model here stays as
-        it is. ``report``: before/after figures, certificates and forgotten names, for the receipt.
-
-        A ValueError for a folder that holds something else, an adapter that is not merged, a model without
-        a config or another one when read back; an OSError for a disk that refuses. What was there stays.
+        clipnull; a transformers model is written as one of those. The folder is written beside its place,
+        read back and compared, then renamed; the model here stays as it is. ``report``: before/after
+        figures, certificates and forgotten names, for the receipt. A ValueError for a folder that `save` did
+        not write, or a model that its config cannot describe; an OSError for a disk that refuses.
         """
         return saving.save(self, path, report)
 

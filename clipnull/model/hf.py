@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
+from clipnull import _check
 from clipnull.model.clip import Clip
 
 __all__ = ["from_transformers"]
@@ -25,11 +26,9 @@ def from_transformers(model: Any, processor: Any, name: str = "transformers") ->
     model = getattr(model, "_orig_mod", model)  # that which torch.compile wraps
     kinds = {(kind.__module__.partition(".")[0], kind.__name__) for kind in type(model).__mro__}
     if ("transformers", "CLIPModel") not in kinds:  # others read padding, or end at another token
-        kind, way = type(model).__name__, "with an adapter merged: model.merge_and_unload()"
-        raise ValueError(f"model: got a {kind}, want a transformers CLIPModel, {way}")
-    if not all(hasattr(processor, part) for part in ("image_processor", "tokenizer")):
-        want = "want a CLIPProcessor with image_processor and tokenizer"
-        raise ValueError(f"processor: got a {type(processor).__name__}, {want}")
+        want = "a transformers CLIPModel, with an adapter merged: model.merge_and_unload()"
+        raise ValueError(f"model: got a {type(model).__name__}, want {want}")
+    _check.having("processor", [processor], "image_processor tokenizer")
     wrapped = wrap(model, processor)
     halves = {torch.float16: "pure_fp16", torch.bfloat16: "pure_bf16"}
     precision = halves.get(next(model.parameters()).dtype, "fp32")

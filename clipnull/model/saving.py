@@ -49,11 +49,9 @@ def save(clip: Clip, path: str | Path, report: Report | Mapping[str, Any] | None
         adapter = "has a PEFT adapter beside its own weights, where the file would not hold it"
         raise ValueError(f"save: this model {adapter}; want model.merge_and_unload() first")
     target = _files.path("path", path).resolve()
-    if target.exists() and not target.is_dir():
-        raise ValueError(f"path: {str(target)!r} is a file, want a folder")
-    if target.exists() and any(target.iterdir()) and not (target / RECEIPT).is_file():
-        what = "something that Clip.save did not write"
-        raise ValueError(f"path: {str(target)!r} holds {what}, want a new folder")
+    there = target.exists() and not (target / RECEIPT).is_file()
+    if there and (target.is_file() or any(target.iterdir())):
+        raise ValueError(f"path: {str(target)!r} was not written by Clip.save, want a new folder")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _files.replacing(target) as folder:
@@ -79,8 +77,8 @@ def _write(clip: Clip, folder: Path) -> None:
         return
     state, changes = merged_state(model)
     config = _described(clip.config, model)
-    for section, entries in changes.items():
-        config[section].update(entries)
+    for section, entries in {"text_cfg": {}, **changes}.items():
+        config.setdefault(section, {}).update(entries)
     # none may share memory
     whole = {k.replace("_orig_mod.", ""): x.detach().cpu().clone().contiguous() for k, x in state.items()}
     save_file(whole, folder / WEIGHTS, metadata={"format": "pt"})
@@ -99,17 +97,10 @@ def _described(given: Any, model: Any) -> dict[str, Any]:
     from open_clip.transformer import QuickGELU
 
     config = copy.deepcopy(given)
-    vision, text = config.setdefault("vision_cfg", {}), config.setdefault("text_cfg", {})
     height, width = np.broadcast_to(model.visual.image_size, 2).tolist()
-    quick = any(isinstance(m, QuickGELU) for m in model.modules())
-    custom = not isinstance(model, open_clip.CLIP)
-    for section, key, value, default in (
-        (vision, "image_size", height if height == width else [height, width], 224),
-        (config, "quick_gelu", quick, False),
-        (config, "custom_text", custom, "hf_model_name" in text),
-    ):
-        if section.get(key, default) != value:
-            section[key] = value
+    config.setdefault("vision_cfg", {})["image_size"] = height if height == width else [height, width]
+    config["quick_gelu"] = any(isinstance(m, QuickGELU) for m in model.modules())
+    config["custom_text"] = not isinstance(model, open_clip.CLIP)
     return config
 
 

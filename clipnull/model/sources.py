@@ -155,8 +155,7 @@ def _open_clip(name: str, tag: str | None, cache_dir: str | None, fetch: bool) -
             _reach(os.path.split(hub)[0])
         if checkpoint is None or (fetch and not hub):  # open_clip compares the checksum of a URL's file
             checkpoint = open_clip.download_pretrained(known, cache_dir=cache_dir)
-    pictures = {k: known[k] for k in PREPROCESS if known.get(k) is not None}
-    return Source(cleaned, config, Path(checkpoint), pictures)
+    return Source(cleaned, config, Path(checkpoint), {key: known.get(key) for key in PREPROCESS})
 
 
 def _as_the_tags(name: str, config: dict[str, Any], file: Path) -> Source:
@@ -195,13 +194,11 @@ def _same_activation(name: str, tag: str, config: dict[str, Any]) -> None:
     other = name.removesuffix("-quickgelu") if name.endswith("-quickgelu") else f"{name}-quickgelu"
     known = open_clip.get_pretrained_cfg(name, tag) or open_clip.get_pretrained_cfg(other, tag)
     wants = known.get("quick_gelu", False)
-    if not known or wants == config.get("quick_gelu", False):
-        return
-    if other not in open_clip.list_models():  # no name of its own: either's word for it
-        config["quick_gelu"] = True
-        return
-    trained = "with" if wants else "without"
-    raise ValueError(f"name: got {name!r}, but {tag!r} was trained {trained} QuickGELU; want {other!r}")
+    if known and wants != config.get("quick_gelu", False):
+        if other in open_clip.list_models():
+            trained = f"{tag!r} was trained {'with' if wants else 'without'} QuickGELU"
+            raise ValueError(f"name: got {name!r}, but {trained}; want {other!r}")
+        config["quick_gelu"] = True  # no name of its own: either's word for it
 
 
 @contextlib.contextmanager
@@ -217,7 +214,6 @@ def fetching(what: str, cache_dir: str | None) -> Iterator[None]:
         # open_clip, transformers, huggingface_hub and urllib each have errors of their own for this
         from huggingface_hub import constants
 
-        why = f"it could not be fetched ({line(error)})"
-        why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else why
-        missing = f"{what} is not in the cache folder {cache_dir or constants.HF_HUB_CACHE}, and {why}"
+        here = cache_dir or constants.HF_HUB_CACHE
+        missing = f"{what} is not in the cache folder {here}, and could not be fetched ({line(error)})"
         raise ValueError(f"pretrained: {missing}; want the same call made once with a network") from error
