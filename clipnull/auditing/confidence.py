@@ -78,10 +78,10 @@ def confidence(case: Case, edit: Edit, scale: float = 100.0, seed: int = 0) -> l
     rows: list[Measurement] = []
     for more, scales in (("", [scale] * 3), (", refitted", [fitted_scale(s[cal], y[cal]) for s in S])):
         P = [(c * s.double()).softmax(1) for c, s in zip(scales, S, strict=True)]
-        bits = [float(torch.special.entr(p[case.gone]).sum(1).mean()) / math.log(2) for p in P]
+        b, a, c = (float(torch.special.entr(p[case.gone]).sum(1).mean()) / math.log(2) for p in P)
         blind = f"A blind guess has {math.log2(len(case.T)):.2f} bits"
         said = f"{blind}; at scale {scales[1]:.0f} after the edit."
-        rows.append(Measurement(f"entropy, forgotten{more}", *bits, SUBSPACE, said, SOURCE, "bits"))
+        rows.append(Measurement(f"entropy, forgotten{more}", b, a, c, SUBSPACE, said, SOURCE, "bits"))
         (b, first), (a, second), (c, _) = (calibration_error(p[rest], y[rest]) for p in P)
         gap = float(P[1][rest].amax(1).mean()) - _check.share(P[1][rest].argmax(1) == y[rest])
         side = "over" if gap > 0 else "under"
@@ -91,5 +91,5 @@ def confidence(case: Case, edit: Edit, scale: float = 100.0, seed: int = 0) -> l
     hit = [conformal_sets(p, p[cal], y[cal])[torch.arange(len(y)), y] for p in P]
     covered, wanted = _show.percent(_check.share(hit[1][rest])), _show.percent(1 - ALPHA)
     said = f"Of retained images {covered} have theirs ({wanted} wanted, over random halves)."
-    held = [_check.share(h[case.gone]) for h in hit]
-    return [*rows, Measurement("true class in conformal set", *held, SUBSPACE, said, SOURCE)]
+    b, a, c = (_check.share(h[case.gone]) for h in hit)
+    return [*rows, Measurement("true class in conformal set", b, a, c, SUBSPACE, said, SOURCE)]
