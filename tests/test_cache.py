@@ -448,13 +448,13 @@ def test_two_processes_at_once(folder, tmp_path, place):
 
 
 def test_what_killed_runs_left_goes_with_the_next_entry(place):
-    with subprocess.Popen([sys.executable, "-c", ""]) as process:
-        process.wait()
     cache.write(place, "0" * 64, torch.zeros(1, 2))
-    (place / f".{'1' * 64}.safetensors.{process.pid}-0000abcd.partial").write_text("half")
-    (place / f".{'1' * 64}.safetensors.{os.getppid()}-0000abcd.partial").write_text("being written")
+    old, young = (place / f".{'1' * 64}.safetensors.0000abc{i}.partial" for i in (0, 1))
+    for left in (old, young):
+        left.write_text("half")
+    os.utime(old, (0, 0))
     cache.write(place, "2" * 64, torch.zeros(1, 2))
-    assert sorted(path.name[:3] for path in place.iterdir()) == [".11", "000", "222"]
+    assert sorted(path.name[:3] for path in place.iterdir()) == [".11", "000", "222"] and young.exists()
 
 
 def test_a_home_that_nobody_has_is_named(monkeypatch):
