@@ -119,8 +119,6 @@ def _parser() -> Parser:
     one.epilog = PROTOCOL
     one = add(doctor, "versions, device, weights, and what is missing")
     one.add_argument("data", nargs="?", help="looked for in place of what CLIPNULL_DATA names")
-    one = add(cache, "image features kept on disk: show them, or clear them")
-    one.add_argument("action", nargs="?", choices=["show", "clear"], default="show", help="default: show")
     add(lab, "JupyterLab on the notebooks; further arguments go to it")
     return parser
 
@@ -317,23 +315,6 @@ def _device() -> str:
     if torch.cuda.is_available():
         return f"cuda, {torch.cuda.get_device_name()}"
     return "mps" if torch.backends.mps.is_available() else f"cpu, {torch.get_num_threads()} threads"
-
-
-def cache(args: argparse.Namespace) -> None:
-    """List the image features on disk with their size, or delete them; ``CLIPNULL_CACHE`` says where."""
-    from clipnull.model import cache as features
-
-    if (place := features.folder()) is None:
-        print("The cache is off: CLIPNULL_CACHE=off.")
-        return
-    found = [(path, path.stat()) for path in features.entries()]
-    for path, stat in found if args.action == "show" else []:
-        used = time.strftime("%Y-%m-%d %H:%M", time.localtime(stat.st_mtime))
-        print(f"{used}{stat.st_size / 1e6:>9.1f} MB   {path.name}")
-    if args.action == "clear":
-        features.clear()
-    size = f"{sum(stat.st_size for _, stat in found) / 1e6:.1f} MB"
-    print(f"{'Deleted' if args.action == 'clear' else 'Entries'}: {len(found)}, {size}, in {place}")
 
 
 def _notebooks() -> Path:

@@ -384,7 +384,7 @@ def test_figures_say_what_they_show():
     probes = attacks.layer_probe(case, features, after)
     figures = {
         "Share of each name: name 4 1.00": plots.fingerprint(found, ["name 4"], title="Read off the weights"),
-        "with shuffled labels; embedding": plots.layer_probe(probes, (1.0, 0.0), title="C"),
+        "before, after and with shuffled labels. first": plots.layer_probe(probes, (1.0, 0.0), title="C"),
     }
     for said, fig in figures.items():
         assert said in cn.plots.alt(fig), cn.plots.alt(fig)

@@ -12,11 +12,9 @@ import torch.nn.functional as F
 
 import clipnull as cn
 from clipnull import auditing as attacks
-from clipnull.auditing.cases import displacement, turned
 from clipnull.auditing.confidence import calibration_error, confidence, conformal_sets, fitted_scale
-from clipnull.auditing.controls import certified, controls, short_lists
-from clipnull.auditing.leace import leace
-from clipnull.auditing.probes import linear_probe, probe, yes_or_no
+from clipnull.auditing.controls import certified, controls, displacement, short_lists, turned
+from clipnull.auditing.probes import leace, linear_probe, probe, yes_or_no
 from clipnull.auditing.words import Words, other_words
 from clipnull.hull import certificate
 

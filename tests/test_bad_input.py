@@ -34,8 +34,8 @@ MODULES = (
 #: what the package hands out; nobody builds it by hand
 RESULTS = """
 Mixtures GramSchmidtStep ClassAccuracy NWay Report Change Comparison Figures Row Spread Sweep Method
-Attack Bins Calibration Fingerprint LayerProbe Optimised Relearning
-AuditReport Measurement NotMeasured Word WordRecall Words Trained Protocol ProtocolData ProtocolModel
+Attack Bins Fingerprint LayerProbe Optimised Relearning
+AuditReport Measurement NotMeasured Word Words Trained Protocol ProtocolData ProtocolModel
 BeforeRow ProtocolResult ResultRow SummaryRow ScoreParts Slot Embeddings Images LabelledImages Trial
 Figure FigureWidget Stepper Preset ForgetOne Example
 """.split()

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 import clipnull as cn
-from clipnull import _files, cli, model, protocol
+from clipnull import _files, cli, protocol
 from clipnull.datasets.registry import LOADERS
 
 
@@ -107,7 +107,7 @@ def test_unknown_arguments_and_no_command_exit_2(capsys):
     assert "usage: clipnull" in capsys.readouterr().err
 
 
-COMMANDS = ["demo", "audit", "protocol", "doctor", "cache", "lab"]
+COMMANDS = ["demo", "audit", "protocol", "doctor", "lab"]
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
@@ -215,7 +215,7 @@ def planted(monkeypatch, command: str, failure: BaseException) -> None:
 
     place = {
         "demo": (cn, "load"), "audit": (cn, "load"), "protocol": (protocol, "run_protocol"),
-        "doctor": (cli, "_device"), "cache": (model.cache, "entries"), "lab": (cli.os, "execv"),
+        "doctor": (cli, "_device"), "lab": (cli.os, "execv"),
     }[command]  # fmt: skip
     monkeypatch.setitem(vars(place[0]), place[1], fail)
 
@@ -228,7 +228,7 @@ def test_ctrl_c_is_one_line_and_exit_130(command, tmp_path, monkeypatch, capsys)
     assert capsys.readouterr().err == f"clipnull {command}: interrupted\n"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["audit", "--help"], ["doctor"], ["cache"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["audit", "--help"], ["doctor"]])
 def test_a_closed_pipe_ends_quietly(arguments, monkeypatch, capsys):
     reader, writer = os.pipe()
     os.close(reader)
@@ -276,8 +276,6 @@ HOME = "~nosuchuser/x"
         (["audit"], {"CLIPNULL_MODEL": f"local-dir:{HOME}"}),
         (["protocol"], {"CLIPNULL_DATA": f"coop:{HOME}.json"}),
         (["protocol", "--full", "--root", HOME], {}),
-        (["cache"], {"CLIPNULL_CACHE": HOME}),
-        (["cache", "clear"], {"CLIPNULL_CACHE": HOME}),
     ],
 )
 def test_the_folder_of_an_unknown_user_is_refused_in_a_sentence(

@@ -170,7 +170,7 @@ def test_siglip_is_refused_whole(processor):
     state = {k: v.clone() for k, v in model.state_dict().items()}
     edit = cn.nullspace(torch.randn(1, 24, generator=torch.Generator().manual_seed(0)))
     for side in ("image", "text", "both"):
-        with pytest.raises(ValueError, match=r"final projection .* in SiglipModel; want open_clip's SigLIP"):
+        with pytest.raises(ValueError, match=r"final projection .* in SiglipModel; want one of open_clip's"):
             cn.fold(model, edit, side)
     with pytest.raises(ValueError, match="model: got a SiglipModel, want a transformers CLIPModel"):
         models.from_transformers(model, processor)
@@ -203,8 +203,8 @@ def test_pictures_can_be_made_from_its_names(clip, processor):
         "std": list(pixels.image_std),
     }
     found = cn.auditing.optimise_pixels(clip, made, steps=5)
-    assert found.images[0].size == (32, 32) and found.cosines.shape == (5, 1)
-    torch.testing.assert_close(clip.embed_images(found.images), found.embeddings, rtol=0, atol=0.02)
+    cosines = [float(clip.embed_images(step) @ made[0]) for step in found.film]
+    assert found.images[0].size == (32, 32) and cosines[-1] > cosines[0]
 
 
 def test_without_normalisation_pixels_are_as_they_are(model, processor):
@@ -315,29 +315,13 @@ def test_padding_changes_no_embedding(model, processor):
     processor.tokenizer.padding_side = "right"
 
 
-class Words:
-    """Another model's tokenizer: one number for each letter of the first word."""
-
-    pad_token_id, eos_token_id = 0, 1
-
-    def __init__(self, high):
-        self.high = high
-
-    def __call__(self, texts, **how):
-        return {"input_ids": [[2, self.high, *(3 for _ in text.split())] for text in texts]}
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (Words(high=10_000), "its tokenizer is not the model's"),
-        (Words(high=5), "with its tokenizer (two texts get one embedding|padding changes an embedding)"),
-    ],
-)
-def test_another_model_s_tokenizer_is_refused(words, said, model, processor):
-    model.config.text_config.eos_token_id = model.text_model.eos_token_id = 1000
-    other = types.SimpleNamespace(image_processor=processor.image_processor, tokenizer=words)
-    with pytest.raises(ValueError, match=f"^processor: .*{said}.*, want the"):
+def test_another_model_s_tokenizer_is_refused(model, processor):
+    longer = transformers.CLIPTokenizer.from_pretrained(processor.tokenizer.name_or_path)
+    longer.add_tokens(["a word of its own"])
+    other = types.SimpleNamespace(image_processor=processor.image_processor, tokenizer=longer)
+    with pytest.raises(
+        ValueError, match=r"^processor: its tokenizer has 58 words, want the model's own, of 57"
+    ):
         models.from_transformers(model, other)
 
 
@@ -356,8 +340,7 @@ def alt():
 
 @pytest.mark.parametrize(("make", "kind"), [(chinese, "ChineseCLIP"), (alt, "AltCLIP")])
 def test_other_clips_of_transformers_are_refused_by_name(make, kind, processor):
-    said = rf"model: got a {kind}Model, want a transformers CLIPModel; its text tower is a \w+, which may read padding"
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=f"^model: got a {kind}Model, want a transformers CLIPModel"):
         models.from_transformers(make(), processor)
 
 
@@ -381,7 +364,7 @@ def test_saving_passes_on_the_processor_alone(clip, tmp_path):
 def test_what_is_no_clip_model(model, processor):
     with pytest.raises(ValueError, match="model: got a Linear, want a transformers CLIPModel"):
         models.from_transformers(torch.nn.Linear(2, 2), processor)
-    with pytest.raises(ValueError, match=r"processor: got a .*Tokenizer.*, want a CLIPProcessor"):
+    with pytest.raises(ValueError, match=r"processor: got .*Tokenizer.*, want what has image_processor"):
         models.from_transformers(model, processor.tokenizer)
 
 

@@ -36,9 +36,9 @@ FAILED = 1
 #: file || text || what it becomes || tests; "\n" is a line break, "#" begins a comment
 FAULTS = r"""
 # controls that ignore what they control
-clipnull/auditing/cases.py || random_subspace(edit.dim, max(1, edit.rank), seed, strength) || random_subspace(edit.dim, 1, seed, strength) || tests/test_audit_controls.py::test_controls_are_random_subspaces_of_the_edits_rank_and_strength
-clipnull/auditing/cases.py || random_subspace(edit.dim, max(1, edit.rank), seed, strength) || random_subspace(edit.dim, max(1, edit.rank), seed) || tests/test_audit_controls.py::test_controls_are_random_subspaces_of_the_edits_rank_and_strength
-clipnull/auditing/report.py || if after < min(values): || if after < max(values): || tests/test_audit_controls.py::test_the_verdict_is_against_every_random_subspace_not_the_best_of_them
+clipnull/auditing/controls.py || random_subspace(edit.dim, max(1, edit.rank), seed, strength) || random_subspace(edit.dim, 1, seed, strength) || tests/test_audit_controls.py::test_controls_are_random_subspaces_of_the_edits_rank_and_strength
+clipnull/auditing/controls.py || random_subspace(edit.dim, max(1, edit.rank), seed, strength) || random_subspace(edit.dim, max(1, edit.rank), seed) || tests/test_audit_controls.py::test_controls_are_random_subspaces_of_the_edits_rank_and_strength
+clipnull/auditing/controls.py || if after < min(values): || if after < max(values): || tests/test_audit_controls.py::test_the_verdict_is_against_every_random_subspace_not_the_best_of_them
 clipnull/auditing/controls.py || picked = sorted(case.retain[i] for i in order) || picked = case.forget || tests/test_audit_controls.py::test_the_shuffled_names_are_other_classes_drawn_anew
 clipnull/auditing/words.py || torch.stack([found[c].max() for c in who.tolist()]) || torch.stack([found[c].mean() for c in who.tolist()]) || tests/test_audit_controls.py::test_a_word_must_beat_the_best_made_up_word_not_their_mean
 clipnull/auditing/controls.py || stdev(values) if seeds > 1 || 0.9 * stdev(values) if seeds > 1 || tests/test_audit_controls.py::test_controls_are_random_subspaces_of_the_edits_rank_and_strength
@@ -46,7 +46,7 @@ clipnull/auditing/layers.py || balanced(X, shuffled, folds, seed), || balanced(X
 clipnull/auditing/relearning.py || names[c] = words[i % len(words)] || names[c] = T[c] || tests/test_attacks.py::test_relearning_gives_every_class_its_own_draw_and_its_own_new_name
 # one seed used for all
 clipnull/erasers.py || generator=torch.Generator().manual_seed(seed)) || generator=torch.Generator().manual_seed(0)) || tests/test_erasers.py::test_random_subspace_is_a_seeded_projector
-clipnull/auditing/controls.py || _predict(case, control(edit, seed + i)) for i || _predict(case, control(edit, seed)) for i || tests/test_audit_controls.py::test_controls_are_random_subspaces_of_the_edits_rank_and_strength
+clipnull/auditing/controls.py || (control(edit, seed + i) for i || (control(edit, seed) for i || tests/test_audit_controls.py::test_controls_are_random_subspaces_of_the_edits_rank_and_strength
 clipnull/comparison.py || one.T_r, seed=seed + i) || one.T_r, seed=seed) || tests/test_evaluation.py::test_sweep_sizes_draws_another_control_and_another_forget_set_each_time
 clipnull/comparison.py || two.after if two || two.before if two || tests/test_evaluation.py::test_sweep_sizes_shows_short_lists_and_search
 # what was trained on among what is tested on
@@ -55,11 +55,11 @@ clipnull/auditing/confidence.py || cal, rest = order[: len(order) // 2], order[l
 clipnull/auditing/confidence.py || conformal_sets(p, p[cal], y[cal])[torch || conformal_sets(p, P[0][cal], y[cal])[torch || tests/test_audit_controls.py::test_conformal_sets_are_calibrated_on_other_images_each_model_on_its_own
 # probes that are not balanced, tolerances, bins, ties, masks, defaults
 clipnull/auditing/probes.py || return (_check.share(said[yes]) + _check.share(~said[~yes])) / 2 || return _check.share(said == yes) || tests/test_audit_controls.py::test_yes_or_no_is_the_mean_of_two_recalls
-clipnull/auditing/leace.py || concept, svd_tol=1e-6) || concept) || tests/test_audit_controls.py::test_leace_erases_a_class_however_rare_and_near
+clipnull/auditing/probes.py || concept, svd_tol=1e-6) || concept) || tests/test_audit_controls.py::test_leace_erases_a_class_however_rare_and_near
 clipnull/auditing/confidence.py || which = (top * bins).ceil().long().sub(1).clamp(0, bins - 1) || which = (top * bins).long().clamp(0, bins - 1) || tests/test_audit_controls.py::test_calibration_bins_are_closed_above
 clipnull/auditing/confidence.py || calibration_error(p[rest], y[rest]) for p || calibration_error(p[cal], y[cal]) for p || tests/test_audit_controls.py::test_calibration_is_judged_on_the_other_half_before_and_after_the_scale_is_refitted
 clipnull/auditing/confidence.py || [fitted_scale(s[cal], y[cal]) for s in S] || [fitted_scale(S[0][cal], y[cal])] * 3 || tests/test_audit_controls.py::test_calibration_is_judged_on_the_other_half_before_and_after_the_scale_is_refitted
-clipnull/auditing/cases.py || left=other.left * (displacement(case, edit) / moved if moved else 1.0)) || left=other.left) || tests/test_audit_controls.py::test_a_turned_edit_moves_images_as_far_as_the_edit
+clipnull/auditing/controls.py || left=other.left * (displacement(case, edit) / moved if moved else 1.0)) || left=other.left) || tests/test_audit_controls.py::test_a_turned_edit_moves_images_as_far_as_the_edit
 clipnull/auditing/probes.py || class_weight="balanced" || class_weight=None || tests/test_audit_controls.py::test_the_probe_weighs_both_answers_alike
 clipnull/auditing/relearning.py || step * float(P.norm()), seed + i) || step * float(P.norm()), seed) || tests/test_attacks.py::test_relearning_gives_every_class_its_own_draw_and_its_own_new_name
 clipnull/auditing/fingerprint.py || float(before.norm() + after.norm()) || float(after.norm()) || tests/test_attacks.py::test_both_layers_are_rounded

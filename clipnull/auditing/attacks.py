@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from clipnull import _check, _show
 from clipnull._check import ArrayLike, ClassesLike
-from clipnull.auditing.pixels import optimise_pixels
 from clipnull.edit import Edit
 from clipnull.measures import TIE
+from clipnull.model import Clip
 
-if TYPE_CHECKING:
-    from clipnull.model.clip import Clip
+__all__ = ["Attack", "Optimised", "attack_embeddings", "attack_pixels", "optimise_pixels"]
 
-__all__ = ["Attack", "attack_embeddings", "attack_pixels"]
-
-#: temperature of the smooth maximum over kept names: first and last for embeddings (of the names'
-#: largest distance), and in cosines for pixels
+#: temperature of the smooth maximum over kept names: first, last (of their largest distance); in cosines
 HOT, COLD, PIXELS = 0.1, 1e-4, 0.01
+#: Adam's learning rate, on the logits of the pixels; weight of the total variation; views are shifted by up
+#: to this share of the width, scaled by up to exp(±) of it and turned by up to twice as many radians: without
+#: it the ascent finds patterns that only one pixel grid shows
+RATE, SMOOTH, JITTER = 0.1, 3.0, 0.15
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +34,7 @@ class Attack:
 
     ``made`` and the leads (the cosine's unit) are from each of s starts, [s, m, d] and [s, m], float64, for
     unit image embeddings before the edit; m pictures and [m] for pixels, read again from their 8 bits.
-    ``size`` is the largest |score| over them and all names, before the edit.
+    ``size`` is the largest |score| over them and all names, before the edit: a win leads by 1e-5 of it.
     """
 
     made: Any
@@ -40,7 +43,6 @@ class Attack:
 
     @property
     def wins(self) -> torch.Tensor:
-        """Whether the lead is more than 1e-5 of the scores' size, bool, as ``leads``."""
         return self.leads > TIE * self.size
 
 
@@ -50,14 +52,11 @@ def attack_embeddings(
 ) -> Attack:
     """Optimise unit image embeddings for each forgotten name against all kept ones, after an edit.
 
-    ``T_f`` [m, d] and ``T_r`` [k, d] are the names before the edit; an edit of None is the unedited model.
-    The first start is the name itself, the others are random directions. A certificate below a hundredth of
-    the scores' size takes more steps.
-
-    Accelerated projected gradient ascent (Nesterov 1983) on z.(W t_f) - max_r z.(W t_r) over the ball
-    |z| <= 1, the maximum smoothed by a falling temperature. The lead is concave in z: every start ends
-    at the same value, the certificate (`clipnull.hull.certificate`). Where that is positive a win is
-    found; where it is 0 there is none to find.
+    ``T_f`` [m, d] and ``T_r`` [k, d] are the names before the edit; None is the unedited model. The first
+    start is the name itself, the others are random. Accelerated projected gradient ascent (Nesterov 1983) on
+    z.(W t_f) - max_r z.(W t_r) over |z| <= 1, the maximum smoothed by a falling temperature. The lead is
+    concave in z: every start ends at the certificate (`clipnull.hull.certificate`). Where that is positive a
+    win is found (below a hundredth of the scores' size it takes more steps); where it is 0 there is none.
     """
     starts, steps = _check.whole("starts", starts, 1), _check.whole("steps", steps, 1)
     forget = _check.rows("T_f", T_f, nonzero=True).detach().double()
@@ -91,9 +90,8 @@ def attack_pixels(
 ) -> Attack:
     """Optimise a picture for each forgotten name against all kept ones, after an edit on the image side.
 
-    A direction that wins need not be in the encoder's range: pixels may fail where embeddings succeed. The
-    ``clip`` is unedited: the edit (None: none) is applied to what it makes of the pictures. ``T`` [C, d] are
-    all names, before the edit. Steps and seed are those of `optimise_pixels`.
+    Pixels may fail where embeddings succeed: not every direction is in the encoder's range. The ``clip`` is
+    unedited: the edit is applied to what it makes of the pictures. ``T`` [C, d] are all names before it.
     """
     names = _check.rows("T", T, clip.dim, nonzero=True).detach().float().to(clip.device)
     gone = _check.forget_set(forget, len(names))
@@ -107,3 +105,78 @@ def attack_pixels(
     Z = clip.embed_images(images).to(names)
     leads = (Z * own).sum(1) - (Z @ kept.T).amax(1)
     return Attack(images, leads.cpu(), float((Z @ names.T).abs().max()))
+
+
+@dataclass(frozen=True, eq=False)
+class Optimised:
+    """k images before each step and after the last: ``film``, steps + 1 times; ``images`` are the last."""
+
+    film: list[list[Image.Image]]
+
+    @property
+    def images(self) -> list[Image.Image]:
+        return self.film[-1]
+
+
+def optimise_pixels(
+    clip: Any,
+    targets: ArrayLike,
+    steps: int = 30,
+    seed: int = 0,
+    objective: Callable[[torch.Tensor], torch.Tensor] | None = None,
+) -> Optimised:
+    """Change the pixels of grey images until their embeddings point along given directions [k, d], one each.
+
+    Each step turns, scales and shifts the images at random (``seed``) and climbs z . t - 3 * total
+    variation, z being the view's unit embedding and t the unit target; an ``objective`` takes the unit
+    embeddings [k, d], and gives the [k] that are climbed in place of z . t. The model's weights are used,
+    not changed. Activation maximisation with transformed views, as in Olah et al., Feature Visualization
+    (Distill 2017); that pixels are a sum of coarse and fine grids is our choice.
+    """
+    t = F.normalize(_check.rows("targets", targets, clip.dim, nonzero=True).float(), dim=1).to(clip.device)
+    steps, generator = _check.whole("steps", steps, 1), torch.Generator().manual_seed(seed)
+    # the grid's size and its halves, four in all: coarse ones move large areas at once
+    height, width = np.broadcast_to(clip.image_size, 2).tolist()
+    sizes = [(max(1, height >> i), max(1, width >> i)) for i in range(4)]
+    layers = [torch.zeros(len(t), 3, *size, device=clip.device).requires_grad_() for size in sizes]
+    # Adam divides by |gradient| + eps: a larger eps than usual keeps rounding noise from being amplified
+    optimiser, film = torch.optim.Adam(layers, lr=RATE, eps=1e-4), [_pictures(_compose(layers))]
+    for _ in range(steps):
+        x = _compose(layers)
+        z = _embed(clip, _view(x, generator))
+        variation = sum(x.diff(dim=axis).abs().mean((1, 2, 3)).sum() for axis in (2, 3))
+        gain = ((z * t).sum(1) if objective is None else objective(z)).sum() - SMOOTH * variation
+        # gradients of the pixels alone: the model's own are neither computed nor stored
+        for layer, gradient in zip(layers, torch.autograd.grad(-gain, layers), strict=True):
+            layer.grad = gradient
+        optimiser.step()
+        film.append(_pictures(_compose(layers)))
+    return Optimised(film)
+
+
+def _pictures(x: torch.Tensor) -> list[Image.Image]:
+    return [Image.fromarray(a) for a in (255 * x.detach()).round().byte().permute(0, 2, 3, 1).cpu().numpy()]
+
+
+def _compose(layers: Sequence[torch.Tensor]) -> torch.Tensor:
+    size = layers[0].shape[2:]
+    grown = [F.interpolate(layer, size, mode="bilinear", align_corners=False) for layer in layers]
+    return torch.sigmoid(torch.stack(grown).sum(0))
+
+
+def _view(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    angle, zoom, right, down = JITTER * (2 * torch.rand(4, len(x), generator=generator) - 1)
+    zoom, angle = zoom.exp(), 2 * angle
+    rows = [(zoom * angle.cos(), -zoom * angle.sin(), right), (zoom * angle.sin(), zoom * angle.cos(), down)]
+    theta = torch.stack([torch.stack(row, 1) for row in rows], 1).to(x)
+    grid = F.affine_grid(theta, list(x.shape), align_corners=False)
+    return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+
+
+def _embed(clip: Any, x: torch.Tensor) -> torch.Tensor:
+    from open_clip import get_input_dtype
+
+    cfg = clip.model.visual.preprocess_cfg
+    mean, std = (torch.tensor(cfg[k]).view(3, 1, 1).to(x) for k in ("mean", "std"))
+    pixels = ((x - mean) / std).to(get_input_dtype(clip.precision) or torch.float32)
+    return F.normalize(clip.model.encode_image(pixels, normalize=False).float(), dim=1)

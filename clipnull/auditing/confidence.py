@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -11,13 +10,12 @@ import torch.nn.functional as F
 
 from clipnull import _check, _show
 from clipnull._check import ArrayLike
-from clipnull.auditing.cases import both_kinds, control
-from clipnull.auditing.controls import SUBSPACE
-from clipnull.auditing.report import Measurement, NotMeasured
+from clipnull.auditing.controls import both_kinds, control
+from clipnull.auditing.report import SUBSPACE, Measurement, NotMeasured
 from clipnull.edit import Edit
 from clipnull.evaluation import Case
 
-__all__ = ["Bins", "Calibration", "calibration_error", "confidence"]
+__all__ = ["Bins", "calibration_error", "confidence"]
 
 #: conformal sets of `confidence` are to miss the true class of this share of images, at most
 ALPHA = 0.1
@@ -30,13 +28,6 @@ class Bins(NamedTuple):
     images: torch.Tensor
     confidence: torch.Tensor
     accuracy: torch.Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class Calibration(Measurement):
-    """Calibration error, and the bins behind it before and after the edit."""
-
-    bins: tuple[Bins, ...] = ()
 
 
 def calibration_error(p: ArrayLike, labels: ArrayLike, bins: int = 10) -> tuple[float, Bins]:
@@ -73,7 +64,7 @@ def confidence(case: Case, edit: Edit, scale: float = 100.0, seed: int = 0) -> l
     """Entropy of forgotten images, calibration of retained ones, conformal sets with the true class.
 
     At the model's ``scale``, then refitted on a random half of the retained images, where conformal sets are
-    calibrated too; the other half judges. Control: a random subspace. ValueError: fewer than two retained.
+    calibrated too; the other half judges. Control: a random subspace.
     """
     scale = _check.number("scale", scale, 0)
     others, y = (~both_kinds(case).gone).nonzero()[:, 0], case.labels
@@ -87,22 +78,18 @@ def confidence(case: Case, edit: Edit, scale: float = 100.0, seed: int = 0) -> l
     rows: list[Measurement] = []
     for more, scales in (("", [scale] * 3), (", refitted", [fitted_scale(s[cal], y[cal]) for s in S])):
         P = [(c * s.double()).softmax(1) for c, s in zip(scales, S, strict=True)]
-        before, after, other = (
-            float(torch.special.entr(p[case.gone]).sum(1).mean()) / math.log(2) for p in P
-        )
-        said = (
-            f"A blind guess has {math.log2(len(case.T)):.2f} bits; at scale {scales[1]:.0f} after the edit."
-        )
-        name = f"entropy, forgotten{more}"
-        rows.append(Measurement(name, before, after, other, SUBSPACE, said, SOURCE, "bits"))
+        b, a, c = (float(torch.special.entr(p[case.gone]).sum(1).mean()) / math.log(2) for p in P)
+        blind = f"A blind guess has {math.log2(len(case.T)):.2f} bits"
+        said = f"{blind}; at scale {scales[1]:.0f} after the edit."
+        rows.append(Measurement(f"entropy, forgotten{more}", b, a, c, SUBSPACE, said, SOURCE, "bits"))
         (b, first), (a, second), (c, _) = (calibration_error(p[rest], y[rest]) for p in P)
         gap = float(P[1][rest].amax(1).mean()) - _check.share(P[1][rest].argmax(1) == y[rest])
         side = "over" if gap > 0 else "under"
         said = f"After the edit the model is {side}-confident by {100 * abs(gap):.1f} points on average."
-        name = f"calibration error, retained{more}"
-        rows.append(Calibration(name, b, a, c, SUBSPACE, said, bins=(first, second)))
+        name, bins = f"calibration error, retained{more}", (first, second)
+        rows.append(Measurement(name, b, a, c, SUBSPACE, said, bins=bins))
     hit = [conformal_sets(p, p[cal], y[cal])[torch.arange(len(y)), y] for p in P]
     covered, wanted = _show.percent(_check.share(hit[1][rest])), _show.percent(1 - ALPHA)
     said = f"Of retained images {covered} have theirs ({wanted} wanted, over random halves)."
-    before, after, other = (_check.share(h[case.gone]) for h in hit)
-    return [*rows, Measurement("true class in conformal set", before, after, other, SUBSPACE, said, SOURCE)]
+    b, a, c = (_check.share(h[case.gone]) for h in hit)
+    return [*rows, Measurement("true class in conformal set", b, a, c, SUBSPACE, said, SOURCE)]

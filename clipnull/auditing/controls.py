@@ -4,24 +4,78 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from statistics import stdev
+from dataclasses import replace
+from statistics import fmean, stdev
 
 import torch
 
 from clipnull import _check, _show
-from clipnull.auditing.cases import both_kinds, control, rebuild, turned
-from clipnull.auditing.report import Measurement, NotMeasured, mean, verdict
+from clipnull._check import ArrayLike
+from clipnull.auditing.report import CERTIFIED, SUBSPACE, Measurement, NotMeasured
 from clipnull.edit import Edit
+from clipnull.erasers import METHODS, random_subspace
 from clipnull.evaluation import Case, candidate_masking
 from clipnull.hull import certificate
 
-__all__ = ["certified", "controls", "short_lists"]
+__all__ = ["certified", "controls", "rebuild", "short_lists", "turned"]
 
-RANDOM = "random subspaces of the same rank"
-SUBSPACE = "a random subspace of the same rank"
-TURNED = "the edit turned at random, moving images as far"
-#: names whose certificate is computed, at most
-CERTIFIED = 20
+RANDOM, MOVED = "random subspaces of the same rank", "the edit turned at random, moving images as far"
+
+
+@_check.by_name
+def rebuild(edit: Edit, T_f: ArrayLike, T_r: ArrayLike) -> Edit:
+    """The same kind of edit, with the hyperparameters in its ``info``, for other names [m, d] and [k, d].
+
+    `NotMeasured` for an edit that does not say how it was made, or was anchored at given embeddings.
+    """
+    method = METHODS.get(edit.info.get("method", ""))
+    if method is None or not method.defaults.keys() <= edit.info.keys():
+        raise NotMeasured(f"edit: cannot be made again from its info {edit.info}")
+    own = {k: edit.info[k] for k in (*method.defaults, *method.grid) if k in edit.info}
+    if "mu_rule" in edit.info:
+        own["mu"] = edit.info["mu_rule"]
+    return method.make(T_f, T_r, edit.info.get("seed", 0), **own)
+
+
+def control(edit: Edit, seed: int) -> Edit:
+    """A random subspace of the edit's rank and, if it is a projection too, strength."""
+    method = METHODS.get(edit.info.get("method", ""))
+    # other edits mean something else by their strength
+    strength = edit.info.get("strength", 1.0) if method and "strength" in method.defaults else 1.0
+    return random_subspace(edit.dim, max(1, edit.rank), seed, strength)
+
+
+@_check.by_name
+def turned(case: Case, edit: Edit, seed: int = 0) -> Edit:
+    """The edit in a randomly rotated space, I - s Q L (Q R)^T: a control that moves images as far.
+
+    s is such that the mean displacement |z' - z| of the case's images is that of the edit; Q is uniform.
+    """
+    gaussian = torch.randn(edit.dim, edit.dim, generator=torch.Generator().manual_seed(seed))
+    Q = torch.linalg.qr(gaussian.double()).Q.to(edit.left)
+    other = replace(edit, left=Q @ edit.left, right=Q @ edit.right, info={"method": "turned", "seed": seed})
+    moved = displacement(case, other)
+    return replace(other, left=other.left * (displacement(case, edit) / moved if moved else 1.0))
+
+
+def displacement(case: Case, edit: Edit) -> float:
+    """Mean |z' - z| of the images, z' not normalised."""
+    return float((edit.apply_image(case.images) - case.images).norm(dim=1).double().mean())
+
+
+def both_kinds(case: Case) -> Case:
+    """The case; NotMeasured without an image of a forgotten, or of a retained, class."""
+    try:
+        return case.require(retained=True)
+    except ValueError as error:
+        raise NotMeasured(str(error)) from error
+
+
+def fewest(case: Case) -> int:
+    """Images of the forgotten class that has the fewest; NotMeasured where that is less than two."""
+    if (least := int(torch.bincount(case.labels, minlength=len(case.T))[case.forget].min())) < 2:
+        raise NotMeasured("labels: a forgotten class has fewer than 2 images: one to learn from, one to test")
+    return least
 
 
 @_check.by_name
@@ -29,52 +83,51 @@ def controls(case: Case, edit: Edit, seeds: int = 10, seed: int = 0) -> list[Mea
     """Zero-shot accuracy against random subspaces, turned edits, other names and candidate masking.
 
     Of each control as many as ``seeds``, but one of the last. "forgotten, zero-shot" is against random
-    subspaces of the same rank, "forgotten, turned edit" against `turned`, which moves images as far on
-    average; "forgotten, other names" against the edit built from as many names of other classes (NaN, with
-    the reason, where it cannot be built); "retained, zero-shot" against candidate masking.
+    subspaces, "forgotten, turned edit" against `turned`; "forgotten, other names" against the edit built from
+    as many names of other classes (NaN, with the reason, where it cannot be built).
     """
-    before, after = case.require().predicted, _predict(case, edit)
-    b, a = case.recall(before), case.recall(after)
+    report = case.require().evaluate(edit)
+    b, a = report.forget_before, report.forget_after
 
-    def row(name: str, against: str, drawn: Sequence[torch.Tensor], what: str, source: str) -> Measurement:
-        values = tuple(map(case.recall, drawn))
-        said, spread = verdict(b, a, values, what), stdev(values) if seeds > 1 else math.nan
-        return Measurement(name, b, a, mean(values), against, said, source, spread=spread, values=values)
+    def row(name: str, against: str, edits: Iterator[Edit], what: str, source: str = "ours") -> Measurement:
+        values = tuple(case.evaluate(e).forget_after for e in edits)
+        said, spread = _verdict(b, a, values, what), stdev(values) if seeds > 1 else math.nan
+        return Measurement(name, b, a, fmean(values), against, said, source, spread=spread, values=values)
 
-    random = [_predict(case, control(edit, seed + i)) for i in range(seeds)]
-    rotated = [_predict(case, turned(case, edit, seed + i)) for i in range(seeds)]
+    random = (control(edit, seed + i) for i in range(seeds))
+    rotated = (turned(case, edit, seed + i) for i in range(seeds))
     rows = [
         row("forgotten, zero-shot", RANDOM, random, RANDOM, "2407.07485; control ours"),
-        row("forgotten, turned edit", TURNED, rotated, "turned edits", "ours"),
+        row("forgotten, turned edit", MOVED, rotated, "turned edits"),
     ]
     name, against = "forgotten, other names", "the edit built from other classes' names"
     try:
-        others = list(_shuffled(case, edit, seeds, seed))
-        rows.append(row(name, against, others, "edits built from other names", "ours"))
+        rows.append(row(name, against, _shuffled(case, edit, seeds, seed), "edits built from other names"))
     except NotMeasured as why:
         rows.append(Measurement(name, b, a, math.nan, against, f"Not measured: {why}."))
-    return [*rows, _retained(case, case.accuracy(before), case.accuracy(after))]
+    before, after, free = report.retain_before, report.retain_after, candidate_masking(case).retain_after
+    said = (
+        f"The edit changes accuracy on the other classes by {_show.change(before, after)} points; "
+        f"candidate masking, which edits nothing, by {_show.change(before, free)}."
+    )
+    name, against = "retained, zero-shot", "candidate masking"
+    return [*rows, Measurement(name, before, after, free, against, said, "2407.07485")]
 
 
-def _predict(case: Case, edit: Edit) -> torch.Tensor:
-    """Zero-shot predictions [n] after an edit."""
-    return case.evaluate(edit).predicted_after
+def _verdict(before: float, after: float, values: Sequence[float], what: str) -> str:
+    """Whether recall falls further than under any of the controls."""
+    if not before:
+        return "The model recognised none of these images to begin with, so there was nothing to forget."
+    if after >= before:
+        return f"Nothing was forgotten: recall goes from {_show.percent(before)} to {_show.percent(after)}."
+    least, own = _show.percent(min(values)), "The effect is that of the names' own directions"
+    if after < min(values):
+        return f"{own}: {len(values)} {what} leave at least {least}."
+    return f"No effect to speak of: some {what} leave {least} or less too."
 
 
-def _retained(case: Case, before: float, after: float) -> Measurement:
-    free = candidate_masking(case).retain_after
-    if math.isnan(after):
-        said = "There is no image of another class, so what they lose is not known."
-    else:
-        said = (
-            f"The edit changes accuracy on the other classes by {_show.change(before, after)} points; "
-            f"candidate masking, which edits nothing, by {_show.change(before, free)}."
-        )
-    return Measurement("retained, zero-shot", before, after, free, "candidate masking", said, "2407.07485")
-
-
-def _shuffled(case: Case, edit: Edit, seeds: int, seed: int) -> Iterator[torch.Tensor]:
-    """Predictions after edits of the same kind that forget other classes, drawn at random."""
+def _shuffled(case: Case, edit: Edit, seeds: int, seed: int) -> Iterator[Edit]:
+    """Edits of the same kind that forget other classes, drawn at random."""
     g = torch.Generator().manual_seed(seed)
     m = min(len(case.forget), len(case.retain) - 1)
     if m < 1:
@@ -82,7 +135,7 @@ def _shuffled(case: Case, edit: Edit, seeds: int, seed: int) -> Iterator[torch.T
     for _ in range(seeds):
         order = torch.randperm(len(case.retain), generator=g)[:m].tolist()
         picked = sorted(case.retain[i] for i in order)
-        yield _predict(case, rebuild(edit, case.T[picked], case.T[_check.others(picked, len(case.T))]))
+        yield rebuild(edit, case.T[picked], case.T[_check.others(picked, len(case.T))])
 
 
 @_check.by_name
@@ -90,13 +143,11 @@ def short_lists(case: Case, edit: Edit, seed: int = 0) -> list[Measurement]:
     """`Report.n_way` for n = 2 and `Report.search`; control: a random subspace of the same rank."""
     found, idle = (both_kinds(case).evaluate(e) for e in (edit, control(edit, seed)))
     two, search = found.n_way[2], found.search
-    said = f"The forgotten name beats one random kept name on {_show.percent(two.after)} of its images."
-    ranks = (
-        f"A search with it ranks an own image above another in {_show.percent(search.after)}; chance: 50%."
-    )
+    name = f"The forgotten name beats one random kept name on {_show.percent(two.after)} of its images."
+    own = f"A search with it ranks an own image above another in {_show.percent(search.after)}; chance: 50%."
     return [
-        Measurement("2-way recall", two.before, two.after, idle.n_way[2].after, SUBSPACE, said),
-        Measurement("search", search.before, search.after, idle.search.after, SUBSPACE, ranks),
+        Measurement("2-way recall", two.before, two.after, idle.n_way[2].after, SUBSPACE, name),
+        Measurement("search", search.before, search.after, idle.search.after, SUBSPACE, own),
     ]
 
 
@@ -104,12 +155,10 @@ def short_lists(case: Case, edit: Edit, seed: int = 0) -> list[Measurement]:
 def certified(case: Case, edit: Edit, seed: int = 0) -> Measurement:
     """The largest `certificate` of the forgotten names, of at most 20; the case needs no images."""
     some = case.T[case.forget[:CERTIFIED]], case.T[case.retain]
-    b, a, c = (certificate(e, *some) for e in (None, edit, control(edit, seed)))
-    open_ = int((a > 1e-6).sum())
-    said = (
-        f"{open_} of {len(a)} names can win on some embedding, by at most {float(a.max()):.3f}."
-        if open_
-        else "No image embedding there is lets a forgotten name win while all kept names are candidates."
-    )
-    before, after, random = (float(x.max()) for x in (b, a, c))
+    leads = [certificate(e, *some) for e in (None, edit, control(edit, seed))]
+    won = int((leads[1] > 1e-6).sum())
+    before, after, random = (float(x.max()) for x in leads)
+    said = "No image embedding there is lets a forgotten name win while all kept names are candidates."
+    if won:
+        said = f"{won} of {len(leads[1])} names can win on some embedding, by at most {after:.3f}."
     return Measurement("certificate", before, after, random, SUBSPACE, said, unit="cosine")

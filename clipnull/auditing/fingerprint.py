@@ -16,12 +16,10 @@ __all__ = ["Fingerprint", "fingerprint"]
 
 @dataclass(frozen=True, eq=False)
 class Fingerprint:
-    """What the difference of two last layers gives away.
+    """What the difference of two last layers gives away: ``rank`` directions were edited.
 
-    ``rank`` directions were edited, 0 when the layers are equal up to rounding: ``singular_values``
-    [min(w, d)] of the difference up to ``noise``. ``left`` and ``right`` [d, rank] are orthonormal bases of
-    the spans of L and R. ``scores`` [C], 0 to 1, say how much of each name, or of the name less the mean
-    name if that is more, lies in the span of L: a reader need not know the method.
+    So many ``singular_values`` [min(w, d)] are above ``noise``. ``left`` and ``right`` [d, rank] are bases of
+    the spans of L and R, ``scores`` [C] say how much of each name, or of it less the mean name, is in L's.
     """
 
     rank: int
@@ -38,7 +36,7 @@ class Fingerprint:
         return [self.names[i] for i in order] if self.rank else []
 
     def place(self, name: str) -> int:
-        """Where ``name`` comes in the ranking: 1 is first; the number of names when nothing was edited."""
+        """Where ``name`` comes in the ranking, from 1; the number of names when nothing was edited."""
         (i,) = _check.class_indices("name", [name], len(self.names), self.names)
         return int((self.scores > self.scores[i]).sum()) + 1 if self.rank else len(self.names)
 
@@ -48,19 +46,14 @@ def fingerprint(
 ) -> Fingerprint:
     """Read rank, directions and the forgotten name off the last layers [w, d] of two models, z = h P.
 
-    After an image-side edit W = I - L R^T the second layer is P W. ``vocabulary`` [C, d] are the text
+    After an image-side edit W = I - L R^T the second layer is Q = P W. ``vocabulary`` [C, d] are the text
     embeddings of names that may have been forgotten, called by their indices unless there are ``names``.
+    P - Q = P L R^T: its row space is the span of R, and P^+ (P - Q) = L R^T gives the span of L (of its part
+    in the row space of P, if w < d). Both layers are rounded: each weight by at most half of the machine
+    epsilon relative to itself, which makes no singular value above eps / 2 (||P||_F + ||Q||_F). Four times
+    that, and what the SVD itself may err by, is the threshold. Ours; that the forgotten class can be read
+    off the weights: arXiv 2604.07386.
 
-    The difference is P - P W = P L R^T. Its row space is the span of R whatever P is. Its column space
-    is that of P L, so P^+ (P - Q) = L R^T gives the span of L (of its part in the row space of P, if
-    w < d). Both layers, P and Q, are rounded: each weight by at most half of the machine epsilon
-    relative to itself, which makes no singular value above eps / 2 (||P||_F + ||Q||_F). Four times that,
-    and what the SVD itself may err by, is the threshold.
-
-    Ours. That the forgotten class can be read off the weights: arXiv 2604.07386.
-
-    Examples
-    --------
     >>> import torch
     >>> from clipnull import nullspace
     >>> P, names = torch.eye(3), torch.eye(3)

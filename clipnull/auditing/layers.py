@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch.nn.functional as F
 
 from clipnull import _check
 from clipnull._check import ArrayLike
-from clipnull.auditing.cases import fewest
+from clipnull.auditing.controls import fewest
 from clipnull.auditing.probes import balanced
 from clipnull.evaluation import Case
 from clipnull.model import last_layer, unprojected
@@ -25,10 +26,9 @@ PIXELS, HIDDEN, EMBEDDING = "pixels", "before the projection", "embedding"
 
 @dataclass(frozen=True)
 class LayerProbe:
-    """`yes_or_no` of the features at one layer: balanced accuracy, a fraction; chance is 0.5.
+    """`yes_or_no` of the features at one layer, un-edited and edited, and (``control``) with shuffled labels.
 
-    Of probes trained on the un-edited and on the edited model's features, and with shuffled labels
-    (``control``). ``identical``: the features before and after the edit are equal, bit for bit.
+    Balanced accuracy, chance 0.5. ``identical``: features before and after the edit are equal, bit for bit.
     """
 
     layer: str
@@ -46,31 +46,23 @@ def layers(clip: Any, images: Any) -> dict[str, torch.Tensor]:
     a bias; "embedding", H P [n, d] scaled to unit rows. A ValueError for a tower that clipnull does not know.
     """
     visual = clip.model.visual
-    found: dict[str, list[torch.Tensor]] = {}
+    first = getattr(getattr(visual, "transformer", None), "batch_first", True)
+    found: dict[str, list[torch.Tensor]] = {PIXELS: []}
 
-    def look(module: Any, inputs: Any) -> None:
-        small = F.adaptive_avg_pool2d(inputs[0].detach().float(), 16).flatten(1)
-        found.setdefault(PIXELS, []).append(small.cpu())
+    def keep(name: str, module: Any, inputs: Any, output: Any) -> None:
+        x = output[0] if isinstance(output, tuple) else output
+        if x.ndim > 2:  # tokens [n, L, c] or [L, n, c], or a map [n, c, h, w]
+            x = x.mean((2, 3) if x.ndim == 4 else 1 if first else 0)
+        found.setdefault(name, []).append(x.detach().float().cpu())
+        if module is visual:
+            small = F.adaptive_avg_pool2d(inputs[0].detach().float(), 16)
+            found[PIXELS].append(small.flatten(1).cpu())
 
-    def keep(name: str) -> Callable[[Any, Any, Any], None]:
-        def hook(module: Any, inputs: Any, output: Any) -> None:
-            x = output[0] if isinstance(output, tuple) else output
-            if x.ndim == 4:  # a map [n, c, h, w]
-                x = x.mean((2, 3))
-            elif x.ndim == 3:  # tokens [n, L, c], or [L, n, c]
-                x = x.mean(1 if getattr(getattr(visual, "transformer", None), "batch_first", True) else 0)
-            found.setdefault(name, []).append(x.detach().float().cpu())
-
-        return hook
-
-    hooks = [visual.register_forward_pre_hook(look), visual.register_forward_hook(keep(HIDDEN))]
-    hooks += [stage.register_forward_hook(keep(name)) for name, stage in _stages(visual)]
-    try:
-        with unprojected(clip):
-            clip.embed_images(images)
-    finally:
-        for handle in hooks:
-            handle.remove()
+    with contextlib.ExitStack() as hooks:
+        for name, stage in [*_stages(visual), (HIDDEN, visual)]:
+            hooks.enter_context(stage.register_forward_hook(functools.partial(keep, name)))
+        hooks.enter_context(unprojected(clip))
+        clip.embed_images(images)
     # in the order in which they ran; the tower as a whole ends last
     features = {name: torch.cat(chunks) for name, chunks in found.items()}
     P = last_layer(clip)
@@ -97,8 +89,7 @@ def layer_probe(
     """Ask a linear probe on every layer's features "is it a forgotten class?".
 
     ``before`` and ``after`` map layers to features [n, width] of the case's images, in the un-edited and
-    in the edited model (`layers`). The seed is that of the folds and of the control's labels. Folds are as
-    many as images of the smallest forgotten class where these are fewer.
+    in the edited model (`layers`). Folds are as many as images of the smallest forgotten class, at most.
     """
     if list(before) != list(after):
         raise ValueError(f"after: has layers {list(after)}, want {list(before)} like before")

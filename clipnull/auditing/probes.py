@@ -1,4 +1,4 @@
-"""Can a classifier trained on edited embeddings still tell the class?"""
+"""Can a classifier trained on edited embeddings still tell the class? After LEACE none can."""
 
 from __future__ import annotations
 
@@ -9,24 +9,22 @@ import torch
 
 from clipnull import _check, _show
 from clipnull._check import ArrayLike
-from clipnull.auditing.cases import both_kinds, fewest
+from clipnull.auditing.controls import both_kinds, fewest
 from clipnull.auditing.report import Measurement, NotMeasured
 from clipnull.edit import Edit
 from clipnull.evaluation import Case
 
-__all__ = ["linear_probe", "probe", "yes_or_no"]
+__all__ = ["leace", "linear_probe", "probe", "yes_or_no"]
 
 
 @_check.by_name
 def linear_probe(X: ArrayLike, labels: ArrayLike, folds: int = 4, seed: int = 0) -> torch.Tensor:
     """Cross-validated predictions [n] of scikit-learn's ridge classifier, which weighs classes equally.
 
-    Features ``X`` [n, d] are centred and divided by one number. Dividing each by its own would amplify the
-    rounding that an erased direction leaves behind until a probe can read it. Each image is predicted by a
-    probe fitted without its fold; folds are fewer where the images are: the largest class, or of two classes
-    each, has one for every fold. `NotMeasured` for one class only, or too few images for two folds.
-
-    A probe recovers what was unlearned: arXiv 2604.08271.
+    Features ``X`` [n, d] are centred and divided by one number: dividing each by its own would amplify the
+    rounding that an erased direction leaves behind until a probe can read it. Folds are fewer where images
+    are: the largest class, or of two classes each, has one for every fold. `NotMeasured` for one class only,
+    or too few images for two folds. A probe recovers what was unlearned: arXiv 2604.08271.
     """
     from sklearn.linear_model import RidgeClassifier
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
@@ -80,3 +78,21 @@ def probe(case: Case, edit: Edit, folds: int = 4, seed: int = 0) -> Measurement:
         left = 100 * (a - 0.5) / (b - 0.5)
         said = f"{left:.0f}% of what it found above chance is still there." + said
     return Measurement("linear probe", b, a, 0.5, "chance", said, "2604.08271")
+
+
+@_check.by_name
+def leace(case: Case) -> torch.Tensor:
+    """The case's image embeddings [n, d] with the forgotten classes' means made equal, by labels alone.
+
+    arXiv 2306.03819; the guarantee is for these embeddings, not scaled to unit length. `NotMeasured` without
+    an image of a forgotten or of a retained class, or without the package ``concept-erasure``.
+    """
+    concept = (both_kinds(case).labels[:, None] == torch.tensor(case.forget)).double()
+    try:
+        with warnings.catch_warnings(action="ignore"):  # its import uses what torch deprecates
+            from concept_erasure import LeaceEraser
+    except ModuleNotFoundError as error:
+        raise NotMeasured('concept-erasure is not installed: pip install -e ".[leace]"') from error
+    Z = case.images
+    # by default, 0.01, it passes over one class in a hundred
+    return LeaceEraser.fit(Z.double(), concept, svd_tol=1e-6)(Z.double()).to(Z.dtype)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from statistics import median
+from statistics import fmean, median
 from typing import NamedTuple
 
 import torch
@@ -12,7 +12,6 @@ import torch.nn.functional as F
 
 from clipnull import _check
 from clipnull._check import ArrayLike
-from clipnull.auditing.report import mean
 from clipnull.edit import Edit
 
 __all__ = ["Relearning", "relearning"]
@@ -52,12 +51,7 @@ def relearning(
     the edit that forgot it. Half of its images train, ``shots`` of them, the other half measures. A step is
     ``step`` norms of the weight long. ``made_up [q, d]`` are words, cycled through; by default random
     directions at names' angle to their mean. Arms: "edited", "original" (before the edit), "new name"
-    (there, under a made-up word).
-
-    Raises
-    ------
-    ValueError
-        Bad arrays, no class, fewer than 2 images of it for each shot, or none of another class.
+    (there, under a made-up word). A ValueError for fewer than two images per shot, or none of other classes.
     """
     H, T = _check.rows("H", H).float(), _check.rows("T", T, nonzero=True).float()
     P = _check.rows("weight", weight, T.shape[1]).to(H)
@@ -76,14 +70,14 @@ def relearning(
             layer = edits[c].apply_image(P) if arm == "edited" else P
             runs.append(_train(H, y, layer, names, c, shots, step * float(P.norm()), seed + i))
         steps, *ends = zip(*runs, strict=True)
-        rows.append(Relearning(arm, median(steps), mean([math.isfinite(s) for s in steps]), *map(mean, ends)))
+        rows.append(Relearning(arm, median(steps), fmean(map(math.isfinite, steps)), *map(fmean, ends)))
     return rows
 
 
 def _train(
     H: torch.Tensor, y: torch.Tensor, P: torch.Tensor, T: torch.Tensor, c: int, k: int, step: float, seed: int
 ) -> tuple[float, ...]:
-    """Steps; recall at the start and the end; accuracy on the others at the start and the end."""
+    """Steps; recall, then accuracy on the others, at the start and the end."""
     g = torch.Generator().manual_seed(seed)
     both = [i.nonzero()[:, 0] for i in (y == c, y != c)]
     own, rest = (i[torch.randperm(len(i), generator=g)] for i in both)

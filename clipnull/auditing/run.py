@@ -2,44 +2,36 @@
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from clipnull import _check, _show
 from clipnull._check import ClassesLike
 from clipnull.auditing.attacks import attack_embeddings, attack_pixels
-from clipnull.auditing.cases import control, fewest
 from clipnull.auditing.confidence import confidence
-from clipnull.auditing.controls import CERTIFIED, SUBSPACE, certified, controls, short_lists
+from clipnull.auditing.controls import certified, control, controls, fewest, short_lists
 from clipnull.auditing.fingerprint import fingerprint
 from clipnull.auditing.layers import HIDDEN, layers
 from clipnull.auditing.probes import probe
 from clipnull.auditing.relearning import relearning
-from clipnull.auditing.report import AuditReport, Measurement, NotMeasured
+from clipnull.auditing.report import CERTIFIED, SUBSPACE, AuditReport, Measurement, NotMeasured
 from clipnull.auditing.words import Words, embed_words, other_words
+from clipnull.datasets.arrays import Embeddings
+from clipnull.datasets.pictures import LabelledImages
 from clipnull.edit import Edit
 from clipnull.evaluation import Case
 from clipnull.hull import certificate
-from clipnull.model import last_layer
-from clipnull.model.towers import find
-
-if TYPE_CHECKING:
-    from clipnull.datasets.arrays import Embeddings
-    from clipnull.datasets.pictures import LabelledImages
-    from clipnull.model.clip import Clip
+from clipnull.model import Clip, last_layer
 
 __all__ = ["audit"]
 
 #: at most: images that probes look at, images whose features are taken at every layer, classes whose other
 #: words are tried, classes that are relearned, names whose pixels are attacked
 AT_MOST, LAYERS_AT_MOST, WORDS_OF, RELEARN_OF, PIXELS_OF = 4000, 1000, 10, 5, 3
-
-Step = tuple[str, Callable[[], Sequence[Measurement]]]
 
 
 def audit(
@@ -50,27 +42,13 @@ def audit(
     words: Words | None = None,
     seed: int = 0,
 ) -> AuditReport:
-    """Everything that can be asked of an edit, in one table.
+    """Everything that can be asked of an edit, in one table; what cannot be measured is in ``skipped``.
 
-    Parameters
-    ----------
-    clip : Clip or None
-        The model before the edit: nothing folded into it. None: what embeddings alone allow.
-    data : LabelledImages, or Embeddings or Case without a model
-        A case without images gives the certificate and the attack on embeddings.
-    forget : list of int or str, optional
-        The classes that the edit was to forget; a `Case` has its own. By default those in
-        ``edit.info["classes"]``, else the names that it moves most, as many as it has columns.
-    words : Words, optional
-        By default the keywords of the pictures.
+    ``clip`` is the model before the edit, with ``data`` pictures; with None, ``data`` are `Embeddings` or a
+    `Case` (without images: the certificate and the attack on embeddings). The classes that the edit was to
+    ``forget`` are by default a `Case`'s own, those in ``edit.info["classes"]``, or the names that it moves
+    most, as many as it has columns. ``words`` are by default the keywords of the pictures.
 
-    Returns
-    -------
-    AuditReport
-        A measurement that cannot be made is in ``skipped`` with the reason.
-
-    Examples
-    --------
     >>> import clipnull as cn
     >>> coco = cn.datasets.embeddings("coco")
     >>> report = cn.audit(None, coco, cn.consistent(coco.T[[4]], coco.T[5:], anchor="mean"), ["airplane"])
@@ -78,10 +56,8 @@ def audit(
     0.0
     """
     given: Any = data  # pictures with a model, arrays without
-    if clip is None:
-        T, Z = given.T, given.Z
-    else:
-        T, Z = clip.embed_text(given.classes, templates=given.templates), None
+    Z = given.Z if clip is None else None
+    T = given.T if clip is None else clip.embed_text(given.classes, templates=given.templates)
     if edit.dim != T.shape[1]:
         raise ValueError(f"edit: acts on {edit.dim} dimensions, want {T.shape[1]} like the embeddings")
     # an edit made of names with gradients has them too
@@ -97,15 +73,10 @@ def audit(
             Z = clip.embed_images(given.images)
             words = words or embed_words(clip, given, index[:WORDS_OF])
         case = Case(Z, T, data.labels, index, data.classes)
-    scale = 100.0 if clip is None else clip.logit_scale
-    steps = _name_steps(case, edit, seed)
-    if Z is not None:
+    if case.Z is not None:
         case.require()
-        steps = _image_steps(case, edit, words, scale, seed) + steps
-    if clip is not None:
-        steps += _model_steps(clip, given, case, edit, seed)
-    images = "no" if case.Z is None else len(case.Z)
-    how = edit.info.get("method", "edit")
+    steps = [*_steps(clip, given, case, edit, words, seed)]
+    images, how = "no" if case.Z is None else len(case.Z), edit.info.get("method", "edit")
     title = f"Audit of '{how}', forgetting {case.forgotten}: {images} images, {len(case.T)} classes"
     report = AuditReport([], {}, title)
     for name, step in _show.progress(steps, what="audit"):
@@ -116,24 +87,26 @@ def audit(
     return report
 
 
-def _image_steps(case: Case, edit: Edit, words: Words | None, scale: float, seed: int) -> list[Step]:
-    few = _subset(case, _thin(case, AT_MOST, seed))
-    steps: list[Step] = [
-        ("controls", lambda: controls(case, edit, seed=seed)),
-        ("short lists", lambda: short_lists(case, edit, seed)),
-        ("linear probe", lambda: [probe(few, edit, seed=seed)]),
-        ("confidence", lambda: confidence(case, edit, scale, seed)),
-    ]
-    if words is not None:
-        steps.insert(2, ("other words", lambda: [other_words(case, edit, words, seed)]))
-    return steps
-
-
-def _name_steps(case: Case, edit: Edit, seed: int) -> list[Step]:
-    return [
-        ("certificate", lambda: [certified(case, edit, seed)]),
-        ("attack, embeddings", lambda: [_embeddings(case, edit, seed)]),
-    ]
+def _steps(
+    clip: Clip | None, data: Any, case: Case, edit: Edit, words: Words | None, seed: int
+) -> Iterator[tuple[str, Callable[[], Sequence[Measurement]]]]:
+    if case.Z is not None:
+        few, _ = _thin(case, AT_MOST, seed)
+        scale = 100.0 if clip is None else clip.logit_scale
+        yield "controls", lambda: controls(case, edit, seed=seed)
+        yield "short lists", lambda: short_lists(case, edit, seed)
+        if words is not None:
+            yield "other words", lambda: [other_words(case, edit, words, seed)]
+        yield "linear probe", lambda: [probe(few, edit, seed=seed)]
+        yield "confidence", lambda: confidence(case, edit, scale, seed)
+    yield "certificate", lambda: [certified(case, edit, seed)]
+    yield "attack, embeddings", lambda: [_embeddings(case, edit, seed)]
+    if clip is not None:
+        some, rows = _thin(case, LAYERS_AT_MOST, seed)
+        P, pictures = last_layer(clip), [data.images[i] for i in rows]
+        yield "fingerprint", lambda: [_fingerprint(case, edit, P, seed)]
+        yield "relearning", lambda: [_relearned(some, edit, P, layers(clip, pictures)[HIDDEN], seed)]
+        yield "attack, pixels", lambda: [_pixels(clip, case, edit, seed)]
 
 
 def _embeddings(case: Case, edit: Edit, seed: int) -> Measurement:
@@ -143,24 +116,6 @@ def _embeddings(case: Case, edit: Edit, seed: int) -> Measurement:
     said = f"Optimised embeddings win for {won} of {len(some[0])} names; the largest lead is shown."
     leads = float(before.leads.max()), float(after.leads.max()), bound
     return Measurement("attack, embeddings", *leads, "the certificate, its bound", said, unit="cosine")
-
-
-def _model_steps(clip: Clip, data: LabelledImages, case: Case, edit: Edit, seed: int) -> list[Step]:
-    """What needs the model's weights."""
-    rows = _thin(case, LAYERS_AT_MOST, seed)
-    few, pictures = _subset(case, rows), [data.images[i] for i in rows.tolist()]
-
-    @functools.cache
-    def weight() -> torch.Tensor:
-        if find(clip, "image") is None:
-            raise NotMeasured("clip: clipnull does not know where the last layer of this image tower is")
-        return last_layer(clip)
-
-    return [
-        ("fingerprint", lambda: [_fingerprint(case, edit, weight(), seed)]),
-        ("relearning", lambda: [_relearned(few, edit, weight(), layers(clip, pictures)[HIDDEN], seed)]),
-        ("attack, pixels", lambda: [_pixels(clip, case, edit, seed)]),
-    ]
 
 
 def _pixels(clip: Clip, case: Case, edit: Edit, seed: int) -> Measurement:
@@ -176,10 +131,8 @@ def _fingerprint(case: Case, edit: Edit, P: torch.Tensor, seed: int) -> Measurem
     m, gone = len(case.forget), {str(i) for i in case.forget}
     found = [fingerprint(P, e.apply_image(P), case.T) for e in (edit, control(edit, seed))]
     a, c = (len(gone & set(f.ranking()[:m])) / m for f in found)
-    said = (
-        f"The weights differ by rank {found[0].rank}; of {len(case.T)} names, the {m} that fit best hold "
-        f"{round(m * a)} of the {m} forgotten."
-    )
+    held = f"of {len(case.T)} names, the {m} that fit best hold {round(m * a)} of the {m} forgotten"
+    said = f"The weights differ by rank {found[0].rank}; {held}."
     return Measurement("name read off the weights", math.nan, a, c, SUBSPACE, said, "2604.07386")
 
 
@@ -188,24 +141,17 @@ def _relearned(case: Case, edit: Edit, P: torch.Tensor, H: torch.Tensor, seed: i
     k = min(4, fewest(case.forgetting(targets)) // 2)
     if len(case.labels.unique()) < 2:
         raise NotMeasured("labels: want images of other classes too")
-    edits = dict.fromkeys(targets, edit)
-    edited, plain, new = relearning(H, case.labels, P, case.T, edits, k, seed=seed)
-    said = (
-        f"With {k} labelled images per class, recall goes from {_show.percent(edited.recall_start)} to "
-        f"{_show.percent(edited.recall_end)}, and {_show.percent(edited.back)} of the classes come back."
-    )
-    numbers, against = (plain.steps, edited.steps, new.steps), "the class under a new name"
-    return Measurement("relearned", *numbers, against, said, "2506.01318", "steps")
+    found = relearning(H, case.labels, P, case.T, dict.fromkeys(targets, edit), k, seed=seed)
+    edited, plain, new = found
+    start, end, back = map(_show.percent, (edited.recall_start, edited.recall_end, edited.back))
+    said = f"With {k} labelled images per class, recall goes from {start} to {end}, and {back} of the classes"
+    steps, against = (plain.steps, edited.steps, new.steps), "the class under a new name"
+    return Measurement("relearned", *steps, against, f"{said} come back.", "2506.01318", "steps")
 
 
-def _thin(case: Case, at_most: int, seed: int) -> torch.Tensor:
-    """Rows of at most about ``at_most`` images, as even over classes as can be, two per class at least."""
+def _thin(case: Case, at_most: int, seed: int) -> tuple[Case, list[int]]:
+    """About ``at_most`` images, as even over classes as can be, two per class at least; and their rows."""
     order = torch.randperm(len(case.labels), generator=torch.Generator().manual_seed(seed))
-    if len(order) <= at_most:
-        return torch.arange(len(order))
-    each = max(2, at_most // len(case.T))
-    return torch.cat([order[case.labels[order] == c][:each] for c in range(len(case.T))]).sort().values
-
-
-def _subset(case: Case, rows: torch.Tensor) -> Case:
-    return Case(case.images[rows], case.T, case.labels[rows], case.forget, case.classes)
+    each = len(order) if len(order) <= at_most else max(2, at_most // len(case.T))
+    rows = torch.cat([order[case.labels[order] == c][:each] for c in range(len(case.T))]).sort().values
+    return Case(case.images[rows], case.T, case.labels[rows], case.forget, case.classes), rows.tolist()

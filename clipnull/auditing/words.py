@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 
 from clipnull import _check, _show
 from clipnull._check import ArrayLike, ClassesLike
-from clipnull.auditing.cases import control
-from clipnull.auditing.controls import SUBSPACE
-from clipnull.auditing.report import Measurement, mean
+from clipnull.auditing.controls import control
+from clipnull.auditing.report import SUBSPACE, Measurement
+from clipnull.datasets.pictures import LabelledImages
 from clipnull.edit import Edit
 from clipnull.evaluation import Case
+from clipnull.model import Clip
 
-if TYPE_CHECKING:
-    from clipnull.datasets.pictures import LabelledImages
-    from clipnull.model.clip import Clip
-
-__all__ = ["Word", "WordRecall", "Words", "embed_words", "other_words"]
+__all__ = ["Word", "Words", "embed_words", "other_words"]
 
 #: words without a meaning
 MADE_UP = ["blorf", "wug", "dax", "snarp", "zill"]
@@ -30,8 +27,7 @@ MADE_UP = ["blorf", "wug", "dax", "snarp", "zill"]
 class Words:
     """Other words for forgotten classes: embeddings [k, d], their ``owner`` [k] (a forgotten class), texts.
 
-    ``made_up`` [q, d] are words without a meaning, as a control: an edit may leave images nowhere in
-    particular, and then any word that is nowhere in particular takes them.
+    ``made_up`` [q, d] have no meaning, as a control: an edit may leave images where any odd word takes them.
     """
 
     embeddings: ArrayLike
@@ -54,15 +50,8 @@ class Word(NamedTuple):
     back: bool
 
 
-@dataclass(frozen=True)
-class WordRecall(Measurement):
-    """Mean recall by other words, and the words."""
-
-    words: tuple[Word, ...] = ()
-
-
 @_check.by_name
-def other_words(case: Case, edit: Edit, words: Words, seed: int = 0) -> WordRecall:
+def other_words(case: Case, edit: Edit, words: Words, seed: int = 0) -> Measurement:
     """Does another name bring the class back?
 
     Control: the made-up words after the edit; without any, a random subspace of the same rank. Prompt
@@ -77,24 +66,22 @@ def other_words(case: Case, edit: Edit, words: Words, seed: int = 0) -> WordReca
     X = edit.apply_image(Z)
     before, after = (_recall_by(case, x, W, who) for x in (Z, X))
     if words.made_up is None:
-        against, bar = SUBSPACE, 0 * after
+        against, more, bar = SUBSPACE, "", 0 * after
         idle = _recall_by(case, control(edit, seed).apply_image(Z), W, who)
     else:
+        against, more = "made-up words", " and more than a made-up word does"
         M = _check.rows("made_up", words.made_up, d, nonzero=True).to(case.T)
         found = {c: _recall_by(case, X, M, torch.full((len(M),), c)) for c in case.forget}
-        against, idle = "made-up words", torch.stack([found[c].mean() for c in who.tolist()])
+        idle = torch.stack([found[c].mean() for c in who.tolist()])
         bar = torch.stack([found[c].max() for c in who.tolist()])
     back = (after >= 0.5 * named) & (after > bar)
     columns = (x.tolist() for x in (who, before, after, idle, back))
     read = tuple(Word(*row) for row in zip(words.texts, *columns, strict=True))
     best = max(read, key=lambda w: w.after + w.back)
-    more = "" if words.made_up is None else " and more than a made-up word does"
-    said = (
-        f"{int(back.sum())} of {len(W)} bring back half of what the name had ({_show.percent(named)}){more}; "
-        f"most of all {best.text!r}, {_show.percent(best.after)}."
-    )
-    b, a, c = (mean(x.tolist()) for x in (before, after, idle))
-    return WordRecall("other words", b, a, c, against, said, "2605.26992", words=read)
+    had = f"bring back half of what the name had ({_show.percent(named)}){more}"
+    said = f"{int(back.sum())} of {len(W)} {had}; most of all {best.text!r}, {_show.percent(best.after)}."
+    b, a, c = (float(x.mean()) for x in (before, after, idle))
+    return Measurement("other words", b, a, c, against, said, "2605.26992", words=read)
 
 
 def _recall_by(case: Case, X: torch.Tensor, W: torch.Tensor, who: torch.Tensor) -> torch.Tensor:

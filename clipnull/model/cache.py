@@ -1,15 +1,13 @@
 """Image features on disk, found again by what they were computed from; `Clip.embed_images` uses it.
 
-``CLIPNULL_CACHE`` names another folder; ``off`` means no cache. Nothing is unpickled.
+``CLIPNULL_CACHE`` names another folder, or is ``off`` for no cache. Nothing is unpickled.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import pickle
-import re
 import sys
 import warnings
 from collections.abc import Iterable
@@ -24,12 +22,10 @@ from torch import nn
 
 from clipnull import _files
 
-__all__ = ["clear", "entries", "folder", "key", "read", "write"]
+__all__ = ["folder", "key", "read", "write"]
 
 #: the libraries that turn a picture into numbers
 LIBRARIES = ("PIL", "clipnull", "numpy", "open_clip", "timm", "torch", "torchvision", "transformers")
-#: how entries are called
-KEY = r"[0-9a-f]{64}"
 _TRUSTED = {*LIBRARIES, *sys.stdlib_module_names}
 
 
@@ -66,7 +62,7 @@ def _sha256(*things: Any) -> str:
 def key(model: nn.Module, preprocess: Any, settings: dict[str, str], pictures: Iterable[Any]) -> str | None:
     """The name under which these features are kept; None when they cannot be told from others.
 
-    That is so for a tower in training mode or with hooks, and for code that is not of `LIBRARIES`.
+    So for a tower in training mode or with hooks, and for code that is not of `LIBRARIES`.
     """
     tower = getattr(model, "visual", model)
     if any(m.training or m._forward_hooks or m._forward_pre_hooks for m in tower.modules()):
@@ -91,55 +87,32 @@ def _picture(item: Any) -> Any:
     raise TypeError(f"got a {type(item).__name__}, want a picture")
 
 
-def _entry(name: str) -> Path | None:
-    """The file of an entry, in the cache's folder and nowhere else."""
-    if not isinstance(name, str) or not re.fullmatch(KEY, name):
-        raise ValueError(f"name: got {name!r}, want 64 hexadecimal digits, as key gives them")
-    return None if (place := folder()) is None else place / f"{name}.safetensors"
-
-
-def read(name: str) -> torch.Tensor | None:
-    """Features [n, d] of the entry ``name``; None when there is none, or a damaged one (removed)."""
+def read(place: Path, name: str) -> torch.Tensor | None:
+    """Features [n, d] of the entry ``name``; None when there is none, or a damaged one."""
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    if (path := _entry(name)) is None:
-        return None
-    with contextlib.suppress(SafetensorError, ValueError):
-        try:  # in one read: what opens the file twice, or maps it, could meet the entry that replaces it
-            [(checksum, Z)] = load(path.read_bytes()).items()
-        except OSError:
-            return None
+    path = place / f"{name}.safetensors"
+    try:  # in one read: what opens the file twice, or maps it, could meet the entry that replaces it
+        [(checksum, Z)] = load(path.read_bytes()).items()
         if checksum == _sha256(name, Z):
             return Z
-    path.unlink(missing_ok=True)
+    except OSError:
+        return None
+    except (SafetensorError, ValueError):
+        pass
     warnings.warn(f"cache: {path.name} is damaged; its features are computed again", stacklevel=3)
     return None
 
 
-def write(name: str, Z: torch.Tensor) -> None:
+def write(place: Path, name: str, Z: torch.Tensor) -> None:
     """Keep features ``Z`` [n, d] under ``name``; a disk that refuses is reported by a warning."""
     from safetensors.torch import save
 
-    if (path := _entry(name)) is None:
-        return
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _files.tidy(path.parent)
-        with _files.replacing(path) as partial:
+        place.mkdir(parents=True, exist_ok=True)
+        _files.tidy(place)
+        with _files.replacing(place / f"{name}.safetensors") as partial:
             partial.write_bytes(save({_sha256(name, Z): Z.contiguous()}))
     except OSError as error:
-        warnings.warn(f"cache: features were not kept in {str(path.parent)!r} ({error})", stacklevel=3)
-
-
-def entries() -> list[Path]:
-    found = place.glob("*.safetensors") if (place := folder()) else ()
-    mine = [path for path in found if re.fullmatch(KEY, path.stem)]
-    return sorted(mine, key=lambda path: path.stat().st_mtime_ns, reverse=True)
-
-
-def clear() -> int:
-    found = entries()
-    for path in [*found, *(place.glob(".*.partial") if (place := folder()) else ())]:
-        path.unlink(missing_ok=True)
-    return len(found)
+        warnings.warn(f"cache: features were not kept in {str(place)!r} ({error})", stacklevel=3)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -28,43 +26,13 @@ __all__ = ["Clip"]
 WORTH_CACHING = 256
 
 
-def _fit(model: Any) -> None:
-    def embeds(method: str) -> bool:
-        with contextlib.suppress(AttributeError, TypeError, ValueError):
-            return "normalize" in inspect.signature(getattr(model, method)).parameters
-        return False
-
-    parts = {f"{method}(normalize=)": embeds(method) for method in ("encode_image", "encode_text")}
-    parts["visual.image_size"] = hasattr(getattr(model, "visual", None), "image_size")
-    parts["logit_scale"] = hasattr(model, "logit_scale")
-    if all(parts.values()):
-        return
-    kind, want = type(model), "what clipnull.load or open_clip.create_model returns"
-    package = kind.__module__.partition(".")[0]
-    if isinstance(getattr(model, "module", None), nn.Module):
-        want = "model.module, which it wraps"
-    elif package == "clip":
-        want = "clipnull.load('ViT-B-32-quickgelu', 'openai') in place of clip.load('ViT-B/32')"
-    elif package == "transformers":
-        want = "clipnull.model.from_transformers(model, processor)"
-    lacks = ", ".join(part for part, there in parts.items() if not there)
-    raise ValueError(f"model: got a {kind.__module__}.{kind.__qualname__} without {lacks}; want {want}")
-
-
 class Clip:
     """A CLIP with what it needs to read names and images.
 
-    Attributes
-    ----------
-    model : nn.Module
-        open_clip's, in eval mode; a ValueError for what is no CLIP as open_clip builds them.
-    preprocess, tokenizer : callable
-        PIL image to float tensor [3, H, W]; list of str to token tensor [n, context length].
-    name, pretrained, precision : str, str or None, str
-        What `load` was asked for.
-    config, receipt, loaded_with : dict or None
-        open_clip's ``model_cfg``, which `save` needs; the receipt in the folder it was loaded from;
-        arguments of the `load` that made it.
+    ``model`` is open_clip's, in eval mode; ``preprocess`` makes a float tensor [3, H, W] of a PIL image,
+    ``tokenizer`` a token tensor [n, context length] of a list of str. ``name``, ``pretrained`` and
+    ``precision`` are what `load` was asked for, ``loaded_with`` all its arguments; ``config`` is open_clip's
+    ``model_cfg``, which `save` needs, and ``receipt`` that in the folder it was loaded from.
     """
 
     def __init__(
@@ -79,7 +47,8 @@ class Clip:
         config: dict[str, Any] | None = None,
         receipt: dict[str, Any] | None = None,
     ) -> None:
-        _fit(model)
+        _check.having("model", [model], "encode_image encode_text visual logit_scale")
+        _check.having("model.visual", [model.visual], "image_size")
         self.model: Any = model.eval()  # open_clip's classes share no base that has their methods
         self.preprocess, self.tokenizer = preprocess, tokenizer
         self.name, self.pretrained, self.precision = name, pretrained, precision
@@ -120,14 +89,9 @@ class Clip:
         """Embeddings [C, d] of class names, the normalised mean over templates: unit rows, float32, on CPU.
 
         ``templates`` are prompts with ``{}`` where the name goes, or functions of the name; ``"openai"`` and
-        ``"simple"`` are open_clip's 80 and 7 ImageNet templates; by default the bare name.
+        ``"simple"`` are open_clip's 80 and 7 ImageNet templates; by default the bare name. Prompt
+        ensembling: Radford et al., arXiv 2103.00020, section 3.1.4; the code is open_clip's.
 
-        References
-        ----------
-        Prompt ensembling: Radford et al., arXiv 2103.00020, section 3.1.4; the code is open_clip's.
-
-        Examples
-        --------
         >>> from clipnull import load
         >>> load("pocket", device="cpu").embed_text(["cat", "dog"], "a picture of a {}.").shape
         torch.Size([2, 256])
@@ -147,27 +111,19 @@ class Clip:
     ) -> torch.Tensor:
         """Embeddings [n, d] of images: unit rows, float32 on the CPU, whatever ``batch_size``.
 
-        Parameters
-        ----------
-        images : iterable
-            PIL images, paths, uint8 arrays [H, W, 3], float tensors [3, H, W] that went through
-            ``preprocess``; also one of these alone, or a torch Dataset (the first entry of each item).
-            A ValueError for none, and with its path for one that cannot be read.
-        progress : bool, optional
-            A progress bar on stderr; by default after two seconds, and never under a test runner
-            or with the environment variable ``CLIPNULL_NO_PROGRESS``.
-        cache : bool, optional
-            Whether to look for the features on disk, and keep them there (`clipnull.model.cache`). By default
-            for 256 and more images that are files or in memory, while nothing is folded in. Images that have
-            to be drawn or decoded for it are read twice; those that can be read only once are refused.
+        ``images`` are PIL images, paths, uint8 arrays [H, W, 3], float tensors [3, H, W] that went through
+        ``preprocess``; also one of these alone, or a torch Dataset (the first entry of each item). A
+        ValueError names the path of one that cannot be read. ``progress`` shows a bar, by default after two
+        seconds. ``cache`` looks for the features on disk, and keeps them there (`clipnull.model.cache`); by
+        default for 256 and more images that are files or in memory, while nothing is folded in.
         """
         batch_size = _check.whole("batch_size", batch_size, 1)
-        name = self._cache_key(images, cache)
-        if name is None:
+        name, place = self._cache_key(images, cache), feature_cache.folder()
+        if name is None or place is None:
             return self._embed_images(images, batch_size, progress)
-        if (Z := feature_cache.read(name)) is None:
+        if (Z := feature_cache.read(place, name)) is None:
             Z = self._embed_images(images, batch_size, progress)
-            feature_cache.write(name, Z)
+            feature_cache.write(place, name, Z)
         return Z
 
     def _cache_key(self, images: Any, wanted: bool | None) -> str | None:
@@ -192,12 +148,14 @@ class Clip:
 
         dtype = get_input_dtype(self.precision) or torch.float32
         bar = _show.progress(what="images", total=inputs.count(images), unit="image", wanted=progress)
+        items, size = enumerate(inputs.items(images)), self.image_size
+        tensors = (inputs.pixels(i, item, self.preprocess, size) for i, item in items)
         chunks: list[torch.Tensor] = []
         with torch.inference_mode(), bar:
-            for pixels in self._batches(images, batch_size):
-                z = self.model.encode_image(pixels.to(self.device, dtype), normalize=False).float()
-                chunks.append(F.normalize(z, dim=1).cpu())
-                bar.update(len(pixels))
+            while batch := list(islice(tensors, batch_size)):
+                pixels = torch.stack(batch).to(self.device, dtype)
+                chunks.append(F.normalize(self.model.encode_image(pixels).float(), dim=1).cpu())
+                bar.update(len(batch))
         if not chunks:
             raise ValueError("images: got none, want at least one")
         Z = torch.cat(chunks)
@@ -206,32 +164,14 @@ class Clip:
             raise ValueError(f"images: the embedding of image {bad} is NaN or infinite, want finite pixels")
         return Z
 
-    def _batches(self, images: Any, batch_size: int) -> Iterator[torch.Tensor]:
-        size = self.image_size
-        if isinstance(images, torch.Tensor) and images.is_floating_point() and images.ndim == 4:
-            for batch in images.split(batch_size) if len(images) else ():
-                inputs.pixels(0, batch[0], self.preprocess, size)  # it is of the right size
-                yield batch
-            return
-        tensors = (inputs.pixels(i, x, self.preprocess, size) for i, x in enumerate(inputs.items(images)))
-        while batch := list(islice(tensors, batch_size)):
-            yield torch.stack(batch)
-
     def save(self, path: str | Path, report: Report | Mapping[str, Any] | None = None) -> Path:
         """Write an open_clip folder with the folded edits baked in, and a receipt beside it; its path.
 
         Plain ``open_clip.create_model_and_transforms("local-dir:PATH")`` loads what has forgotten, without
-        clipnull; a transformers model is written as one of those. The folder, new, empty, or one that `save`
-        wrote, is written beside it first, read back and compared, then renamed; the model here stays as
-        it is. ``report``: before/after figures, certificates and forgotten names, for the receipt.
-
-        Raises
-        ------
-        ValueError
-            The folder holds something else; the model came without a config, has an adapter that is
-            not merged, or is another one when read back: open_clip's config cannot describe it.
-        OSError
-            The disk is full, or the folder may not be written; what was there is as it was.
+        clipnull; a transformers model is written as one of those. The folder is written beside its place,
+        read back and compared, then renamed; the model here stays as it is. ``report``: before/after
+        figures, certificates and forgotten names, for the receipt. A ValueError for a folder that `save` did
+        not write, or a model that its config cannot describe; an OSError for a disk that refuses.
         """
         return saving.save(self, path, report)
 

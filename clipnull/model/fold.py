@@ -70,6 +70,7 @@ _LOCK = threading.RLock()
 class _State:
     """All that folding changes about a tower."""
 
+    slot: Slot
     layer: Any
     data: Sequence[torch.Tensor]
     record: _Record | None
@@ -77,13 +78,12 @@ class _State:
 
     @classmethod
     def of(cls, slot: Slot) -> _State:
-        layer = slot.layer
-        holder = slot.holder(layer)
-        return cls(layer, _data(layer), _RECORDS.get(holder), vars(holder).get(MARK))
+        layer, holder = slot.layer, slot.holder()
+        return cls(slot, layer, towers.data(layer), _RECORDS.get(holder), vars(holder).get(MARK))
 
-    def put(self, slot: Slot) -> None:
-        slot.put(self.layer)
-        holder = slot.holder(self.layer)
+    def put(self) -> None:
+        self.slot.put(self.layer)
+        holder = self.slot.holder()
         for (p, _), x in zip(towers.parts(self.layer), self.data, strict=True):
             p.data = x
         _RECORDS.pop(holder, None)
@@ -94,22 +94,15 @@ class _State:
             setattr(holder, MARK, self.mark)
 
 
-Change = tuple[Slot, _State]
-
-
-def _commit(changes: Sequence[Change]) -> None:
-    before = [(slot, _State.of(slot)) for slot, _ in changes]
+def _commit(states: Sequence[_State]) -> None:
+    before = [_State.of(state.slot) for state in states]
     try:
-        for slot, state in changes:
-            state.put(slot)
+        for state in states:
+            state.put()
     except BaseException:
-        for slot, state in before:
-            state.put(slot)
+        for state in before:
+            state.put()
         raise
-
-
-def _data(layer: Any) -> list[torch.Tensor]:
-    return [p.data for p, _ in towers.parts(layer)]
 
 
 def _computed(layer: Any, originals: Sequence[torch.Tensor], steps: Sequence[_Step]) -> list[torch.Tensor]:
@@ -117,8 +110,7 @@ def _computed(layer: Any, originals: Sequence[torch.Tensor], steps: Sequence[_St
     made = []
     for original, (_, axis) in zip(originals, towers.parts(layer), strict=True):
         flip = axis == 0 and original.ndim == 2
-        x = original.detach().cpu().double()
-        x = x.T if flip else x
+        x = (original.T if flip else original).detach().cpu().double()
         for step in steps:
             if step.edit is None:  # the identity from the layer's width, and no bias
                 width = originals[0].shape[1 + axis]
@@ -130,10 +122,13 @@ def _computed(layer: Any, originals: Sequence[torch.Tensor], steps: Sequence[_St
     return made
 
 
-def _record(slot: Slot, side: str, as_it_is: bool = False) -> _Record:
-    """What can be taken out of a layer; one that is not what fold wrote is refused, or kept ``as_it_is``."""
+def _record(slot: Slot, side: str, permanent: bool = False) -> _Record:
+    """What can be taken out of a layer; one that is not what fold wrote is refused, or ``permanent`` too."""
     state = _State.of(slot)
     found = state.record or _Record((), state.mark)
+    if permanent and any(step.thread for step in found.steps):
+        what = "got True inside `with folded` (or unprojected), whose end needs the weights of before"
+        raise ValueError(f"permanent: {what}, want it outside")
 
     def holds(data: Sequence[torch.Tensor]) -> bool:
         """Whether these are the layer's data, but for a cast or a move of the whole model."""
@@ -145,35 +140,30 @@ def _record(slot: Slot, side: str, as_it_is: bool = False) -> _Record:
         return found
     if holds(found.originals):
         return replace(found, steps=())
-    if as_it_is:
+    if permanent:
         return _Record(state.data, state.mark, settled=found.settled + found.steps)
     what = "is not what fold wrote (it was trained or cast, or other weights were loaded)"
     want = "want those that fold wrote or the original ones (load_state_dict), or fold(..., permanent=True)"
     raise ValueError(f"clip: the last layer of its {side} tower {what}; {want}")
 
 
-def _with_steps(slot: Slot, layer: Any, record: _Record, steps: tuple[_Step, ...]) -> Change:
+def _with_steps(slot: Slot, layer: Any, record: _Record, steps: tuple[_Step, ...]) -> _State:
     """The tower with these steps in place of the record's."""
     made = _computed(layer, record.originals, steps) if steps else record.originals
     # after a cast or a move the data follow the layer; otherwise `to` gives the tensor itself
-    data = [x.to(here) for x, here in zip(made, _data(layer), strict=True)]
+    data = [x.to(here) for x, here in zip(made, towers.data(layer), strict=True)]
     if steps:
         record = replace(record, written=[x.clone() for x in made], steps=steps)
-        return slot, _State(layer, data, record, record.mark or (ADDED if record.added else EDITED))
+        return _State(slot, layer, data, record, record.mark or (ADDED if record.added else EDITED))
     if record.added:
-        return slot, _State(record.added[0], [], None, None)
+        return _State(slot, record.added[0], [], None, None)
     left = replace(record, originals=(), written=(), steps=()) if record.settled else None
-    return slot, _State(layer, data, left, record.mark)
-
-
-def _slots(clip: Any, side: Side) -> list[tuple[Slot, Tower]]:
-    _check.one_of("side", side, SIDES)
-    return [(towers.slot(clip, s), s) for s in (TOWERS if side == "both" else (side,))]
+    return _State(slot, layer, data, left, record.mark)
 
 
 def _refuse_other_threads(clip: Any) -> None:
     for slot in filter(None, (towers.find(clip, side) for side in TOWERS)):
-        record = _RECORDS.get(slot.holder(slot.layer))
+        record = _RECORDS.get(slot.holder())
         if record and {step.thread for step in record.steps} - {None, threading.get_ident()}:
             what = "another thread is inside `with folded` (or unprojected) on this model"
             raise ValueError(f"clip: {what}, want one thread at a time, or a copy.deepcopy of it for each")
@@ -186,70 +176,69 @@ def _start(clip: Any, slot: Slot, side: str, permanent: bool) -> tuple[Any, _Rec
         tower = model.visual if side == "image" else getattr(model, "text", model)
         # under fp16 norms stay in fp32; features leave in the dtype of the linear layers
         layer = slot.identity(next(m.weight for m in tower.modules() if isinstance(m, nn.Linear)))
-        return layer, _Record(_data(layer), None, added=(slot.layer,))
-    found = _RECORDS.get(slot.holder(slot.layer))
-    if permanent and found and any(step.thread for step in found.steps):
-        what = "got True inside `with folded` (or unprojected), whose end needs the weights of before"
-        raise ValueError(f"permanent: {what}, want it outside")
+        return layer, _Record(towers.data(layer), None, added=(slot.layer,))
     return slot.layer, _record(slot, side, permanent)
 
 
-def _insert(clip: Any, new: Sequence[tuple[Slot, _Step]], permanent: bool = False) -> None:
+def _insert(clip: Any, new: Sequence[_Step], permanent: bool = False) -> None:
     with _LOCK, torch.inference_mode(False):
         _refuse_other_threads(clip)
-        changes = []
-        for slot, step in new:
+        states = []
+        for step in new:
+            slot = towers.slot(clip, step.side)
+            if step.edit is not None and step.edit.dim != slot.dim:
+                want = f"want {slot.dim} like this model's {step.side} embeddings"
+                raise ValueError(f"edit: acts on {step.edit.dim} dimensions, {want}")
             layer, record = _start(clip, slot, step.side, permanent)
             # what stands in for the layer comes last
             steps = sorted([*record.steps, step], key=lambda s: s.edit is None)
-            _, state = _with_steps(slot, layer, record, tuple(steps))
+            state = _with_steps(slot, layer, record, tuple(steps))
             if permanent:  # the same data, and nothing kept to take them back
                 state = replace(state, record=_Record((), state.mark, settled=(*record.settled, *steps)))
-            changes.append((slot, state))
-        _commit(changes)
+            states.append(state)
+        _commit(states)
 
 
-def _withdraw(new: Sequence[tuple[Slot, _Step]]) -> None:
+def _withdraw(model: nn.Module, new: Sequence[_Step]) -> None:
     """Take these steps out, and only these; none of them may be there any more."""
     with _LOCK, torch.inference_mode(False):
-        changes = []
-        for _, step in new:
+        states = []
+        for step in new:
             step.thread = None
-        for slot, step in new:
-            found = _RECORDS.get(slot.holder(slot.layer))
+        for step in new:
+            slot = towers.slot(model, step.side)
+            found = _RECORDS.get(slot.holder())
             if found and step in found.steps:
                 record = _record(slot, step.side)
                 left = tuple(s for s in record.steps if s is not step)
-                changes.append(_with_steps(slot, slot.layer, record, left))
-        _commit(changes)
+                states.append(_with_steps(slot, slot.layer, record, left))
+        _commit(states)
 
 
 @contextlib.contextmanager
-def _inside(clip: M, new: Sequence[tuple[Slot, _Step]]) -> Iterator[M]:
+def _inside(clip: M, new: Sequence[_Step]) -> Iterator[M]:
+    model = towers.network(clip)  # whatever a Clip is given meanwhile
     try:
         try:
-            for _, step in new:
+            for step in new:
                 step.thread = threading.get_ident()
-            _insert(clip, new)
+            _insert(model, new)
             yield clip
         finally:
-            _withdraw(new)
+            _withdraw(model, new)
     except BaseException:
         with contextlib.suppress(ValueError):  # that it cannot be taken out is said once
-            _withdraw(new)  # an interrupt may have stopped the first
+            _withdraw(model, new)  # an interrupt may have stopped the first
         raise
 
 
-def _edit_steps(clip: Any, edit: Edit, side: Side) -> list[tuple[Slot, _Step]]:
-    _refuse_other_threads(clip)  # whose `unprojected` would give other dimensions; decided in _insert
-    if not isinstance(edit, Edit):
-        raise ValueError(f"edit: got {type(edit).__name__}, want an Edit (nullspace, consistent, ...)")
-    slots = _slots(clip, side)
-    for slot, s in slots:
-        if edit.dim != slot.dim:
-            want = f"want {slot.dim} like this model's {s} embeddings"
-            raise ValueError(f"edit: acts on {edit.dim} dimensions, {want}")
-    return [(slot, _Step(s, edit)) for slot, s in slots]
+def _steps(edit: Edit, side: Side) -> list[_Step]:
+    return [_Step(s, _check.instance(Edit)("edit", edit)) for s in _sides(side)]
+
+
+def _sides(side: Side) -> Sequence[Tower]:
+    _check.one_of("side", side, SIDES)
+    return TOWERS if side == "both" else (side,)
 
 
 def fold(clip: M, edit: Edit, side: Side = "image", permanent: bool = False) -> M:
@@ -258,21 +247,14 @@ def fold(clip: M, edit: Edit, side: Side = "image", permanent: bool = False) -> 
     Image side: features z [n, d], before normalisation, become z W = z - (z L) R^T. Text side: t becomes
     t W^T = t - (t R) L^T; normalising undoes part of it. "both": each with the same W. A second edit
     composes with the first: z W1 W2. ``permanent``: nothing is kept to unfold it, or those before it, with.
+    A ValueError, and the model is as it was, for a tower that clipnull does not know, another dimension, a
+    layer that was trained or loaded over since the last `fold`, or another thread inside `folded`.
 
-    Raises
-    ------
-    ValueError
-        Not a model, a tower that clipnull does not know, a dimension that does not match; the layer was
-        trained or loaded over since the last `fold`; another thread is inside `folded`. The model is then
-        as it was.
-
-    Notes
-    -----
-    The weights are computed in float64 and rounded once. A tower without a projection (SigLIP's) gets
-    an identity one, which `unfold` removes. Ours: arXiv 2512.14137 multiplies image embeddings by the
+    The weights are computed in float64 and rounded once. A tower without a projection (SigLIP's) gets an
+    identity one, which `unfold` removes. Ours: arXiv 2512.14137 multiplies image embeddings by the
     projector, after the network. Shown in notebook 03.
     """
-    _insert(clip, _edit_steps(clip, edit, side), permanent)
+    _insert(clip, _steps(edit, side), permanent)
     return clip
 
 
@@ -283,20 +265,20 @@ def unfold(clip: M, side: Side = "both") -> M:
     `fold`, and where the data of before are not here: this is a copy, or the fold was permanent.
     """
     with _LOCK, torch.inference_mode(False):
-        slots = _slots(clip, side)
+        slots = [(towers.slot(clip, s), s) for s in _sides(side)]
         _refuse_other_threads(clip)
-        changes = []
+        states = []
         for slot, s in slots:
-            holder = slot.holder(slot.layer)
+            holder = slot.holder()
             found = _RECORDS.get(holder)
             if found and found.steps:
                 left = tuple(step for step in found.steps if step.edit is None)
-                changes.append(_with_steps(slot, slot.layer, _record(slot, s), left))
+                states.append(_with_steps(slot, slot.layer, _record(slot, s), left))
             elif MARK in vars(holder):
                 why = "this is a copy of a folded model, or fold had permanent=True"
                 want = "want the model that fold was called on, or the original"
                 raise ValueError(f"clip: the edit of its {s} tower cannot be taken out: {why}; {want}")
-        _commit(changes)
+        _commit(states)
     return clip
 
 
@@ -306,24 +288,20 @@ def folded(clip: M, edit: Edit, side: Side = "image") -> AbstractContextManager[
     Leaving removes this edit alone, also after an exception or an interrupt. Until then other threads
     cannot fold into this model. Leaving raises what `unfold` raises.
     """
-    return _inside(clip, _edit_steps(clip, edit, side))
+    return _inside(clip, _steps(edit, side))
 
 
 def folded_edits(clip: Any) -> list[tuple[Tower, Edit]]:
     """The edits folded in now, as (side, edit), in the order in which they act; a copy knows of none."""
-    found = []
-    for side in TOWERS:
-        slot = towers.slot(clip, side)
-        if record := _RECORDS.get(slot.holder(slot.layer)):
-            found += [(side, step.edit) for step in record.settled + record.steps if step.edit is not None]
-    return found
+    records = [_RECORDS.get(towers.slot(clip, side).holder()) for side in TOWERS]
+    steps = [step for record in records if record for step in record.settled + record.steps]
+    return [(step.side, step.edit) for step in steps if step.edit is not None]
 
 
 def last_layer(clip: Any, side: Tower = "image") -> torch.Tensor:
     """The last layer of a tower as P [w, d], float32 on the CPU, with what is folded in: z = h P.
 
-    A bias is one more row; h then has a column of ones (`unprojected`, `clipnull.auditing.layers`).
-    A tower without a projection has the identity.
+    A bias is one more row, h then has a column of ones; a tower without a projection has the identity.
     """
     slot = towers.slot(clip, side)
     if slot.is_empty:
@@ -337,13 +315,12 @@ def last_layer(clip: Any, side: Tower = "image") -> torch.Tensor:
 
 def unprojected(clip: M, side: Tower = "image") -> AbstractContextManager[M]:
     """``with unprojected(clip): ...`` - the tower ends before its last layer, in the features h [n, w]."""
-    slot = towers.slot(clip, side)
-    return _inside(clip, [] if slot.is_empty else [(slot, _Step(side, None))])
+    return _inside(clip, [] if towers.slot(clip, side).is_empty else [_Step(side, None)])
 
 
 def merged_state(clip: Any) -> tuple[dict[str, torch.Tensor], dict[str, dict[str, Any]]]:
     """``state_dict()``, edits included, and changes of ``model_cfg`` for projections that were added."""
     model = towers.network(clip)
     slots = [towers.slot(model, side) for side in TOWERS]
-    added = [slot.config for slot in slots if vars(slot.holder(slot.layer)).get(MARK) == ADDED]
+    added = [slot.config for slot in slots if vars(slot.holder()).get(MARK) == ADDED]
     return dict(model.state_dict()), {section: new for config in added for section, new in config.items()}

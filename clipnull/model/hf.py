@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
+from clipnull import _check
 from clipnull.model.clip import Clip
 
 __all__ = ["from_transformers"]
@@ -24,26 +25,14 @@ def from_transformers(model: Any, processor: Any, name: str = "transformers") ->
     """
     model = getattr(model, "_orig_mod", model)  # that which torch.compile wraps
     kinds = {(kind.__module__.partition(".")[0], kind.__name__) for kind in type(model).__mro__}
-    if ("transformers", "CLIPModel") not in kinds:
-        kind = type(model).__name__
-        raise ValueError(f"model: got a {kind}, want a transformers CLIPModel{_why_not(model)}")
-    if not all(hasattr(processor, part) for part in ("image_processor", "tokenizer")):
-        want = "want a CLIPProcessor with image_processor and tokenizer"
-        raise ValueError(f"processor: got a {type(processor).__name__}, {want}")
-    config: Any = model.config
+    if ("transformers", "CLIPModel") not in kinds:  # others read padding, or end at another token
+        want = "a transformers CLIPModel, with an adapter merged: model.merge_and_unload()"
+        raise ValueError(f"model: got a {type(model).__name__}, want {want}")
+    _check.having("processor", [processor], "image_processor tokenizer")
+    wrapped = wrap(model, processor)
     halves = {torch.float16: "pure_fp16", torch.bfloat16: "pure_bf16"}
     precision = halves.get(next(model.parameters()).dtype, "fp32")
-    return Clip(*wrap(model, processor), name, precision=precision, config=config.to_dict())
-
-
-def _why_not(model: Any) -> str:
-    if hasattr(model, "merge_and_unload"):
-        return "; the adapter comes into its weights by model.merge_and_unload()"
-    config: Any = getattr(model, "config", None)
-    text = getattr(getattr(config, "text_config", None), "model_type", None)
-    if not hasattr(model, "text_projection") or not hasattr(model, "visual_projection"):
-        return "" if text is None else "; its towers do not end in the projections that an edit goes into"
-    return f"; its text tower is a {text}, which may read padding or end at another token than CLIP's does"
+    return Clip(*wrapped, name, precision=precision, config=model.config.to_dict())
 
 
 class TransformersCLIP(nn.Module):
@@ -52,14 +41,17 @@ class TransformersCLIP(nn.Module):
     def __init__(self, source: Any) -> None:
         super().__init__()
         object.__setattr__(self, "source", source)  # not a submodule: each parameter counts once
-        self.visual, self.text = _ImageTower(source), _TextTower(source)
+        self.visual = _ImageTower(source)
+        self.text_model, self.text_projection = source.text_model, source.text_projection
         self.logit_scale = source.logit_scale
 
     def encode_image(self, image: torch.Tensor, normalize: bool = False) -> torch.Tensor:
         return F.normalize(self.visual(image), dim=-1) if normalize else self.visual(image)
 
     def encode_text(self, text: torch.Tensor, normalize: bool = False) -> torch.Tensor:
-        return F.normalize(self.text(text), dim=-1) if normalize else self.text(text)
+        # attention is causal, and the end of the text is pooled: padding after it needs no mask
+        x = self.text_projection(self.text_model(input_ids=text, return_dict=True).pooler_output)
+        return F.normalize(x, dim=-1) if normalize else x
 
 
 class _ImageTower(nn.Module):
@@ -72,16 +64,6 @@ class _ImageTower(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         return self.visual_projection(self.vision_model(pixel_values=image, return_dict=True).pooler_output)
-
-
-class _TextTower(nn.Module):
-    def __init__(self, source: Any) -> None:
-        super().__init__()
-        self.text_model, self.text_projection = source.text_model, source.text_projection
-
-    def forward(self, text: torch.Tensor) -> torch.Tensor:
-        # attention is causal, and the end of the text is pooled: padding after it needs no mask
-        return self.text_projection(self.text_model(input_ids=text, return_dict=True).pooler_output)
 
 
 class ImageTransform:
@@ -109,30 +91,15 @@ class TextTokenizer:
 
 def wrap(model: Any, processor: Any) -> tuple[TransformersCLIP, ImageTransform, TextTokenizer]:
     """What `clipnull.model.Clip` is made of: model, image transform, tokenizer."""
-    length = model.config.text_config.max_position_embeddings
-    wrapped, images = TransformersCLIP(model.eval()).eval(), processor.image_processor
+    text, images, tokenizer = model.config.text_config, processor.image_processor, processor.tokenizer
+    if len(tokenizer) != text.vocab_size:
+        want = f"want the model's own, of {text.vocab_size}"
+        raise ValueError(f"processor: its tokenizer has {len(tokenizer)} words, {want}")
+    wrapped = TransformersCLIP(model.eval()).eval()
     scaled = getattr(images, "do_normalize", True)
     mean, std = (images.image_mean, images.image_std) if scaled else ([0.0] * 3, [1.0] * 3)
     wrapped.visual.preprocess_cfg = {"mean": list(mean), "std": list(std)}
-    words = TextTokenizer(processor.tokenizer, length)
-    _same_tokens(wrapped, words)
-    return wrapped, ImageTransform(images), words
-
-
-def _same_tokens(model: TransformersCLIP, words: TextTokenizer) -> None:
-    """A ValueError where the tokenizer is not the model's: texts are alike, or padding changes them."""
-    texts = ["a", "a cat on a mat"]
-    device = model.logit_scale.device
-    rows = words.tokenizer(texts, truncation=True, max_length=words.context_length)["input_ids"]
-    with torch.inference_mode():
-        try:
-            T = model.encode_text(words(texts).to(device), normalize=True).float()
-            bare = [model.encode_text(torch.tensor([r], device=device), normalize=True)[0] for r in rows]
-        except IndexError as error:
-            raise ValueError(f"processor: its tokenizer is not the model's ({error}), want theirs") from error
-    if torch.equal(T[0], T[1]) or (T - torch.stack(bare).float()).abs().max() > 0.01:
-        alike = "two texts get one embedding" if torch.equal(T[0], T[1]) else "padding changes an embedding"
-        raise ValueError(f"processor: with its tokenizer {alike}, want the one of the model's training")
+    return wrapped, ImageTransform(images), TextTokenizer(tokenizer, text.max_position_embeddings)
 
 
 def read(place: str) -> tuple[TransformersCLIP, ImageTransform, TextTokenizer]:

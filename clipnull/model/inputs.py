@@ -20,9 +20,8 @@ Templates = str | Sequence[str | Callable[[str], str]]
 
 def class_names(names: str | Sequence[str]) -> list[str]:
     wanted = [names] if isinstance(names, str) else _check.having("names", _check.some("names", names), "")
-    for name in wanted:
-        if not isinstance(name, str) or not name.strip():
-            raise ValueError(f"names: got {name!r}, want text")
+    if bad := [name for name in wanted if not isinstance(name, str) or not name.strip()]:
+        raise ValueError(f"names: got {bad[0]!r}, want text")
     return wanted
 
 
@@ -36,19 +35,16 @@ def prompts(templates: Templates | None) -> list[Callable[[str], str]]:
     }
     if templates is None or isinstance(templates, str):
         templates = named.get(templates or "", [templates or "{}"])
-    if not isinstance(templates, Iterable):
-        raise ValueError(f"templates: got {templates!r}, want text with '{{}}', or a list of such")
-    made = [t.format if isinstance(t, str) else t for t in templates]
-    if not made:
-        raise ValueError("templates: got none, want at least one such as 'a photo of a {}.'")
-    for given, prompt in zip(templates, made, strict=True):
+    given = _check.having("templates", _check.some("templates", templates), "")
+    made = [t.format if isinstance(t, str) else t for t in given]
+    for template, prompt in zip(given, made, strict=True):
         try:
             fits = "\0name" in prompt("\0name")
         except (TypeError, IndexError, KeyError, ValueError):
             fits = False
         if not fits:
             want = "want '{}' in it, or 'openai' or 'simple'"
-            raise ValueError(f"templates: {given!r} has no place for the name, {want}")
+            raise ValueError(f"templates: {template!r} has no place for the name, {want}")
     return made
 
 
@@ -82,19 +78,16 @@ def items(images: Any) -> Iterator[Any]:
     indexed = count(images) is not None and not hasattr(images, "__iter__")
     if isinstance(images, Mapping) or not (indexed or isinstance(images, Iterable)):
         raise ValueError(f"images: got a {type(images).__name__}, want images, paths, arrays or a Dataset")
-    i = -1
+    # a Dataset need not raise the IndexError that plain iteration waits for
+    each = (images[i] for i in range(len(images))) if indexed else images
+    seen = 0
     try:
-        # a Dataset need not raise the IndexError that plain iteration waits for
-        each = (images[i] for i in range(len(images))) if indexed else images
-        for i, item in enumerate(each):  # noqa: B007
-            if isinstance(item, tuple | list):
-                item = item[0] if item else None
-            if isinstance(item, torch.Tensor) and item.ndim == 4:  # a batch
-                yield from item
-            else:
-                yield item
+        for item in each:
+            seen += 1
+            x = next(iter(item), None) if isinstance(item, tuple | list) else item
+            yield from x if isinstance(x, torch.Tensor) and x.ndim == 4 else [x]  # a batch, or one
     except OSError as error:
-        path = getattr(error, "filename", None) or f"item {i + 1}"
+        path = getattr(error, "filename", None) or f"item {seen}"
         raise ValueError(f"images: cannot read {str(path)!r} ({error}), want a picture") from error
 
 
@@ -102,7 +95,7 @@ def pixels(
     i: int, item: Any, preprocess: Callable[[Image.Image], torch.Tensor], size: int | tuple[int, int]
 ) -> torch.Tensor:
     if isinstance(item, torch.Tensor) and item.is_floating_point():
-        want = (3, size, size) if isinstance(size, int) else (3, *size)
+        want = (3, *np.broadcast_to(size, 2).tolist())
         if tuple(item.shape) != want:
             raise ValueError(f"images: tensor {i} has shape {tuple(item.shape)}, want {want}, preprocessed")
         return item

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-import tempfile
+import json
+import re
 import threading
 import warnings
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from torch import nn
 from clipnull import _check, _files
 from clipnull.model import hf, sources, weights
 from clipnull.model.clip import Clip
-from clipnull.model.saving import CONFIG, RECEIPT, sha256, weights_of
+from clipnull.model.saving import RECEIPT, sha256, weights_of
 from clipnull.model.sources import NO_CODE, Source, fetching
 from clipnull.model.weights import line
 
@@ -27,10 +27,6 @@ __all__ = ["check_here", "load"]
 Precision = Literal["fp32", "fp16", "bf16", "pure_fp16", "pure_bf16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
-#: keys of a config with which transformers runs a model's own code
-REMOTE_CODE = ("trust_remote_code", "auto_map")
-#: how deep a config may be nested
-DEPTH = 50
 #: one model is built at a time: torch's random state, from which its weights start, is shared
 _BUILDING = threading.Lock()
 
@@ -45,53 +41,34 @@ def load(
 ) -> Clip:
     """Load a CLIP with its tokenizer and image transform.
 
-    Parameters
-    ----------
-    name : str, optional
-        ``"pocket"``: PocketCLIP, which ships with the package. An open_clip name, such as
-        ``"ViT-B-32-quickgelu"``. ``"local-dir:PATH"``: a folder that `Clip.save` or open_clip wrote,
-        or one of a transformers CLIPModel with its processor (extra ``hf``). ``"hf-hub:ORG/REPO"``:
-        the same from the Hugging Face hub. By default what ``CLIPNULL_MODEL`` in the environment
-        says (``NAME:TAG`` for open_clip's own), else ``"pocket"``.
-    pretrained : str or Path, optional
-        For an open_clip name: the tag or the file of a checkpoint; None gives random weights (``seed``). A
-        file may come from open_clip's training, OpenAI's package or Lightning, wrapped (DDP) or compiled.
-    device : str or torch.device, optional
-        By default the GPU if there is one.
-    precision : {"fp32", "fp16", "bf16", "pure_fp16", "pure_bf16"}
-        As open_clip means them; fp32 is the protocol's (arXiv 2407.07485). Embeddings are float32.
-    cache_dir : str or Path, optional
-        Where downloads are kept; by default where open_clip and Hugging Face keep theirs.
+    ``name`` is ``"pocket"``, which ships with the package; an open_clip name, such as
+    ``"ViT-B-32-quickgelu"``, with the tag or the file of a checkpoint as ``pretrained`` (None: random
+    weights by ``seed``); ``"local-dir:PATH"``, a folder that `Clip.save` or open_clip wrote, or one of a
+    transformers CLIPModel with its processor (extra ``hf``); or ``"hf-hub:ORG/REPO"``, the same from the
+    Hugging Face hub. By default what ``CLIPNULL_MODEL`` in the environment says (``NAME:TAG`` for
+    open_clip's own), else ``"pocket"``. ``device`` is the GPU if there is one; ``precision`` as open_clip
+    means it: fp32 is the protocol's (arXiv 2407.07485), and embeddings are float32 whatever it is.
 
-    Raises
-    ------
-    ValueError
-        Unknown name or tag (with the closest), a checkpoint trained with QuickGELU under a name without it,
-        one that does not fit its config, would have to be unpickled or cannot be fetched, a file that is
-        something else (a Git LFS pointer, an adapter, TorchScript, ...), weights that are not those of the
-        receipt beside them, a model that comes with code, a device that is not there.
-
-    Notes
-    -----
-    What is in the cache folder is taken as it is, and the network is not asked. A file says neither how
-    pictures are prepared nor which activation it was trained with: it gets what the tags of its architecture
-    share, and a warning where they share nothing.
+    A ValueError says which argument is wrong and what is wanted; also for weights that would have to be
+    unpickled, that do not fit their config or are not those of the receipt beside them, and for a model
+    that comes with code. What is in the cache folder is taken as it is, and the network is not asked.
     """
+    asked = dict(locals())
     _check.one_of("precision", precision, PRECISIONS)
     where = _device(device)
     name, pretrained = sources.asked_for(name, pretrained)
     cache = None if cache_dir is None else str(_files.path("cache_dir", cache_dir))
     source = sources.find(name, pretrained, cache)
-    _no_remote_code(source)
-    _as_in_receipt(source)
-    parts, kept = _build(source, where, precision, cache, seed), (source.config, source.receipt)
-    for note in source.notes:
-        warnings.warn(note, stacklevel=2)
-    clip = Clip(*parts, name, pretrained=pretrained, precision=precision, config=kept[0], receipt=kept[1])
-    clip.loaded_with = {
-        "name": name, "pretrained": pretrained, "device": device, "precision": precision,
-        "cache_dir": cache_dir, "seed": seed,
-    }  # fmt: skip
+    config, receipt = source.config, source.receipt
+    _refuse_remote_code(source)
+    if source.folder and receipt and receipt.get("weights_sha256", "") != sha256(*weights_of(source.folder)):
+        what = f"the weights in {str(source.folder)!r} are not those that its {RECEIPT} was written for"
+        raise ValueError(f"name: {what}; want the folder as Clip.save left it, or without {RECEIPT}")
+    parts = _build(source, where, precision, cache, seed)
+    if source.note:
+        warnings.warn(source.note, stacklevel=2)
+    clip = Clip(*parts, name, pretrained=pretrained, precision=precision, config=config, receipt=receipt)
+    clip.loaded_with = asked | {"name": name, "pretrained": pretrained}
     return clip
 
 
@@ -114,28 +91,12 @@ def _device(device: str | torch.device | None) -> torch.device:
     return found
 
 
-def _no_remote_code(source: Source) -> None:
-    """Refuse a config that asks for code of its own: open_clip hands its keys on to transformers."""
-    todo: list[tuple[int, str, Any]] = [(0, "", source.config)]
-    while todo:
-        depth, path, value = todo.pop()
-        if depth > DEPTH:
-            raise ValueError(f"name: the config of {source.name} is nested deeper than {DEPTH} levels")
-        pairs: Any = enumerate(value) if isinstance(value, list) else getattr(value, "items", tuple)()
-        for key, inner in pairs:
-            if key in REMOTE_CODE and inner:
-                asks = f"{source.hub or source.name} asks to run code that comes with it ({path}{key})"
-                raise ValueError(f"name: the config of {asks}; {NO_CODE}")
-            todo.append((depth + 1, f"{path}{key}.", inner))
-
-
-def _as_in_receipt(source: Source) -> None:
-    if source.folder is None or not source.receipt or "weights_sha256" not in source.receipt:
-        return
-    if sha256(*weights_of(source.folder)) != source.receipt["weights_sha256"]:
-        what = f"the weights in {str(source.folder)!r} are not those that its {RECEIPT} was written for"
-        want = f"want the folder as Clip.save left it, or without {RECEIPT} if they were changed on purpose"
-        raise ValueError(f"name: {what}; {want}")
+def _refuse_remote_code(source: Source) -> None:
+    """For a config with a key by which transformers runs a model's own code: open_clip hands it on."""
+    asks = re.search(r'"(trust_remote_code|auto_map)": (?!false|null)', json.dumps(source.config))
+    if asks:
+        what = f"the config of {source.hub or source.name} asks to run code that comes with it ({asks[1]})"
+        raise ValueError(f"name: {what}; {NO_CODE}")
 
 
 def _build(
@@ -144,12 +105,9 @@ def _build(
     import open_clip
     from open_clip.transform import PreprocessCfg, image_transform_v2
 
-    if source.transformers and source.folder and source.checkpoint:
+    if source.transformers:
         with fetching(source.name, cache):
             import transformers  # noqa: F401
-        with _about("name"):
-            for file in {source.checkpoint, *weights_of(source.folder)}:
-                weights.kind(file)
         with _fitting(source):
             wrapped, transform, words = hf.read(str(source.folder))
         return wrapped.to(device, open_clip.get_input_dtype(precision) or torch.float32), transform, words
@@ -160,40 +118,20 @@ def _build(
             # open_clip would let transformers ask at a prompt whether to run a tower's own code
             AutoConfig.from_pretrained(text, trust_remote_code=False)
     random = torch.random.fork_rng([device] if device.type == "cuda" else [])
-    with _BUILDING, _readable(source) as (name, checkpoint), _fitting(source), random:
+    with _BUILDING, random, torch.serialization.safe_globals(weights.NUMBERS):
+        if source.checkpoint:
+            weights.check("name" if source.folder else "pretrained", source.checkpoint)
         torch.manual_seed(seed)
-        model = open_clip.create_model(
-            name, checkpoint, precision=precision, device=device, cache_dir=cache,
-            pretrained_text=False, force_quick_gelu=source.config.get("quick_gelu", False),
-            force_preprocess_cfg=source.preprocess, require_pretrained=source.checkpoint is not None,
-        )  # fmt: skip
-        transform = image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
-        transform(Image.new("RGB", (2, 2)))  # it fails only when it is used
+        with _fitting(source):
+            model = open_clip.create_model(
+                source.name, str(source.checkpoint) if source.checkpoint and not source.folder else None,
+                precision=precision, device=device, cache_dir=cache, pretrained_text=False,
+                force_quick_gelu=source.config.get("quick_gelu", False),
+                force_preprocess_cfg=source.preprocess, require_pretrained=source.checkpoint is not None,
+            )  # fmt: skip
+            transform = image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
+            transform(Image.new("RGB", (2, 2)))  # it fails only when it is used
     return model, transform, _tokenizer(source, cache)
-
-
-@contextlib.contextmanager
-def _readable(source: Source) -> Iterator[tuple[str, str | None]]:
-    """Name and checkpoint for open_clip: the source's or, where it cannot read them, a copy that it can."""
-    file, argument = source.checkpoint, "name" if source.folder else "pretrained"
-    state: weights.State | None = None
-    with _about(argument):
-        if source.is_tag and file:
-            weights.kind(file)
-        elif file:
-            # open_clip finds only these in a folder
-            unseen = source.folder is not None and file.name not in weights.PREFERRED
-            state, note = weights.translated(file, rewrite=unseen)
-            source.notes += [f"{argument}: {note}"] if note else []
-    if state is None:
-        yield source.name, str(file) if file and not source.folder else None
-        return
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
-        copy = Path(place) / weights.WEIGHTS
-        weights.write(state, copy)
-        if source.folder:
-            shutil.copy(source.folder / CONFIG, place)
-        yield (f"local-dir:{place}", None) if source.folder else (source.name, str(copy))
 
 
 @contextlib.contextmanager
@@ -206,21 +144,10 @@ def _fitting(source: Source) -> Iterator[None]:
     except Exception as error:
         if source.checkpoint is None:
             raise
-        what = f"the checkpoint {'' if source.folder else source.checkpoint}".strip()
-        what += f" in {source.hub or source.name}" if source.folder else ""
-        what += " does not fit its config"
+        what = f"the checkpoint {str(source.checkpoint)!r} does not fit its config"
         if source.transformers:
             what += ", lacks a part of its processor, or cannot be read without unpickling"
         raise ValueError(f"pretrained: {what} ({line(error)})") from error
-
-
-@contextlib.contextmanager
-def _about(argument: str) -> Iterator[None]:
-    """Whatever is wrong with a file names the argument that led to it."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"{argument}: {error}") from error.__cause__
 
 
 def _tokenizer(source: Source, cache_dir: str | None) -> Any:

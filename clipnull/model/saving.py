@@ -12,17 +12,17 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from PIL import Image
 
-from clipnull import _files
+from clipnull import _check, _files
 from clipnull.hull import certificate
-from clipnull.model import towers, weights
+from clipnull.model import towers
 from clipnull.model.fold import folded_edits, merged_state
-from clipnull.model.weights import WEIGHTS
+from clipnull.model.weights import WEIGHTS, line
 from clipnull.report import Report
 
 if TYPE_CHECKING:
@@ -49,11 +49,9 @@ def save(clip: Clip, path: str | Path, report: Report | Mapping[str, Any] | None
         adapter = "has a PEFT adapter beside its own weights, where the file would not hold it"
         raise ValueError(f"save: this model {adapter}; want model.merge_and_unload() first")
     target = _files.path("path", path).resolve()
-    if target.exists() and not target.is_dir():
-        raise ValueError(f"path: {str(target)!r} is a file, want a folder")
-    if target.exists() and any(target.iterdir()) and not (target / RECEIPT).is_file():
-        what = "something that Clip.save did not write"
-        raise ValueError(f"path: {str(target)!r} holds {what}, want a new folder")
+    there = target.exists() and not (target / RECEIPT).is_file()
+    if there and (target.is_file() or any(target.iterdir())):
+        raise ValueError(f"path: {str(target)!r} was not written by Clip.save, want a new folder")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _files.replacing(target) as folder:
@@ -69,6 +67,7 @@ def save(clip: Clip, path: str | Path, report: Report | Mapping[str, Any] | None
 
 def _write(clip: Clip, folder: Path) -> None:
     from open_clip import get_model_preprocess_cfg
+    from safetensors.torch import save_file
 
     from clipnull.model import hf  # a Clip too: it imports this file
 
@@ -78,9 +77,11 @@ def _write(clip: Clip, folder: Path) -> None:
         return
     state, changes = merged_state(model)
     config = _described(clip.config, model)
-    for section, entries in changes.items():
-        config[section].update(entries)
-    weights.write({key.replace("_orig_mod.", ""): x for key, x in state.items()}, folder / WEIGHTS)
+    for section, entries in {"text_cfg": {}, **changes}.items():
+        config.setdefault(section, {}).update(entries)
+    # none may share memory
+    whole = {k.replace("_orig_mod.", ""): x.detach().cpu().clone().contiguous() for k, x in state.items()}
+    save_file(whole, folder / WEIGHTS, metadata={"format": "pt"})
     _dump(folder / CONFIG, {"model_cfg": config, "preprocess_cfg": get_model_preprocess_cfg(model)})
     if config["text_cfg"].get("hf_tokenizer_name") and hasattr(clip.tokenizer, "save_pretrained"):
         clip.tokenizer.save_pretrained(folder)
@@ -96,35 +97,28 @@ def _described(given: Any, model: Any) -> dict[str, Any]:
     from open_clip.transformer import QuickGELU
 
     config = copy.deepcopy(given)
-    vision, text = config.setdefault("vision_cfg", {}), config.setdefault("text_cfg", {})
-    size, quick = model.visual.image_size, any(isinstance(m, QuickGELU) for m in model.modules())
-    size = size if isinstance(size, int) else size[0] if size[0] == size[1] else [*size]
-
-    def say(section: dict[str, Any], key: str, value: Any, default: Any) -> None:
-        if section.get(key, default) != value:
-            section[key] = value
-
-    say(vision, "image_size", size, 224)
-    say(config, "quick_gelu", quick, False)
-    say(config, "custom_text", not isinstance(model, open_clip.CLIP), "hf_model_name" in text)
+    height, width = np.broadcast_to(model.visual.image_size, 2).tolist()
+    config.setdefault("vision_cfg", {})["image_size"] = height if height == width else [height, width]
+    config["quick_gelu"] = any(isinstance(m, QuickGELU) for m in model.modules())
+    config["custom_text"] = not isinstance(model, open_clip.CLIP)
     return config
 
 
 def _prove(clip: Clip, folder: Path) -> None:
     """Read what was written and compare embeddings: it might be another model than this one."""
-    from clipnull.model.loading import Precision, load  # it imports this file
+    from clipnull.model.loading import load  # it imports this file
 
     want = "want a config, preprocess and tokenizer that are those of the model"
     what = f"save: what was written does not read back as this model ({{}}); {want}"
+    precision: Any = clip.precision
     try:
-        again = load(f"local-dir:{folder}", device=clip.device, precision=cast(Precision, clip.precision))
+        again = load(f"local-dir:{folder}", device=clip.device, precision=precision)
     except ValueError as error:
-        raise ValueError(what.format(weights.line(error.__cause__ or error))) from error
-    for side, here, there in zip(("image", "text"), _seen(clip), _seen(again), strict=True):
+        raise ValueError(what.format(line(error.__cause__ or error))) from error
+    for side, here, there in zip(towers.TOWERS, _seen(clip), _seen(again), strict=True):
         far = float((here - there).norm() / here.norm()) if here.shape == there.shape else math.inf
-        if not far <= (NEAR if clip.precision == "fp32" else NEAR_IN_HALF):
-            why = f"{side} embeddings lie {far:.1%} of their length away from its own"
-            raise ValueError(what.format(why))
+        if not far <= (NEAR if precision == "fp32" else NEAR_IN_HALF):
+            raise ValueError(what.format(f"{side} embeddings lie {far:.1%} of their length away"))
 
 
 def _seen(clip: Clip) -> list[torch.Tensor]:
@@ -158,7 +152,7 @@ def _receipt(clip: Clip, report: Report | Mapping[str, Any] | None, digest: str)
         "pretrained": clip.pretrained and Path(clip.pretrained).name,
         "classes": report.case.forget_names if isinstance(report, Report) else list(named),
         "edits": edits,
-        "report": _figures(report),
+        "report": report if report is None or isinstance(report, Mapping) else _figures(report),
         "weights_sha256": digest,
         "versions": versions,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -166,13 +160,9 @@ def _receipt(clip: Clip, report: Report | Mapping[str, Any] | None, digest: str)
     }
 
 
-def _figures(report: Report | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+def _figures(report: Report) -> dict[str, Any]:
     """What the receipt says of a report: fractions; the certificates are leads, as cosines."""
-    if report is None or isinstance(report, Mapping):
-        return report
-    if not isinstance(report, Report):
-        want = "what clipnull.evaluate returns, or a dict"
-        raise ValueError(f"report: got a {type(report).__name__}, want {want}")
+    _check.instance(Report)("report", report)
     accuracies = "forget_before forget_after retain_before retain_after"
     found = {k: getattr(report, k) for k in accuracies.split()}
     case, two = report.case, report.n_way.get(2)
@@ -200,10 +190,9 @@ def _dump(path: Path, value: Any) -> None:
 
 def _plain(value: Any) -> Any:
     """``value`` in JSON's types; JSON has no infinity and no NaN."""
+    value = _check.plain(value)  # of arrays
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, torch.Tensor | np.ndarray | np.generic):
-        return _plain(value.tolist())
     if isinstance(value, list | tuple | set):
         return [_plain(v) for v in value]
     if isinstance(value, float) and not math.isfinite(value):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,14 +12,16 @@ from typing import Any
 
 from clipnull import _check, _files
 from clipnull.model.saving import CONFIG, RECEIPT
-from clipnull.model.weights import PREFERRED, SUFFIXES, WEIGHTS, line, other, refusal
+from clipnull.model.weights import PREFERRED, WEIGHTS, line, recognised
 
 __all__ = []
 
 #: the model that ships with the package
 POCKET = Path(__file__).parent.parent / "pocket"
-#: what a checkpoint does not say: how its pictures were prepared, and the activation
-PREPROCESS, ACTIVATION = ("mean", "std", "interpolation", "resize_mode"), "quick_gelu"
+SCHEMES = ("local-dir:", "hf-hub:")
+WAYS = "want 'local-dir:FOLDER', 'hf-hub:ORG/REPO', or a name of open_clip's with a tag or file as pretrained"
+#: what a file of weights does not say: how its pictures were prepared
+PREPROCESS = ("mean", "std", "interpolation", "resize_mode")
 NO_CODE = "clipnull runs no code of a model, want one without"
 #: seconds in which the Hugging Face hub has to answer; its client's own retries take half a minute
 PATIENCE = 5.0
@@ -38,103 +39,65 @@ class Source:
     receipt: dict[str, Any] | None = None
     transformers: bool = False
     hub: str | None = None
-    is_tag: bool = False
-    notes: list[str] = field(default_factory=list)
+    note: str = ""
 
 
 def asked_for(name: Any, pretrained: Any) -> tuple[str, str | None]:
     if name is None and pretrained is None and (asked := os.environ.get("CLIPNULL_MODEL")):
-        if asked == "pocket" or asked.startswith(("local-dir:", "hf-hub:")):
+        if asked == "pocket" or asked.startswith(SCHEMES):
             return asked, None
         name, _, pretrained = asked.partition(":")
         if not pretrained:  # random weights would run every notebook on noise
-            want = _spelt(asked) or "NAME:TAG, as ViT-B-32:laion2b_s34b_b79k"
-            raise ValueError(f"CLIPNULL_MODEL: got {asked!r}, want {want}")
-    name = "pocket" if name is None else os.fspath(name) if isinstance(name, os.PathLike) else name
-    if not isinstance(name, str):
-        raise ValueError(f"name: got {name!r}, want a model's name")
-    if pretrained is None:
-        return name, None
-    if name == "pocket" or name.startswith(("local-dir:", "hf-hub:")):
+            raise ValueError(f"CLIPNULL_MODEL: got {asked!r}, want NAME:TAG of open_clip's; else {WAYS}")
+    name, pretrained = (os.fspath(x) if isinstance(x, os.PathLike) else x for x in (name, pretrained))
+    name = "pocket" if name is None else _check.text("name", name)
+    if pretrained is not None and (name == "pocket" or name.startswith(SCHEMES)):
         raise ValueError(f"pretrained: got {pretrained!r}, but {name} has its own weights; want None")
-    if not isinstance(pretrained, str | os.PathLike):
-        raise ValueError(f"pretrained: got {pretrained!r}, want a tag or the file of a checkpoint")
-    return name, os.fspath(pretrained)
-
-
-def _spelt(asked: str) -> str | None:
-    """How `load` wants what somebody gave as a file, a folder, or a repository of the hub."""
-    place = os.path.expanduser(asked)
-    if os.path.isfile(place):
-        return f"the name of its architecture, and the file as pretrained: load('ViT-B-32', {asked!r})"
-    if os.path.isdir(place) or asked.startswith(("~", ".", "/", os.sep, "local-dir:")):
-        return f"'local-dir:{asked.removeprefix('local-dir:')}' as name, for a model in a folder"
-    found = re.fullmatch(r"(?:https?://huggingface\.co/|hf-hub:)?([\w.-]+/[\w.-]+)/?", asked)
-    return f"'hf-hub:{found[1]}' as name, for a model on the Hugging Face hub" if found else None
+    return name, None if pretrained is None else _check.text("pretrained", pretrained)
 
 
 def find(name: str, pretrained: str | None, cache_dir: str | None, fetch: bool = True) -> Source:
     if name == "pocket":
         return _folder(POCKET)
     if name.startswith("local-dir:"):
-        try:
-            return _folder(_files.path("name", name.removeprefix("local-dir:")))
-        except OSError as error:
-            raise ValueError(f"name: got {name!r}, which cannot be read ({error})") from error
+        return _folder(_files.path("name", name.removeprefix("local-dir:")))
     if name.startswith("hf-hub:"):
         return _hub(name, cache_dir, fetch)
     return _open_clip(name, pretrained, cache_dir, fetch)
 
 
 def _folder(path: Path) -> Source:
-    if not path.exists():  # a killed `Clip.save` may have set it aside
+    if not os.path.exists(path):  # a killed `Clip.save` may have set it aside
         _files.tidy(path.parent, path.name)
-    place = path / CONFIG
-    theirs = not place.is_file() and (path / "config.json").is_file()
-    place = path / "config.json" if theirs else place
-    config = _json(place) if place.is_file() else {}
-    if not place.is_file() or (theirs and config.get("model_type") != "clip"):
-        raise ValueError(f"name: no {CONFIG} in {str(path)!r}{_instead(path, config)}")
-    notes = []
+    place = next((path / name for name in (CONFIG, "config.json") if os.path.isfile(path / name)), None)
+    config = {} if place is None else _json(place)
+    theirs = place is not None and place.name != CONFIG
+    if place is None or (theirs and config.get("model_type") != "clip"):
+        want = "a folder that Clip.save or open_clip wrote, or one of a transformers CLIPModel with its"
+        want += " processor (an adapter merged: model.merge_and_unload()); a file goes into load(NAME, FILE)"
+        raise ValueError(f"name: no {CONFIG} in {str(path)!r}, want {want}")
+    note = ""
     if not theirs:
         if "preprocess_cfg" not in config:
-            notes.append(f"name: {str(place)!r} has no preprocess_cfg, OpenAI's is used")
-        model, pictures = config.get("model_cfg"), config.get("preprocess_cfg", {})
-        config = model if isinstance(model, dict) else {}
-        parts = [config.get("vision_cfg"), config.get("text_cfg"), pictures]
-        if "embed_dim" not in config or not all(isinstance(part, dict) for part in parts):
-            want = "want a model_cfg with embed_dim, vision_cfg and text_cfg, and a preprocess_cfg"
+            note = f"name: {str(place)!r} has no preprocess_cfg, OpenAI's is used"
+        config = config.get("model_cfg")
+        if not isinstance(config, dict) or not isinstance(config.get("text_cfg"), dict):
+            want = "want a model_cfg with embed_dim, vision_cfg and text_cfg"
             raise ValueError(f"name: {str(place)!r} is no config of open_clip's; {want}")
     receipt = _json(path / RECEIPT) if (path / RECEIPT).is_file() else None
-    found = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES and p.name[0] != ".")
+    known = [path / name for name in PREFERRED if (path / name).is_file()]
+    found = known or sorted(path.glob("*.safetensors") if theirs else ())  # theirs may come in several
     if not found:
         raise ValueError(f"name: no weights in {str(path)!r}, want {WEIGHTS} beside {place.name}")
-    known = [path / name for name in PREFERRED if path / name in found]
-    if not known and len(found) > 1 and not theirs:  # transformers' weights may come in several
-        several = ", ".join(p.name for p in found[:4])
-        raise ValueError(f"name: {str(path)!r} holds several files of weights ({several}), want one")
-    return Source(f"local-dir:{path}", config, (known or found)[0], {}, path, receipt, theirs, notes=notes)
+    weights = recognised("name", found[0])
+    return Source(f"local-dir:{path}", config, weights, {}, path, receipt, theirs, note=note)
 
 
-def _instead(path: Path, config: Mapping[str, Any]) -> str:
-    want = "want a folder that Clip.save or open_clip wrote, or one of a transformers CLIPModel"
-    if path.is_file():
-        return f", a file; want {_spelt(str(path))}"
-    if (path / "adapter_config.json").is_file():
-        return f", which holds a PEFT adapter without its model; {want}, after model.merge_and_unload()"
-    if config:
-        return f", which holds a transformers model of type {config.get('model_type')!r}; {want}"
-    if files := [p.name for p in path.glob("*") if p.suffix in SUFFIXES]:
-        return f", only {', '.join(files[:3])}; {want}, or load(NAME, FILE) with its architecture's name"
-    return f", {want}"
-
-
-def _json(path: Path) -> dict[str, Any]:
+def _json(path: Path) -> Any:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        what, want = other(path) or (f"cannot be read ({line(error)})", "want JSON, nested less deeply")
-        raise ValueError(f"name: {refusal(path, what, want)}") from error
+        found = json.loads(recognised("name", path).read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"name: {str(path)!r} cannot be read ({line(error)}), want JSON") from error
     if not isinstance(found, dict):
         raise ValueError(f"name: {str(path)!r} holds a {type(found).__name__}, want a JSON object")
     return found
@@ -170,22 +133,20 @@ def _open_clip(name: str, tag: str | None, cache_dir: str | None, fetch: bool) -
     import open_clip
 
     cleaned = name.replace("/", "-")
-    config = open_clip.get_model_config(cleaned) if cleaned in open_clip.list_models() else None
-    if config is None:
+    if cleaned not in open_clip.list_models():
         near = ", ".join(_check.closest(name, ["pocket", *open_clip.list_models()]))
-        want = f"; want {spelt}" if (spelt := _spelt(name)) else ""
-        raise ValueError(f"name: unknown model {name!r}{want}; the closest are {near}")
+        raise ValueError(f"name: unknown model {name!r}; the closest are {near}; else {WAYS}")
+    config: dict[str, Any] = open_clip.get_model_config(cleaned)
     if tag is None:
         return Source(cleaned, config)
     known = open_clip.get_pretrained_cfg(cleaned, tag)
     if not known and os.path.isfile(file := _files.path("pretrained", tag)):
-        return _as_the_tags(Source(cleaned, config, file), file.name)
+        return _as_the_tags(cleaned, config, file)
     _same_activation(cleaned, tag, config)
     if not known:
-        tags = _check.closest(tag, open_clip.list_pretrained_tags_by_model(cleaned))
-        hint = f"the closest are {', '.join(tags)}" if tags else f"open_clip knows none for {cleaned}"
-        hint = f"want {spelt}" if (spelt := _spelt(tag)) else hint
-        raise ValueError(f"pretrained: {tag!r} is neither a tag of {cleaned} nor a file; {hint}")
+        near = ", ".join(_check.closest(tag, open_clip.list_pretrained_tags_by_model(cleaned)))
+        what = f"{tag!r} is neither a tag of {cleaned} nor a file; the closest are {near or 'none'}"
+        raise ValueError(f"pretrained: {what}; for a model with a config of its own {WAYS}")
     with fetching(f"{cleaned}, {tag}", cache_dir):
         checkpoint, hub = _cached(known, cache_dir), known.get("hf_hub")
         if checkpoint is None and not fetch:
@@ -194,36 +155,23 @@ def _open_clip(name: str, tag: str | None, cache_dir: str | None, fetch: bool) -
             _reach(os.path.split(hub)[0])
         if checkpoint is None or (fetch and not hub):  # open_clip compares the checksum of a URL's file
             checkpoint = open_clip.download_pretrained(known, cache_dir=cache_dir)
-    pictures = {k: known[k] for k in PREPROCESS if known.get(k) is not None}
-    return Source(cleaned, config, Path(checkpoint), pictures, is_tag=True)
+    return Source(cleaned, config, Path(checkpoint), {key: known.get(key) for key in PREPROCESS})
 
 
-def _as_the_tags(source: Source, file: str) -> Source:
-    """What weights do not say, as the tags of their architecture have it, and notes where these differ."""
+def _as_the_tags(name: str, config: dict[str, Any], file: Path) -> Source:
+    """A file of weights, its pictures and activation as all tags of its architecture have them."""
     import open_clip
-    from open_clip.transform import PreprocessCfg
 
-    name, config = source.name, source.config
-    known = {t: open_clip.get_pretrained_cfg(name, t) for t in open_clip.list_pretrained_tags_by_model(name)}
-    known = {t: cfg for t, cfg in known.items() if Path(cfg.get("url", "")).name == file} or known
-    for key in (*PREPROCESS, ACTIVATION):
-        used = getattr(PreprocessCfg(), key, config.get(key, False))
-        tags: dict[Any, list[str]] = {}
-        for tag, cfg in known.items():
-            tags.setdefault(cfg.get(key, False), []).append(tag)
-        value = next(iter(tags)) if len(tags) == 1 else used
-        way = f"{'preprocess_cfg' if key in PREPROCESS else 'model_cfg'} of a local-dir: folder"
-        if key in PREPROCESS:
-            source.preprocess |= {key: value} if value else {}
-        elif value and not used:
-            config[key] = True
-        elif len(tags) > 1 and f"{name}-quickgelu" in open_clip.list_models():
-            way = f"name {name}-quickgelu"
-        if len(tags) > 1 or config.get(key, used) != used:
-            each = "; ".join(f"{tag_value} for {', '.join(some[:3])}" for tag_value, some in tags.items())
-            lacks = f"{file!r} does not say its {key}, and the tags of {name} have {each}"
-            source.notes.append(f"pretrained: {lacks}: it gets {value or used}, want the {way} for another")
-    return source
+    tags = [open_clip.get_pretrained_cfg(name, t) for t in open_clip.list_pretrained_tags_by_model(name)]
+    told = {key: {tag.get(key) for tag in tags} for key in (*PREPROCESS, "quick_gelu")}
+    shared = {key: next(iter(values)) for key, values in told.items() if len(values) == 1}
+    differ = ", ".join(key for key, values in told.items() if len(values) > 1)
+    if shared.pop("quick_gelu", None):
+        config["quick_gelu"] = True
+    what = f"{str(file)!r} does not say its {differ}, in which the tags of {name} differ"
+    want = "want a name that ends in -quickgelu, or a local-dir: folder with a config, for another"
+    note = f"pretrained: {what}: it gets open_clip's default; {want}" if differ else ""
+    return Source(name, config, file, shared, note=note)
 
 
 def _cached(known: Mapping[str, Any], cache_dir: str | None) -> str | None:
@@ -246,13 +194,11 @@ def _same_activation(name: str, tag: str, config: dict[str, Any]) -> None:
     other = name.removesuffix("-quickgelu") if name.endswith("-quickgelu") else f"{name}-quickgelu"
     known = open_clip.get_pretrained_cfg(name, tag) or open_clip.get_pretrained_cfg(other, tag)
     wants = known.get("quick_gelu", False)
-    if not known or wants == config.get("quick_gelu", False):
-        return
-    if other not in open_clip.list_models():  # no name of its own: either's word for it
-        config["quick_gelu"] = True
-        return
-    trained = "with" if wants else "without"
-    raise ValueError(f"name: got {name!r}, but {tag!r} was trained {trained} QuickGELU; want {other!r}")
+    if known and wants != config.get("quick_gelu", False):
+        if other in open_clip.list_models():
+            trained = f"{tag!r} was trained {'with' if wants else 'without'} QuickGELU"
+            raise ValueError(f"name: got {name!r}, but {trained}; want {other!r}")
+        config["quick_gelu"] = True  # no name of its own: either's word for it
 
 
 @contextlib.contextmanager
@@ -268,7 +214,6 @@ def fetching(what: str, cache_dir: str | None) -> Iterator[None]:
         # open_clip, transformers, huggingface_hub and urllib each have errors of their own for this
         from huggingface_hub import constants
 
-        offline = constants.HF_HUB_OFFLINE
-        why = "HF_HUB_OFFLINE is set" if offline else f"it could not be fetched ({line(error)})"
-        missing = f"{what} is not in the cache folder {cache_dir or constants.HF_HUB_CACHE}, and {why}"
+        here = cache_dir or constants.HF_HUB_CACHE
+        missing = f"{what} is not in the cache folder {here}, and could not be fetched ({line(error)})"
         raise ValueError(f"pretrained: {missing}; want the same call made once with a network") from error

@@ -20,11 +20,11 @@ MISSING = object()
 
 @dataclass(frozen=True)
 class Slot:
-    """Where a tower keeps, or would keep, its final projection.
+    """Where a tower keeps, or would keep, its final projection to ``dim`` = d entries.
 
     ``parent.name`` is a parameter [width, d], a Linear with d outputs, or neither: None, Identity or missing
-    when the tower has no projection. ``dim`` is d. ``fill`` is what the tower expects there when one has to
-    be added, ``config`` what to change in open_clip's ``model_cfg`` so that it builds the added one.
+    when the tower has no projection. ``fill`` is what the tower expects there when one has to be added,
+    ``config`` what to change in open_clip's ``model_cfg`` so that it builds the added one.
     """
 
     parent: nn.Module
@@ -42,9 +42,9 @@ class Slot:
     def is_empty(self) -> bool:
         return self.layer is None or self.layer is MISSING or isinstance(self.layer, nn.Identity)
 
-    def holder(self, layer: Any) -> nn.Module:
-        """The module that owns the parameters of ``layer``."""
-        return layer if isinstance(layer, nn.Linear) else self.parent
+    def holder(self) -> nn.Module:
+        """The module that owns the parameters of the layer."""
+        return self.layer if isinstance(self.layer, nn.Linear) else self.parent
 
     def identity(self, like: torch.Tensor) -> nn.Linear | nn.Parameter:
         """An identity projection of the kind that the tower expects, not yet in it."""
@@ -59,8 +59,7 @@ class Slot:
 
     def put(self, layer: Any) -> None:
         """Make ``layer`` what is there: one that `layer` gave, or `identity` made."""
-        here = self.layer
-        if here is layer:
+        if (here := self.layer) is layer:
             return
         # a module keeps its place in the order; a parameter and a plain None would hide one another
         if here is not MISSING and (layer is MISSING or self.name not in self.parent._modules):
@@ -76,14 +75,15 @@ def parts(layer: Any) -> list[tuple[Any, int]]:
         found = [(p, 0) for p in (layer.weight, layer.bias) if p is not None]
     else:
         found = [(layer, -1)] if isinstance(layer, torch.Tensor) else []
-    if not all(isinstance(p, nn.Parameter) for p, _ in found):
-        why = "computed from other parameters (a parametrization such as weight_norm)"
-        way = "torch.nn.utils.parametrize.remove_parametrizations makes it so"
-        raise ValueError(f"clip: its last layer is {why}, want a plain one; {way}")
     own = isinstance(layer, nn.Linear) and type(layer).forward is not nn.Linear.forward
-    if own or not all(p.is_floating_point() for p, _ in found):
-        raise ValueError(f"clip: its last layer is a {_kind(layer)} (quantised?), want a plain nn.Linear")
+    if own or not all(isinstance(p, nn.Parameter) and p.is_floating_point() for p, _ in found):
+        want = "want a plain nn.Linear or nn.Parameter, not one that is quantised or computed (weight_norm)"
+        raise ValueError(f"clip: its last layer is a {_kind(layer)}; {want}")
     return found
+
+
+def data(layer: Any) -> list[torch.Tensor]:
+    return [p.data for p, _ in parts(layer)]
 
 
 def _image(model: Any) -> Slot | None:
@@ -109,7 +109,7 @@ def _timm(head: Any, trunk: Any) -> Slot | None:
         linear = getattr(holder, name, None)
         if isinstance(linear, nn.Linear):
             return Slot(holder, name, linear.out_features)
-        if linear is not None and _of_peft(linear):
+        if not isinstance(linear, nn.Identity | None):
             return None
     classifier = trunk.get_classifier()
     if not isinstance(classifier, nn.Linear | nn.Identity):
@@ -127,14 +127,12 @@ def _text(model: Any) -> Slot | None:
     """open_clip's HFTextEncoder, its own text tower, inside CLIP or beside it, and transformers'."""
     text = getattr(model, "text", model)
     if "HFTextEncoder" in _kind(text):
-        if any(map(_of_peft, text.proj.modules())):
+        inner = text.proj if isinstance(text.proj, nn.Sequential) else None
+        parent, name = (text, "proj") if inner is None else (inner, str(len(inner) - 1))
+        if not isinstance(getattr(parent, name), nn.Linear | nn.Identity):
             return None
-        if isinstance(text.proj, nn.Sequential):
-            return Slot(text.proj, str(len(text.proj) - 1), text.output_dim)
-        return Slot(text, "proj", text.output_dim, "linear", {"text_cfg": {"hf_proj_type": "linear"}})
-    if not hasattr(text, "text_projection"):
-        return None
-    projection = text.text_projection
+        return Slot(parent, name, text.output_dim, "linear", {"text_cfg": {"hf_proj_type": "linear"}})
+    projection = getattr(text, "text_projection", MISSING)
     if not isinstance(projection, nn.Linear | torch.Tensor | None):
         return None
     if isinstance(projection, nn.Linear):
@@ -149,13 +147,9 @@ def _kind(module: Any) -> str:
     return type(module).__name__  # by name: open_clip need not be imported
 
 
-def _of_peft(module: Any) -> bool:
-    return type(module).__module__.partition(".")[0] == "peft"
-
-
 def adapted(model: nn.Module) -> bool:
     """Whether PEFT has wrapped some of the layers."""
-    return any(map(_of_peft, model.modules()))
+    return any(type(module).__module__.startswith("peft.") for module in model.modules())
 
 
 def network(clip: Any) -> Any:
@@ -176,13 +170,9 @@ def slot(clip: Any, side: Tower) -> Slot:
     _check.one_of("side", side, TOWERS)
     if (found := find(clip, side)) is not None:
         return found
-    kind = _kind(network(clip))
-    if adapted(network(clip)):
-        way = "want the adapter merged into its layers: model.merge_and_unload()"
-        raise ValueError(f"clip: the {side} tower of this {kind} does not end in a layer of its own; {way}")
-    hint = "open_clip's SigLIP, which can be given one" if "Siglip" in kind else "one of open_clip's"
-    want = f"want {hint}, or a transformers model with visual_projection and text_projection"
-    raise ValueError(f"clip: no {side} tower with a final projection that clipnull knows in {kind}; {want}")
+    want = "want one of open_clip's, or a transformers CLIPModel, an adapter merged: model.merge_and_unload()"
+    what = f"no {side} tower with a final projection that clipnull knows in {_kind(network(clip))}"
+    raise ValueError(f"clip: {what}; {want}")
 
 
 def embedding_dim(clip: Any, side: Tower = "image") -> int:

@@ -109,7 +109,7 @@ def controls(rows: Sequence[Any], *, title: str = "") -> Figure:
 
 @_check.by_name
 def words(row: Any, classes: Sequence[str], *, title: str = "") -> Figure:
-    """The twelve words of a `clipnull.auditing.WordRecall` that recall most, with the class of each."""
+    """The twelve words of `clipnull.auditing.other_words` that recall most, with the class of each."""
     _check.having("row", [row], "words against")
     if (last := max(w.owner for w in _check.having("row", row.words, "owner"))) >= len(classes):
         raise ValueError(f"classes: got {len(classes)}, want at least {last + 1}")
