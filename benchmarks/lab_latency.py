@@ -17,7 +17,9 @@ import torch
 from _timing import arguments, begin, milliseconds, names, pictures, spread
 
 import clipnull as cn
-from clipnull.report import BLOCK, Report
+from clipnull.report import Report
+
+BLOCK = 2048
 
 
 def read(report: Report) -> tuple[Any, ...]:

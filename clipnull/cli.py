@@ -265,7 +265,9 @@ def doctor(args: argparse.Namespace) -> int:
             problems.append(f'{name} is missing: pip install -e "."')
     importable = not problems
     if _version("torch"):
-        print(f"{'device':<18}{_device()}")
+        import torch
+
+        print(f"{'device':<18}{torch.accelerator.current_accelerator() or 'cpu'}")
     here = WEIGHTS.read_bytes() if WEIGHTS.is_file() else b""
     said = f"{len(here) / 1e6:.1f} MB, sha256 {hashlib.sha256(here).hexdigest()}" if here else "missing"
     print(f"{'PocketCLIP':<18}{said}")
@@ -307,14 +309,6 @@ def _version(distribution: str) -> str | None:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _device() -> str:
-    import torch
-
-    if torch.cuda.is_available():
-        return f"cuda, {torch.cuda.get_device_name()}"
-    return "mps" if torch.backends.mps.is_available() else f"cpu, {torch.get_num_threads()} threads"
 
 
 def _notebooks() -> Path:

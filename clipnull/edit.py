@@ -85,15 +85,8 @@ class Edit:
         return self._apply("T", T, self.right, self.left, normalize)
 
     def image_norms(self, Z: ArrayLike) -> torch.Tensor:
-        """Lengths [n] of the edited rows of ``Z [n, d]``, from the factors alone.
-
-        ||z'||^2 = ||z||^2 - 2 (z L).(z R) + (z L)(R^T R)(z L)^T
-        """
-        z = _check.rows("Z", Z, self.dim).double()
-        L, R = self.left.to(z), self.right.to(z)
-        zl, zr = z @ L, z @ R
-        squared = (z * z).sum(1) - 2 * (zl * zr).sum(1) + ((zl @ (R.T @ R)) * zl).sum(1)
-        return squared.clamp_min(0).sqrt().to(Z.dtype if torch.is_tensor(Z) else torch.float32)
+        """Lengths [n] of the edited rows of ``Z [n, d]``."""
+        return self.apply_image(Z).detach().norm(dim=1)
 
     def __repr__(self) -> str:
         what = ", ".join(f"{k}={v}" for k, v in self.info.items())

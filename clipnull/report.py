@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["Change", "ClassAccuracy", "NWay", "Report", "Side"]
 
 Side = Literal["image", "text", "both"]
-#: images scored at a time for a search
-BLOCK = 2048
 
 
 class ClassAccuracy(NamedTuple):
@@ -175,16 +173,12 @@ class Report(_show.Shown):
 
     def _search(self, edit: Edit | None, size: float = 0.0) -> tuple[float, float]:
         """Mean AUC, and the cosines' size, ``size`` at least."""
-        case, start = self.case, 0
-        found = case.T.new_empty(len(case.labels), len(case.forget))
-        for z in case.images.split(BLOCK):
-            S = edited_scores(edit, z, case.T, self.side)
-            lengths = z.norm(dim=1) if edit is None or self.side == "text" else edit.image_norms(z)
-            S = S / lengths[:, None].clamp_min(torch.finfo(S.dtype).tiny)
-            size = max(size, float(S.abs().amax()))
-            found[start : start + len(z)] = S[:, case.forget]
-            start += len(z)
-        each = [search_auc(found[:, i], case.labels == f, size) for i, f in enumerate(case.forget)]
+        case, Z = self.case, self.case.images
+        lengths = Z.norm(dim=1) if edit is None or self.side == "text" else edit.image_norms(Z)
+        S = edited_scores(edit, Z, case.T, self.side)
+        S = S / lengths[:, None].clamp_min(torch.finfo(S.dtype).tiny)
+        size = max(size, float(S.abs().amax()))
+        each = [search_auc(S[:, f], case.labels == f, size) for f in case.forget]
         return float(torch.tensor(each, dtype=torch.float64).nanmean()), size
 
     def table(self) -> _show.Table:

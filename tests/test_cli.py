@@ -215,7 +215,7 @@ def planted(monkeypatch, command: str, failure: BaseException) -> None:
 
     place = {
         "demo": (cn, "load"), "audit": (cn, "load"), "protocol": (protocol, "run_protocol"),
-        "doctor": (cli, "_device"), "lab": (cli.os, "execv"),
+        "doctor": (cli, "_required"), "lab": (cli.os, "execv"),
     }[command]  # fmt: skip
     monkeypatch.setitem(vars(place[0]), place[1], fail)
 

@@ -103,7 +103,7 @@ def test_search_auc_is_scikit_learns():
 
 
 @pytest.mark.parametrize("side", ["image", "text", "both"])
-def test_search_of_a_report_normalises_after_the_edit(side, monkeypatch):
+def test_search_of_a_report_normalises_after_the_edit(side):
     Z, T, labels = (x.double() if x.is_floating_point() else x for x in world())
     case = cn.Case(Z, T, labels, [1, 4])
     edit = cn.consistent(case.T_f, case.T_r, 3.0, 3.0, dtype=torch.float64)
@@ -119,8 +119,6 @@ def test_search_of_a_report_normalises_after_the_edit(side, monkeypatch):
     assert found.after == pytest.approx(auc(images @ names.T), abs=2e-3)
     if side == "image":
         assert abs(auc(Z @ W @ T.T) - found.after) > 5e-3, "un-normalised it is another"
-    monkeypatch.setattr("clipnull.report.BLOCK", 17)
-    assert case.evaluate(edit, side).search == found
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -75,7 +75,7 @@ clipnull/measures.py || device=scores.device), TIE * size || device=scores.devic
 clipnull/measures.py || drawn = kept if n == "all" else n - 1 || drawn = kept if n == "all" else n || tests/test_measures.py::test_n_way_recall_is_the_mean_over_all_lists
 clipnull/report.py || >= own - TIE * case.size || > own + TIE * case.size || tests/test_measures.py::test_an_exactly_silent_name_has_the_search_of_chance_and_loses
 clipnull/report.py || S = S / lengths[:, None].clamp_min || S = S / (lengths * 0 + 1)[:, None].clamp_min || tests/test_measures.py::test_search_of_a_report_normalises_after_the_edit
-clipnull/report.py || else edit.image_norms(z) || else z.norm(dim=1) || tests/test_measures.py::test_search_of_a_report_normalises_after_the_edit
+clipnull/report.py || else edit.image_norms(Z) || else Z.norm(dim=1) || tests/test_measures.py::test_search_of_a_report_normalises_after_the_edit
 # a wrong sign, a missing normalisation, W where its transpose belongs
 clipnull/edit.py || return self._apply("T", T, self.right, self.left, normalize) || return self._apply("T", T, self.left, self.right, normalize) || tests/test_erasers.py::test_image_side_gives_the_logits_of_the_unnormalised_text_side
 clipnull/erasers.py || return _parted(T_f - scale * A), info || return _parted(T_f + scale * A), info || tests/test_theorems.py::test_third_theorem_the_mean_scores_the_average

@@ -45,8 +45,8 @@ def load_arrays(
     ``path`` is one file with arrays called Z, T, labels and classes; a safetensors file has the class names
     as the metadata "classes" (JSON), and without any they are "class 0", "class 1", … In place of each, its
     argument: the array, or a file of its own, class names also as ``.txt``. Rows of Z and T are scaled to
-    unit length; unit rows of a float32 ``.npy`` stay on the disk. A ValueError for another kind of file, one
-    to be unpickled, and an array that is missing or does not fit.
+    unit length. A ValueError for another kind of file, one to be unpickled, and an array that is missing or
+    does not fit.
     """
     found = {} if path is None else _read_arrays(path, "path")
     for role, value in {"Z": Z, "T": T, "labels": labels, "classes": classes}.items():
@@ -57,8 +57,8 @@ def load_arrays(
         elif role not in found and role != "classes":
             have = "got none" if path is None else f"{str(path)!r} has {', '.join(found) or 'none'}"
             raise ValueError(f"{role}: {have}, want an array of that name, or {role}= with it or its file")
-    T = _unit_rows("T", found["T"])
-    Z = _unit_rows("Z", found["Z"], T.shape[1])
+    T = F.normalize(_check.rows("T", found["T"], nonzero=True).float(), dim=1).cpu()
+    Z = F.normalize(_check.rows("Z", found["Z"], T.shape[1], nonzero=True).float(), dim=1).cpu()
     names = np.asarray(found.get("classes", [f"class {i}" for i in range(len(T))])).reshape(-1).tolist()
     names = _check.names("classes", [n.decode() if isinstance(n, bytes) else n for n in names], len(T))
     return Embeddings(Z, T, _check.labels("labels", found["labels"], len(Z), len(T)), names)
@@ -78,8 +78,7 @@ def _read_arrays(path: str | os.PathLike[str], role: str) -> dict[str, Any]:
     made: Any
     try:
         if file.suffix in (".npy", ".npz"):
-            # an array is mapped, and copied only where it is written to: a large file costs no memory
-            made = np.load(file, mmap_mode="c", allow_pickle=False)
+            made = np.load(file, allow_pickle=False)
         elif file.suffix in (".pt", ".pth", ".bin"):
             made = torch.load(file, map_location="cpu", weights_only=True)
         elif file.suffix == ".safetensors":
@@ -96,12 +95,6 @@ def _read_arrays(path: str | os.PathLike[str], role: str) -> dict[str, Any]:
     except Exception as error:  # each of the formats has errors of its own
         line = " ".join(str(error).split())[:200]
         raise ValueError(f"{role}: cannot read {str(path)!r} without unpickling ({line})") from error
-
-
-def _unit_rows(role: str, value: Any, dim: int | None = None) -> torch.Tensor:
-    x = _check.rows(role, value, dim, nonzero=True).to("cpu", torch.float32)
-    norms = torch.cat([block.norm(dim=1) for block in x.split(2**14)])
-    return x / norms[:, None] if bool(((norms - 1).abs() > 1e-3).any()) else x
 
 
 def embeddings(name: Literal["coco", "lvis"], prompt: Literal["single", "multi"] = "single") -> Embeddings:
