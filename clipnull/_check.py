@@ -269,9 +269,7 @@ def _checked(kinds: Kinds, given: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-@functools.cache
-def _kinds_of(made: type) -> Kinds:
-    return _kinds(made.__annotations__)
+_kinds_of = functools.cache(lambda made: _kinds(made.__annotations__))
 
 
 def fields(made: Any) -> None:

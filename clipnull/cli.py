@@ -47,10 +47,8 @@ PROTOCOL = f"""sets: animals-nature, food-drink, travel-places, activities; with
   StanfordDogs, StanfordCars, Caltech101, OxfordFlowers
 methods, too: candidate masking, and with training gradient, lora
 {LISTS}"""
-#: an option that takes several values, and more where it comes again
 SEVERAL: dict[str, Any] = {"nargs": "+", "action": "extend"}
-#: extras that `doctor` knows of
-EXTRAS = ["lab", "leace", "styles", "hf"]
+EXTRAS = ["lab", "leace", "styles", "hf"]  # that `doctor` knows of
 RECOMMENDED, MASKING = "mean", "candidate masking"
 KEY = (
     "Full: recall of the forgotten names' pictures, all names being candidates. 2-way: the same against one "
@@ -162,8 +160,8 @@ def demo(args: argparse.Namespace) -> None:
     i = int((right if len(right) else own)[0])  # one that was recognised if there is any
     z = case.images[i : i + 1]
     edit = cn.METHODS[RECOMMENDED].make(case.T_f, case.T_r)
-    scores = (x @ T.T for x in (z, edit.apply_image(z, normalize=True)))
-    before, after = ((clip.logit_scale * s).softmax(1)[0] for s in scores)
+    both = z, edit.apply_image(z, normalize=True)
+    before, after = ((clip.logit_scale * x @ T.T).softmax(1)[0] for x in both)
     name = case.forget_names[0]
     title = f"A {name}, before and after '{RECOMMENDED}'"
     bars = plots.zero_shot_bars(data.images[i], data.classes, before, after, highlight=name, title=title)

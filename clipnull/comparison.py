@@ -25,12 +25,7 @@ __all__ = [
 
 #: a point of a grid has forgotten when full recall is at most this part of that before
 FORGOTTEN = 0.02
-#: the n of n-way recall that the table shows
-SHOWN = (2, 10)
-NO_EDIT = "no edit"
 ACCURACIES = ("forget_before", "forget_after", "retain_before", "retain_after")
-#: after the edit: 2-way recall and AUC
-LISTS = ("two_way", "search")
 
 
 class Trial(NamedTuple):
@@ -127,7 +122,6 @@ class Comparison(_show.Shown):
     rows: list[Row]
     forgotten: int
     kept: int
-    draws: int
     pictures: list[tuple[int, int, int, int]]
     notes: list[str]
 
@@ -137,7 +131,7 @@ class Comparison(_show.Shown):
     def table(self) -> _show.Table:
         counts = ((min(n), max(n)) for n in zip(*self.pictures, strict=True))
         gone, listed, unlisted, total = (f"{a}–{b}" if a < b else f"{a}" for a, b in counts)
-        ways = [n for n in SHOWN if n in self.rows[0].seen.n_way]
+        ways = [n for n in (2, 10) if n in self.rows[0].seen.n_way]
         head = ["%", f"full ({gone})", *(f"{n}-way ({gone})" for n in ways), f"search ({gone} of {total})"]
         head += [f"kept ({listed})", f"unlisted ({unlisted})"]
         chance = [1 / (self.forgotten + self.kept), *(1 / n for n in ways), 0.5]
@@ -153,7 +147,9 @@ class Comparison(_show.Shown):
         for row in filter(lambda row: row.chosen, self.rows):
             each = [", ".join(f"{k} = {v}" for k, v in point.items()) for point in row.chosen]
             notes.append(f"{row.method}: {'; '.join(f'{p} ({each.count(p)})' for p in dict.fromkeys(each))}")
-        caption = f"{self.forgotten} of {self.forgotten + self.kept} names forgotten, draws: {self.draws}"
+        caption = (
+            f"{self.forgotten} of {self.forgotten + self.kept} names forgotten, draws: {len(self.pictures)}"
+        )
         return _show.Table(head, rows, f"{caption}; pictures per draw in brackets", notes)
 
 
@@ -181,7 +177,7 @@ def compare(trials: Sequence[Trial], methods: Sequence[str] = (*METHODS,), seed:
     others = [t.other for t in trials if t.other is not None]
     seen, unseen = ([candidate_masking(case) for case in cases] for cases in (tests, others))
     rows = []
-    for name, when in ((NO_EDIT, "before"), (MASKING, "after")):
+    for name, when in (("no edit", "before"), (MASKING, "after")):
         rows.append(Row(name, _figures(seen, when), _figures(unseen, when) if unseen else None, []))
     for method in makers:
         chosen, edits = [], []
@@ -199,7 +195,7 @@ def compare(trials: Sequence[Trial], methods: Sequence[str] = (*METHODS,), seed:
     note = f"tuned on other pictures: {rule} keeps most" if tuned else "nothing is tuned on these names"
     counts = [(len(c.labels), int(c.gone.sum()), int(c.of(c.listed).sum())) for c in tests]
     pictures = [(gone, listed, n - gone - listed, n) for n, gone, listed in counts]
-    return Comparison(rows, m, C - m, len(trials), pictures, [note])
+    return Comparison(rows, m, C - m, pictures, [note])
 
 
 def _best(method: Method, case: Case, seed: int, bar: Any) -> dict[str, Any]:
@@ -246,7 +242,7 @@ class Sweep(_show.Shown, list[dict[str, Any]]):
         return Sweep([p for p in self if all(p.get(k) == v for k, v in match.items())])
 
     def table(self) -> _show.Table:
-        head, shares = list(self[0]) if self else [], {*ACCURACIES, *LISTS}
+        head, shares = list(self[0]) if self else [], {*ACCURACIES, "two_way", "search"}
         rows = [[_show.tenths(p[k]) if k in shares else f"{p[k]}" for k in head] for p in self]
         return _show.Table([f"{k} %" if k in shares else k for k in head], rows, left=0)
 

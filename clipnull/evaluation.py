@@ -56,7 +56,9 @@ class Case:
     ) -> None:
         if (Z is None) != (labels is None):
             raise ValueError("labels: want them where Z is given, and None where it is None")
-        self.Z = None if Z is None else _full(_check.rows("Z", Z).detach())
+        self.Z = Z if Z is None else _check.rows("Z", Z).detach()
+        if self.Z is not None:  # half precision is too coarse for scores
+            self.Z = self.Z.to(torch.promote_types(self.Z.dtype, torch.float32))
         T = _check.rows("T", T, None if self.Z is None else self.Z.shape[1], nonzero=True).detach()
         self.T = T.float() if self.Z is None else T.to(self.Z)
         self._labels = None
@@ -91,8 +93,7 @@ class Case:
 
     def forgetting(self, forget: ClassesLike, listed: ClassesLike | None = None) -> Case:
         """The same embeddings with another forget set, and other ``listed`` ones; `scores` are shared."""
-        if self.Z is not None:
-            _ = self.scores
+        _ = None if self.Z is None else self.scores
         other, own = object.__new__(Case), {"retain", "gone", "predicted"}
         other.__dict__.update({k: v for k, v in self.__dict__.items() if k not in own})
         other._forget(forget, listed)
@@ -177,9 +178,9 @@ class Case:
         """Share of the other images that ``predicted [n]`` recognises; NaN without any."""
         return _check.share((predicted == self.labels)[~self.gone])
 
-    def require(self, forgotten: bool = True, retained: bool = False) -> Case:
-        """This case; a ValueError if it has no image of a forgotten, or retained, class as asked."""
-        if forgotten and not bool(self.gone.any()):
+    def require(self, retained: bool = False) -> Case:
+        """This case; a ValueError if it has no image of a forgotten, or if asked of a retained, class."""
+        if not bool(self.gone.any()):
             raise ValueError("labels: no image is of a forgotten class, want at least one")
         if retained and bool(self.gone.all()):
             raise ValueError("labels: no image of a retained class, want at least one")
@@ -191,11 +192,6 @@ class Case:
 
 _check.TYPES["Case"] = _check.KINDS["case"] = _check.KINDS["test"] = _check.instance(Case)
 _check.KINDS["side"] = lambda name, value: _check.one_of(name, value, SIDES)
-
-
-def _full(x: torch.Tensor) -> torch.Tensor:
-    """``x`` in float32 at least: half precision is too coarse for scores."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 @_check.by_name

@@ -17,8 +17,6 @@ __all__ = ["ConsistentSolver"]
 
 #: mu of "auto": the largest, the grid's steps per factor of ten, the precision of the bisection
 LARGEST, SMALLEST, PER_DECADE, PRECISION = 1e4, 1e-3, 4, 0.01
-#: rounding that a length may pass its bound by
-SPARE = 1e-9
 
 
 class ConsistentSolver:
@@ -47,10 +45,6 @@ class ConsistentSolver:
             return self._directions[1]
         return directions(self.T_f, self.T_r, anchor, scale, margin)
 
-    def right(self, L: torch.Tensor, lam: float, mu: float) -> torch.Tensor:
-        """R [d, r], float64, that goes with L [d, r] (D, or for lam = inf an orthonormal basis of it)."""
-        return self._V @ self._rotated_right(self._V.T @ L, lam, mu)
-
     def _rotated_right(self, VtL: torch.Tensor, lam: float, mu: float) -> torch.Tensor:
         """VᵀR from VᵀL: with Y = M_r^(-1/2) L, R = M_r^(-1/2) Y (I / lam + YᵀY)⁻¹."""
         root = (1 + mu * self._s2).rsqrt()
@@ -76,7 +70,7 @@ class ConsistentSolver:
                 (tt + (LtT * (R.T @ R @ LtT - 2 * R.T @ VtT)).sum(0)).clamp_min(0).sqrt().mean()
                 for VtT, LtT, tt in names
             )
-            return bool(forgotten > (max_length + SPARE) * retained)
+            return bool(forgotten > (max_length + 1e-9) * retained)  # to spare, for rounding
 
         if passes(0.0):
             return 0.0
@@ -113,5 +107,5 @@ class ConsistentSolver:
         if mu == "auto":
             mu = self.auto_mu(L, max_length)
             chosen = {"mu_rule": "auto" if mu else "auto: the names are longer than allowed at mu = 0"}
-        R = self.right(L, lam, mu)
+        R = self._V @ self._rotated_right(self._V.T @ L, lam, mu)
         return Edit(L.to(dtype), R.to(dtype), {**info, "lam": lam, "mu": mu, **chosen})

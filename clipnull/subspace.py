@@ -62,26 +62,22 @@ def numerical_rank(T: ArrayLike) -> int:
     return orthonormal_basis(T).shape[1]
 
 
-def orthogonality_error(Q: ArrayLike) -> float:
+def orthogonality_error(Q: ArrayLike, name: str = "Q") -> float:
     """Largest entry of ``|Q^T Q - I|`` for columns ``Q [d, k]``: how far from orthonormal (notebook 02)."""
-    Q = _check.array("Q", Q)
+    Q = _check.array(name, Q)
     if Q.ndim != 2:
-        raise ValueError(f"Q: got shape {tuple(Q.shape)}, want columns [d, k]")
-    return _off(_check.rows("Q", Q)) if Q.shape[1] else 0.0
-
-
-def _off(Q: torch.Tensor) -> float:
-    return float((Q.T @ Q - torch.eye(Q.shape[1], dtype=Q.dtype, device=Q.device)).abs().max())
+        raise ValueError(f"{name}: got shape {tuple(Q.shape)}, want columns [d, k]")
+    if not Q.shape[1]:
+        return 0.0
+    Q = _check.rows(name, Q)
+    return float((Q.T @ Q - torch.eye(Q.shape[1]).to(Q)).abs().max())
 
 
 def projector(U: ArrayLike) -> torch.Tensor:
     """Projector P = U U^T [d, d]; a ValueError unless the columns of ``U [d, r]`` are orthonormal."""
-    U = _check.array("U", U)
-    if U.ndim != 2:
-        raise ValueError(f"U: got shape {tuple(U.shape)}, want [d, r], a basis in columns")
-    U = _check.rows("U", U.T).double().T
-    if (error := _off(U)) > 1e-4:
+    if (error := orthogonality_error(U, "U")) > 1e-4:
         raise ValueError(f"U: columns are not orthonormal, max |U^T U - I| = {error:.2g}")
+    U = _check.array("U", U).double()
     return U @ U.T
 
 

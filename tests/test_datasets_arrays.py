@@ -103,18 +103,6 @@ def test_rows_are_scaled_and_types_are_one(tmp_path):
     torch.testing.assert_close(half.Z, torch.tensor(Z), rtol=0, atol=1e-3)
 
 
-def test_a_large_npy_stays_on_the_disk(tmp_path):
-    path = tmp_path / "Z.npy"
-    np.save(path, Z)
-    data = load_arrays(Z=path, T=T, labels=Y)
-    mapped = np.load(path, mmap_mode="r+")
-    mapped[0] = mapped[1]  # what the file holds, the tensor shows
-    mapped.flush()
-    assert torch.equal(data.Z[0], torch.tensor(Z[1]))
-    data.Z[2] = 0  # and what is done to the tensor, the file does not
-    assert np.array_equal(np.load(path)[2], Z[2])
-
-
 # --- evaluating them -----------------------------------------------------------------------
 
 

@@ -37,7 +37,6 @@ LEVELS = [
     {"protocol"},
     {"exercises", "lab"},
     {"cli"},
-    {"__main__"},
 ]
 
 

@@ -98,11 +98,14 @@ class Clip:
         """
         from open_clip import build_zero_shot_classifier
 
-        wanted, prompts = inputs.class_names(names), inputs.prompts(templates)
+        names = [names] if isinstance(names, str) else _check.having("names", _check.some("names", names), "")
+        if bad := [name for name in names if not isinstance(name, str) or not name.strip()]:
+            raise ValueError(f"names: got {bad[0]!r}, want text")
+        prompts = inputs.prompts(templates)
         at_once = max(1, _check.whole("batch_size", batch_size, 1) // len(prompts))
         with torch.inference_mode():
             classifier = build_zero_shot_classifier(
-                self.model, self.tokenizer, wanted, prompts, at_once, self.device
+                self.model, self.tokenizer, names, prompts, at_once, self.device
             )
         return F.normalize(classifier.T.float(), dim=1).cpu().contiguous()
 

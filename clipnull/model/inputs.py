@@ -18,13 +18,6 @@ __all__ = []
 Templates = str | Sequence[str | Callable[[str], str]]
 
 
-def class_names(names: str | Sequence[str]) -> list[str]:
-    wanted = [names] if isinstance(names, str) else _check.having("names", _check.some("names", names), "")
-    if bad := [name for name in wanted if not isinstance(name, str) or not name.strip()]:
-        raise ValueError(f"names: got {bad[0]!r}, want text")
-    return wanted
-
-
 def prompts(templates: Templates | None) -> list[Callable[[str], str]]:
     """Templates as functions of the name; a ValueError for one that has no place for it."""
     import open_clip

@@ -45,7 +45,7 @@ def save(clip: Clip, path: str | Path, report: Report | Mapping[str, Any] | None
 
     if not isinstance(clip.config, dict):
         raise ValueError("save: this model came without open_clip's model_cfg, want Clip(..., config=...)")
-    if towers.adapted(clip.model):
+    if any(type(module).__module__.startswith("peft.") for module in clip.model.modules()):
         adapter = "has a PEFT adapter beside its own weights, where the file would not hold it"
         raise ValueError(f"save: this model {adapter}; want model.merge_and_unload() first")
     target = _files.path("path", path).resolve()

@@ -147,11 +147,6 @@ def _kind(module: Any) -> str:
     return type(module).__name__  # by name: open_clip need not be imported
 
 
-def adapted(model: nn.Module) -> bool:
-    """Whether PEFT has wrapped some of the layers."""
-    return any(type(module).__module__.startswith("peft.") for module in model.modules())
-
-
 def network(clip: Any) -> Any:
     """The nn.Module of a Clip, or the module itself; a ValueError for anything else."""
     model = clip if isinstance(clip, nn.Module) else getattr(clip, "model", None)

@@ -61,7 +61,7 @@ def gradient_forgetting(
     objective, a fraction) between accuracy on the retained and the forgotten images. Ours in this form. A
     ``case`` of training images of which none, or all, are of a forgotten class is a ValueError.
     """
-    case.require(forgotten=True, retained=True)
+    case.require(retained=True)
     for name, value in {"lr": lr, "weight": weight, "scale": scale}.items():
         _check.number(name, value, 0.0)
     Z, T, y, gone = case.images.float(), case.T.float(), case.labels, case.gone
