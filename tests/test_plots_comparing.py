@@ -49,7 +49,7 @@ def comparison(other=True):
     ]  # fmt: skip
     if not other:
         rows = [row._replace(other=None) for row in rows]
-    return Comparison(rows, 3, 29, 2, [(1, 2, 3, 6)] * 2, [])
+    return Comparison(rows, 3, 29, [(1, 2, 3, 6)] * 2, [])
 
 
 def series(ax):
