@@ -19,7 +19,6 @@ _TABLE = {
     "model": "Clip fold folded load unfold",
     "hull": "certificate nearest_mixture",
     "report": "Report",
-    # rooms and modules that are used by their own name
     "": "auditing comparison datasets erasers evaluation exercises hull lab measures model plots protocol "
     "solver subspace",
 }

@@ -147,8 +147,9 @@ def demo(args: argparse.Namespace) -> None:
 
     clip, data, index, T = _load(args)
     case = cn.Case(clip.embed_images(data.images), T, data.labels, index, data.classes)
-    known = {"pocket": "PocketCLIP", "twemoji": "Twemoji"}
-    label = ", ".join(known.get(name, name) for name in (clip.name, data.name))
+    label = ", ".join(
+        {"pocket": "PocketCLIP", "twemoji": "Twemoji"}.get(x, x) for x in (clip.name, data.name)
+    )
     tables = {label: forget(case, args.seed), "ViT-B/16, COCO": forget(photographs(args.seed), args.seed)}
     for label, reports in tables.items():
         print(f"{table(label, reports)}\n")

@@ -44,13 +44,8 @@ def nullspace(T_f: ArrayLike, strength: float = 1.0, dtype: torch.dtype = torch.
     ``T_f`` [m, d] may have several rows per class (prompts, synonyms); a ValueError for zero rows, and at
     strength 1 for rank d. ``strength`` in [0, 1] is alpha: 1 is the orthogonal projector onto the null space
     of T_f, less is partial projection. Computed in float64, stored in ``dtype``.
+    From arXiv 2512.14137. Derived in notebooks 02 and 03.
 
-    References
-    ----------
-    arXiv 2512.14137. Derived in notebooks 02 and 03.
-
-    Examples
-    --------
     >>> nullspace([[1.0, 0.0]]).apply_image([[3.0, 4.0]]).tolist()
     [[0.0, 4.0]]
     """
@@ -159,13 +154,9 @@ def consistent(
     below 1 the certificate is given up. ``margin`` in [0, 1] is the share of the mean in the hull's anchor,
     0.05 unless given: a name whose nearest mixture is one kept name would tie with it.
 
-    References
-    ----------
     CCUP: arXiv 2512.14137 (A = 0). The closed form with targets: UCE, arXiv 2308.14761. Anchors in
     CLIP's space, lam = inf and the rule for mu are ours. CCUP is derived in notebook 04.
 
-    Examples
-    --------
     >>> edit = consistent(torch.eye(3)[:1], torch.eye(3)[1:], lam=1e6, mu=1.0)
     >>> edit.matrix().round(decimals=4).abs().tolist()
     [[0.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]

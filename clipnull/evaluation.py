@@ -18,8 +18,7 @@ __all__ = ["Case", "candidate_masking", "evaluate"]
 
 SIDES: tuple[Side, ...] = ("image", "text", "both")
 NAMES_ALONE = "this case has names and no images, want image embeddings and labels for this"
-#: what tables call `candidate_masking`
-MASKING = "candidate masking"
+MASKING = "candidate masking"  # what tables call it
 #: scores that are changed at a time: 1 MiB in float32, a block that fits a core's cache
 CACHED = 2**18
 
@@ -34,8 +33,6 @@ class Case:
     same names under other prompts or words; T_f then holds the forgotten ones under each. Half precision is
     scored in float32.
 
-    Examples
-    --------
     >>> from clipnull import nullspace
     >>> T = torch.eye(3)
     >>> case = Case(T + 0.1, T, [0, 1, 2], ["cat"], classes=["cat", "dog", "owl"])

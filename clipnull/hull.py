@@ -56,13 +56,8 @@ def nearest_mixture(T_f: ArrayLike, T_r: ArrayLike) -> Mixtures:
     Non-negative least squares: with u >= 0 minimising |(T_r - t)ᵀ u|² + (1ᵀu - 1)², w = u / 1ᵀu is the
     nearest mixture. The nearest names first; then every name that violates the optimality condition
     (t_r - t).(h - t) >= |h - t|² joins them, until none does.
+    After Lawson and Hanson, Solving Least Squares Problems, 1974, chapter 23. Its use for names is ours.
 
-    References
-    ----------
-    Lawson and Hanson, Solving Least Squares Problems, 1974, chapter 23. Its use for names is ours.
-
-    Examples
-    --------
     >>> nearest_mixture([[1.0, 1.0]], torch.eye(2)).H
     tensor([[0.5000, 0.5000]], dtype=torch.float64)
     """

@@ -40,13 +40,8 @@ def orthonormal_basis(T: ArrayLike, rtol: float | None = None) -> torch.Tensor:
     Columns in order of falling singular value, signs fixed. Directions whose singular value is at most
     ``rtol`` times the largest are noise; by default NumPy's rule, max(m, d) times the machine epsilon of T's
     dtype (at least float32's). A ValueError for rows that are empty, not finite or zero.
+    From arXiv 2512.14137; the rank tolerance is ours. Derived in notebook 02.
 
-    References
-    ----------
-    arXiv 2512.14137; the rank tolerance is ours. Derived in notebook 02.
-
-    Examples
-    --------
     >>> orthonormal_basis([[1.0, 0.0, 0.0], [2.0, 0.0, 0.0]]).shape
     torch.Size([3, 1])
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import sys
 import zipfile
 
 import numpy as np
@@ -68,14 +69,15 @@ READ = {
     "as it is": dict,
     "open_clip's training": training,
     "open_clip's training with NumPy 1": by_numpy_1,
-}
-#: layouts in which open_clip does not find a CLIP, by keys that are named
-OTHER = {
     "compiled": lambda state: under("_orig_mod.", state),
+    "compiled, then DDP": lambda state: {"state_dict": under("module._orig_mod.", state)},
+    "one tower compiled": lambda state: {
+        k.replace("visual.", "visual._orig_mod."): x for k, x in state.items()
+    },
     "Lightning": lambda state: {"state_dict": under("model.clip.", state), "hyper_parameters": {"lr": 1e-3}},
-    "OpenAI's package": lambda state: {"model_state_dict": state, "loss": torch.ones(())},
+    "OpenAI's package": lambda state: {"epoch": 1, "model_state_dict": state, "loss": torch.ones(())},
+    "OpenAI's archive, converted": lambda state: state | {"input_resolution": torch.tensor(32)},
     "beside its average": lambda state: {"model": state, "ema": {k: 0 * x for k, x in state.items()}},
-    "teacher and student": lambda state: under("student.", state) | under("teacher.", state),
 }
 
 
@@ -84,9 +86,14 @@ def put(path, made):
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("kind", READ)
-def test_a_checkpoint_is_read(kind, state, beside_a_config, tags):
-    name = "open_clip_pytorch_model.bin"
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        *((kind, "epoch_4.pt") for kind in READ),
+        *((kind, name) for kind in [*READ][:2] for name in ("a.ckpt", "open_clip_pytorch_model.bin")),
+    ],
+)
+def test_a_checkpoint_is_read(kind, name, state, beside_a_config, tags):
     put(beside_a_config / name, READ[kind](state))
     for clip in (
         load(f"local-dir:{beside_a_config}", device="cpu"),
@@ -108,14 +115,19 @@ def test_safetensors_are_read_as_a_file(state, tmp_path, tags):
     assert torch.equal(clip.model.text_projection, state["text_projection"])
 
 
-@pytest.mark.parametrize("kind", OTHER)
-def test_another_layout_is_refused_with_its_keys(kind, state, tmp_path, tags):
-    made = OTHER[kind](state)
-    torch.save(made, tmp_path / "last.ckpt")
-    keys = ", ".join([*made.get("state_dict", made)][:4])
-    said = f"holds {re.escape(keys)} and no logit_scale; want the plain state_dict of a CLIP with both towers"
-    with pytest.raises(ValueError, match=f"^pretrained: '.*last.ckpt' {said}"):
+def test_several_models_are_not_chosen_among(state, tmp_path, tags):
+    torch.save(under("student.", state) | under("teacher.", state), tmp_path / "last.ckpt")
+    with pytest.raises(
+        ValueError, match=r"^pretrained: '.*last.ckpt' holds .* and 2 logit_scale; want the plain"
+    ):
         load("RN50", str(tmp_path / "last.ckpt"), device="cpu")
+
+
+def test_several_files_are_not_chosen_among(beside_a_config, state):
+    for i in (1, 2):
+        put(beside_a_config / f"epoch_{i}.pt", dict(state))
+    with pytest.raises(ValueError, match=r"name: epoch_1\.pt, epoch_2\.pt in '.*', want one file"):
+        load(f"local-dir:{beside_a_config}")
 
 
 def torchscript(state):
@@ -189,16 +201,26 @@ def test_anything_else_is_named_with_the_way_out(kind, state, tmp_path, beside_a
         assert "\n" not in str(error.value)
 
 
+@pytest.mark.filterwarnings("ignore:.*TorchScript", "ignore:.*torch.jit", "ignore::torch.jit.TracerWarning")
+def test_the_command_for_torchscript_converts_it(folder, tmp_path, monkeypatch, tags):
+    model = load(f"local-dir:{folder}", device="cpu").model
+    inputs = {"encode_image": torch.zeros(1, 3, 32, 32), "encode_text": torch.ones(1, 24, dtype=torch.int64)}
+    path = tmp_path / "it's.pt"
+    torch.jit.trace_module(model, inputs, check_trace=False).save(str(path))
+    with pytest.raises(ValueError, match="TorchScript") as error:
+        load("RN50", str(path))
+    code, argument = re.search(r'python -c "(.*)" (.*)$', str(error.value)).groups()
+    assert argument == "'" + str(path).replace("'", "'\"'\"'") + "'"
+    monkeypatch.setattr(sys, "argv", ["-c", str(path)])
+    exec(code, {})
+    clip = load("RN50", f"{path}.weights.pt", device="cpu")
+    assert torch.equal(clip.model.text_projection, model.text_projection)
+
+
 def test_a_config_may_be_one_of_these_too(beside_a_config, state):
     put(beside_a_config / saving.WEIGHTS, dict(state))
     (beside_a_config / saving.CONFIG).write_text("version https://git-lfs.github.com/spec/v1\n")
     with pytest.raises(ValueError, match=rf"name: .*{saving.CONFIG}' is a Git LFS pointer"):
-        load(f"local-dir:{beside_a_config}")
-
-
-def test_a_name_that_open_clip_does_not_look_for_is_no_weights(beside_a_config, state):
-    put(beside_a_config / "epoch_1.pt", dict(state))
-    with pytest.raises(ValueError, match=rf"name: no weights in .*, want {saving.WEIGHTS}"):
         load(f"local-dir:{beside_a_config}")
 
 

@@ -119,16 +119,21 @@ def _build(
             AutoConfig.from_pretrained(text, trust_remote_code=False)
     random = torch.random.fork_rng([device] if device.type == "cuda" else [])
     with _BUILDING, random, torch.serialization.safe_globals(weights.NUMBERS):
-        if source.checkpoint:
-            weights.check("name" if source.folder else "pretrained", source.checkpoint)
+        file, state = source.checkpoint, None
+        if file:
+            unseen = source.folder is not None and file.name not in weights.PREFERRED  # by open_clip
+            state = weights.translated("name" if source.folder else "pretrained", file, unseen)
         torch.manual_seed(seed)
         with _fitting(source):
             model = open_clip.create_model(
-                source.name, str(source.checkpoint) if source.checkpoint and not source.folder else None,
+                source.name, str(file) if file and not source.folder and state is None else None,
                 precision=precision, device=device, cache_dir=cache, pretrained_text=False,
                 force_quick_gelu=source.config.get("quick_gelu", False),
-                force_preprocess_cfg=source.preprocess, require_pretrained=source.checkpoint is not None,
+                force_preprocess_cfg=source.preprocess, require_pretrained=file is not None and state is None,
+                load_weights=state is None,
             )  # fmt: skip
+            if state is not None:
+                model.load_state_dict(state)
             transform = image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
             transform(Image.new("RGB", (2, 2)))  # it fails only when it is used
     return model, transform, _tokenizer(source, cache)

@@ -12,7 +12,7 @@ from typing import Any
 
 from clipnull import _check, _files
 from clipnull.model.saving import CONFIG, RECEIPT
-from clipnull.model.weights import PREFERRED, WEIGHTS, line, recognised
+from clipnull.model.weights import PREFERRED, SUFFIXES, WEIGHTS, line, recognised
 
 __all__ = []
 
@@ -86,9 +86,10 @@ def _folder(path: Path) -> Source:
             raise ValueError(f"name: {str(place)!r} is no config of open_clip's; {want}")
     receipt = _json(path / RECEIPT) if (path / RECEIPT).is_file() else None
     known = [path / name for name in PREFERRED if (path / name).is_file()]
-    found = known or sorted(path.glob("*.safetensors") if theirs else ())  # theirs may come in several
-    if not found:
-        raise ValueError(f"name: no weights in {str(path)!r}, want {WEIGHTS} beside {place.name}")
+    found = known or sorted(p for p in path.iterdir() if p.suffix in SUFFIXES)
+    if not found or (len(found) > 1 and not known and not theirs):  # theirs may come in several
+        several = ", ".join(p.name for p in found[:4]) or "no weights"
+        raise ValueError(f"name: {several} in {str(path)!r}, want one file, {WEIGHTS}, beside {place.name}")
     weights = recognised("name", found[0])
     return Source(f"local-dir:{path}", config, weights, {}, path, receipt, theirs, note=note)
 

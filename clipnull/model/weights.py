@@ -1,9 +1,10 @@
-"""Is a file the weights of a CLIP, as open_clip reads them? Nothing but tensors is ever unpickled."""
+"""What a file of weights is, and its tensors under open_clip's names. No other object is ever unpickled."""
 
 from __future__ import annotations
 
 import pickle
 import re
+import shlex
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,16 @@ PREFERRED = (
     WEIGHTS, "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin",
     "open_clip_pytorch_model.pth", "model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth",
 )  # fmt: skip
+#: how other files of weights end
+SUFFIXES = (".safetensors", ".bin", ".pth", ".pt", ".ckpt")
+#: where checkpoints keep the model that was trained
+MODELS = ("state_dict", "model_state_dict", "model")
+#: what OpenAI's archive has beside the weights
+DERIVED = ("input_resolution", "context_length", "vocab_size", "attn_mask")
+CONVERT = (
+    'python -c "import sys, torch; file = sys.argv[1]; '
+    "torch.save(torch.jit.load(file, map_location='cpu').state_dict(), file + '.weights.pt')\""
+)
 AGAIN = "want it copied or downloaded again"
 #: how a file begins that is none: what it is, and what to do
 OTHERS = (
@@ -43,16 +54,28 @@ def line(error: BaseException) -> str:
     return text[:200] or type(error).__name__
 
 
-def check(argument: str, path: Path) -> None:
-    """A ValueError for a file in which open_clip will not find the weights of a CLIP; it says what it is."""
-    keys = _keys(argument, path)
+def translated(argument: str, path: Path, always: bool = False) -> dict[str, Any] | None:
+    """The tensors of a CLIP by open_clip's names; None where it reads the file as it is, but for ``always``.
+
+    Wrappers (torch.compile, DDP, Lightning) put something before the names. A ValueError for all else.
+    """
+    if recognised(argument, path).suffix in (".npz", ".npy"):  # big_vision's
+        return None
+    whole = _read(argument, path)
+    where = next((key for key in MODELS if isinstance(whole.get(key), Mapping)), "")
+    state = {str(key).replace("_orig_mod.", ""): x for key, x in (whole[where] if where else whole).items()}
     for pattern, what, want in FOREIGN:
-        if any(re.search(pattern, key) for key in keys):
+        if any(re.search(pattern, key) for key in state):
             raise ValueError(f"{argument}: {str(path)!r} {what}; {want}")
-    if path.suffix not in (".npz", ".npy") and not {"logit_scale", "module.logit_scale"} & {*keys}:
-        what = f"holds {', '.join(keys[:4]) or 'nothing'} and no logit_scale"
+    heads = [key.removesuffix("logit_scale") for key in state if re.search(r"(^|\.)logit_scale$", key)]
+    if len(heads) != 1:
+        what = f"holds {', '.join([*state][:4]) or 'nothing'} and {len(heads) or 'no'} logit_scale"
         want = "the plain state_dict of a CLIP with both towers, under open_clip's names"
         raise ValueError(f"{argument}: {str(path)!r} {what}; want {want}")
+    own = [key for key in state if key.startswith(heads[0]) and not key.endswith(DERIVED)]
+    found = {key.removeprefix(heads[0]): state[key] for key in own}
+    plain = where in ("", "state_dict") and heads[0] in ("", "module.") and not always
+    return None if plain and {*own} == {*(whole[where] if where else whole)} else found
 
 
 def recognised(argument: str, path: Path) -> Path:
@@ -65,27 +88,21 @@ def recognised(argument: str, path: Path) -> Path:
     return path
 
 
-def _keys(argument: str, path: Path) -> list[str]:
-    from safetensors import safe_open
+def _read(argument: str, path: Path) -> Mapping[str, Any]:
+    from safetensors.torch import load_file
 
+    zipped = zipfile.is_zipfile(path)
+    if zipped and any(name.endswith("constants.pkl") for name in zipfile.ZipFile(path).namelist()):
+        what = "is a TorchScript archive, a program; want load('ViT-B-32-quickgelu', 'openai') for OpenAI's"
+        way = f"one that you trust is converted by {CONVERT} {shlex.quote(str(path))}"
+        raise ValueError(f"{argument}: {str(path)!r} {what}; {way}")
     try:
-        if recognised(argument, path).suffix in (".npz", ".npy"):  # big_vision's, which open_clip translates
-            return []
         if path.suffix == ".safetensors":
-            with safe_open(path, "pt") as file:
-                return [*file.keys()]
-        zipped = zipfile.is_zipfile(path)
-        if zipped and any(name.endswith("constants.pkl") for name in zipfile.ZipFile(path).namelist()):
-            what = "is a TorchScript archive, a program with its weights"
-            want = "load('ViT-B-32-quickgelu', 'openai') in place of OpenAI's, or the state_dict alone"
-            raise ValueError(f"{argument}: {str(path)!r} {what}; want {want}")
+            return load_file(path)
         whole = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except pickle.UnpicklingError as error:
         what = f"cannot be read without unpickling, which may run code ({line(error)})"
         raise ValueError(f"{argument}: {str(path)!r} {what}; want the state_dict alone") from error
-    except ValueError:
-        raise
     except Exception as error:  # each format has errors of its own for this
         raise ValueError(f"{argument}: {str(path)!r} cannot be read ({line(error)}); {AGAIN}") from error
-    state = whole.get("state_dict", whole) if isinstance(whole, Mapping) else None
-    return [*map(str, state)] if isinstance(state, Mapping) else []
+    return whole if isinstance(whole, Mapping) else {}
