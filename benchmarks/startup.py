@@ -25,7 +25,7 @@ IMPORTS = {
 }
 COMMANDS = {
     "import clipnull; clipnull.load()": ["-c", "import clipnull; clipnull.load()"],
-    "clipnull demo": ["-m", "clipnull", "demo"],
+    "clipnull demo": ["-c", "import clipnull.cli; clipnull.cli.main(['demo'])"],
 }
 
 

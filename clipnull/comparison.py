@@ -23,8 +23,7 @@ __all__ = [
     "Comparison", "Figures", "Row", "Spread", "Sweep", "Trial", "compare", "sweep", "sweep_sizes", "trials",
 ]  # fmt: skip
 
-#: a point of a grid has forgotten when full recall is at most this part of that before
-FORGOTTEN = 0.02
+FORGOTTEN = 0.02  # a point of a grid has forgotten when full recall is at most this part of that before
 ACCURACIES = ("forget_before", "forget_after", "retain_before", "retain_after")
 
 

@@ -57,22 +57,23 @@ def numerical_rank(T: ArrayLike) -> int:
     return orthonormal_basis(T).shape[1]
 
 
-def orthogonality_error(Q: ArrayLike, name: str = "Q") -> float:
+def orthogonality_error(Q: ArrayLike) -> float:
     """Largest entry of ``|Q^T Q - I|`` for columns ``Q [d, k]``: how far from orthonormal (notebook 02)."""
-    Q = _check.array(name, Q)
-    if Q.ndim != 2:
+    Q = _columns("Q", Q)
+    return float((Q.T @ Q - torch.eye(Q.shape[1]).to(Q)).abs().max()) if Q.shape[1] else 0.0
+
+
+def _columns(name: str, Q: ArrayLike) -> torch.Tensor:
+    if (Q := _check.array(name, Q)).ndim != 2:
         raise ValueError(f"{name}: got shape {tuple(Q.shape)}, want columns [d, k]")
-    if not Q.shape[1]:
-        return 0.0
-    Q = _check.rows(name, Q)
-    return float((Q.T @ Q - torch.eye(Q.shape[1]).to(Q)).abs().max())
+    return _check.rows(name, Q) if Q.shape[1] else Q
 
 
 def projector(U: ArrayLike) -> torch.Tensor:
     """Projector P = U U^T [d, d]; a ValueError unless the columns of ``U [d, r]`` are orthonormal."""
-    if (error := orthogonality_error(U, "U")) > 1e-4:
+    U = _check.rows("U", _columns("U", U).T).double().T
+    if (error := orthogonality_error(U)) > 1e-4:
         raise ValueError(f"U: columns are not orthonormal, max |U^T U - I| = {error:.2g}")
-    U = _check.array("U", U).double()
     return U @ U.T
 
 

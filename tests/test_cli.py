@@ -22,6 +22,8 @@ import clipnull as cn
 from clipnull import _files, cli, protocol
 from clipnull.datasets.registry import LOADERS
 
+MAIN = "import clipnull.cli; raise SystemExit(clipnull.cli.main())"
+
 
 def small_case(forget) -> cn.Case:
     """Six names with four pictures each, all recognised."""
@@ -240,7 +242,7 @@ def test_a_closed_pipe_ends_quietly(arguments, monkeypatch, capsys):
 
 
 def test_a_closed_pipe_ends_the_process_quietly():
-    command = [sys.executable, "-m", "clipnull", "--help"]
+    command = [sys.executable, "-c", MAIN, "--help"]
     reader, writer = os.pipe()
     os.close(reader)
     env = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
@@ -561,7 +563,7 @@ time.sleep(60)
 def test_lab_hands_signals_to_the_server_and_waits_for_it(number, group, root, tmp_path):
     (tmp_path / "jupyterlab.py").write_text(SERVER)
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(root)])}
-    command = [sys.executable, "-m", "clipnull", "lab"]
+    command = [sys.executable, "-c", MAIN, "lab"]
     started = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True, start_new_session=True)
     try:
         server = int(started.stdout.readline().removeprefix("up "))

@@ -23,8 +23,7 @@ PREFERRED = (
 )  # fmt: skip
 #: how other files of weights end
 SUFFIXES = (".safetensors", ".bin", ".pth", ".pt", ".ckpt")
-#: where checkpoints keep the model that was trained
-MODELS = ("state_dict", "model_state_dict", "model")
+MODELS = ("state_dict", "model_state_dict", "model")  # where checkpoints keep what was trained
 #: what OpenAI's archive has beside the weights
 DERIVED = ("input_resolution", "context_length", "vocab_size", "attn_mask")
 CONVERT = (

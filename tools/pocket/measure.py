@@ -212,7 +212,7 @@ def forgetting(cases: Sequence[cn.Case], seed: int = 0) -> dict[str, dict[str, f
             "unlisted": [r.retained_unlisted for r in of_method],
         }
         kept = [(r.edit, r.case.T_f, r.case.T[r.case.retain]) for r in of_method if r.edit]
-        leads = [float(cn.certificate(*each, progress=False).max()) for each in kept]
+        leads = [float(cn.certificate(*each).max()) for each in kept]
         found[name] = {k: statistics.fmean(v) for k, v in means.items()}
         found[name]["certificate"] = max(leads, default=math.nan)
     return found
