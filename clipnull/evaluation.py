@@ -19,8 +19,8 @@ __all__ = ["Case", "candidate_masking", "evaluate"]
 SIDES: tuple[Side, ...] = ("image", "text", "both")
 NAMES_ALONE = "this case has names and no images, want image embeddings and labels for this"
 MASKING = "candidate masking"  # what tables call it
-#: scores that are changed at a time: 1 MiB in float32, a block that fits a core's cache
-CACHED = 2**18
+#: scores that are changed at a time: 4 MiB in float32, a block that fits the cores' caches
+CACHED = 2**20
 
 
 class Case:
@@ -201,16 +201,17 @@ def evaluate(case: Case, edit: Edit, side: Side = "image") -> Report:
 
     Forget recall, and retain accuracy with the forgotten classes still candidates: arXiv 2407.07485.
     """
-    S, T, after = case.scores, case.T, []
-    L, TR = edit.left.detach().to(T), T @ edit.right.detach().to(T)  # names with gradients may be in it
-    step = max(16, CACHED // len(T))
-    buffer = S.new_empty(step, len(T))
-    for z, before in zip(case.images.split(step), S.split(step), strict=True):
-        if side == "image":
-            scores = buffer[: len(z)].copy_(before).addmm_(z @ L, TR.T, alpha=-1)
-        else:
-            scores = edited_scores(edit, z, T, side)
-        after.append(winners(scores, case.forget, case.size))
+    S, T, Z, after = case.scores, case.T, case.images, []
+    if side == "image":
+        step = max(16, CACHED // len(T))
+        buffer = S.new_empty(step, len(T))
+        L, TR = edit.left.detach().to(T), T @ edit.right.detach().to(T)
+        ZL = Z @ L.T.contiguous().T  # the rows of Lᵀ in a row each: twice as fast
+        for zl, before in zip(ZL.split(step), S.split(step), strict=True):
+            scores = torch.addmm(before, zl, TR.T, alpha=-1, out=buffer[: len(zl)])
+            after.append(winners(scores, case.forget, case.size))
+    else:
+        after.append(winners(edited_scores(edit, Z, T, side), case.forget, case.size))
     title = str(edit.info.get("method", "edit")) + ("" if side == "image" else f", {side} side")
     return Report(case, case.predicted, torch.cat(after), title, edit, side)
 

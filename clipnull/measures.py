@@ -35,13 +35,17 @@ def argmax(scores: torch.Tensor) -> torch.Tensor:
 
 def winners(scores: torch.Tensor, forget: Sequence[int], size: float) -> torch.Tensor:
     """Predicted classes [n] of ``scores [n, C]`` of that ``size``; of several forgotten ones, the first."""
+    best = argmax(scores)
     if not 0 < len(forget) < scores.shape[1]:
-        return argmax(scores)
-    gone, tie = torch.tensor(list(forget), device=scores.device), TIE * size
-    own, rest = scores[:, gone], scores.index_fill(1, gone, -torch.inf)
-    kept, top = argmax(rest), own.amax(1)
+        return best
+    gone = torch.tensor(list(forget), device=scores.device)
+    ahead = torch.isin(best, gone).nonzero()[:, 0]  # only there can a forgotten name win
+    rows = scores[ahead]
+    own, rest = rows[:, gone], rows.index_fill_(1, gone, -torch.inf)
+    kept, top, tie = argmax(rest), own.amax(1), TIE * size
     first = (own >= (top - tie)[:, None]).byte().argmax(1)
-    return torch.where(top - rest.gather(1, kept[:, None])[:, 0] > tie, gone[first], kept)
+    best[ahead] = torch.where(top - rest.gather(1, kept[:, None])[:, 0] > tie, gone[first], kept)
+    return best
 
 
 def n_way_recall(rivals: torch.Tensor, kept: int, n: int | Literal["all"]) -> torch.Tensor:
