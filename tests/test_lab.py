@@ -246,7 +246,7 @@ def test_mathematics_of_the_projector(bench):
 
 def test_mathematics_against_the_whole_matrices(bench, monkeypatch):
     state = bench.check({"forget": bench.data.classes[:4], "method": "ccup", "lam": 3.0})
-    names = bench.erasers(state)
+    names = bench.told(state)
     # no orthonormal basis
     skew = cn.subspace.orthonormal_basis(names.T_f) @ torch.triu(torch.ones(4, 4)).double()
     monkeypatch.setattr(lab_result, "orthonormal_basis", lambda T: skew)

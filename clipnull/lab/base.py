@@ -83,9 +83,14 @@ def titled(widget: widgets.Widget) -> None:
 
 
 class Live(widgets.VBox):
-    """Something on screen that follows its controls; while it is paused, controls move without drawing."""
+    """Something on screen that follows its controls; while it is paused, controls move without drawing.
+
+    ``error``, also its ``message`` on screen, is why the present state cannot be drawn; else None.
+    """
 
     _paused = False
+    error: Exception | None = None
+    instead = ""  # what an error's sentence goes on with
 
     def __init__(self, children: Sequence[widgets.Widget]) -> None:
         # what its picture shows, for who does not see it
@@ -95,8 +100,24 @@ class Live(widgets.VBox):
         titled(self)
         self.add_class("clipnull")
 
-    def update(self) -> None:
+    def draw(self) -> None:
         raise NotImplementedError
+
+    @in_turn
+    def update(self) -> None:
+        """Bring what is on screen up to date."""
+        self.error, self.message.value = None, ""
+        self.attempt(self.draw)
+
+    @in_turn
+    def attempt(self, action: Callable[[], None]) -> None:
+        """Run an action; bad input becomes a sentence on screen, a fault is shown and raised."""
+        try:
+            action()
+        except Exception as problem:
+            self.error, self.message.value = problem, alarm(problem, self.instead)
+            if not isinstance(problem, ValueError):
+                raise
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -117,31 +138,24 @@ class FigureWidget(Live):
 
     @_check.by_name
     def __init__(self, controls: Sequence[widgets.Widget]) -> None:
-        self.readout, self.image = widgets.HTML(), image()
+        self.readout = self.message = widgets.HTML()
+        self.image = image()
         super().__init__([*controls, self.readout, self.image])
         for control in controls:
             if control.has_trait("value"):
                 control.observe(self.changed, names="value")
-        self.update()
+        self.draw()
 
     def figure(self) -> Figure:
         raise NotImplementedError
 
     def text(self) -> str:
-        """What stands above the figure, as HTML."""
         return ""
 
-    @in_turn
-    def update(self) -> None:
-        """Bring readout and picture up to date. An error is shown in the readout and raised."""
-        try:
-            self.readout.value = self.text()
-            fig = self.figure()
-            self.image.value, self.alt.value = png(fig), html.escape(alt(fig))
-        except Exception as problem:
-            # the browser would bury an exception of a callback in its log
-            self.readout.value = f"<b>{alarm(problem)}</b>"
-            raise
+    def draw(self) -> None:
+        self.readout.value = self.text()
+        fig = self.figure()
+        self.image.value, self.alt.value = png(fig), html.escape(alt(fig))
 
     @in_turn
     def set(self, **values: Any) -> None:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from functools import cache, cached_property, lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import torch
@@ -12,7 +12,6 @@ from PIL import Image
 from clipnull import _check
 from clipnull.datasets.arrays import Embeddings
 from clipnull.datasets.pictures import PHOTO, Images, LabelledImages
-from clipnull.edit import Edit
 from clipnull.erasers import METHODS
 from clipnull.evaluation import SIDES, Case
 from clipnull.lab.result import LabResult
@@ -26,22 +25,6 @@ __all__ = ["Bench"]
 
 #: a class that is recognised at least this often is drawn for the cases of one name
 KNOWN = 0.7
-
-
-class Erasers:
-    """The edits of every method for the same names; λ and μ move on one factorisation."""
-
-    def __init__(self, names: Case) -> None:
-        self.T_f, self.T_r = names.T_f, names.T_r
-        self._solver = cache(lambda: ConsistentSolver(self.T_f, self.T_r))
-
-    def edit(self, state: Mapping[str, Any]) -> Edit:
-        """The edit of a checked state's method, with its hyperparameters."""
-        method = METHODS[state["method"]]
-        chosen = {k: state[k] for k in dials(method.name)}
-        if "lam" in method.defaults:
-            return self._solver().edit(**{**method.defaults, **chosen})
-        return method.make(self.T_f, self.T_r, state["seed"], **chosen)
 
 
 class Bench:
@@ -71,8 +54,10 @@ class Bench:
         self.categories: list[str] = getattr(data, "categories", [])
         self.images: Images | None = getattr(data, "images", None)
         self.names = lru_cache(None)(self._names)
-        self.scored, self.told = lru_cache(4)(self._scored), lru_cache(4)(self._told)
+        self.scored, self._names_told = lru_cache(4)(self._scored), lru_cache(4)(self._told)
         self.plane, self._reports = lru_cache(4)(self._plane), lru_cache(32)(self._report)
+        # λ and μ move on one factorisation
+        self._solver = lru_cache(4)(lambda told: ConsistentSolver(told.T_f, told.T_r))
 
     @cached_property
     def prompts(self) -> list[str]:
@@ -157,31 +142,33 @@ class Bench:
         full["image"] = _check.whole("image", full["image"], 0, len(self.Z) - 1)
         return full
 
-    def listed(self, state: Mapping[str, Any]) -> list[int] | None:
+    def listed(self, state: Mapping[str, Any]) -> tuple[int, ...] | None:
         """The kept classes that the eraser of a checked state is told of; None: all."""
         if state["listed"] == 1:
             return None
         kept = [i for i, name in enumerate(self.data.classes) if name not in state["forget"]]
         told = torch.randperm(len(kept), generator=torch.Generator().manual_seed(state["seed"]))
-        return sorted(kept[i] for i in told[: max(1, round(state["listed"] * len(kept)))].tolist())
+        return tuple(sorted(kept[i] for i in told[: max(1, round(state["listed"] * len(kept)))].tolist()))
 
-    def _told(self, forget: Any, listed: Any, prompt: str, dimensions: int | None) -> Erasers:
+    def told(self, state: Mapping[str, Any]) -> Case:
+        """The names that the eraser of a checked state reads, with T_f and T_r."""
+        forget, listed = tuple(state["forget"]), self.listed(state)
+        return self._names_told(forget, listed, state["told"], state["dimensions"])
+
+    def _told(self, forget: Any, listed: Any, prompt: str, dimensions: int | None) -> Case:
         own, *others = self.prompts if prompt == EVERY else [prompt]
         T, *more = (self.squeezed(self.names(p), dimensions) for p in (own, *others))
-        prompts = torch.stack(more) if more else None
-        return Erasers(Case(None, T, None, forget, self.data.classes, listed, prompts))
-
-    def erasers(self, state: Mapping[str, Any]) -> Erasers:
-        """T_f, T_r and every edit for the names of a checked state."""
-        listed = self.listed(state)
-        names = tuple(state["forget"]), None if listed is None else tuple(listed)
-        return self.told(*names, state["told"], state["dimensions"])
+        return Case(None, T, None, forget, self.data.classes, listed, torch.stack(more) if more else None)
 
     def _report(self, items: tuple[tuple[str, Any], ...]) -> Report:
         state = dict(items)
-        scored = self.scored(state["asked"], state["dimensions"])
-        case = scored.forgetting(state["forget"], self.listed(state))
-        return case.evaluate(self.erasers(state).edit(state), state["side"])
+        scored, told = self.scored(state["asked"], state["dimensions"]), self.told(state)
+        method, chosen = METHODS[state["method"]], {k: state[k] for k in dials(state["method"])}
+        if "lam" in method.defaults:
+            edit = self._solver(told).edit(**{**method.defaults, **chosen})
+        else:
+            edit = method.make(told.T_f, told.T_r, state["seed"], **chosen)
+        return scored.forgetting(state["forget"], self.listed(state)).evaluate(edit, state["side"])
 
     def reported(self, state: Mapping[str, Any]) -> Report:
         """The `Report` of a checked state, kept; the picture shown does not change it."""

@@ -7,10 +7,9 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from clipnull.edit import Edit
 from clipnull.erasers import METHODS
 from clipnull.lab.bench import Bench
-from clipnull.lab.state import EVERY, PARTS, SIGNS, STOPS, TITLES, dials
+from clipnull.lab.state import CURVES, EVERY, PARTS, SIGNS, STOPS, TITLES
 
 #: whose style knows no width of a description
 UNALIGNED = (widgets.Button, widgets.FileUpload)
@@ -44,54 +43,44 @@ def make(
     return made
 
 
-def show(shown: dict[Any, bool]) -> None:
-    """Show some controls and hide others."""
-    for control, there in shown.items():
+def show(there: bool, *controls: widgets.Widget) -> None:
+    for control in controls:
         control.layout.display = None if there else "none"
 
 
-class Sliders(dict[str, Any]):
-    """The sliders of the hyperparameters, by name; those of one method are shown."""
+def stops(key: str, value: Any = "auto") -> list[tuple[str, Any]]:
+    """Where λ's or μ's slider stops; as many for every method, for the browser follows no new length."""
+    auto = [("auto", "auto")] if key == "mu" else []
+    numbers = sorted({*STOPS, 0.0 if auto else math.inf, *({value} - {"auto"})})
+    return [*auto, *((f"{x:g}".replace("inf", "∞"), x) for x in numbers)]
 
-    def __init__(self) -> None:
-        stops = {"lam": [0.0, *STOPS], "mu": ["auto", 0.0, *STOPS]}
-        super().__init__()
-        for key, (sign, help) in SIGNS.items():
-            kind: Any = widgets.FloatSlider if key in PARTS else widgets.SelectionSlider
-            part = dict(value=1.0, min=0, max=1, step=0.01)
-            look = part if key in PARTS else {"options": stops[key]}
-            self[key] = make(kind, description=sign, help=help, **look)
 
-    def take(self, method: str, values: Mapping[str, Any] | None = None) -> None:
-        """Show a method's sliders at these values, by default its own."""
-        own, values = dials(method), values or METHODS[method].defaults
-        show({slider: key in own for key, slider in self.items()})
-        for key in own:
-            value = values.get(key, 1.0)
+def dial(key: str) -> Any:
+    sign, help = SIGNS[key]
+    if key in PARTS:
+        return make(widgets.FloatSlider, 1.0, min=0, max=1, step=0.01, description=sign, help=help)
+    return make(widgets.SelectionSlider, options=stops(key), description=sign, help=help)
+
+
+def turn(controls: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+    """Show the sliders of the hyperparameters that a checked state has, at its values."""
+    for key in CURVES:
+        value, slider = state[key], controls[key]
+        show(value is not None, slider)
+        if value is not None:
             if key not in PARTS:
-                # as many stops for every method: the browser does not follow a slider's new length
-                numbers = sorted({*STOPS, math.inf if key == "lam" else 0.0, *({value} - {"auto"})})
-                stops = [(f"{x:g}".replace("inf", "∞"), x) for x in numbers]
-                self[key].options = [("auto", "auto"), *stops] if key == "mu" else stops
-            self[key].value = value
-
-    def tell(self, edit: Edit) -> None:
-        """Write the μ that was chosen on its stop "auto"."""
-        slider = self["mu"]
-        if slider.value == "auto" and "mu" in edit.info:
-            mu = float(f"{edit.info['mu']:.3g}")
-            said = "10⁴" if mu == 1e4 else f"{mu:g}"  # there is room for no more
-            slider.options = [(f"auto: {said}", "auto"), *slider.options[1:]]  # the first is chosen then
+                slider.options = stops(key, value)
+            slider.value = value
 
 
-def of_state(bench: Bench, sliders: Sliders) -> dict[str, Any]:
+def of_state(bench: Bench) -> dict[str, Any]:
     """A control for each key of `clipnull.lab.DEFAULT_STATE`."""
     d, asked = bench.Z.shape[1], [(p or "the table's own prompt", p) for p in bench.prompts]
     return {
         "forget": make(widgets.SelectMultiple, options=bench.data.classes, rows=7, help="names to forget"),
         "method": make(widgets.Dropdown, options=[(t, m) for m, t in TITLES.items()], description="method",
                        help=METHODS_SAID),
-        **sliders,
+        **{key: dial(key) for key in CURVES},
         "side": make(widgets.Dropdown, options=[(v, k) for k, v in SIDES.items()], description="edit",
                      help=SIDES_SAID),
         "told": make(widgets.Dropdown, options=[*asked, (EVERY, EVERY)], description="told",

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from clipnull import _check
 from clipnull.hull import nearest_mixture
-from clipnull.lab.base import Live, alarm, in_turn, row
+from clipnull.lab.base import Live, row
 from clipnull.lab.drawn import Dots, Drawn, Point, dots_wire, plain, points_wire, source, unit, wire
 from clipnull.lab.still import bar_panel, panel
 from clipnull.plots import base
@@ -45,10 +45,9 @@ class Plane(Live):
     control (widgets that stand above the drawing) under its name, and with dots also ``kept``, the indices
     of those that the reader keeps. A ValueError of its own becomes a sentence below the drawing.
 
-    In view is ``extent``, (x0, x1, y0, y1) or r for -r to r both ways, by default what the points need, and
-    the unit circle where a point stays on it. Bars go from ``bars[0]`` to ``bars[1]``. ``size`` is the width
-    in pixels; it shrinks with its column. ``positions`` [n, 2] and ``kept`` may be set; ``drawn`` is what
-    ``follow`` answered last, ``shown`` the same as the browser gets it, plain values.
+    In view is ``extent``, (x0, x1, y0, y1) or r for -r to r both ways. Bars go from ``bars[0]`` to
+    ``bars[1]``. ``size`` is the width in pixels. ``positions`` [n, 2] and ``kept`` may be set; ``drawn`` is
+    what ``follow`` answered last, ``shown`` the same as the browser gets it.
     """
 
     kind, d = "plane", 2
@@ -58,51 +57,37 @@ class Plane(Live):
     @_check.by_name
     def __init__(
         self, points: Sequence[Point], follow: Callable[..., Drawn], *,
-        controls: Mapping[str, Any] | None = None, dots: Dots | None = None, extent: Any = None,
+        controls: Mapping[str, Any] | None = None, dots: Dots | None = None, extent: Any = 1.16,
         bars: tuple[float, float] = (-1.0, 1.0), size: int = 440,
     ) -> None:  # fmt: skip
         self.points, self.follow, self.controls, self.dots = list(points), follow, dict(controls or {}), dots
-        for control in self.controls.values():
-            _check.having("controls", [control], "value observe")
         _check.whole("size", size, 1)
-        at = np.array([base.numbers(f"at, of {p.name!r}", p.at, self.d) for p in self.points])
-        at = at.reshape(-1, self.d)
+        at = [base.numbers(f"at, of {p.name!r}", p.at, self.d) for p in self.points]
         self.walls = [
             None if p.within is None else base.numbers("within", p.within, None, 2) for p in self.points
         ]
         self.spots = np.zeros((0, 2)) if dots is None else base.numbers("at, of the dots", dots.at, None, 2)
-        circle = any(p.on_circle for p in self.points)
-        self.extent = self._in_view(extent, at, circle)
-        at = self._legal(at)
+        x = base.numbers("extent", np.ravel(extent), None).tolist()
+        x = [-x[0], x[0]] * 2 if len(x) == 1 else x
+        if len(x) != 4 or not (x[0] < x[1] and x[2] < x[3]):
+            raise ValueError(f"extent: got {extent!r}, want a number above 0 or (x0, x1, y0, y1)")
+        self.extent = x
+        legal = self._legal(np.reshape(at, (-1, self.d)))
         self.fixed = {
-            "kind": self.kind, "size": size, "bars": list(_check.interval("bars", bars)), "circle": circle,
-            "extent": self.extent, "dots": None if dots is None else dots_wire(dots, len(self.spots)),
-            **points_wire(self.points, self.walls, at),
+            "kind": self.kind, "size": size, "bars": list(_check.interval("bars", bars)), "extent": x,
+            "circle": any(p.on_circle for p in self.points),
+            "dots": None if dots is None else dots_wire(dots, len(self.spots)),
+            **points_wire(self.points, self.walls, legal),
         }  # fmt: skip
-        self.channel = widgets.Label()
-        self.drawing = Drawing(fixed=self.fixed, channel=self.channel.model_id, at=at.tolist())
-        self._answer()
-        self.message = widgets.HTML()
-        above = [row(*self.controls.values())] if self.controls else []
-        super().__init__([*above, self.drawing, self.message])
+        for control in self.controls.values():
+            _check.having("controls", [control], "value observe")
+            control.observe(self.changed, names="value")
+        self.channel, self.message = widgets.Label(), widgets.HTML()
+        self.drawing = Drawing(fixed=self.fixed, channel=self.channel.model_id, at=legal.tolist())
+        self.draw()
+        super().__init__([row(*self.controls.values()), self.drawing, self.message])
         self.drawing.observe(self.changed, names=["at", "kept"])
         self.drawing.on_msg(self._send_picture)
-        for control in self.controls.values():
-            control.observe(self.changed, names="value")
-
-    def _in_view(self, given: Any, at: np.ndarray, circle: bool) -> list[float]:
-        """x from, to, y from, to."""
-        if given is not None:
-            x = base.numbers("extent", np.ravel(given), None)
-            x = np.array([-x[0], x[0]] * 2) if len(x) == 1 else x
-            if len(x) != 4 or not (x[0] < x[1] and x[2] < x[3]):
-                raise ValueError(f"extent: got {given!r}, want a number above 0 or (x0, x1, y0, y1)")
-            return x.tolist()
-        corners = np.array([[-1.0, -1.0], [1.0, 1.0]]) * circle
-        seen = np.concatenate([corners, at, self.spots, *(w for w in self.walls if w is not None)])
-        middle = (seen.min(0) + seen.max(0)) / 2
-        half = 0.58 * (np.ptp(seen, 0).max() or 2.0)  # with room for labels, and as high as wide
-        return np.stack([middle - half, middle + half], 1).ravel().tolist()
 
     def _legal(self, at: np.ndarray) -> np.ndarray:
         """Positions [n, 2], each moved to where its point may be."""
@@ -136,18 +121,8 @@ class Plane(Live):
         picture = self.points[i].thumbnail if i < n else self.dots.thumbnails[i - n]  # type: ignore[union-attr, index]
         self.channel.send({"thumb": i, "src": source(picture)})
 
-    @in_turn
-    def update(self) -> None:
-        """Ask what follows, and show it. A ValueError becomes a sentence; other errors are raised too."""
-        self.message.value = ""
-        try:
-            self._answer()
-        except Exception as problem:
-            self.message.value = alarm(problem)
-            if not isinstance(problem, ValueError):
-                raise
-
-    def _answer(self) -> None:
+    def draw(self) -> None:
+        """Ask what follows, and show it."""
         at, kept = self._legal(self.positions), self.kept
         values = {name: control.value for name, control in self.controls.items()}
         drawn = self.follow(at.copy(), **values, **({"kept": kept} if self.dots else {}))

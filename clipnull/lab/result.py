@@ -107,7 +107,7 @@ class LabResult:
     @cached_property
     def neighbours(self) -> list[Neighbour]:
         """Every retained class that has pictures."""
-        U = orthonormal_basis(self.bench.erasers(self.state).T_f)
+        U = orthonormal_basis(self.bench.told(self.state).T_f)
         cosine = (self.case.T.double() @ U).norm(dim=1).tolist()
         rows = [row for row in self.report.per_class if not row.forgotten]
         return [Neighbour(r.name, cosine[r.label], r.after - r.before) for r in rows]
@@ -115,7 +115,7 @@ class LabResult:
     @cached_property
     def mathematics(self) -> dict[str, float]:
         """The identities behind the edit, with their numbers; `clipnull.lab.views` says what each is."""
-        names, edit, Z = self.bench.erasers(self.state), self.edit.to(torch.float64), self.case.images
+        names, edit, Z = self.bench.told(self.state), self.edit.to(torch.float64), self.case.images
         T_f, T_r, U = (x.double() for x in (names.T_f, names.T_r, orthonormal_basis(names.T_f)))
         gram = U.T @ U
         off = gram - torch.eye(len(gram)).double()
@@ -149,7 +149,7 @@ class LabResult:
 
         Before, and after with the anchors where the edit sends them; then the mean distances that are left.
         """
-        names, case = self.bench.erasers(self.state), self.case
+        names, case = self.bench.told(self.state), self.case
         t, m = case.T_f.double(), len(case.T_f)
         corners = [names.T_r.double().mean(0).expand(m, -1), nearest_mixture(names.T_f[:m], names.T_r).H]
 

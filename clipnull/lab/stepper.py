@@ -47,8 +47,9 @@ class Stepper(Plane):
         self.tilt = make(widgets.IntSlider, 25, 0, 90, 5, description="tilt °", width=SLIM)
         self.readout = widgets.HTML(layout=widgets.Layout(min_height="5em", max_width="760px"))
         self.step = make(widgets.IntSlider, 0, 0, len(self.moments()) - 1, description="step", width="20em")
-        titles = "◀ back", "next ▶"
-        self.back, self.next = (make(widgets.Button, description=d, width="6em") for d in titles)
+        self.back, self.next = (
+            make(widgets.Button, description=d, width="6em") for d in ("◀ back", "next ▶")
+        )
         for button, by in ((self.back, -1), (self.next, 1)):  # a slider stays within its ends
             button.on_click(lambda _, by=by: setattr(self.step, "value", self.step.value + by))
         watched = {**controls, "step": self.step, "turn": self.turn, "tilt": self.tilt}
@@ -195,10 +196,7 @@ class GramSchmidtStepper(Stepper):
                 words = f"The parts of {name} along the basis so far: QQᵀt = {scene.sum}."
                 told.append((f"{name}: Qᵀt", words, [*basis, *scene.feet(), *t], scene.bars))
                 words = f"Subtracted. The residual has length {s.norm:.2f} and stands upright on the basis."
-                sides = [
-                    *basis[::2],
-                    *scene.triangle("t", "inside", "residual"),
-                ]  # the columns' labels left out
+                sides = [*basis[::2], *scene.triangle("t", "inside", "residual")]  # columns without labels
                 told.append((f"{name}: t − QQᵀt", words, sides, [*scene.bars, *new]))
             if s.kept:
                 words = f"The residual, divided by {s.norm:.2f}. Q has {s.Q.shape[1]} columns, QᵀQ = I."

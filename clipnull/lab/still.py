@@ -1,6 +1,5 @@
 """What the browser shows of a plane or globe, drawn by matplotlib for viewers that run no kernel."""
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +9,6 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.patheffects import withStroke
-from PIL import Image
 
 from clipnull.lab.drawn import INK, SHAPES, unit
 from clipnull.measures import TIE, winners
@@ -129,10 +127,11 @@ def _point(ax: Axes, p: Wire, R: np.ndarray) -> None:
             markerfacecolor=colour if drag and picture is None else "white",
             alpha=0.35 if globe and xy[2] < 0 else 1)  # fmt: skip
     if picture is not None:
-        picture = Image.open(io.BytesIO(picture)) if isinstance(picture, bytes) else picture.copy()
-        picture.thumbnail((36, 36))
-        small = OffsetImage(np.asarray(picture), zoom=0.5)
-        ax.add_artist(AnnotationBbox(small, xy[:2], frameon=False, zorder=6))
+        small = picture.copy()
+        small.thumbnail((36, 36))
+        ax.add_artist(
+            AnnotationBbox(OffsetImage(np.asarray(small), zoom=0.5), xy[:2], frameon=False, zorder=6)
+        )
     _say(ax, xy[:2], p["name"], (0, size / 2 + 4), ha="center", fontweight="bold" if drag else None)
 
 

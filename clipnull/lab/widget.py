@@ -17,12 +17,12 @@ from clipnull.datasets.arrays import Embeddings
 from clipnull.datasets.pictures import LARGEST, LabelledImages, open_image
 from clipnull.datasets.registry import load as load_data
 from clipnull.lab import controls, views
-from clipnull.lab.base import Live, alarm, image, in_turn, png, row
+from clipnull.lab.base import Live, image, in_turn, png, row
 from clipnull.lab.bench import Bench
 from clipnull.lab.code import equivalent_python
 from clipnull.lab.controls import make
 from clipnull.lab.result import LabResult
-from clipnull.lab.state import EXAMPLES, dials
+from clipnull.lab.state import CURVES, EXAMPLES, Example, dials
 from clipnull.model.clip import Clip
 from clipnull.model.loading import load as load_clip
 
@@ -35,9 +35,10 @@ class ForgetRetainLab(Live):
     By default with `clipnull.load()` and `clipnull.datasets.load` at its image size; embeddings need no model
     and have no pictures to show. ``state`` is a dict of changes to `clipnull.lab.DEFAULT_STATE`; read, it is
     all of plain values, and assigned it moves the ``controls``, the ipywidgets behind its keys; one that
-    cannot be is a ValueError. ``result`` is of the last state that could be computed. ``error``, also on
-    screen, is why the present state cannot be, or why the last button failed; else None.
+    cannot be is a ValueError. ``result`` is of the last state that could be computed.
     """
+
+    instead = ". The last result stays."
 
     @_check.by_name
     def __init__(
@@ -48,12 +49,10 @@ class ForgetRetainLab(Live):
             clip = load_clip() if clip is None else clip
             data = load_data(size=clip.image_size) if data is None else data
         self.bench = Bench(clip, data)
-        self.case: str | None = None
-        self.error: Exception | None = None
+        self.case = ""
         self.result: LabResult
         self._upload: tuple[Image.Image, torch.Tensor] | None = None
-        self.sliders = controls.Sliders()
-        self.controls = controls.of_state(self.bench, self.sliders)
+        self.controls = controls.of_state(self.bench)
         self._make_menus()
         super().__init__([self._layout()])
         self.state = state or {}
@@ -61,7 +60,7 @@ class ForgetRetainLab(Live):
     @property
     def state(self) -> dict[str, Any]:
         values = {key: control.value for key, control in self.controls.items()}
-        values |= {key: None for key in self.sliders if key not in dials(values["method"])}
+        values |= {key: None for key in CURVES if key not in dials(values["method"])}
         whole = values["dimensions"] == self.controls["dimensions"].max
         return values | {"forget": list(values["forget"])} | ({"dimensions": None} if whole else {})
 
@@ -70,11 +69,11 @@ class ForgetRetainLab(Live):
     def state(self, new: Mapping[str, Any]) -> None:
         """Move controls without drawing in between, then draw once."""
         values = self.bench.check(new)
-        values["forget"] = tuple(values["forget"])
-        values["dimensions"] = values["dimensions"] or self.controls["dimensions"].max
+        whole = self.controls["dimensions"].max
         with self.paused():
-            self.sliders.take(values["method"], values)
-            for key in values.keys() - self.sliders.keys():
+            controls.turn(self.controls, values)
+            values |= {"forget": tuple(values["forget"]), "dimensions": values["dimensions"] or whole}
+            for key in values.keys() - CURVES.keys():
                 self.controls[key].value = values[key]
         self.update()
 
@@ -84,14 +83,15 @@ class ForgetRetainLab(Live):
         categories = ["whole category …", *filter(None, dict.fromkeys(bench.categories))]
         self.category = self._menu(categories, self._choose, help="a category to forget")
         pictured = ["picture of …", *(c for i, c in enumerate(bench.data.classes) if i in seen)]
-        look: dict[str, Any] = dict(width="11em", help="the first picture of a class")
-        self.picture_of = self._menu(pictured, self._choose_picture, **look)
+        self.picture_of = self._menu(
+            pictured, self._choose_picture, width="11em", help="first picture of a class"
+        )
         self.view = widgets.ToggleButtons(
             options=[(title, key) for key, (title, _, _) in views.VIEWS.items()],
             tooltips=[question for _, question, _ in views.VIEWS.values()],
             style={"button_width": "auto"},
         )
-        upload: dict[str, Any] = dict(accept="image/*", multiple=False, description="your picture")
+        upload = dict(accept="image/*", description="your picture")
         self.file = make(widgets.FileUpload, width="11em", help="a picture file of yours", **upload)
         self.file.observe(self._uploaded, names="value")
         self.cases = {
@@ -99,11 +99,11 @@ class ForgetRetainLab(Live):
             for name, case in EXAMPLES.items()
         }
         self.buttons = {
-            "again": self._button("draw the classes again", self._button_again,
+            "again": self._button("draw the classes again", self._again,
                                   "The next classes of the case, or as many others."),
-            "code": self._button("Python", self._button_code,
+            "code": self._button("Python", self._show_code,
                                  "Show or hide code that does the same without the lab."),
-            "reset": self._button("reset", self._button_reset, "Back to the first state."),
+            "reset": self._button("reset", partial(self.show, ""), "Back to the first state."),
         }  # fmt: skip
         # choosing a picture of the data puts the uploaded one away; first, so that drawing sees it
         self.controls["image"].observe(lambda _: setattr(self, "_upload", None), names="value")
@@ -116,18 +116,17 @@ class ForgetRetainLab(Live):
         """A menu of an action; it lets go of what was chosen, so that it can be chosen again."""
         menu = make(widgets.Dropdown, options=options, **look)
 
-        @in_turn
         def chosen(change: Any) -> None:
-            if not self._paused and change["new"] not in (None, options[0]):
-                self._try(partial(action, change["new"]))
-                menu.value = options[0]
+            if menu.index:
+                self.attempt(partial(action, menu.value))
+                menu.index = 0
 
         menu.observe(chosen, names="value")
         return menu
 
-    def _button(self, text: str, action: Callable[[], None], help: str = "") -> widgets.Button:
+    def _button(self, text: str, action: Callable[[], None], help: str) -> widgets.Button:
         button = make(widgets.Button, description=text, width="auto", help=help)
-        button.on_click(lambda _: self._try(action))
+        button.on_click(lambda _: self.attempt(action))
         return button
 
     def _layout(self) -> widgets.Widget:
@@ -137,9 +136,9 @@ class ForgetRetainLab(Live):
             getattr(self, name).add_class(f"clipnull-{name}")
         self.image = image()
         c, buttons = self.controls, (*self.cases.values(), *self.buttons.values())
-        keys = ("side", "told", "asked", "listed", "dimensions", "seed")
+        keys = (*CURVES, "side", "told", "asked", "listed", "dimensions", "seed")
         left = widgets.VBox(
-            [c["forget"], self.category, c["method"], *self.sliders.values(), *(c[key] for key in keys)],
+            [c["forget"], self.category, c["method"], *(c[key] for key in keys)],
             layout=widgets.Layout(width="22.5em", flex="0 0 auto"),
         )
         right = widgets.VBox(
@@ -147,18 +146,14 @@ class ForgetRetainLab(Live):
              self.image, self.caption, self.code],
             layout=widgets.Layout(flex="1 1 0%", min_width="0"),
         )  # fmt: skip
-        controls.show({self.category: len(self.category.options) > 1})
+        controls.show(len(self.category.options) > 1, self.category)
         return widgets.VBox([row(*buttons), widgets.HBox([left, right])])
 
-    def update(self) -> None:
-        """Compute the present state and redraw what is on screen; a state that cannot be says why."""
-        self._try(self._update)
-
-    def _update(self) -> None:
+    def draw(self) -> None:
+        """Compute the present state and redraw what is on screen."""
         key, (title, *_) = self.view.value, views.VIEWS[self.view.value]
-        single = key == "single"
-        pictured = {self.controls["image"]: single, self.picture_of: single}
-        controls.show({**pictured, self.file: single and self.bench.clip is not None})
+        controls.show(key == "single", self.controls["image"], self.picture_of)
+        controls.show(key == "single" and self.bench.clip is not None, self.file)
         result = self.bench.compute(self.state)
         if self._upload is not None:
             result.single = result.top5(self._upload[1])._replace(picture=self._upload[0])
@@ -169,27 +164,19 @@ class ForgetRetainLab(Live):
         style += f"color:var(--jp-ui-font-color2, inherit); max-width:{views.WIDE}px"
         self.caption.value = f'<div style="{style}">{html.escape(sentence)}</div>'
         self.alt.value = html.escape(f"{title}. {sentence}")
-        with self.paused():
-            self.sliders.tell(result.edit)
+        if result.state["mu"] == "auto":  # its stop says what was chosen; there is room for no more
+            mu, slider = float(f"{result.edit.info['mu']:.3g}"), self.controls["mu"]
+            said = f"{mu:g}".replace("10000", "10⁴")
+            with self.paused():
+                slider.options = [(f"auto: {said}", "auto"), *slider.options[1:]]  # the first is chosen then
         if self.code.layout.display is None:
             self.code.value = self.python()
-        self.error, self.message.value = None, ""
-
-    @in_turn
-    def _try(self, action: Callable[[], None]) -> None:
-        """Run an action; bad input becomes a sentence on screen, a fault is shown and raised."""
-        try:
-            action()
-        except Exception as problem:
-            self.error, self.message.value = problem, alarm(problem, ". The last result stays.")
-            if not isinstance(problem, ValueError):
-                raise
 
     @in_turn
     def _method_chosen(self, change: Any) -> None:
         if not self._paused:
             with self.paused():
-                self.sliders.take(change["new"])
+                controls.turn(self.controls, self.bench.check({"method": change["new"]}))
 
     def _choose(self, forget: Any, **more: Any) -> None:
         self.state = {**self.state, "forget": forget, "image": None, **more}
@@ -201,33 +188,32 @@ class ForgetRetainLab(Live):
 
     @in_turn
     def show(self, case: str) -> None:
-        """Take the state of one of `EXAMPLES` and open the view that shows it."""
-        state, example = self.bench.example(case), EXAMPLES[case]
-        self.hint.value = f"<b>{html.escape(case)}.</b> <i>{html.escape(example.question)}</i>"
+        """Take the state of one of `EXAMPLES` and open the view that shows it; "" is the first state."""
+        example = EXAMPLES.get(case, Example("", 0, {}, "numbers"))
+        state = self.bench.example(case) if case else {}
+        self.hint.value = (
+            f"<b>{html.escape(case)}.</b> <i>{html.escape(example.question)}</i>" if case else ""
+        )
+        controls.show(bool(case) and self.code.layout.display is None, self.code)
         with self.paused():
             self.case, self._upload, self.view.value = case, None, example.view
         self.state = state
 
-    def _button_again(self) -> None:
+    def _again(self) -> None:
         """Other classes: of the case's kind, else as many at random. All else stays."""
         seed, kind = self.state["seed"] + 1, len(self.state["forget"])
         self._choose(self.bench.drawn(EXAMPLES[self.case].draws if self.case else kind, seed), seed=seed)
 
-    @in_turn
     def _uploaded(self, change: Any) -> None:
-        if change["new"]:
-            self._try(partial(self._read_upload, change["new"]))
-            # so that the same file can be chosen again; ipywidgets 7 keeps a dict that is not to be set
-            if isinstance(self.file.value, dict):
-                self.file.value.clear()
-            else:
-                self.file.value = ()
+        if value := change["new"]:
+            # ipywidgets 7: {name: {"content": bytes}}; 8: ({"content": memoryview, ...},)
+            *_, file = value.values() if isinstance(value, dict) else value
+            self.attempt(partial(self._read, bytes(file["content"])))
+            self.file.set_trait("value", type(value)())  # so that the same file can be chosen again
 
-    def _read_upload(self, value: Any) -> None:
-        # ipywidgets 7: {name: {"content": bytes}}; 8: ({"content": memoryview, ...},)
-        *_, file = value.values() if isinstance(value, dict) else value
+    def _read(self, content: bytes) -> None:
         try:
-            whole = open_image(io.BytesIO(bytes(file["content"])))
+            whole = open_image(io.BytesIO(content))
         except ValueError as error:
             most = f"{LARGEST // 10**6} million pixels"
             raise ValueError(f"picture: cannot be read, want a PNG or JPEG of at most {most}") from error
@@ -246,16 +232,9 @@ class ForgetRetainLab(Live):
             raise ValueError(f"path: got {str(path)!r}, which exists, want a new file")
         Path(path).write_text(self.python(), encoding="utf-8")
 
-    def _button_code(self) -> None:
-        shown = self.code.layout.display is None
-        self.code.value, self.code.layout.display = self.python(), "none" if shown else None
-
-    def _button_reset(self) -> None:
-        self.hint.value, self._upload, self.case = "", None, None
-        self.code.layout.display = "none"
-        with self.paused():
-            self.view.value = "numbers"
-        self.state = {}
+    def _show_code(self) -> None:
+        self.code.value = self.python()
+        controls.show(self.code.layout.display is not None, self.code)
 
 
 def accuracy_line(result: LabResult) -> str:
