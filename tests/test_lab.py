@@ -17,7 +17,7 @@ import clipnull as cn
 from clipnull import erasers
 from clipnull.datasets.pictures import PHOTO
 from clipnull.evaluation import SIDES
-from clipnull.lab import result as lab_result
+from clipnull.lab import bench as lab_bench
 from clipnull.lab.bench import Bench
 from clipnull.lab.code import equivalent_python
 from clipnull.lab.state import CURVES, DEFAULT_STATE, EVERY, EXAMPLES, TITLES, dials
@@ -249,7 +249,7 @@ def test_mathematics_against_the_whole_matrices(bench, monkeypatch):
     names = bench.told(state)
     # no orthonormal basis
     skew = cn.subspace.orthonormal_basis(names.T_f) @ torch.triu(torch.ones(4, 4)).double()
-    monkeypatch.setattr(lab_result, "orthonormal_basis", lambda T: skew)
+    monkeypatch.setattr(lab_bench, "orthonormal_basis", lambda T: skew)
     result = bench.compute(state)
     P, W = skew @ skew.T, result.edit.matrix().double()
     T_f, T_r = names.T_f.double(), names.T_r.double()
@@ -288,7 +288,7 @@ def test_geometry_shows_what_the_edit_moves(bench):
 
 
 def test_geometry_of_many_pictures_keeps_the_forgotten(bench, monkeypatch):
-    monkeypatch.setattr(lab_result, "DRAWN", 20)
+    monkeypatch.setattr(lab_bench, "DRAWN", 20)
     forgotten = bench.compute({"forget": ["tiger"]}).geometry[3]
     assert len(forgotten) <= 20 and int(forgotten.sum()) == len(bench.data.where("tiger"))
 

@@ -54,6 +54,28 @@ def row(*children: widgets.Widget) -> widgets.HBox:
     return widgets.HBox(children, layout=widgets.Layout(flex_flow="row wrap"))
 
 
+def make(
+    kind: Callable[..., Any], *arguments: Any, width: str = "21.5em", help: str = "", **options: Any
+) -> Any:
+    """A control with a layout of its own: hiding one must not hide the others."""
+    if "description" in options and kind not in (widgets.Button, widgets.FileUpload):
+        options.setdefault("style", {"description_width": "4.6em"})
+    made = kind(*arguments, layout=widgets.Layout(width=width), **options)
+    if help and kind is widgets.Dropdown and made.description:
+        # ipywidgets shows no tip of a menu that has a description; `guard.js` copies this one to the menu
+        made.description = f'<span title="{html.escape(help)}">{made.description}</span>'
+        if made.has_trait("description_allow_html"):  # ipywidgets 7 always does
+            made.description_allow_html = True
+    if help:  # the name of the trait differs between ipywidgets 7 and 8
+        made.set_trait("tooltip" if made.has_trait("tooltip") else "description_tooltip", help)
+    return made
+
+
+def show(there: bool, *controls: widgets.Widget) -> None:
+    for control in controls:
+        control.layout.display = None if there else "none"
+
+
 def alarm(problem: Exception, more: str = "") -> str:
     """An error as HTML. A ValueError's message is a sentence for the reader; others name their kind."""
     kind = "" if isinstance(problem, ValueError) else f"{type(problem).__name__}: "

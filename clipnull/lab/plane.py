@@ -118,7 +118,7 @@ class Plane(Live):
 
     def _send_picture(self, drawing: Any, content: Mapping[str, Any], buffers: Any) -> None:
         i, n = int(content["thumb"]), len(self.points)
-        picture = self.points[i].thumbnail if i < n else self.dots.thumbnails[i - n]  # type: ignore[union-attr, index]
+        picture: Any = self.points[i].thumbnail if i < n else self.dots.thumbnails[i - n]  # type: ignore[union-attr, index]
         self.channel.send({"thumb": i, "src": source(picture)})
 
     def draw(self) -> None:

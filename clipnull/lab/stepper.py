@@ -15,8 +15,7 @@ from torch import Tensor
 
 from clipnull import _check, subspace
 from clipnull.datasets.pictures import LabelledImages
-from clipnull.lab.base import row
-from clipnull.lab.controls import make
+from clipnull.lab.base import make, row
 from clipnull.lab.drawn import INK, Area, Bar, Drawn, Line, source, wire
 from clipnull.lab.plane import Plane
 from clipnull.lab.still import bar_panel, panel
@@ -47,9 +46,8 @@ class Stepper(Plane):
         self.tilt = make(widgets.IntSlider, 25, 0, 90, 5, description="tilt °", width=SLIM)
         self.readout = widgets.HTML(layout=widgets.Layout(min_height="5em", max_width="760px"))
         self.step = make(widgets.IntSlider, 0, 0, len(self.moments()) - 1, description="step", width="20em")
-        self.back, self.next = (
-            make(widgets.Button, description=d, width="6em") for d in ("◀ back", "next ▶")
-        )
+        self.back = make(widgets.Button, description="◀ back", width="6em")
+        self.next = make(widgets.Button, description="next ▶", width="6em")
         for button, by in ((self.back, -1), (self.next, 1)):  # a slider stays within its ends
             button.on_click(lambda _, by=by: setattr(self.step, "value", self.step.value + by))
         watched = {**controls, "step": self.step, "turn": self.turn, "tilt": self.tilt}

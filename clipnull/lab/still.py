@@ -127,11 +127,10 @@ def _point(ax: Axes, p: Wire, R: np.ndarray) -> None:
             markerfacecolor=colour if drag and picture is None else "white",
             alpha=0.35 if globe and xy[2] < 0 else 1)  # fmt: skip
     if picture is not None:
-        small = picture.copy()
-        small.thumbnail((36, 36))
-        ax.add_artist(
-            AnnotationBbox(OffsetImage(np.asarray(small), zoom=0.5), xy[:2], frameon=False, zorder=6)
-        )
+        picture = picture.copy()
+        picture.thumbnail((36, 36))
+        small = OffsetImage(np.asarray(picture), zoom=0.5)
+        ax.add_artist(AnnotationBbox(small, xy[:2], frameon=False, zorder=6))
     _say(ax, xy[:2], p["name"], (0, size / 2 + 4), ha="center", fontweight="bold" if drag else None)
 
 

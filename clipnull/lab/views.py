@@ -14,7 +14,7 @@ from clipnull import _check
 from clipnull._show import few, percent, tenths
 from clipnull.datasets.pictures import Images
 from clipnull.erasers import METHODS
-from clipnull.lab.result import LabResult, Neighbour
+from clipnull.lab.bench import LabResult, Neighbour
 from clipnull.lab.state import PARTS, SIGNS, TITLES, dials
 from clipnull.plots import base
 from clipnull.plots.base import BLACK, FORGET, GREEN, GREY, ORANGE, PALE, PURPLE, RETAIN, SKY, short

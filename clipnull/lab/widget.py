@@ -2,6 +2,7 @@
 
 import html
 import io
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -16,17 +17,28 @@ from clipnull._show import few, percent
 from clipnull.datasets.arrays import Embeddings
 from clipnull.datasets.pictures import LARGEST, LabelledImages, open_image
 from clipnull.datasets.registry import load as load_data
-from clipnull.lab import controls, views
-from clipnull.lab.base import Live, image, in_turn, png, row
-from clipnull.lab.bench import Bench
+from clipnull.erasers import METHODS
+from clipnull.lab import views
+from clipnull.lab.base import Live, image, in_turn, make, png, row, show
+from clipnull.lab.bench import Bench, LabResult
 from clipnull.lab.code import equivalent_python
-from clipnull.lab.controls import make
-from clipnull.lab.result import LabResult
-from clipnull.lab.state import CURVES, EXAMPLES, Example, dials
+from clipnull.lab.state import CURVES, EVERY, EXAMPLES, PARTS, SIGNS, STOPS, TITLES, Example, dials
 from clipnull.model.clip import Clip
 from clipnull.model.loading import load as load_clip
 
 __all__ = ["ForgetRetainLab"]
+
+SIDES = {"image": "the pictures", "text": "the names", "both": "both"}
+#: what the choices of a menu mean, line by line
+METHODS_SAID = "What a forgotten name becomes." + "".join(f"\n{k}: {m.becomes}" for k, m in METHODS.items())
+SIDES_SAID = """What the edit is applied to.
+the pictures: z becomes Wᵀz
+the names: t becomes Wt, at length 1 again
+both: one and the other"""
+PROMPTS_SAID = """.
+the table's own prompt: that of its names
+{}: the place of the name; multi: the mean of many prompts"""
+EVERY_SAID = f"\n{EVERY}: all of them are forgotten"
 
 
 class ForgetRetainLab(Live):
@@ -52,7 +64,7 @@ class ForgetRetainLab(Live):
         self.case = ""
         self.result: LabResult
         self._upload: tuple[Image.Image, torch.Tensor] | None = None
-        self.controls = controls.of_state(self.bench)
+        self.controls = of_state(self.bench)
         self._make_menus()
         super().__init__([self._layout()])
         self.state = state or {}
@@ -71,7 +83,7 @@ class ForgetRetainLab(Live):
         values = self.bench.check(new)
         whole = self.controls["dimensions"].max
         with self.paused():
-            controls.turn(self.controls, values)
+            turn(self.controls, values)
             values |= {"forget": tuple(values["forget"]), "dimensions": values["dimensions"] or whole}
             for key in values.keys() - CURVES.keys():
                 self.controls[key].value = values[key]
@@ -83,9 +95,7 @@ class ForgetRetainLab(Live):
         categories = ["whole category …", *filter(None, dict.fromkeys(bench.categories))]
         self.category = self._menu(categories, self._choose, help="a category to forget")
         pictured = ["picture of …", *(c for i, c in enumerate(bench.data.classes) if i in seen)]
-        self.picture_of = self._menu(
-            pictured, self._choose_picture, width="11em", help="first picture of a class"
-        )
+        self.picture_of = self._menu(pictured, self._choose_picture, width="11em", help="its first picture")
         self.view = widgets.ToggleButtons(
             options=[(title, key) for key, (title, _, _) in views.VIEWS.items()],
             tooltips=[question for _, question, _ in views.VIEWS.values()],
@@ -146,14 +156,14 @@ class ForgetRetainLab(Live):
              self.image, self.caption, self.code],
             layout=widgets.Layout(flex="1 1 0%", min_width="0"),
         )  # fmt: skip
-        controls.show(len(self.category.options) > 1, self.category)
+        show(len(self.category.options) > 1, self.category)
         return widgets.VBox([row(*buttons), widgets.HBox([left, right])])
 
     def draw(self) -> None:
         """Compute the present state and redraw what is on screen."""
         key, (title, *_) = self.view.value, views.VIEWS[self.view.value]
-        controls.show(key == "single", self.controls["image"], self.picture_of)
-        controls.show(key == "single" and self.bench.clip is not None, self.file)
+        show(key == "single", self.controls["image"], self.picture_of)
+        show(key == "single" and self.bench.clip is not None, self.file)
         result = self.bench.compute(self.state)
         if self._upload is not None:
             result.single = result.top5(self._upload[1])._replace(picture=self._upload[0])
@@ -176,7 +186,7 @@ class ForgetRetainLab(Live):
     def _method_chosen(self, change: Any) -> None:
         if not self._paused:
             with self.paused():
-                controls.turn(self.controls, self.bench.check({"method": change["new"]}))
+                turn(self.controls, self.bench.check({"method": change["new"]}))
 
     def _choose(self, forget: Any, **more: Any) -> None:
         self.state = {**self.state, "forget": forget, "image": None, **more}
@@ -191,10 +201,8 @@ class ForgetRetainLab(Live):
         """Take the state of one of `EXAMPLES` and open the view that shows it; "" is the first state."""
         example = EXAMPLES.get(case, Example("", 0, {}, "numbers"))
         state = self.bench.example(case) if case else {}
-        self.hint.value = (
-            f"<b>{html.escape(case)}.</b> <i>{html.escape(example.question)}</i>" if case else ""
-        )
-        controls.show(bool(case) and self.code.layout.display is None, self.code)
+        self.hint.value = case and f"<b>{case}.</b> <i>{example.question}</i>"
+        show(bool(case) and self.code.layout.display is None, self.code)
         with self.paused():
             self.case, self._upload, self.view.value = case, None, example.view
         self.state = state
@@ -234,7 +242,57 @@ class ForgetRetainLab(Live):
 
     def _show_code(self) -> None:
         self.code.value = self.python()
-        controls.show(self.code.layout.display is not None, self.code)
+        show(self.code.layout.display is not None, self.code)
+
+
+def stops(key: str, value: Any = "auto") -> list[tuple[str, Any]]:
+    """Where λ's or μ's slider stops; as many for every method, for the browser follows no new length."""
+    auto = [("auto", "auto")] if key == "mu" else []
+    numbers = sorted({*STOPS, 0.0 if auto else math.inf, *({value} - {"auto"})})
+    return [*auto, *((f"{x:g}".replace("inf", "∞"), x) for x in numbers)]
+
+
+def dial(key: str) -> Any:
+    sign, help = SIGNS[key]
+    if key in PARTS:
+        return make(widgets.FloatSlider, 1.0, min=0, max=1, step=0.01, description=sign, help=help)
+    return make(widgets.SelectionSlider, options=stops(key), description=sign, help=help)
+
+
+def turn(controls: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+    """Show the sliders of the hyperparameters that a checked state has, at its values."""
+    for key in CURVES:
+        value, slider = state[key], controls[key]
+        show(value is not None, slider)
+        if value is not None:
+            if key not in PARTS:
+                slider.options = stops(key, value)
+            slider.value = value
+
+
+def of_state(bench: Bench) -> dict[str, Any]:
+    """A control for each key of `clipnull.lab.DEFAULT_STATE`."""
+    d, asked = bench.Z.shape[1], [(p or "the table's own prompt", p) for p in bench.prompts]
+    return {
+        "forget": make(widgets.SelectMultiple, options=bench.data.classes, rows=7, help="names to forget"),
+        "method": make(widgets.Dropdown, options=[(t, m) for m, t in TITLES.items()], description="method",
+                       help=METHODS_SAID),
+        **{key: dial(key) for key in CURVES},
+        "side": make(widgets.Dropdown, options=[(v, k) for k, v in SIDES.items()], description="edit",
+                     help=SIDES_SAID),
+        "told": make(widgets.Dropdown, options=[*asked, (EVERY, EVERY)], description="told",
+                     help=f"The prompt under which the eraser reads the names{PROMPTS_SAID}{EVERY_SAID}"),
+        "asked": make(widgets.Dropdown, options=asked, description="asked",
+                      help=f"The prompt of the names that pictures are compared with{PROMPTS_SAID}"),
+        "listed": make(widgets.FloatSlider, 1.0, min=0, max=1, step=0.05, description="listed",
+                       help="share of the kept names that the eraser is told of"),
+        "dimensions": make(widgets.IntSlider, d, min(2, d), d, description="dims",
+                           help="dimensions of the space: the main ones of its names"),
+        "seed": make(widgets.BoundedIntText, 0, 0, 2**31 - 1, description="seed",
+                     help="of what is drawn: classes, listed names, the random subspace"),
+        "image": make(widgets.IntSlider, 0, 0, len(bench.Z) - 1, description="picture",
+                      help="which picture of the table"),
+    }  # fmt: skip
 
 
 def accuracy_line(result: LabResult) -> str:
