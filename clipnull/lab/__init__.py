@@ -2,7 +2,6 @@
 
 from clipnull.lab.base import *
 from clipnull.lab.bench import *
-from clipnull.lab.code import *
 from clipnull.lab.drawn import *
 from clipnull.lab.lessons import *
 from clipnull.lab.plane import *

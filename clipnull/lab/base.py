@@ -21,8 +21,7 @@ __all__ = ["FigureWidget"]
 
 _check.TYPES["Widget"] = _check.instance(widgets.Widget)
 
-#: one for all widgets of a kernel, which share the model and matplotlib's caches. JupyterLab from 4.4 on with
-#: ipykernel 7 may answer two controls at a time, in two threads (*subshells*), and the first finish last
+#: JupyterLab from 4.4 on with ipykernel 7 may answer two controls at a time, in two threads (*subshells*)
 _LOCK = threading.RLock()
 
 
@@ -60,7 +59,7 @@ def make(
     """A control with a layout of its own: hiding one must not hide the others."""
     if "description" in options and kind not in (widgets.Button, widgets.FileUpload):
         options.setdefault("style", {"description_width": "4.6em"})
-    made = kind(*arguments, layout=widgets.Layout(width=width), **options)
+    made = kind(*arguments, layout=widgets.Layout(width=width, max_width="100%"), **options)
     if help and kind is widgets.Dropdown and made.description:
         # ipywidgets shows no tip of a menu that has a description; `guard.js` copies this one to the menu
         made.description = f'<span title="{html.escape(help)}">{made.description}</span>'
@@ -105,10 +104,7 @@ def titled(widget: widgets.Widget) -> None:
 
 
 class Live(widgets.VBox):
-    """Something on screen that follows its controls; while it is paused, controls move without drawing.
-
-    ``error``, also its ``message`` on screen, is why the present state cannot be drawn; else None.
-    """
+    """Something on screen that follows its controls; ``error``, and its ``message``, say why it cannot."""
 
     _paused = False
     error: Exception | None = None
@@ -143,6 +139,7 @@ class Live(widgets.VBox):
 
     @contextmanager
     def paused(self) -> Iterator[None]:
+        """Controls move without drawing."""
         before, self._paused = self._paused, True
         try:
             yield

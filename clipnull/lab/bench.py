@@ -25,8 +25,6 @@ from clipnull.subspace import fix_signs, orthonormal_basis
 
 __all__ = ["Bench", "LabResult"]
 
-#: a class that is recognised at least this often is drawn for the cases of one name
-KNOWN = 0.7
 #: pictures that the geometry draws at most, half of them forgotten
 DRAWN = 600
 
@@ -34,9 +32,8 @@ DRAWN = 600
 class Bench:
     """A table to play at: embeddings of pictures and names, and everything the lab asks of them.
 
-    ``clip`` is None where ``data`` are embeddings; these have images. Class names are distinct: the lab knows
-    a class by its name. A ValueError otherwise. ``Z`` [n, d] and ``labels`` [n] are the images' embeddings
-    and classes; ``categories`` (coarser classes, one per class) and ``images`` are not of embeddings.
+    ``clip`` is None where ``data`` are embeddings, of images too. Class names are distinct, for the lab knows
+    a class by its name. ``Z`` [n, d] and ``labels`` [n] are of the images.
     """
 
     @_check.by_name
@@ -60,8 +57,7 @@ class Bench:
         self.names, self.plane = lru_cache(None)(self._names), lru_cache(4)(self._plane)
         self.scored, self._read = lru_cache(4)(self._scored), lru_cache(4)(self._told)
         self._reports = lru_cache(32)(self._report)
-        # λ and μ move on one factorisation
-        self._solver = lru_cache(4)(lambda told: ConsistentSolver(told.T_f, told.T_r))
+        self._solver = lru_cache(4)(lambda told: ConsistentSolver(told.T_f, told.T_r))  # for all λ and μ
 
     @cached_property
     def prompts(self) -> list[str]:
@@ -111,11 +107,8 @@ class Bench:
 
     @_check.by_name
     def check(self, state: Mapping[str, Any]) -> dict[str, Any]:
-        """``state`` completed from `first` and checked; a ValueError's message is fit for the reader.
-
-        A category to ``forget`` becomes names. A hyperparameter that is None, or a ``mu`` of "auto" where
-        the method has no such rule, gets the method's default; one that the method has not becomes None.
-        """
+        """``state`` completed from `first` and checked: a category becomes names, a hyperparameter that is
+        None, or "auto" where the method has no such rule, its default, and one that it has not None."""
         if unknown := set(state) - set(DEFAULT_STATE):
             raise ValueError(f"state: unknown key {sorted(unknown)[0]!r}, want {', '.join(DEFAULT_STATE)}")
         full, names, asked = {**self.first, **state}, self.data.classes, self.prompts
@@ -193,10 +186,8 @@ class Bench:
         """The full state of one of `EXAMPLES` at this table, with changes; a seed draws its classes."""
         case = EXAMPLES[_check.one_of("name", name, EXAMPLES)]
         state = {**case.changes, "forget": self.drawn(case.draws, seed), "seed": seed}
-        if "asked" in state:
-            state["asked"] = self.prompts[-1]
-        if "dimensions" in state:
-            state["dimensions"] = max(2, min(len(self.data.classes) // 2, self.Z.shape[1]))
+        half = max(2, min(len(self.data.classes) // 2, self.Z.shape[1]))
+        state |= {k: x for k, x in (("asked", self.prompts[-1]), ("dimensions", half)) if k in state}
         return self.check({**state, **changes})
 
     def drawn(self, kind: str | int, seed: int = 0) -> list[str]:
@@ -210,7 +201,8 @@ class Bench:
         case = self.scored()
         right = torch.bincount(self.labels[case.predicted == self.labels], minlength=C) / images
         near, nearest = (T @ T.T).fill_diagonal_(-1).max(1)
-        known = (right >= KNOWN) & ((kind == "alone") | (right[nearest] >= KNOWN))
+        known = right >= 0.7  # for the cases of one name
+        known &= (kind == "alone") | known[nearest]
         again = (nearest[nearest] == torch.arange(C)) & (nearest < torch.arange(C))  # a pair counts once
         order = [i for i in near.argsort(descending=kind == "twin").tolist() if known[i] and not again[i]]
         order = order or seen
@@ -241,7 +233,7 @@ class LabResult:
     @_check.by_name
     def __init__(self, bench: Bench, state: Mapping[str, Any]) -> None:
         self.bench, self.state = bench, bench.check(state)
-        self.report = bench.reported(self.state)
+        self.told, self.report = bench.told(self.state), bench.reported(self.state)
         self.case, self.edit = self.report.case, cast(Edit, self.report.edit)
 
     @cached_property
@@ -265,10 +257,8 @@ class LabResult:
 
     @cached_property
     def geometry(self) -> tuple[str, torch.Tensor, torch.Tensor, torch.Tensor, list[float]]:
-        """The "pictures", or the "names" if these are edited, in the plane of two principal components.
-
-        Points [k, 2] before and after the edit, which [k] are forgotten, and the shares of variance.
-        """
+        """The "pictures" or, if these are edited, "names"; in the plane of two principal components, points
+        [k, 2] before and after the edit, which [k] are forgotten, and the shares of variance."""
         case, edit = self.case, self.edit
         if self.state["side"] == "text":
             what, X, gone = "names", case.T, torch.isin(torch.arange(len(case.T)), torch.tensor(case.forget))
@@ -298,7 +288,7 @@ class LabResult:
     @cached_property
     def neighbours(self) -> list[Neighbour]:
         """Every retained class that has pictures."""
-        U = orthonormal_basis(self.bench.told(self.state).T_f)
+        U = orthonormal_basis(self.told.T_f)
         cosine = (self.case.T.double() @ U).norm(dim=1).tolist()
         rows = [row for row in self.report.per_class if not row.forgotten]
         return [Neighbour(r.name, cosine[r.label], r.after - r.before) for r in rows]
@@ -306,9 +296,9 @@ class LabResult:
     @cached_property
     def mathematics(self) -> dict[str, float]:
         """The identities behind the edit, with their numbers; `clipnull.lab.views` says what each is."""
-        names, edit, Z = self.bench.told(self.state), self.edit.to(torch.float64), self.case.images
+        names, edit, Z = self.told, self.edit.to(torch.float64), self.case.images
         T_f, T_r, U = (x.double() for x in (names.T_f, names.T_r, orthonormal_basis(names.T_f)))
-        gram = U.T @ U
+        gram, kept = U.T @ U, torch.tensor(self.case.retain)
         off = gram - torch.eye(len(gram)).double()
         return {
             "rank": edit.rank,
@@ -318,7 +308,8 @@ class LabResult:
             "retain_moved": float((edit.apply_text(T_r) - T_r).norm()),
             "norm_taken": float((1 - edit.image_norms(Z) / Z.norm(dim=1)).double().mean()),
             "certificate": float(self.certificate.max()),
-            "shorter": self.shorter,
+            # the unedited model without the forgotten names
+            "shorter": _check.share(kept[self.case.scores[:, kept].argmax(1)] == self.report.predicted_after),
         }
 
     @cached_property
@@ -328,20 +319,11 @@ class LabResult:
         kept = case.T[case.retain]
         return certificate(self.edit, case.T[case.forget], kept, "image" if image else "text")
 
-    @property
-    def shorter(self) -> float:
-        """Share of images whose answer is that of the unedited model without the forgotten names."""
-        kept = torch.tensor(self.case.retain)
-        return _check.share(kept[self.case.scores[:, kept].argmax(1)] == self.report.predicted_after)
-
     @cached_property
     def triangle(self) -> tuple[torch.Tensor, torch.Tensor, tuple[float, float]]:
-        """Weights [m, 2] of mean and nearest mixture that come nearest to each forgotten name.
-
-        Before, and after with the anchors where the edit sends them; then the mean distances that are left.
-        """
-        names, case = self.bench.told(self.state), self.case
-        t, m = case.T_f.double(), len(case.T_f)
+        """Weights [m, 2] of mean and nearest mixture that come nearest to each forgotten name, before, and
+        after with the anchors where the edit sends them; then the mean distances that are left."""
+        names, t, m = self.told, self.case.T_f.double(), len(self.case.forget)
         corners = [names.T_r.double().mean(0).expand(m, -1), nearest_mixture(names.T_f[:m], names.T_r).H]
 
         def weights(x: torch.Tensor, *anchors: torch.Tensor) -> tuple[torch.Tensor, float]:
@@ -356,9 +338,8 @@ class LabResult:
 
     @cached_property
     def single(self) -> Single:
-        i = self.state["image"]
-        true = self.case.classes[int(self.case.labels[i])]
-        return self.top5(self.bench.Z[i : i + 1])._replace(true=true, row=i)
+        i, case = self.state["image"], self.case
+        return self.top5(self.bench.Z[[i]])._replace(true=case.classes[int(case.labels[i])], row=i)
 
     def top5(self, z: torch.Tensor) -> Single:
         """Five best names with their cosines before and after, for one embedding ``z [1, d]``."""

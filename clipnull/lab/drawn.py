@@ -16,7 +16,7 @@ from PIL import Image
 from clipnull import _check
 from clipnull.measures import TIE
 from clipnull.plots import base
-from clipnull.plots.base import BLUE, FORGET, GREEN, GREY, MARKERS, ORANGE, PURPLE, SERIES, SKY
+from clipnull.plots.base import BLACK, BLUE, FORGET, GREEN, GREY, MARKERS, ORANGE, PURPLE, SERIES, SKY
 
 __all__ = ["Area", "Bar", "Dots", "Drawn", "Line", "Point"]
 
@@ -35,10 +35,7 @@ SHAPES = dict(zip(("circle", "square", "triangle", "diamond"), MARKERS, strict=F
 
 
 class Part:
-    """A part of a drawing, checked when it is made.
-
-    A colour is the name of a point to drag, a role ("forgotten"), "ink" (the text's) or one of matplotlib.
-    """
+    """Checked when made. A colour is a point's name, a role, "ink" (the text's) or one of matplotlib."""
 
     def __post_init__(self) -> None:
         _check.fields(self)
@@ -46,12 +43,11 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Point(Part):
-    """A point with its name that the reader drags, or (``drag=False``, hollow) one that only shows something.
+    """A point that the reader drags or, hollow, one that only shows something, ``at`` 2 or 3 numbers.
 
-    It starts ``at`` 2 or 3 numbers, on the globe scaled to length 1. Its role gives colour and shape; "kept"
-    and "forgotten" are names, which win regions. A ``thumbnail`` is shown on hover, and a "picture" is drawn
-    with it. In the plane it may stay on the unit circle, or ``within`` a convex polygon of corners [k, 2] in
-    order, and be an arrow from the origin; on the globe, be on the second one, ``after``.
+    Its role gives colour and shape; "kept" and "forgotten" are names, which win regions. A ``thumbnail`` is
+    shown on hover, and a "picture" is drawn with it. In the plane it may stay on the unit circle, or
+    ``within`` a convex polygon of corners [k, 2] in order, and be an arrow from the origin.
     """
 
     name: str
@@ -63,21 +59,18 @@ class Point(Part):
     arrow: bool = False
     colour: str | None = None
     thumbnail: Image.Image | None = None
-    after: bool = False
+    after: bool = False  # on the second globe
 
 
 @dataclass(frozen=True, eq=False)
 class Dots(Part):
-    """n small points at [n, 2], in the plural ``what``: hover shows picture and name, a click keeps one.
-
-    ``groups`` (n) give colour and shape, with a legend.
-    """
+    """n small points at [n, 2], coloured by group: hover shows picture and name, a click keeps one."""
 
     at: Any
     names: Sequence[str]
     groups: Sequence[str] | None = None
     thumbnails: Sequence[Image.Image] | None = None
-    what: str = "pictures"
+    what: str = "pictures"  # their plural
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,8 +110,7 @@ class Bar(Part):
 class Drawn(Part):
     """What follows from the positions: the answer of a plane's or globe's ``follow``.
 
-    The caption is a sentence with the numbers, below; ``alt`` says what the drawing shows, unless the
-    caption does. The points are not to drag; areas and lines are of the plane only.
+    The caption is a sentence with the numbers; ``alt`` says what the drawing shows, unless the caption does.
     names [C, d]: every place is coloured by the name with the largest score x.t; the C rows belong to the
     points that are kept or forgotten, in their order. A globe shows its points unless it is given.
     after [C, 3]: the same after an edit, a second globe beside the first. candidates (C): which take part.
@@ -197,7 +189,7 @@ def dots_wire(dots: Dots, n: int) -> dict[str, Any]:
     groups = _check.names("groups", [""] * n if dots.groups is None else dots.groups, n)
     _check.names("thumbnails", dots.thumbnails or names, n)
     kinds = list(dict.fromkeys(groups))
-    colours = itertools.cycle(INK if c == base.BLACK else c for c in SERIES)
+    colours = itertools.cycle(INK if c == BLACK else c for c in SERIES)
     palette = list(zip(colours, itertools.cycle(SHAPES), kinds, strict=False))
     return {
         "names": names, "group": [kinds.index(g) for g in groups], "palette": palette,
@@ -251,11 +243,11 @@ def _line(i: int, line: Line, extent: Sequence[float], known: Mapping[str, str])
 
 def _bar(bar: Bar, known: Mapping[str, str]) -> dict[str, Any]:
     lengths = [(k, x) for k, x in (("value", bar.value), ("before", bar.before)) if x is not None]
-    numbers = {k: _check.number(f"{k} of {bar.name!r}", x, -np.inf) for k, x in lengths}
+    found = {k: _check.number(f"{k} of {bar.name!r}", x, -np.inf) for k, x in lengths}
     # no "-0.00", and a minus as wide as a plus
-    text = f"{round(numbers['value'], 2) + 0.0:.2f}".replace("-", "−") if bar.text is None else bar.text
+    text = f"{round(found['value'], 2) + 0.0:.2f}".replace("-", "−") if bar.text is None else bar.text
     shade = colour(bar.colour or known.get(bar.name, INK), known)
-    return {"name": bar.name, "before": None, **numbers, "colour": shade, "text": text}
+    return {"name": bar.name, "before": None, **found, "colour": shade, "text": text}
 
 
 def source(picture: Image.Image) -> str:

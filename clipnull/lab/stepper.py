@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import ipywidgets as widgets
-import matplotlib.figure
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -17,8 +16,7 @@ from clipnull import _check, subspace
 from clipnull.datasets.pictures import LabelledImages
 from clipnull.lab.base import make, row
 from clipnull.lab.drawn import INK, Area, Bar, Drawn, Line, source, wire
-from clipnull.lab.plane import Plane
-from clipnull.lab.still import bar_panel, panel
+from clipnull.lab.plane import Plane, bar_panel, panel
 from clipnull.plots import base
 from clipnull.plots.base import BLUE, FORGET, GREEN, PURPLE, RETAIN
 
@@ -36,10 +34,7 @@ Moment = tuple[str, str, Drawn]
 
 
 class Stepper(Plane):
-    """A calculation in steps, by a slider or buttons; numbers (``readout``) and drawing move together.
-
-    ``turn`` and ``tilt`` say where the drawing is seen from: from two basis vectors on it has depth.
-    """
+    """A calculation in steps, by a slider or buttons; numbers and drawing move together."""
 
     def __init__(self, **controls: Any) -> None:
         self.turn = make(widgets.IntSlider, 25, -20, 35, 5, description="turn °", width=SLIM)
@@ -73,7 +68,7 @@ class Stepper(Plane):
         self.readout.value = f'<div style="{style}">{shown}<div>{said}</div></div>'
         return drawn
 
-    def figure(self, steps: Sequence[int] | None = None) -> matplotlib.figure.Figure:
+    def figure(self, steps: Sequence[int] | None = None) -> base.Figure:
         """Some or all steps side by side, then the numbers of the last, for viewers that run no kernel."""
         moments = self.moments()
         shown = moments if steps is None else [moments[i] for i in steps]
@@ -95,11 +90,8 @@ class Stepper(Plane):
 
 
 class Scene:
-    """A vector z and a subspace, true to scale: the span is the floor, and what is left of z stands on it.
-
-    With one column or none the drawing is flat: the span across, the residual up. Of more than two the
-    floor holds the direction of UUᵀz, and the one in which the rows T [m, d] of the span differ most.
-    """
+    """A vector z and the span of U [d, r], true to scale: the floor, on which what is left of z stands. It is
+    a line up to r = 1, above 2 the direction of UUᵀz and that in which the rows T [m, d] differ most."""
 
     def __init__(self, z: Tensor, U: Tensor, T: Tensor, letter: str, stepper: Stepper) -> None:
         self.z, self.U, self.T, self.coefficients = z, U, T, U.T @ z
@@ -207,10 +199,9 @@ class GramSchmidtStepper(Stepper):
 
 
 class ProjectionStepper(Stepper):
-    """z → Uᵀz → UUᵀz → z − UUᵀz → its length → new scores, of a chosen picture and chosen names.
+    """z → Uᵀz → UUᵀz → z − UUᵀz → its length → new scores, of a chosen picture and chosen ``names``.
 
-    ``Z`` [n, d] and ``T`` [C, d] embed the pictures and classes of ``data``; ``names`` are projected out
-    first, and the picture is of the first of them.
+    ``Z`` [n, d] and ``T`` [C, d] embed the pictures and classes of ``data``.
     """
 
     @_check.by_name

@@ -1,11 +1,13 @@
-"""The forget/retain lab: controls around the bench and its views."""
+"""The forget/retain lab: controls around the bench and its views, and the Python that does the same."""
 
 import html
+import inspect
 import io
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from pprint import pformat
 from typing import Any
 
 import ipywidgets as widgets
@@ -21,12 +23,12 @@ from clipnull.erasers import METHODS
 from clipnull.lab import views
 from clipnull.lab.base import Live, image, in_turn, make, png, row, show
 from clipnull.lab.bench import Bench, LabResult
-from clipnull.lab.code import equivalent_python
 from clipnull.lab.state import CURVES, EVERY, EXAMPLES, PARTS, SIGNS, STOPS, TITLES, Example, dials
 from clipnull.model.clip import Clip
+from clipnull.model.fold import folded_edits
 from clipnull.model.loading import load as load_clip
 
-__all__ = ["ForgetRetainLab"]
+__all__ = ["ForgetRetainLab", "equivalent_python"]
 
 SIDES = {"image": "the pictures", "text": "the names", "both": "both"}
 #: what the choices of a menu mean, line by line
@@ -38,16 +40,16 @@ both: one and the other"""
 PROMPTS_SAID = """.
 the table's own prompt: that of its names
 {}: the place of the name; multi: the mean of many prompts"""
-EVERY_SAID = f"\n{EVERY}: all of them are forgotten"
+TOLD_SAID = f"The prompt under which the eraser reads the names{PROMPTS_SAID}\n{EVERY}: all of them"
+ASKED_SAID = f"The prompt of the names that pictures are compared with{PROMPTS_SAID}"
 
 
 class ForgetRetainLab(Live):
     """Choose what to forget and how; see what it does to accuracy, geometry and pictures.
 
-    By default with `clipnull.load()` and `clipnull.datasets.load` at its image size; embeddings need no model
-    and have no pictures to show. ``state`` is a dict of changes to `clipnull.lab.DEFAULT_STATE`; read, it is
-    all of plain values, and assigned it moves the ``controls``, the ipywidgets behind its keys; one that
-    cannot be is a ValueError. ``result`` is of the last state that could be computed.
+    By default with `clipnull.load()` and `clipnull.datasets.load`; embeddings need no model. ``state`` is a
+    dict of changes to `clipnull.lab.DEFAULT_STATE`; read, it is whole and of plain values; assigned, it moves
+    the ``controls`` behind its keys. ``result`` is of the last state that could be computed.
     """
 
     instead = ". The last result stays."
@@ -96,25 +98,19 @@ class ForgetRetainLab(Live):
         self.category = self._menu(categories, self._choose, help="a category to forget")
         pictured = ["picture of …", *(c for i, c in enumerate(bench.data.classes) if i in seen)]
         self.picture_of = self._menu(pictured, self._choose_picture, width="11em", help="its first picture")
-        self.view = widgets.ToggleButtons(
-            options=[(title, key) for key, (title, _, _) in views.VIEWS.items()],
-            tooltips=[question for _, question, _ in views.VIEWS.values()],
-            style={"button_width": "auto"},
-        )
+        titles, questions, _ = zip(*views.VIEWS.values(), strict=True)
+        look = {"tooltips": questions, "style": {"button_width": "auto"}}
+        self.view = widgets.ToggleButtons(options=list(zip(titles, views.VIEWS, strict=True)), **look)
         upload = dict(accept="image/*", description="your picture")
         self.file = make(widgets.FileUpload, width="11em", help="a picture file of yours", **upload)
         self.file.observe(self._uploaded, names="value")
-        self.cases = {
-            name: self._button(name, partial(self.show, name), case.question)
-            for name, case in EXAMPLES.items()
-        }
+        button = self._button
+        self.cases = {k: button(k, partial(self.show, k), case.question) for k, case in EXAMPLES.items()}
         self.buttons = {
-            "again": self._button("draw the classes again", self._again,
-                                  "The next classes of the case, or as many others."),
-            "code": self._button("Python", self._show_code,
-                                 "Show or hide code that does the same without the lab."),
-            "reset": self._button("reset", partial(self.show, ""), "Back to the first state."),
-        }  # fmt: skip
+            "again": button("draw the classes again", self._again, "Others of the case's kind, or as many."),
+            "code": button("Python", self._show_code, "Show or hide code that does it without the lab."),
+            "reset": button("reset", partial(self.show, ""), "Back to the first state."),
+        }
         # choosing a picture of the data puts the uploaded one away; first, so that drawing sees it
         self.controls["image"].observe(lambda _: setattr(self, "_upload", None), names="value")
         # a method starts at its own hyperparameters
@@ -252,13 +248,6 @@ def stops(key: str, value: Any = "auto") -> list[tuple[str, Any]]:
     return [*auto, *((f"{x:g}".replace("inf", "∞"), x) for x in numbers)]
 
 
-def dial(key: str) -> Any:
-    sign, help = SIGNS[key]
-    if key in PARTS:
-        return make(widgets.FloatSlider, 1.0, min=0, max=1, step=0.01, description=sign, help=help)
-    return make(widgets.SelectionSlider, options=stops(key), description=sign, help=help)
-
-
 def turn(controls: Mapping[str, Any], state: Mapping[str, Any]) -> None:
     """Show the sliders of the hyperparameters that a checked state has, at its values."""
     for key in CURVES:
@@ -273,17 +262,16 @@ def turn(controls: Mapping[str, Any], state: Mapping[str, Any]) -> None:
 def of_state(bench: Bench) -> dict[str, Any]:
     """A control for each key of `clipnull.lab.DEFAULT_STATE`."""
     d, asked = bench.Z.shape[1], [(p or "the table's own prompt", p) for p in bench.prompts]
+    look = {k: {"description": sign, "help": help} for k, (sign, help) in SIGNS.items()}
+    menu, told = partial(make, widgets.Dropdown), [*asked, (EVERY, EVERY)]
     return {
         "forget": make(widgets.SelectMultiple, options=bench.data.classes, rows=7, help="names to forget"),
-        "method": make(widgets.Dropdown, options=[(t, m) for m, t in TITLES.items()], description="method",
-                       help=METHODS_SAID),
-        **{key: dial(key) for key in CURVES},
-        "side": make(widgets.Dropdown, options=[(v, k) for k, v in SIDES.items()], description="edit",
-                     help=SIDES_SAID),
-        "told": make(widgets.Dropdown, options=[*asked, (EVERY, EVERY)], description="told",
-                     help=f"The prompt under which the eraser reads the names{PROMPTS_SAID}{EVERY_SAID}"),
-        "asked": make(widgets.Dropdown, options=asked, description="asked",
-                      help=f"The prompt of the names that pictures are compared with{PROMPTS_SAID}"),
+        "method": menu(options=[(t, m) for m, t in TITLES.items()], description="method", help=METHODS_SAID),
+        **{k: make(widgets.FloatSlider, 1.0, min=0, max=1, step=0.01, **look[k]) for k in PARTS},
+        **{k: make(widgets.SelectionSlider, options=stops(k), **look[k]) for k in ("lam", "mu")},
+        "side": menu(options=[(v, k) for k, v in SIDES.items()], description="edit", help=SIDES_SAID),
+        "told": menu(options=told, description="told", help=TOLD_SAID),
+        "asked": menu(options=asked, description="asked", help=ASKED_SAID),
         "listed": make(widgets.FloatSlider, 1.0, min=0, max=1, step=0.05, description="listed",
                        help="share of the kept names that the eraser is told of"),
         "dimensions": make(widgets.IntSlider, d, min(2, d), d, description="dims",
@@ -312,3 +300,77 @@ def accuracy_line(result: LabResult) -> str:
         f"forgetting {html.escape(few(case.forget_names))}; "
         f"{'their' if len(case.forget) > 1 else 'its'} pictures are now called {went}</div>"
     )
+
+
+@_check.by_name
+def equivalent_python(bench: Bench, state: Mapping[str, Any]) -> str:
+    """The Python that does what a state does, up to its ``report``, but for what was made by hand."""
+    state, shipped = bench.check(state), isinstance(bench.data, Embeddings)
+    size = state["dimensions"]
+
+    main: Callable[[str], str] = str if size is None else "main({})".format
+
+    def names(prompt: str) -> str:
+        if shipped:
+            return f"data.prompts[{_literal(prompt)}]" if prompt else "data.T"
+        templates = _literal([prompt]) if prompt else "data.templates"
+        return f"clip.embed_text(data.classes, templates={templates})"
+
+    own, *others = bench.prompts if state["told"] == EVERY else [state["told"]]
+    lines = ["import torch", "import clipnull as cn", "", *_loads(bench)]
+    if size is not None:
+        lines += [
+            f"V = torch.linalg.svd({names('')}, full_matrices=False).Vh[:{size}].T",
+            "", "", "def main(X):", "    return torch.nn.functional.normalize(X @ V, dim=1)", "", "",
+        ]  # fmt: skip
+    if others:
+        each = main("data.prompts[p]" if shipped else "clip.embed_text(data.classes, templates=[p])")
+        lines += [f"others = {_literal(others)}", f"prompts = torch.stack([{each} for p in others])"]
+    given = ["told.T_f", "told.T_r", *(f"{k}={_literal(state[k])}" for k in dials(state["method"]))]
+    if state["method"] == "random":
+        given.append(f"seed={state['seed']}")
+    return "\n".join([
+        *lines,
+        f"forget = {_literal(state['forget'])}",
+        f"listed = {_literal(bench.listed(state))}",
+        f"T = {main(names(own))}",
+        f"told = cn.Case(None, T, None, forget, data.classes, listed{', prompts' if others else ''})",
+        f"edit = cn.METHODS[{_literal(state['method'])}].make({', '.join(given)})",
+        f"Z = {main('data.Z' if shipped else 'clip.embed_images(data.images)')}",
+        f"T = {main(names(state['asked']))}",
+        "case = cn.Case(Z, T, data.labels, forget, data.classes, listed)",
+        f"report = case.evaluate(edit, side={_literal(state['side'])})",
+        "print(report)",
+        "",
+    ])  # fmt: skip
+
+
+def _loads(bench: Bench) -> list[str]:
+    """The statements that make ``clip`` and ``data``."""
+    clip, data = bench.clip, bench.data
+    if isinstance(data, Embeddings):
+        if data.loaded_with is None:
+            return ["# data: the embeddings that you gave to the lab; no call of the package makes them"]
+        return [f"data = cn.datasets.embeddings({', '.join(map(_literal, data.loaded_with))})"]
+    lines = ["# clip: the model that you gave to the lab; no call of cn.load makes it"]
+    if clip is not None and clip.loaded_with is not None and not folded_edits(clip):
+        lines = [f"clip = cn.load({_arguments(load_clip, clip.loaded_with)})"]
+    if data.loaded_with is None:
+        return [*lines, "# data: the images that you gave to the lab; no call of cn.datasets.load makes them"]
+    lines.append(f"data = cn.datasets.load({_arguments(load_data, data.loaded_with)})")
+    return lines if data.picked is None else [*lines, f"data = data.subset({_literal(data.picked)})"]
+
+
+def _arguments(function: Callable[..., Any], given: Mapping[str, Any]) -> str:
+    """A call's arguments as Python, those left at their default omitted; the first by position."""
+    default = {k: p.default for k, p in inspect.signature(function).parameters.items()}
+    (_, first), *rest = given.items()
+    named = [f"{k}={_literal(v)}" for k, v in rest if k not in default or v != default[k]]
+    return ", ".join([_literal(first), *named])
+
+
+def _literal(x: Any) -> str:
+    """A plain value as Python source, long lists broken into lines; infinity as `float` reads it."""
+    if x == float("inf"):
+        return "float('inf')"
+    return pformat(str(x) if isinstance(x, (Path, torch.device)) else x, width=100, compact=True)
