@@ -424,7 +424,7 @@ def test_the_shorter_list_is_that_without_the_forgotten_names(photos):
         result = photos.compute(state)
         want = cn.candidate_masking(result.case).predicted_after
         same = _check.share(want == result.report.predicted_after)
-        shorter = result.mathematics["shorter"]
+        shorter = result.shorter
         assert shorter == pytest.approx(same) and (shorter == 1) == (dimensions is None)
 
 

@@ -25,8 +25,7 @@ from clipnull.subspace import fix_signs, orthonormal_basis
 
 __all__ = ["Bench", "LabResult"]
 
-#: pictures that the geometry draws at most, half of them forgotten
-DRAWN = 600
+DRAWN = 600  # pictures that the geometry draws at most, half of them forgotten
 
 
 class Bench:
@@ -298,7 +297,7 @@ class LabResult:
         """The identities behind the edit, with their numbers; `clipnull.lab.views` says what each is."""
         names, edit, Z = self.told, self.edit.to(torch.float64), self.case.images
         T_f, T_r, U = (x.double() for x in (names.T_f, names.T_r, orthonormal_basis(names.T_f)))
-        gram, kept = U.T @ U, torch.tensor(self.case.retain)
+        gram = U.T @ U
         off = gram - torch.eye(len(gram)).double()
         return {
             "rank": edit.rank,
@@ -308,8 +307,7 @@ class LabResult:
             "retain_moved": float((edit.apply_text(T_r) - T_r).norm()),
             "norm_taken": float((1 - edit.image_norms(Z) / Z.norm(dim=1)).double().mean()),
             "certificate": float(self.certificate.max()),
-            # the unedited model without the forgotten names
-            "shorter": _check.share(kept[self.case.scores[:, kept].argmax(1)] == self.report.predicted_after),
+            "shorter": self.shorter,
         }
 
     @cached_property
@@ -318,6 +316,12 @@ class LabResult:
         case, image = self.case, self.state["side"] == "image"
         kept = case.T[case.retain]
         return certificate(self.edit, case.T[case.forget], kept, "image" if image else "text")
+
+    @property
+    def shorter(self) -> float:
+        """Share of images whose answer is that of the unedited model without the forgotten names."""
+        kept = torch.tensor(self.case.retain)
+        return _check.share(kept[self.case.scores[:, kept].argmax(1)] == self.report.predicted_after)
 
     @cached_property
     def triangle(self) -> tuple[torch.Tensor, torch.Tensor, tuple[float, float]]:

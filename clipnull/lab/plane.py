@@ -25,8 +25,7 @@ from clipnull.plots import base
 
 __all__ = ["Globe", "Plane"]
 
-#: pixels along a side of a coloured region
-GRID = 360
+GRID = 360  # pixels along a side of a coloured region
 
 Wire = Mapping[str, Any]
 

@@ -26,8 +26,7 @@ __all__ = ["GramSchmidtStepper", "ProjectionStepper", "Stepper"]
 COLUMNS, SCORES = 3, 6
 #: residuals below this part of a row are rounding: the rows are float32 embeddings
 RTOL = 1e-6
-#: four controls to a row
-SLIM = "16em"
+SLIM = "16em"  # four controls to a row
 
 #: what a `Stepper` shows at one step: a short title, a sentence with the numbers, the drawing
 Moment = tuple[str, str, Drawn]

@@ -30,8 +30,7 @@ PICTURE, SIDE, ROWS = 160, 46, 2
 #: of the methods' lines
 COLOURS = dict(zip(METHODS, (SKY, GREY, ORANGE, GREEN, PURPLE, BLACK), strict=True))
 CORNERS = {"silent": (0.5, 0.0), "neutral": (0.0, 0.87), "its relatives": (1.0, 0.87)}
-#: how many of the classes that lose most are named, in the figure and in its sentence
-NAMED = 3
+NAMED = 3  # of the classes that lose most, in the figure and in its sentence
 #: key of `LabResult.mathematics` -> formula, in plain text too, its number's format, what it means
 IDENTITIES = {
     "rank": (r"rank$(I - W)$", "rank(I − W)", "{:.0f}", "directions in which the edit acts"),

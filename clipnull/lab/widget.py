@@ -97,19 +97,19 @@ class ForgetRetainLab(Live):
         categories = ["whole category …", *filter(None, dict.fromkeys(bench.categories))]
         self.category = self._menu(categories, self._choose, help="a category to forget")
         pictured = ["picture of …", *(c for i, c in enumerate(bench.data.classes) if i in seen)]
-        self.picture_of = self._menu(pictured, self._choose_picture, width="11em", help="its first picture")
+        self.picture_of = self._menu(pictured, self._choose_picture, width="11em", help="the first of a kind")
         titles, questions, _ = zip(*views.VIEWS.values(), strict=True)
         look = {"tooltips": questions, "style": {"button_width": "auto"}}
         self.view = widgets.ToggleButtons(options=list(zip(titles, views.VIEWS, strict=True)), **look)
         upload = dict(accept="image/*", description="your picture")
         self.file = make(widgets.FileUpload, width="11em", help="a picture file of yours", **upload)
         self.file.observe(self._uploaded, names="value")
-        button = self._button
-        self.cases = {k: button(k, partial(self.show, k), case.question) for k, case in EXAMPLES.items()}
+        press, again = self._button, "The next classes of the case, or as many others."
+        self.cases = {k: press(k, partial(self.show, k), case.question) for k, case in EXAMPLES.items()}
         self.buttons = {
-            "again": button("draw the classes again", self._again, "Others of the case's kind, or as many."),
-            "code": button("Python", self._show_code, "Show or hide code that does it without the lab."),
-            "reset": button("reset", partial(self.show, ""), "Back to the first state."),
+            "again": press("draw the classes again", self._again, again),
+            "code": press("Python", self._show_code, "Show or hide code that does the same without the lab."),
+            "reset": press("reset", partial(self.show, ""), "Back to the first state."),
         }
         # choosing a picture of the data puts the uploaded one away; first, so that drawing sees it
         self.controls["image"].observe(lambda _: setattr(self, "_upload", None), names="value")
