@@ -164,17 +164,17 @@ class ForgetRetainLab(Live):
         if self._upload is not None:
             result.single = result.top5(self._upload[1])._replace(picture=self._upload[0])
         fig, sentence = views.drawn(key, result)
+        if result.state["mu"] == "auto":  # its stop says what was chosen; there is room for no more
+            mu, slider = float(f"{result.edit.info['mu']:.3g}"), self.controls["mu"]
+            said = f"{mu:g}".replace("10000", "10⁴")
+            with self.paused():
+                slider.options = [(f"auto: {said}", "auto"), *slider.options[1:]]  # the first is chosen then
         self.image.value = png(fig, views.DPI)
         self.result, self.numbers.value = result, accuracy_line(result)
         style = "line-height:1.35; box-sizing:border-box; padding:0 8px; "
         style += f"color:var(--jp-ui-font-color2, inherit); max-width:{views.WIDE}px"
         self.caption.value = f'<div style="{style}">{html.escape(sentence)}</div>'
         self.alt.value = html.escape(f"{title}. {sentence}")
-        if result.state["mu"] == "auto":  # its stop says what was chosen; there is room for no more
-            mu, slider = float(f"{result.edit.info['mu']:.3g}"), self.controls["mu"]
-            said = f"{mu:g}".replace("10000", "10⁴")
-            with self.paused():
-                slider.options = [(f"auto: {said}", "auto"), *slider.options[1:]]  # the first is chosen then
         if self.code.layout.display is None:
             self.code.value = self.python()
 
