@@ -117,10 +117,7 @@ def test_control(lab, method, key, value):
 def test_fewer_dimensions(lab):
     lab.controls["method"].value = "hull"
     lab.controls["dimensions"].value = 40
-    assert (
-        lab.state["dimensions"] == lab.result.state["dimensions"] == 40
-        and lab.result.shorter < 1
-    )
+    assert lab.state["dimensions"] == lab.result.state["dimensions"] == 40 and lab.result.shorter < 1
     assert_in_step(lab)
     lab.controls["dimensions"].value = lab.controls["dimensions"].max
     assert lab.state["dimensions"] is None
