@@ -91,7 +91,8 @@ def triangle() -> Plane:
             bars=[Bar("full recall", 1 - x, 1.0, "forgotten"), Bar("search", y, 1.0, "kept")],
         )
 
-    return Plane([Point("anchor", (0.4, 0.4), "anchor", within=CORNERS)], follow, bars=(0, 1))
+    anchor = Point("anchor", (0.4, 0.4), "anchor", within=CORNERS)
+    return Plane([anchor], follow, bars=(0, 1), extent=(-0.08, 0.98, -0.08, 0.98))
 
 
 def explorer(n: int = 800, size: int = 24) -> Plane:
@@ -105,7 +106,7 @@ def explorer(n: int = 800, size: int = 24) -> Plane:
 
     dots = Dots(X[:, :2], [f"picture {i}" for i in range(n)], ["even", "odd"] * (n // 2), thumbnails)
     second = widgets.IntSlider(1, 1, 2, description="second")
-    return Plane([], follow, controls={"second": second}, dots=dots)
+    return Plane([], follow, controls={"second": second}, dots=dots, extent=3.8)
 
 
 def sides() -> cn.lab.Sides:

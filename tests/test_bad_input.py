@@ -208,7 +208,8 @@ def widgets_of_the_lab() -> dict[str, dict[str, Any]]:
     )
     bench, state = lab.Bench(clip, pictured()), {"forget": ["a"]}
     point, slider = lab.Point("p", (0.0, 1.0)), lab.Plane([], lambda at: lab.Drawn()).alt
-    dots = dict(at=np.eye(2), names=["a", "b"], groups=["x", "y"], thumbnails=[b"", b""], what="pictures")
+    picture = Image.new("RGB", (8, 8))
+    dots = dict(at=np.eye(2), names=["a", "b"], groups=["x", "y"], thumbnails=[picture] * 2, what="pictures")
     drag = dict(follow=lambda at, **values: lab.Drawn(), controls={"a": slider}, bars=(-1.0, 1.0), size=300)
     guess = dict(question="How many?", answer=3.0, between=(0.0, 9.0))
     return {
@@ -228,7 +229,7 @@ def widgets_of_the_lab() -> dict[str, dict[str, Any]]:
         "Plane": dict(points=[point], **drag, dots=lab.Dots(**dots), extent=2.0),
         "Globe": dict(points=[lab.Point("p", (0.0, 1.0, 0.0))], **drag),
         "Point": dict(name="p", at=(0.5, 0.5), role="kept", drag=True, on_circle=False, within=np.eye(2),
-                      arrow=True, colour="red", thumbnail=b"", after=False),
+                      arrow=True, colour="red", thumbnail=picture, after=False),
         "Dots": dots,
         "Area": dict(points=np.eye(2), colour="ink"),
         "Line": dict(a=(0, 0), b=(1, 1), label="l", colour="ink", dash=True, arrow=True, extend=True, width=2.0),

@@ -21,10 +21,9 @@ from PIL import Image
 
 import clipnull as cn
 from clipnull.lab.bench import Bench
-from clipnull.lab.code import equivalent_python
 from clipnull.lab.state import EVERY, EXAMPLES, TITLES
 from clipnull.lab.views import HEIGHT, VIEWS, WIDE, drawn
-from clipnull.lab.widget import accuracy_line
+from clipnull.lab.widget import accuracy_line, equivalent_python
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from clipnull.datasets.pictures import Images
 from clipnull.lab import views
-from clipnull.lab.result import Neighbour, Single
+from clipnull.lab.bench import Neighbour, Single
 from clipnull.plots.base import FORGET, GREY, PALE, RETAIN, alt
 from clipnull.report import Change, NWay
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 import threading
 import tomllib
@@ -16,7 +15,6 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.colors import to_hex, to_rgb
-from PIL import Image
 
 import clipnull as cn
 from clipnull.lab import Area, Bar, Dots, Drawn, Globe, Line, Plane, Point
@@ -331,14 +329,6 @@ def test_a_point_stays_within_its_corners(points):
     assert plane.drawing.fixed["points"][0]["within"] == [list(map(float, c)) for c in points]
     drag(plane, 0, 3, 3)
     assert plane.positions[0].tolist() == pytest.approx(max(points))
-    plane.figure()
-
-
-def test_a_thumbnail_may_be_png_bytes():
-    out = io.BytesIO()
-    Image.new("RGB", (8, 8)).save(out, "png")
-    plane = Plane([Point("p", (0, 0), "picture", thumbnail=out.getvalue())], lambda at: Drawn())
-    assert plane.drawing.fixed["points"][0]["picture"]
     plane.figure()
 
 

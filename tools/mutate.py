@@ -104,7 +104,7 @@ clipnull/lab/views.py || here = [100 * r.forget_after, 100 * r.retain_after] || 
 clipnull/lab/views.py || percents = [100 * y for y in accuracies] || percents = [100 * y for y in lines["full recall"]] || tests/test_lab_views.py::test_curve
 clipnull/lab/views.py || ax.plot([100 * before] * 2 || ax.plot([100 * after] * 2 || tests/test_lab_views.py::test_accuracy
 clipnull/lab/views.py || (corners[0] + w.numpy() @ (corners[1:] - corners[0]) || (corners[0] + w.numpy()[:, ::-1] @ (corners[1:] - corners[0]) || tests/test_lab_views.py::test_triangle
-clipnull/lab/result.py || kept = torch.tensor(self.case.retain) || kept = torch.tensor(self.case.listed + self.case.forget) || tests/test_lab.py::test_the_shorter_list_is_that_without_the_forgotten_names
+clipnull/lab/bench.py || kept = torch.tensor(self.case.retain) || kept = torch.tensor(self.case.listed + self.case.forget) || tests/test_lab.py::test_the_shorter_list_is_that_without_the_forgotten_names
 clipnull/lab/views.py || key=lambda r: (r.change, -r.cosine) || key=lambda r: (-r.change, -r.cosine) || tests/test_lab_views.py::test_neighbours
 # what a method left is shown as it was, or on the wrong side
 clipnull/protocol/run.py || full = Change(report.forget_before, report.forget_after) || full = Change(report.forget_before, report.forget_before) || tests/test_protocol.py::test_a_row_is_what_the_parts_give_by_hand

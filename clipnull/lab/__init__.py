@@ -2,11 +2,9 @@
 
 from clipnull.lab.base import *
 from clipnull.lab.bench import *
-from clipnull.lab.code import *
 from clipnull.lab.drawn import *
 from clipnull.lab.lessons import *
 from clipnull.lab.plane import *
-from clipnull.lab.result import *
 from clipnull.lab.state import *
 from clipnull.lab.stepper import *
 from clipnull.lab.views import *

@@ -21,8 +21,7 @@ __all__ = ["FigureWidget"]
 
 _check.TYPES["Widget"] = _check.instance(widgets.Widget)
 
-#: one for all widgets of a kernel, which share the model and matplotlib's caches. JupyterLab from 4.4 on with
-#: ipykernel 7 may answer two controls at a time, in two threads (*subshells*), and the first finish last
+#: JupyterLab from 4.4 on with ipykernel 7 may answer two controls at a time, in two threads (*subshells*)
 _LOCK = threading.RLock()
 
 
@@ -54,6 +53,28 @@ def row(*children: widgets.Widget) -> widgets.HBox:
     return widgets.HBox(children, layout=widgets.Layout(flex_flow="row wrap"))
 
 
+def make(
+    kind: Callable[..., Any], *arguments: Any, width: str = "21.5em", help: str = "", **options: Any
+) -> Any:
+    """A control with a layout of its own: hiding one must not hide the others."""
+    if "description" in options and kind not in (widgets.Button, widgets.FileUpload):
+        options.setdefault("style", {"description_width": "4.6em"})
+    made = kind(*arguments, layout=widgets.Layout(width=width, max_width="100%"), **options)
+    if help and kind is widgets.Dropdown and made.description:
+        # ipywidgets shows no tip of a menu that has a description; `guard.js` copies this one to the menu
+        made.description = f'<span title="{html.escape(help)}">{made.description}</span>'
+        if made.has_trait("description_allow_html"):  # ipywidgets 7 always does
+            made.description_allow_html = True
+    if help:  # the name of the trait differs between ipywidgets 7 and 8
+        made.set_trait("tooltip" if made.has_trait("tooltip") else "description_tooltip", help)
+    return made
+
+
+def show(there: bool, *controls: widgets.Widget) -> None:
+    for control in controls:
+        control.layout.display = None if there else "none"
+
+
 def alarm(problem: Exception, more: str = "") -> str:
     """An error as HTML. A ValueError's message is a sentence for the reader; others name their kind."""
     kind = "" if isinstance(problem, ValueError) else f"{type(problem).__name__}: "
@@ -83,9 +104,11 @@ def titled(widget: widgets.Widget) -> None:
 
 
 class Live(widgets.VBox):
-    """Something on screen that follows its controls; while it is paused, controls move without drawing."""
+    """Something on screen that follows its controls; ``error``, and its ``message``, say why it cannot."""
 
     _paused = False
+    error: Exception | None = None
+    instead = ""  # what an error's sentence goes on with
 
     def __init__(self, children: Sequence[widgets.Widget]) -> None:
         # what its picture shows, for who does not see it
@@ -95,11 +118,28 @@ class Live(widgets.VBox):
         titled(self)
         self.add_class("clipnull")
 
-    def update(self) -> None:
+    def draw(self) -> None:
         raise NotImplementedError
+
+    @in_turn
+    def update(self) -> None:
+        """Bring what is on screen up to date."""
+        self.error, self.message.value = None, ""
+        self.attempt(self.draw)
+
+    @in_turn
+    def attempt(self, action: Callable[[], None]) -> None:
+        """Run an action; bad input becomes a sentence on screen, a fault is shown and raised."""
+        try:
+            action()
+        except Exception as problem:
+            self.error, self.message.value = problem, alarm(problem, self.instead)
+            if not isinstance(problem, ValueError):
+                raise
 
     @contextmanager
     def paused(self) -> Iterator[None]:
+        """Controls move without drawing."""
         before, self._paused = self._paused, True
         try:
             yield
@@ -117,31 +157,24 @@ class FigureWidget(Live):
 
     @_check.by_name
     def __init__(self, controls: Sequence[widgets.Widget]) -> None:
-        self.readout, self.image = widgets.HTML(), image()
+        self.readout = self.message = widgets.HTML()
+        self.image = image()
         super().__init__([*controls, self.readout, self.image])
         for control in controls:
             if control.has_trait("value"):
                 control.observe(self.changed, names="value")
-        self.update()
+        self.draw()
 
     def figure(self) -> Figure:
         raise NotImplementedError
 
     def text(self) -> str:
-        """What stands above the figure, as HTML."""
         return ""
 
-    @in_turn
-    def update(self) -> None:
-        """Bring readout and picture up to date. An error is shown in the readout and raised."""
-        try:
-            self.readout.value = self.text()
-            fig = self.figure()
-            self.image.value, self.alt.value = png(fig), html.escape(alt(fig))
-        except Exception as problem:
-            # the browser would bury an exception of a callback in its log
-            self.readout.value = f"<b>{alarm(problem)}</b>"
-            raise
+    def draw(self) -> None:
+        self.readout.value = self.text()
+        fig = self.figure()
+        self.image.value, self.alt.value = png(fig), html.escape(alt(fig))
 
     @in_turn
     def set(self, **values: Any) -> None:

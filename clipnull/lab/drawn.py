@@ -16,7 +16,7 @@ from PIL import Image
 from clipnull import _check
 from clipnull.measures import TIE
 from clipnull.plots import base
-from clipnull.plots.base import BLUE, FORGET, GREEN, GREY, MARKERS, ORANGE, PURPLE, SERIES, SKY
+from clipnull.plots.base import BLACK, BLUE, FORGET, GREEN, GREY, MARKERS, ORANGE, PURPLE, SERIES, SKY
 
 __all__ = ["Area", "Bar", "Dots", "Drawn", "Line", "Point"]
 
@@ -35,10 +35,7 @@ SHAPES = dict(zip(("circle", "square", "triangle", "diamond"), MARKERS, strict=F
 
 
 class Part:
-    """A part of a drawing, checked when it is made.
-
-    A colour is the name of a point to drag, a role ("forgotten"), "ink" (the text's) or one of matplotlib.
-    """
+    """Checked when made. A colour is a point's name, a role, "ink" (the text's) or one of matplotlib."""
 
     def __post_init__(self) -> None:
         _check.fields(self)
@@ -46,12 +43,11 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Point(Part):
-    """A point with its name that the reader drags, or (``drag=False``, hollow) one that only shows something.
+    """A point that the reader drags or, hollow, one that only shows something, ``at`` 2 or 3 numbers.
 
-    It starts ``at`` 2 or 3 numbers, on the globe scaled to length 1. Its role gives colour and shape; "kept"
-    and "forgotten" are names, which win regions. A ``thumbnail`` (PIL image or PNG bytes) is shown on hover,
-    and a "picture" is drawn with it. In the plane it may stay on the unit circle, or ``within`` a convex
-    polygon of corners [k, 2] in order, and be an arrow from the origin; on the globe, be on the second one.
+    Its role gives colour and shape; "kept" and "forgotten" are names, which win regions. A ``thumbnail`` is
+    shown on hover, and a "picture" is drawn with it. In the plane it may stay on the unit circle, or
+    ``within`` a convex polygon of corners [k, 2] in order, and be an arrow from the origin.
     """
 
     name: str
@@ -62,22 +58,19 @@ class Point(Part):
     within: Any = None
     arrow: bool = False
     colour: str | None = None
-    thumbnail: Any = None
-    after: bool = False
+    thumbnail: Image.Image | None = None
+    after: bool = False  # on the second globe
 
 
 @dataclass(frozen=True, eq=False)
 class Dots(Part):
-    """n small points at [n, 2], in the plural ``what``: hover shows picture and name, a click keeps one.
-
-    ``groups`` (n) give colour and shape, with a legend. ``thumbnails`` (n) are PIL images.
-    """
+    """n small points at [n, 2], coloured by group: hover shows picture and name, a click keeps one."""
 
     at: Any
     names: Sequence[str]
     groups: Sequence[str] | None = None
-    thumbnails: Sequence[Any] | None = None
-    what: str = "pictures"
+    thumbnails: Sequence[Image.Image] | None = None
+    what: str = "pictures"  # their plural
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,8 +110,7 @@ class Bar(Part):
 class Drawn(Part):
     """What follows from the positions: the answer of a plane's or globe's ``follow``.
 
-    The caption is a sentence with the numbers, below; ``alt`` says what the drawing shows, unless the
-    caption does. The points are not to drag; areas and lines are of the plane only.
+    The caption is a sentence with the numbers; ``alt`` says what the drawing shows, unless the caption does.
     names [C, d]: every place is coloured by the name with the largest score x.t; the C rows belong to the
     points that are kept or forgotten, in their order. A globe shows its points unless it is given.
     after [C, 3]: the same after an edit, a second globe beside the first. candidates (C): which take part.
@@ -138,7 +130,7 @@ class Drawn(Part):
     dots: Any = None
 
 
-_check.TYPES |= {kind.__name__: _check.instance(kind) for kind in (Area, Bar, Dots, Drawn, Line, Point)}
+_check.TYPES |= {k.__name__: _check.instance(k) for k in (Area, Bar, Dots, Drawn, Image.Image, Line, Point)}
 
 
 def colour(value: str, known: Mapping[str, str]) -> str:
@@ -161,6 +153,10 @@ def unit(x: np.ndarray) -> np.ndarray:
     return x / size if size > 1e-9 else np.eye(len(x))[0]
 
 
+def some(part: Part, keys: str) -> dict[str, Any]:
+    return {key: getattr(part, key) for key in keys.split()}
+
+
 def roles(points: Iterable[Point], known: Mapping[str, str]) -> list[dict[str, str]]:
     looks, turns = [], {role: itertools.cycle(colours) for role, (colours, _) in ROLES.items()}
     for p in points:
@@ -177,9 +173,8 @@ def points_wire(points: Sequence[Point], walls: Sequence[Any], at: np.ndarray) -
     size = float(np.linalg.norm(at[names], axis=1).max()) if names else 1.0
     return {
         "points": [
-            {"name": p.name, "drag": p.drag, "on_circle": p.on_circle, "arrow": p.arrow, **look,
-             "within": None if wall is None else plain(wall), "pictured": pictured("thumbnail", p.thumbnail),
-             "picture": p.role == "picture" and p.thumbnail is not None}
+            {**some(p, "name drag on_circle arrow"), **look, "within": None if wall is None else plain(wall),
+             "pictured": p.thumbnail is not None, "picture": p.role == "picture" and p.thumbnail is not None}
             for p, look, wall in zip(points, looks, walls, strict=True)
         ],
         "rules": {
@@ -192,21 +187,20 @@ def points_wire(points: Sequence[Point], walls: Sequence[Any], at: np.ndarray) -
 def dots_wire(dots: Dots, n: int) -> dict[str, Any]:
     names = _check.names("names", dots.names, n)
     groups = _check.names("groups", [""] * n if dots.groups is None else dots.groups, n)
-    if dots.thumbnails is not None:
-        base.numbers("thumbnails", [pictured("thumbnails", picture) for picture in dots.thumbnails], n)
+    _check.names("thumbnails", dots.thumbnails or names, n)
     kinds = list(dict.fromkeys(groups))
-    colours = itertools.cycle(INK if c == base.BLACK else c for c in SERIES)
+    colours = itertools.cycle(INK if c == BLACK else c for c in SERIES)
     palette = list(zip(colours, itertools.cycle(SHAPES), kinds, strict=False))
     return {
         "names": names, "group": [kinds.index(g) for g in groups], "palette": palette,
-        "legend": len(kinds) > 1, "pictured": dots.thumbnails is not None, "what": dots.what,
+        "legend": len(kinds) > 1, "pictured": bool(dots.thumbnails), "what": dots.what,
     }  # fmt: skip
 
 
 def wire(drawn: Drawn, at: np.ndarray, fixed: Mapping[str, Any]) -> dict[str, Any]:
     """A `Drawn` as plain values; ``at`` are the points' positions, ``fixed`` what stays."""
-    d, rows = at.shape[1], fixed["rules"]["rows"]
-    known = {p["name"]: p["colour"] for p in fixed["points"]}
+    d, rows, own = at.shape[1], fixed["rules"]["rows"], fixed["points"]
+    known = {p["name"]: p["colour"] for p in own}
     if d == 3 and (drawn.areas or drawn.lines):
         raise ValueError("areas, lines: a globe has none, want points")
     if d == 2 and drawn.after is not None:
@@ -217,26 +211,22 @@ def wire(drawn: Drawn, at: np.ndarray, fixed: Mapping[str, Any]) -> dict[str, An
     )
     listed = np.ones(len(rows)) if drawn.candidates is None else drawn.candidates
     on = (base.numbers("candidates", listed, len(rows)) > 0).tolist()
-    own = fixed["points"]
     # not to drag: the reader's own, the listed names after the edit, those that follow
     marks = [{**p, "at": plain(x), "stage": 0} for p, x in zip(own, at, strict=True) if not p["drag"]]
-    names_after = zip(rows, after or [], on, strict=False)
+    names_after = list(zip(rows, after or [], on, strict=False))
     marks += [{**own[i], "at": x, "stage": 1} for i, x, there in names_after if there]
     for i, (p, look) in enumerate(zip(drawn.points, roles(drawn.points, known), strict=True)):
         x = plain(base.numbers(f"at, of points[{i}]", p.at, d))
-        marks.append({"name": p.name, "at": x, "stage": int(p.after), "arrow": p.arrow, **look})
+        marks.append({**some(p, "name arrow"), **look, "at": x, "stage": int(p.after)})
     # a name that has become 0 is nowhere on the second globe
-    gone = ", ".join(own[i]["name"] for i, x in zip(rows, after or [], strict=False) if not any(x))
+    gone = ", ".join(own[i]["name"] for i, x, _ in names_after if not any(x))
+    areas = [base.numbers(f"points, of areas[{i}]", a.points, None, 2) for i, a in enumerate(drawn.areas)]
     return {
         "caption": drawn.caption, "alt": drawn.alt or drawn.caption, "names": names, "after": after,
-        "candidates": on,
-        "areas": [
-            {"points": plain(base.numbers(f"points, of areas[{i}]", area.points, None, 2)),
-             "colour": colour(area.colour, known)}
-            for i, area in enumerate(drawn.areas)
-        ],
+        "candidates": on, "points": marks, "bars": [_bar(b, known) for b in drawn.bars],
+        "areas": [{"points": plain(x), "colour": colour(a.colour, known)}
+                  for a, x in zip(drawn.areas, areas, strict=True)],
         "lines": [_line(i, line, fixed["extent"], known) for i, line in enumerate(drawn.lines)],
-        "points": marks, "bars": [_bar(b, known) for b in drawn.bars],
         "heads": ["before", f"after: {gone} at the origin" if gone else "after"] if after else ["", ""],
     }  # fmt: skip
 
@@ -247,33 +237,22 @@ def _line(i: int, line: Line, extent: Sequence[float], known: Mapping[str, str])
     if line.extend:
         far = 3 * max(map(abs, extent)) * unit(b - a)
         a, b = a - far, a + far
-    return {
-        "path": plain([a, b]), "spot": plain(spot), "label": line.label, "colour": colour(line.colour, known),
-        "dash": line.dash, "arrow": line.arrow, "width": line.width,
-    }  # fmt: skip
+    look = {**some(line, "label dash arrow width"), "colour": colour(line.colour, known)}
+    return {"path": plain([a, b]), "spot": plain(spot), **look}
 
 
 def _bar(bar: Bar, known: Mapping[str, str]) -> dict[str, Any]:
-    value = _check.number(f"bars, {bar.name!r}", bar.value, -np.inf)
-    before = None if bar.before is None else _check.number(f"bars, {bar.name!r}", bar.before, -np.inf)
+    lengths = [(k, x) for k, x in (("value", bar.value), ("before", bar.before)) if x is not None]
+    found = {k: _check.number(f"{k} of {bar.name!r}", x, -np.inf) for k, x in lengths}
     # no "-0.00", and a minus as wide as a plus
-    text = f"{round(value, 2) + 0.0:.2f}".replace("-", "−") if bar.text is None else bar.text
+    text = f"{round(found['value'], 2) + 0.0:.2f}".replace("-", "−") if bar.text is None else bar.text
     shade = colour(bar.colour or known.get(bar.name, INK), known)
-    return {"name": bar.name, "value": value, "before": before, "colour": shade, "text": text}
+    return {"name": bar.name, "before": None, **found, "colour": shade, "text": text}
 
 
-def pictured(name: str, picture: Any) -> bool:
-    """Whether there is a picture that `source` can take; a ValueError for what is none."""
-    if not isinstance(picture, bytes | Image.Image | None):
-        raise ValueError(f"{name}: got a {type(picture).__name__}, want a PIL image or PNG bytes")
-    return picture is not None
-
-
-def source(picture: Any) -> str:
-    """A PIL image or PNG bytes as the address of a small picture."""
-    if not isinstance(picture, bytes):
-        small, out = picture.convert("RGBA"), io.BytesIO()
-        small.thumbnail((192, 192))  # twice as many pixels as are shown
-        small.save(out, "png")
-        picture = out.getvalue()
-    return f"data:image/png;base64,{base64.b64encode(picture).decode()}"
+def source(picture: Image.Image) -> str:
+    """The address of a small picture."""
+    small, out = picture.convert("RGBA"), io.BytesIO()
+    small.thumbnail((192, 192))  # twice as many pixels as are shown
+    small.save(out, "png")
+    return f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"

@@ -3,7 +3,6 @@
 import functools
 import html
 from collections.abc import Mapping, Sequence
-from math import inf
 from typing import Any
 
 import ipywidgets as widgets
@@ -16,7 +15,7 @@ from clipnull import _check
 from clipnull._show import percent, tenths
 from clipnull.edit import Edit
 from clipnull.evaluation import Case
-from clipnull.lab.base import FigureWidget, Live, in_turn, row
+from clipnull.lab.base import FigureWidget, Live, in_turn, make, row
 from clipnull.lab.views import bars, measures
 from clipnull.plots import base
 from clipnull.plots.base import BLACK, FORGET, GREY, LEGEND, MARKERS, PALE, SERIES, alt, describe, short
@@ -27,10 +26,7 @@ __all__ = ["Film", "Prediction", "Sides", "predict"]
 
 
 class Prediction(Live):
-    """A guess, and once it is committed the answer beside it: one of ``choices``, or a number.
-
-    This is guessed ``between`` two ends by a slider, and shown with its unit and the digits of its step.
-    """
+    """A guess, and then the answer: one of ``choices``, or a number ``between`` the ends of a slider."""
 
     @_check.by_name
     def __init__(
@@ -41,18 +37,15 @@ class Prediction(Live):
             raise ValueError("between, choices: got both or neither, want one of them")
         _check.number("step", step, 1e-9)
         self.answer, self.unit = answer, unit
-        self.digits = max(0, len(f"{step:g}".partition(".")[2]))
-        self.guess: Any
+        self.digits = len(f"{step:g}".partition(".")[2])
         if choices is not None:
             _check.one_of("answer", answer, choices)
-            layout = widgets.Layout(width="max-content")
-            self.guess = widgets.RadioButtons(options=list(choices), index=None, layout=layout)
+            self.guess = make(widgets.RadioButtons, options=list(choices), index=None, width="max-content")
         elif between is not None:
-            _check.number("answer", answer, -inf)
-            look: dict[str, Any] = {"layout": widgets.Layout(width="420px", max_width="100%")}
-            look |= {"step": step, "readout_format": f".{self.digits}f"}
+            _check.number("answer", answer, -np.inf)
             low, high = _check.interval("between", between)
-            self.guess = widgets.FloatSlider((low + high) / 2, min=low, max=high, **look)
+            look: dict[str, Any] = dict(min=low, max=high, step=step, readout_format=f".{self.digits}f")
+            self.guess = make(widgets.FloatSlider, (low + high) / 2, width="420px", **look)
         apart = widgets.Layout(margin="2px 2px 2px 1em")  # from the longest choice
         self.commit = widgets.Button(description="That is my guess", layout=apart)
         self.commit.on_click(self._show)
@@ -82,10 +75,8 @@ def predict(question: str, answer: float | str, because: str = "", **control: An
 
 
 class Sides(FigureWidget):
-    """One edit on the pictures ("image") or names ("text"), as derived or transposed, normalised or not.
-
-    What one ``picture`` of the forgotten classes, from 1, scores is watched; the case has to have some.
-    """
+    """One edit on pictures or names, as derived or transposed, normalised or not: what it does to one
+    ``picture`` of the forgotten classes, from 1, and to the measures."""
 
     @_check.by_name
     def __init__(self, case: Case, edit: Edit) -> None:
@@ -148,12 +139,9 @@ class Sides(FigureWidget):
 
 
 class Film(FigureWidget):
-    """A slider over the steps of an optimisation: its pictures, what is said of them, their leads.
-
-    ``pictures`` and ``said`` have k pictures, and the k names that win on them, for each step. ``leads`` maps
-    k labels to arrays [steps]: score of the wanted name less that of the best other one, a win above zero.
-    ``bounds`` [k] is what no lead can pass.
-    """
+    """A slider over the steps of an optimisation: k ``pictures`` a step, the k names ``said`` of them, and
+    by label k ``leads`` [steps], score of the wanted name less that of the best other one, which cannot pass
+    ``bounds`` [k]."""
 
     @_check.by_name
     def __init__(
@@ -167,8 +155,7 @@ class Film(FigureWidget):
         self.pictures, self.said, self.title = pictures, said, title
         self.leads = {name: base.numbers(f"leads[{name!r}]", x, n) for name, x in leads.items()}
         self.bounds = base.numbers("bounds", bounds, k)
-        layout = widgets.Layout(width="480px", max_width="100%")
-        self.step = widgets.IntSlider(n - 1, 0, n - 1, description="step", layout=layout)
+        self.step = make(widgets.IntSlider, n - 1, 0, n - 1, description="step", width="480px")
         super().__init__([self.step])
 
     def figure(self) -> Figure:

@@ -1,4 +1,4 @@
-"""One thing to drag, drawn by `plane.js`: points in the plane, or names on the globe of all images."""
+"""One thing to drag, in the plane or on the globe of all images: by `plane.js`, or still, by matplotlib."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -8,24 +8,31 @@ from typing import Any
 import anywidget
 import ipywidgets as widgets
 import numpy as np
+import torch
 import traitlets
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb, to_rgba
 from matplotlib.figure import Figure
+from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
 from clipnull import _check
 from clipnull.hull import nearest_mixture
-from clipnull.lab.base import Live, alarm, in_turn, row
-from clipnull.lab.drawn import Dots, Drawn, Point, dots_wire, plain, points_wire, source, unit, wire
-from clipnull.lab.still import bar_panel, panel
+from clipnull.lab import drawn as wires
+from clipnull.lab.base import Live, row
+from clipnull.lab.drawn import INK, SHAPES, Dots, Drawn, Point, plain, unit
+from clipnull.measures import TIE, winners
 from clipnull.plots import base
 
 __all__ = ["Globe", "Plane"]
 
+GRID = 360  # pixels along a side of a coloured region
+
+Wire = Mapping[str, Any]
+
 
 class Drawing(anywidget.AnyWidget):
-    """The browser's part of a plane or globe. What Python says to it goes over ``channel``, a hidden label:
-
-    anywidget 0.11 stops listening where a page is so busy that a module takes two seconds to load.
-    """
+    """The browser's part of a plane or globe. Python speaks over ``channel``, a hidden label: anywidget 0.11
+    stops listening where a page is so busy that a module takes two seconds to load."""
 
     _esm = "".join(Path(__file__).with_name(f"{x}.js").read_text("utf-8") for x in ("geometry", "plane"))
     _css = Path(__file__).with_name("plane.css")
@@ -43,12 +50,9 @@ class Plane(Live):
 
     ``follow(at, **values) -> Drawn`` gets the positions [n, 2] in the order of ``points``, the value of each
     control (widgets that stand above the drawing) under its name, and with dots also ``kept``, the indices
-    of those that the reader keeps. A ValueError of its own becomes a sentence below the drawing.
-
-    In view is ``extent``, (x0, x1, y0, y1) or r for -r to r both ways, by default what the points need, and
-    the unit circle where a point stays on it. Bars go from ``bars[0]`` to ``bars[1]``. ``size`` is the width
-    in pixels; it shrinks with its column. ``positions`` [n, 2] and ``kept`` may be set; ``drawn`` is what
-    ``follow`` answered last, ``shown`` the same as the browser gets it, plain values.
+    of those that the reader keeps. A ValueError of its own becomes a sentence below the drawing. In view is
+    ``extent``, (x0, x1, y0, y1) or r for -r to r both ways; ``size`` is its width in pixels. Bars go from
+    ``bars[0]`` to ``bars[1]``. ``positions`` [n, 2] and ``kept`` may be set; ``drawn`` is the last answer.
     """
 
     kind, d = "plane", 2
@@ -58,51 +62,36 @@ class Plane(Live):
     @_check.by_name
     def __init__(
         self, points: Sequence[Point], follow: Callable[..., Drawn], *,
-        controls: Mapping[str, Any] | None = None, dots: Dots | None = None, extent: Any = None,
+        controls: Mapping[str, Any] | None = None, dots: Dots | None = None, extent: Any = 1.16,
         bars: tuple[float, float] = (-1.0, 1.0), size: int = 440,
     ) -> None:  # fmt: skip
         self.points, self.follow, self.controls, self.dots = list(points), follow, dict(controls or {}), dots
-        for control in self.controls.values():
-            _check.having("controls", [control], "value observe")
         _check.whole("size", size, 1)
-        at = np.array([base.numbers(f"at, of {p.name!r}", p.at, self.d) for p in self.points])
-        at = at.reshape(-1, self.d)
+        at = [base.numbers(f"at, of {p.name!r}", p.at, self.d) for p in self.points]
         self.walls = [
             None if p.within is None else base.numbers("within", p.within, None, 2) for p in self.points
         ]
         self.spots = np.zeros((0, 2)) if dots is None else base.numbers("at, of the dots", dots.at, None, 2)
-        circle = any(p.on_circle for p in self.points)
-        self.extent = self._in_view(extent, at, circle)
-        at = self._legal(at)
+        x = base.numbers("extent", np.ravel(extent), None).tolist()
+        self.extent = x = [-x[0], x[0]] * 2 if len(x) == 1 else x
+        if len(x) != 4 or not (x[0] < x[1] and x[2] < x[3]):
+            raise ValueError(f"extent: got {extent!r}, want a number above 0 or (x0, x1, y0, y1)")
+        legal = self._legal(np.reshape(at, (-1, self.d)))
         self.fixed = {
-            "kind": self.kind, "size": size, "bars": list(_check.interval("bars", bars)), "circle": circle,
-            "extent": self.extent, "dots": None if dots is None else dots_wire(dots, len(self.spots)),
-            **points_wire(self.points, self.walls, at),
+            "kind": self.kind, "size": size, "bars": list(_check.interval("bars", bars)), "extent": x,
+            "circle": any(p.on_circle for p in self.points),
+            "dots": None if dots is None else wires.dots_wire(dots, len(self.spots)),
+            **wires.points_wire(self.points, self.walls, legal),
         }  # fmt: skip
-        self.channel = widgets.Label()
-        self.drawing = Drawing(fixed=self.fixed, channel=self.channel.model_id, at=at.tolist())
-        self._answer()
-        self.message = widgets.HTML()
-        above = [row(*self.controls.values())] if self.controls else []
-        super().__init__([*above, self.drawing, self.message])
+        for control in self.controls.values():
+            _check.having("controls", [control], "value observe")
+            control.observe(self.changed, names="value")
+        self.channel, self.message = widgets.Label(), widgets.HTML()
+        self.drawing = Drawing(fixed=self.fixed, channel=self.channel.model_id, at=legal.tolist())
+        self.draw()
+        super().__init__([row(*self.controls.values()), self.drawing, self.message])
         self.drawing.observe(self.changed, names=["at", "kept"])
         self.drawing.on_msg(self._send_picture)
-        for control in self.controls.values():
-            control.observe(self.changed, names="value")
-
-    def _in_view(self, given: Any, at: np.ndarray, circle: bool) -> list[float]:
-        """x from, to, y from, to."""
-        if given is not None:
-            x = base.numbers("extent", np.ravel(given), None)
-            x = np.array([-x[0], x[0]] * 2) if len(x) == 1 else x
-            if len(x) != 4 or not (x[0] < x[1] and x[2] < x[3]):
-                raise ValueError(f"extent: got {given!r}, want a number above 0 or (x0, x1, y0, y1)")
-            return x.tolist()
-        corners = np.array([[-1.0, -1.0], [1.0, 1.0]]) * circle
-        seen = np.concatenate([corners, at, self.spots, *(w for w in self.walls if w is not None)])
-        middle = (seen.min(0) + seen.max(0)) / 2
-        half = 0.58 * (np.ptp(seen, 0).max() or 2.0)  # with room for labels, and as high as wide
-        return np.stack([middle - half, middle + half], 1).ravel().tolist()
 
     def _legal(self, at: np.ndarray) -> np.ndarray:
         """Positions [n, 2], each moved to where its point may be."""
@@ -133,21 +122,11 @@ class Plane(Live):
 
     def _send_picture(self, drawing: Any, content: Mapping[str, Any], buffers: Any) -> None:
         i, n = int(content["thumb"]), len(self.points)
-        picture = self.points[i].thumbnail if i < n else self.dots.thumbnails[i - n]  # type: ignore[union-attr, index]
-        self.channel.send({"thumb": i, "src": source(picture)})
+        picture: Any = self.points[i].thumbnail if i < n else self.dots.thumbnails[i - n]  # type: ignore[union-attr, index]
+        self.channel.send({"thumb": i, "src": wires.source(picture)})
 
-    @in_turn
-    def update(self) -> None:
-        """Ask what follows, and show it. A ValueError becomes a sentence; other errors are raised too."""
-        self.message.value = ""
-        try:
-            self._answer()
-        except Exception as problem:
-            self.message.value = alarm(problem)
-            if not isinstance(problem, ValueError):
-                raise
-
-    def _answer(self) -> None:
+    def draw(self) -> None:
+        """Ask what follows, and show it."""
         at, kept = self._legal(self.positions), self.kept
         values = {name: control.value for name, control in self.controls.items()}
         drawn = self.follow(at.copy(), **values, **({"kept": kept} if self.dots else {}))
@@ -156,7 +135,7 @@ class Plane(Live):
         if drawn.at is not None:
             at = self._legal(base.numbers("at", drawn.at, len(self.points), self.d))
         dots = base.numbers("dots", self.spots if drawn.dots is None else drawn.dots, len(self.spots), 2)
-        self.shown = wire(drawn, at, self.fixed)
+        self.shown = wires.wire(drawn, at, self.fixed)
         self.shown |= {"at": at.tolist(), "kept": kept, "report": self.drawing.report, "dots": plain(dots)}
         self.drawn = drawn
         with self.paused():
@@ -170,8 +149,7 @@ class Plane(Live):
         side = self.fixed["size"] / 108
         widths = [side] * panels + ([3.0] if bars else [])
         size = sum(widths) + 0.3, side * (y1 - y0) / (x1 - x0) + 0.3
-        fig = base.Figure(figsize=size, layout="constrained")
-        axes = fig.subplots(1, len(widths), squeeze=False, width_ratios=widths)[0]
+        fig, (axes,) = base.panels(size, 1, len(widths), width_ratios=widths)
         for k, ax in enumerate(axes[:panels]):
             panel(ax, self.fixed, self.shown, self.drawing.turn, thumbnails, k)
         if bars:
@@ -181,12 +159,8 @@ class Plane(Live):
 
 
 class Globe(Plane):
-    """All images there are, in three dimensions: a globe coloured by the name that wins there.
-
-    The reader drags the names, and turns the globe by its empty parts or with Shift and the arrow keys.
-    An image is a unit vector z, and wins for the name t with the largest z.t; a lead of at most 1e-5 of the
-    longest name is a tie, and goes to the kept name. As `Plane`, with positions [n, 3] of length 1.
-    """
+    """All images there are, in three dimensions: a `Plane` whose positions [n, 3] have length 1. Each place z
+    has the colour of the name t with the largest z.t; a lead of 1e-5 of the longest name is a tie."""
 
     kind, d = "globe", 3
 
@@ -197,3 +171,138 @@ class Globe(Plane):
 
     def _legal(self, at: np.ndarray) -> np.ndarray:
         return np.stack([unit(x) for x in at]) if len(at) else at
+
+
+def panel(
+    ax: Axes, fixed: Wire, drawn: Wire, turn: Sequence[float] = (0.0, 0.0), thumbnails: Sequence[Any] = (),
+    k: int = 0,
+) -> None:  # fmt: skip
+    """One drawing without its numbers; ``k`` is 1 for the globe after the edit."""
+    at, globe, (x0, x1, y0, y1) = drawn["at"], fixed["kind"] == "globe", fixed["extent"]
+    ax.set(xlim=(x0, x1), ylim=(y0, y1), aspect="equal", xticks=[], yticks=[])
+    ax.spines[:].set(visible=not globe, color=base.PALE)
+    R = np.eye(2)
+    if globe:  # right, up and towards the reader, as rows, seen from this longitude and latitude
+        (ca, ce), (sa, se) = np.cos(turn), np.sin(turn)
+        R = np.array([[-sa, ca, 0], [-se * ca, -se * sa, ce], [ce * ca, ce * sa, se]])
+    names = drawn["after"] if k else drawn["names"]
+    if names is None and globe:
+        names = [at[i] for i in fixed["rules"]["rows"]]
+    if names is not None:
+        _regions(ax, np.asarray(names, float), drawn["candidates"], fixed["rules"], R)
+    ax.set_title(drawn["heads"][k], fontsize=11)
+    if not globe:
+        _ground(ax, fixed, drawn)
+    for line in drawn["lines"]:
+        _line(ax, line)
+    off = [i for i, on in zip(fixed["rules"]["rows"], drawn["candidates"], strict=True) if not on]
+    own = zip(range(len(at)), fixed["points"], at, thumbnails, strict=True)
+    marks = [{**p, "at": x, "thumbnail": t} for i, p, x, t in own if p["drag"] and k == 0 and i not in off]
+    for p in marks + [p for p in drawn["points"] if p["stage"] == k]:
+        _point(ax, p, R)
+
+
+def _ink(colour: str) -> str:
+    return base.BLACK if colour == INK else colour
+
+
+def _regions(ax: Axes, T: np.ndarray, on: Sequence[bool], rules: Wire, R: np.ndarray) -> None:
+    globe = len(R) == 3
+    (x0, x1), (y0, y1) = ((-1, 1), (-1, 1)) if globe else (ax.get_xlim(), ax.get_ylim())
+    x, y = np.meshgrid(np.linspace(x0, x1, GRID), np.linspace(y1, y0, GRID))
+    deep = np.sqrt(np.clip(1 - x * x - y * y, 0, None))
+    places = np.stack([x, y, deep][: len(R)], -1) @ R
+    rows = np.flatnonzero(on)
+    scores = torch.from_numpy(places.reshape(-1, len(R)) @ T[rows].T)
+    forget = [k for k, i in enumerate(rows) if rules["forgotten"][i]]
+    best = winners(scores, forget, rules["tie"] / TIE).numpy().reshape(GRID, GRID)
+    rgb = np.array([to_rgb(rules["colours"][i]) for i in rows])[best]
+    light = (0.78 + 0.22 * deep)[..., None] * (0.62 * rgb + 0.38)
+    alpha = (x * x + y * y <= 1) * 1.0 if globe else np.full_like(x, 0.18)
+    ax.imshow(np.dstack([light if globe else rgb, alpha]), extent=(x0, x1, y0, y1), zorder=0)
+    for i in range(len(rows)):
+        inside = np.ma.masked_where(alpha == 0, (best == i) * 1.0)
+        if 0 < inside.mean() < 1:
+            ax.contour(x, y, inside, [0.5], colors="white" if globe else base.GREY, linewidths=0.8)
+
+
+def _ground(ax: Axes, fixed: Wire, drawn: Wire) -> None:
+    ax.axhline(0, color=base.PALE, linewidth=0.8, zorder=1)
+    ax.axvline(0, color=base.PALE, linewidth=0.8, zorder=1)
+    if fixed["circle"]:
+        t = np.linspace(0, 2 * np.pi, 181)
+        ax.plot(np.cos(t), np.sin(t), color=base.PALE, linewidth=1.2, zorder=1)
+    for area in drawn["areas"]:
+        corners, colour = np.transpose(area["points"]), _ink(area["colour"])
+        ax.fill(*corners, facecolor=to_rgba(colour, 0.16), edgecolor=colour, linewidth=1.2, zorder=2)
+    many, dots = fixed["dots"], np.array(drawn["dots"])
+    for g, (colour, shape, kind) in enumerate(many["palette"] if many else []):
+        rows = np.flatnonzero(np.array(many["group"]) == g)
+        look = dict(marker=SHAPES[shape], color=_ink(colour), zorder=3)
+        ax.scatter(*dots[rows].T, s=14, alpha=0.75, linewidths=0, label=kind, **look)
+        chosen = [i for i in drawn["kept"] if i in rows]
+        ax.scatter(*dots[chosen].T, s=50, edgecolors=base.BLACK, **look)
+        for i in chosen:
+            _say(ax, dots[i], many["names"][i], (5, 4))
+    if many and many["legend"]:
+        ax.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+
+
+def _line(ax: Axes, line: Wire) -> None:
+    """Its label stands at a right angle to it, on its left; that of a point away from the origin."""
+    a, b = np.asarray(line["path"])
+    dash = "--" if line["dash"] else "-"
+    look = dict(color=_ink(line["colour"]), linewidth=line["width"], linestyle=dash, zorder=4)
+    if line["arrow"]:
+        ax.annotate("", b, a, arrowprops=dict(arrowstyle="-|>", shrinkA=0, shrinkB=0, **look))
+    else:
+        ax.plot(*np.transpose([a, b]), alpha=0.3 if line["width"] > 5 else 1, **look)
+    along = b - a
+    x, y = (-along[1], along[0]) if along.any() else line["spot"]
+    x, y = np.array([x, y]) / (np.hypot(x, y) or 1) * (-1 if along[0] <= 0 < abs(along[1]) else 1)
+    side = "left" if x > 0.4 else "right" if x < -0.4 else "center"
+    _say(ax, line["spot"], line["label"], (7 * x, 9 * y), ha=side, va="center")
+
+
+def _point(ax: Axes, p: Wire, R: np.ndarray) -> None:
+    """One to drag is filled, another hollow; behind the globe it is faint."""
+    globe, xy = len(R) == 3, np.asarray(p["at"], float)
+    if globe and np.linalg.norm(xy) < 1e-6:
+        return
+    xy = R @ (unit(xy) if globe else xy)
+    colour, drag, picture = _ink(p["colour"]), "stage" not in p, p.get("thumbnail")
+    if p["arrow"] and not globe:
+        arrow = dict(arrowstyle="-|>", color=colour, lw=2, shrinkA=0, shrinkB=5)
+        ax.annotate("", xy, (0, 0), arrowprops=arrow, zorder=4)
+    size = 8 if picture is None else 24
+    ax.plot(*xy[:2], SHAPES[p["shape"]], color=colour, markersize=size, zorder=5, markeredgewidth=1.8,
+            markerfacecolor=colour if drag and picture is None else "white",
+            alpha=0.35 if globe and xy[2] < 0 else 1)  # fmt: skip
+    if picture is not None:
+        picture = picture.copy()
+        picture.thumbnail((36, 36))
+        small = OffsetImage(np.asarray(picture), zoom=0.5)
+        ax.add_artist(AnnotationBbox(small, xy[:2], frameon=False, zorder=6))
+    _say(ax, xy[:2], p["name"], (0, size / 2 + 4), ha="center", fontweight="bold" if drag else None)
+
+
+def _say(ax: Axes, xy: Any, text: str, offset: tuple[float, float], **style: Any) -> None:
+    if text:
+        look = dict(textcoords="offset points", fontsize=9, path_effects=base.HALO, zorder=6)
+        ax.annotate(text, xy, offset, **look, **style)
+
+
+def bar_panel(ax: Axes, bars: Sequence[Wire], reach: Sequence[float]) -> None:
+    """The numbers beside the drawing, from ``reach[0]`` to ``reach[1]``."""
+    rows = np.arange(len(bars))
+    ax.barh(rows, [b["value"] for b in bars], 0.6, color=[_ink(b["colour"]) for b in bars])
+    for y, b in zip(rows, bars, strict=True):
+        if b["before"] is not None:
+            ax.plot([b["before"]] * 2, [y - 0.4, y + 0.4], color=base.BLACK, linestyle="--", linewidth=1.4)
+        ax.annotate(b["text"], (reach[1], y), (4, 0), textcoords="offset points", va="center", fontsize=9)
+    ax.axvline(0, color=base.BLACK, linewidth=0.8)
+    # a few bars are no thicker than many
+    spare = 0.5 + max(0, 8 - len(bars)) / 2
+    ax.set(xlim=reach, ylim=(len(bars) - 1 + spare, -spare))
+    ax.set_yticks(rows, [b["name"] for b in bars], fontsize=9)
+    base.style(ax)

@@ -13,12 +13,6 @@ EVERY = "every prompt"
 
 #: where the λ and μ sliders stop; a state may hold any other number too
 STOPS = [m * 10.0**k for k in range(-2, 4) for m in (1, 3)] + [1e4]
-#: values along which the curves are drawn
-_POWERS, _PARTS = [10 ** (i / 2) for i in range(-4, 9)], [i / 20 for i in range(21)]
-CURVES = {"strength": _PARTS, "lam": _POWERS, "mu": _POWERS, "scale": _PARTS, "margin": _PARTS}
-#: of those, the ones from 0 to 1
-PARTS = [key for key, values in CURVES.items() if values is _PARTS]
-
 #: what hyperparameters are called, and what they do
 SIGNS = {
     "strength": ("α", "strength of the projection"),
@@ -26,6 +20,11 @@ SIGNS = {
     "mu": ("μ", "how firmly the kept names stay"),
     "scale": ("length", "of the mean that a name becomes"),
     "margin": ("to mean", "share of the mean in the mixture"),
+}
+#: those from 0 to 1; the values along which the curves are drawn
+PARTS = ["strength", "scale", "margin"]
+CURVES = {
+    k: [i / 20 for i in range(21)] if k in PARTS else [10 ** (i / 2) for i in range(-4, 9)] for k in SIGNS
 }
 
 DEFAULT_STATE: dict[str, Any] = {

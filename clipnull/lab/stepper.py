@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import ipywidgets as widgets
-import matplotlib.figure
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -15,11 +14,9 @@ from torch import Tensor
 
 from clipnull import _check, subspace
 from clipnull.datasets.pictures import LabelledImages
-from clipnull.lab.base import row
-from clipnull.lab.controls import make
+from clipnull.lab.base import make, row
 from clipnull.lab.drawn import INK, Area, Bar, Drawn, Line, source, wire
-from clipnull.lab.plane import Plane
-from clipnull.lab.still import bar_panel, panel
+from clipnull.lab.plane import Plane, bar_panel, panel
 from clipnull.plots import base
 from clipnull.plots.base import BLUE, FORGET, GREEN, PURPLE, RETAIN
 
@@ -29,26 +26,22 @@ __all__ = ["GramSchmidtStepper", "ProjectionStepper", "Stepper"]
 COLUMNS, SCORES = 3, 6
 #: residuals below this part of a row are rounding: the rows are float32 embeddings
 RTOL = 1e-6
-#: four controls to a row
-SLIM = "16em"
+SLIM = "16em"  # four controls to a row
 
 #: what a `Stepper` shows at one step: a short title, a sentence with the numbers, the drawing
 Moment = tuple[str, str, Drawn]
 
 
 class Stepper(Plane):
-    """A calculation in steps, by a slider or buttons; numbers (``readout``) and drawing move together.
-
-    ``turn`` and ``tilt`` say where the drawing is seen from: from two basis vectors on it has depth.
-    """
+    """A calculation in steps, by a slider or buttons; numbers and drawing move together."""
 
     def __init__(self, **controls: Any) -> None:
         self.turn = make(widgets.IntSlider, 25, -20, 35, 5, description="turn °", width=SLIM)
         self.tilt = make(widgets.IntSlider, 25, 0, 90, 5, description="tilt °", width=SLIM)
         self.readout = widgets.HTML(layout=widgets.Layout(min_height="5em", max_width="760px"))
         self.step = make(widgets.IntSlider, 0, 0, len(self.moments()) - 1, description="step", width="20em")
-        titles = "◀ back", "next ▶"
-        self.back, self.next = (make(widgets.Button, description=d, width="6em") for d in titles)
+        self.back = make(widgets.Button, description="◀ back", width="6em")
+        self.next = make(widgets.Button, description="next ▶", width="6em")
         for button, by in ((self.back, -1), (self.next, 1)):  # a slider stays within its ends
             button.on_click(lambda _, by=by: setattr(self.step, "value", self.step.value + by))
         watched = {**controls, "step": self.step, "turn": self.turn, "tilt": self.tilt}
@@ -74,7 +67,7 @@ class Stepper(Plane):
         self.readout.value = f'<div style="{style}">{shown}<div>{said}</div></div>'
         return drawn
 
-    def figure(self, steps: Sequence[int] | None = None) -> matplotlib.figure.Figure:
+    def figure(self, steps: Sequence[int] | None = None) -> base.Figure:
         """Some or all steps side by side, then the numbers of the last, for viewers that run no kernel."""
         moments = self.moments()
         shown = moments if steps is None else [moments[i] for i in steps]
@@ -96,11 +89,8 @@ class Stepper(Plane):
 
 
 class Scene:
-    """A vector z and a subspace, true to scale: the span is the floor, and what is left of z stands on it.
-
-    With one column or none the drawing is flat: the span across, the residual up. Of more than two the
-    floor holds the direction of UUᵀz, and the one in which the rows T [m, d] of the span differ most.
-    """
+    """A vector z and the span of U [d, r], true to scale: the floor, on which what is left of z stands. It is
+    a line up to r = 1, above 2 the direction of UUᵀz and that in which the rows T [m, d] differ most."""
 
     def __init__(self, z: Tensor, U: Tensor, T: Tensor, letter: str, stepper: Stepper) -> None:
         self.z, self.U, self.T, self.coefficients = z, U, T, U.T @ z
@@ -195,10 +185,7 @@ class GramSchmidtStepper(Stepper):
                 words = f"The parts of {name} along the basis so far: QQᵀt = {scene.sum}."
                 told.append((f"{name}: Qᵀt", words, [*basis, *scene.feet(), *t], scene.bars))
                 words = f"Subtracted. The residual has length {s.norm:.2f} and stands upright on the basis."
-                sides = [
-                    *basis[::2],
-                    *scene.triangle("t", "inside", "residual"),
-                ]  # the columns' labels left out
+                sides = [*basis[::2], *scene.triangle("t", "inside", "residual")]  # columns without labels
                 told.append((f"{name}: t − QQᵀt", words, sides, [*scene.bars, *new]))
             if s.kept:
                 words = f"The residual, divided by {s.norm:.2f}. Q has {s.Q.shape[1]} columns, QᵀQ = I."
@@ -211,10 +198,9 @@ class GramSchmidtStepper(Stepper):
 
 
 class ProjectionStepper(Stepper):
-    """z → Uᵀz → UUᵀz → z − UUᵀz → its length → new scores, of a chosen picture and chosen names.
+    """z → Uᵀz → UUᵀz → z − UUᵀz → its length → new scores, of a chosen picture and chosen ``names``.
 
-    ``Z`` [n, d] and ``T`` [C, d] embed the pictures and classes of ``data``; ``names`` are projected out
-    first, and the picture is of the first of them.
+    ``Z`` [n, d] and ``T`` [C, d] embed the pictures and classes of ``data``.
     """
 
     @_check.by_name

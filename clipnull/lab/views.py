@@ -14,7 +14,7 @@ from clipnull import _check
 from clipnull._show import few, percent, tenths
 from clipnull.datasets.pictures import Images
 from clipnull.erasers import METHODS
-from clipnull.lab.result import LabResult, Neighbour
+from clipnull.lab.bench import LabResult, Neighbour
 from clipnull.lab.state import PARTS, SIGNS, TITLES, dials
 from clipnull.plots import base
 from clipnull.plots.base import BLACK, FORGET, GREEN, GREY, ORANGE, PALE, PURPLE, RETAIN, SKY, short
@@ -30,15 +30,13 @@ PICTURE, SIDE, ROWS = 160, 46, 2
 #: of the methods' lines
 COLOURS = dict(zip(METHODS, (SKY, GREY, ORANGE, GREEN, PURPLE, BLACK), strict=True))
 CORNERS = {"silent": (0.5, 0.0), "neutral": (0.0, 0.87), "its relatives": (1.0, 0.87)}
-#: how many of the classes that lose most are named, in the figure and in its sentence
-NAMED = 3
+NAMED = 3  # of the classes that lose most, in the figure and in its sentence
 #: key of `LabResult.mathematics` -> formula, in plain text too, its number's format, what it means
 IDENTITIES = {
     "rank": (r"rank$(I - W)$", "rank(I − W)", "{:.0f}", "directions in which the edit acts"),
     "idempotence": (r"$\|P^2 - P\|$", "‖P² − P‖", "{:.1e}", "zero: P = UUᵀ projects, twice is once"),
     "forget_residual": (r"$\|W T_f\|$", "‖W T_f‖", "{:.3f}", "zero: the forgotten names fell silent"),
-    "retain_moved": (r"$\|W T_r - T_r\|$", "‖W T_r − T_r‖", "{:.3f}",
-                     "zero: the other names stay in place"),
+    "retain_moved": (r"$\|W T_r - T_r\|$", "‖W T_r − T_r‖", "{:.3f}", "zero: the other names stay in place"),
     "norm_taken": (r"mean of $1 - \|W^\top z\| / \|z\|$", "mean of 1 − ‖Wᵀz‖ / ‖z‖", "{:.3f}",
                    "share of their length that pictures lose (negative: they gain)"),
     "certificate": ("certificate", "certificate", "{:.4f}",
@@ -51,10 +49,6 @@ IDENTITIES = {
 def points(x: float) -> str:
     """A difference of fractions in signed percentage points."""
     return "–" if x != x else f"{100 * x:+.1f}".replace("-", "−")
-
-
-def spoken(result: LabResult) -> str:
-    return TITLES[result.state["method"]]
 
 
 @lru_cache(maxsize=2000)  # reading a picture takes milliseconds
@@ -140,7 +134,7 @@ def numbers(fig: Figure, result: LabResult) -> tuple[str, str]:
     pairs = (f"{name} {percent(m.before)} before, {percent(m.after)} after" for name, m in measured.items())
     lists = ", ".join(f"{w.names}: {percent(w.after)}" for w in ways) or "none, for there are no pictures"
     said = f"{base.capital('; '.join(pairs))}. Recall in lists of {lists}."
-    return f"{spoken(result)}: in lists of any length, in a search, and what is kept", said
+    return f"{TITLES[result.state['method']]}: in lists of any length, in a search, and what is kept", said
 
 
 def triangle(fig: Figure, result: LabResult) -> tuple[str, str]:
@@ -164,7 +158,8 @@ def triangle(fig: Figure, result: LabResult) -> tuple[str, str]:
     ax.spines[:].set_visible(False)
     _legend(fig, ax.get_legend_handles_labels()[0], 2)
     mean, hull = (percent(round(x, 3) + 0.0) for x in moved[1].mean(0).tolist())  # no minus zero
-    return f"{spoken(result)}: what the forgotten names became, {left:.2f} off the triangle", (
+    method = TITLES[result.state["method"]]
+    return f"{method}: what the forgotten names became, {left:.2f} off the triangle", (
         f"The forgotten names became {mean} neutral and {hull} their relatives, "
         f"the rest silent; {left:.2f} of them lies off the triangle, {off:.2f} before."
     )
@@ -194,7 +189,7 @@ def curve(fig: Figure, result: LabResult) -> tuple[str, str]:
     _legend(fig, handles, 4)
     full, two, kept = (f"{percent(line[0])} → {percent(line[-1])}" for line in lines.values())
     end = f"along {sign}" if own == result.state["method"] else "the end of partial"
-    return f"{spoken(result)}: {end}", (
+    return f"{TITLES[result.state['method']]}: {end}", (
         f"From {sign} = {values[0]:g} to {values[-1]:g}, full recall goes {full}, 2-way recall {two} and "
         f"accuracy on the kept {kept}; you are at {percent(r.forget_after)} and {percent(r.retain_after)}."
     )
@@ -228,8 +223,7 @@ def space(fig: Figure, result: LabResult) -> tuple[str, str]:
 
 def pictures(fig: Figure, result: LabResult) -> tuple[str, str]:
     went, lost, bench, names = result.destinations, result.lost, result.bench, result.case.classes
-    labels = result.case.labels, result.report.predicted_after
-    true, now = ([names[c] for c in y.tolist()] for y in labels)
+    true, now = ([names[c] for c in y.tolist()] for y in (result.case.labels, result.report.predicted_after))
     named = few([f"{true[i]} → {now[i]}" for i in lost], 3)
     said = f"The forgotten pictures are now called {result.report.became(5)}. Kept pictures lost: {len(lost)}"
     said += f", {named}." if named else "."
@@ -238,9 +232,7 @@ def pictures(fig: Figure, result: LabResult) -> tuple[str, str]:
         return "No pictures at this table; what the forgotten ones are called now, in numbers", said
     ax, columns, sheet = _pixels(fig), 5, np.full((HEIGHT, WIDE, 3), 255, dtype=np.uint8)
     room = ROWS * columns
-    called = {i: f"{short(now[i], 12)} (×{times})" for i, times in went} | {
-        i: short(now[i], 16) for i in lost
-    }
+    called = {i: f"{short(now[i], 12)} (×{k})" for i, k in went} | {i: short(now[i], 16) for i in lost}
     for top, shown in ((28, [i for i, _ in went]), (222, lost)):
         for k, i in enumerate(shown[:room]):
             x, y = round(WIDE / columns * (k % columns)) + 8, top + 84 * (k // columns)
@@ -298,7 +290,7 @@ def neighbours(fig: Figure, result: LabResult) -> tuple[str, str]:
 
 
 def mathematics(fig: Figure, result: LabResult) -> tuple[str, str]:
-    ax, said = _pixels(fig), []
+    ax, said, method = _pixels(fig), [], TITLES[result.state["method"]]
     for k, (key, (formula, plain, form, meaning)) in enumerate(IDENTITIES.items()):
         value, y = result.mathematics[key], 60 + 46 * k
         tiny = "e" in form and value < 1e-12
@@ -308,7 +300,7 @@ def mathematics(fig: Figure, result: LabResult) -> tuple[str, str]:
         ax.text(354, y, textwrap.fill(meaning, 40), fontsize=9, color=GREY, va="center")
         # a line does not break within a formula
         said.append(plain.replace(" ", "\xa0") + (" " if tiny else " = ") + number)
-    return f"{spoken(result)}: W = I − L Rᵀ, and U a basis of the forgotten names", f"{'; '.join(said)}."
+    return f"{method}: W = I − L Rᵀ, and U a basis of the forgotten names", f"{'; '.join(said)}."
 
 
 def single(fig: Figure, result: LabResult) -> tuple[str, str]:
