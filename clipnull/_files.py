@@ -65,7 +65,6 @@ def tidy(folder: Path, name: str | None = None) -> None:
 
 
 def _remove(left: Path) -> None:
-    if left.is_dir():
-        shutil.rmtree(left, ignore_errors=True)
+    shutil.rmtree(left, ignore_errors=True)
     with contextlib.suppress(OSError):
         left.unlink(missing_ok=True)

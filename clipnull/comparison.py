@@ -146,10 +146,9 @@ class Comparison(_show.Shown):
         for row in filter(lambda row: row.chosen, self.rows):
             each = [", ".join(f"{k} = {v}" for k, v in point.items()) for point in row.chosen]
             notes.append(f"{row.method}: {'; '.join(f'{p} ({each.count(p)})' for p in dict.fromkeys(each))}")
-        caption = (
-            f"{self.forgotten} of {self.forgotten + self.kept} names forgotten, draws: {len(self.pictures)}"
-        )
-        return _show.Table(head, rows, f"{caption}; pictures per draw in brackets", notes)
+        which = f"{self.forgotten} of {self.forgotten + self.kept} names forgotten"
+        caption = f"{which}, draws: {len(self.pictures)}; pictures per draw in brackets"
+        return _show.Table(head, rows, caption, notes)
 
 
 @_check.by_name
@@ -253,7 +252,7 @@ def _point(report: Report, **parameters: Any) -> dict[str, Any]:
 
 
 @_check.by_name
-def sweep(case: Case, eraser: Callable[..., Edit], side: Side = "image", **grid: Sequence[Any]) -> Sweep:
+def sweep(case: Case, eraser: Callable[..., Edit], side: Side = "image", **grid: Any) -> Sweep:
     """Evaluate an eraser over a grid: ``lam=[1, 10], mu=[1, 10]``, a point per combination, the last fastest.
 
     An eraser is `clipnull.nullspace`, `clipnull.consistent`, or any ``eraser(T_f, T_r, **parameters)``.
@@ -281,12 +280,10 @@ def sweep_sizes(
     for size in sizes:
         drawn = [case.forgetting(torch.randperm(C, generator=gen)[:size].tolist()) for _ in range(draws)]
         for method in methods:
-            if method == MASKING:
-                rows = [_point(candidate_masking(one)) for one in drawn]
-            else:
-                make = METHODS[method].make
-                edits = [make(one.T_f, one.T_r, seed=seed + i) for i, one in enumerate(drawn)]
-                rows = [_point(evaluate(*each)) for each in zip(drawn, edits, strict=True)]
+            rows = []
+            for i, one in enumerate(drawn):
+                edit = None if method == MASKING else METHODS[method].make(one.T_f, one.T_r, seed=seed + i)
+                rows.append(_point(one.evaluate(edit) if edit else candidate_masking(one)))
             means = {k: sum(r[k] for r in rows) / draws for k in rows[0]}
             points.append({"size": size, "method": method, **means})
     return Sweep(points)

@@ -417,7 +417,6 @@ OTHER_KIND = {
 #: (callable, argument) -> what is no mistake there, as `repr`, and why
 WELCOME = {
     ("region_shares", "forget"): ("[]",),  # nothing is forgotten
-    ("orthogonality_error", "Q"): ("[[]]",),  # no columns are orthonormal
     ("collateral", "change"): (repr([NAN] * 3),),  # of a class without pictures
     ("hyperparameter_map", "best"): ("(0, 0)",),
     ("Prediction", "choices"): ("['a']",),
