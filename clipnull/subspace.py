@@ -84,7 +84,7 @@ def variance_shares(X: ArrayLike) -> torch.Tensor:
 
 
 def participation_ratio(X: ArrayLike) -> float:
-    """In how many dimensions the rows of ``X [n, d]`` spread: 1 / sum p^2 (`variance_shares`; notebook 01)."""
+    """Dimensions in which the rows of ``X [n, d]`` spread: 1 / sum p^2 of `variance_shares` (notebook 01)."""
     return float(1 / variance_shares(X).square().sum())
 
 
