@@ -36,7 +36,7 @@ RESULTS = """
 Mixtures GramSchmidtStep ClassAccuracy NWay Report Change Comparison Figures Row Spread Sweep Method
 Attack Bins Fingerprint LayerProbe Optimised Relearning
 AuditReport Measurement NotMeasured Word Words Trained Protocol ProtocolData ProtocolModel
-BeforeRow ProtocolResult ResultRow SummaryRow ScoreParts Slot Embeddings Images LabelledImages Trial
+BeforeRow ProtocolResult ResultRow SummaryRow Slot Embeddings Images LabelledImages Trial
 Figure FigureWidget Stepper Preset ForgetOne Example
 """.split()
 #: take a model or a folder, and have tests of their own

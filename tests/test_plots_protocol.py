@@ -9,7 +9,7 @@ import numpy as np
 from clipnull import plots
 from clipnull.plots.base import BLUE, FORGET, ORANGE, RETAIN
 from clipnull.protocol.published import BeforeRow
-from clipnull.protocol.result import ScoreParts, SummaryRow
+from clipnull.protocol.result import SummaryRow
 from clipnull.report import Change
 
 
@@ -47,7 +47,7 @@ def test_recall_before():
 
 SUMMARY = [
     SummaryRow(
-        "m", joint, method, 3, 5, *[Change(0.8, 0.1)] * 3, 0.9, 0.95, 0.1, ScoreParts(*parts), sum(parts), seconds
+        "m", joint, method, 3, 5, *[Change(0.8, 0.1)] * 3, 0.9, 0.95, 0.1, tuple(parts), sum(parts), seconds
     )
     for joint, method, parts, seconds in [
         (False, "CCUP", [0.05, 0.03, 0.011], 0.002), (True, "CCUP", [0.07, 0.04, 0.013], 0.006),
@@ -76,5 +76,5 @@ def test_score_parts():
     }  # fmt: skip
     two = [replace(r, terms=2) for r in SUMMARY]  # no other data set
     assert [drawn.rules(ax) for ax in plots.score_parts(two).axes] == [[[(0.5, 0), (0.5, 1)]]] * 2
-    lost = [replace(SUMMARY[0], parts=ScoreParts(*[math.nan] * 3), score=math.nan)]
+    lost = [replace(SUMMARY[0], parts=(math.nan,) * 3, score=math.nan)]
     assert [t for t, *_ in drawn.texts(plots.score_parts(lost).axes[0])] == ["–"]

@@ -11,8 +11,6 @@ from clipnull.evaluation import MASKING
 
 __all__ = ["COCO", "KRAVETS", "POCKET", "BeforeRow", "Protocol", "ProtocolData", "ProtocolModel"]
 
-#: points from a published figure that need a word
-TOLERANCE = 1.0
 ALL = "all classes"
 
 

@@ -182,7 +182,7 @@ def find_data(protocol: Protocol) -> list[Found]:
 
 def _first(spec: ProtocolData, root: str) -> Found | str:
     """The first source of a data set that can be used, or what is the matter with the best of them."""
-    problems = []
+    problems: list[str] = []
     bare: dict[str, Any] = {"embeddings": embeddings, "arrays": load_arrays}
     for named in spec.sources:
         kind, colon, path = named.replace("{root}", root).partition(":")
@@ -197,9 +197,9 @@ def _first(spec: ProtocolData, root: str) -> Found | str:
         except ValueError as error:
             here = kind == "embeddings" or Path(path).exists()
             said = f"{spec.name}: {error}" if here else f"{spec.name}, want it at {path}"
-            problems.append((path == root or not here, said))
-    # what is there and cannot be used says more than what is not there
-    return min(problems, key=lambda problem: problem[0])[1]
+            # what is there and cannot be used says more than what is not there
+            problems.insert(0 if here and path != root else len(problems), said)
+    return problems[0]
 
 
 def class_index(name: str, classes: Sequence[str]) -> int:
@@ -209,7 +209,7 @@ def class_index(name: str, classes: Sequence[str]) -> int:
 
 
 def _row(model: str, one: Found, ready: Sequence[Found], case: Case, method: str, seed: int) -> ResultRow:
-    edit, side, seconds, tried = _made(method, one, case, seed)
+    edit, side, seconds = _made(method, one, case, seed)
     report = candidate_masking(case) if edit is None else case.evaluate(edit, side)
     others = {o.spec.name: Change(o.accuracy(), o.accuracy(edit, side)) for o in ready if o is not one}
     full = Change(report.forget_before, report.forget_after)
@@ -217,21 +217,20 @@ def _row(model: str, one: Found, ready: Sequence[Found], case: Case, method: str
     parts, largest = score_parts(full, retain, [*others.values()]), math.nan
     if edit is not None:
         largest = float(certificate(edit, case.T_f, case.T_r, "text" if side == "text" else "image").max())
-    names = dict(zip(one.forget, one.spec.forget, strict=True))
     return ResultRow(
-        model, one.spec.name, [names[c] for c in case.forget], method, side, full,
-        report.n_way, report.search, retain, others, largest, parts, seconds, tried,
+        model, one.spec.name, case.forget_names, method, side, full,
+        report.n_way, report.search, retain, others, largest, parts, seconds,
     )  # fmt: skip
 
 
-def _made(method: str, one: Found, case: Case, seed: int) -> tuple[Edit | None, Side, float, int]:
-    """The method's edit (none where it only masks names), its side, seconds, how many were tried."""
+def _made(method: str, one: Found, case: Case, seed: int) -> tuple[Edit | None, Side, float]:
+    """The method's edit (none where it only masks names), its side, seconds."""
     if method == MASKING:
-        return None, "image", 0.0, 1
+        return None, "image", 0.0
     if method not in BASELINES:
         start = time.perf_counter()
         edit = METHODS[method].make(case.T_f, case.T_r, seed=seed)
-        return edit, "image", time.perf_counter() - start, 1
+        return edit, "image", time.perf_counter() - start
     if method == "lora":
         empty = one.clip.tokenizer([""]).to(one.clip.device)
         with torch.inference_mode():
@@ -240,4 +239,4 @@ def _made(method: str, one: Found, case: Case, seed: int) -> tuple[Edit | None, 
     else:
         train = partial(gradient_forgetting, one.training.forgetting(case.forget), scale=one.clip.logit_scale)
     best = tuned(train, GRIDS[method])
-    return best.edit, best.side, best.seconds, best.tried
+    return best.edit, best.side, best.seconds
