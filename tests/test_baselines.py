@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -131,7 +130,7 @@ def test_tuned_keeps_the_best_of_the_grid_and_counts_all_of_it():
     assert alone[1].objective < best.objective
     assert best.seconds > 0
     timed = iter((0.5, 0.25))
-    both = tuned(lambda rank: replace(alone[rank], seconds=next(timed)), {"rank": (1, 4)})
+    both = tuned(lambda rank: alone[rank]._replace(seconds=next(timed)), {"rank": (1, 4)})
     assert both.seconds == 0.75
 
 

@@ -145,7 +145,7 @@ def test_help_lists_what_the_registries_hold(command, capsys):
         here, full = (", ".join(d.name for d in p.data) for p in (protocol.POCKET, protocol.KRAVETS))
         assert f"sets: {here}; with --full {full} " in " ".join(said.split())
         trained = ", ".join(protocol.BASELINES)
-        assert f"methods, too: {protocol.POCKET.methods[-1]}, and with training {trained}\n" in said
+        assert f"methods, too: {cli.MASKING}, and with training {trained}\n" in said
 
 
 def test_the_table_holds_the_numbers():

@@ -80,7 +80,7 @@ def score_parts(names):
     parts, change = (0.1, 0.2, 0.3), Change(0.8, 0.1)
     return plots.score_parts(
         [
-            SummaryRow("m", joint, n, 1, 5, change, change, change, 0, 0, 0, parts, 0.6, 1)
+            SummaryRow("m", joint, n, 5, change, change, change, 0, 0, 0, parts, 0.6, 1)
             for n in names
             for joint in (False, True)
         ]

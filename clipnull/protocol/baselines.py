@@ -9,8 +9,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -35,14 +34,13 @@ GRIDS: dict[str, dict[str, Sequence[float]]] = {
 }
 
 
-@dataclass(frozen=True)
-class Trained:
+class Trained(NamedTuple):
     """What a baseline learnt: the best ``objective``, from training data alone, and a loss per step."""
 
     edit: Edit
     side: Side
     objective: float
-    losses: list[float] = field(repr=False)
+    losses: list[float]
     seconds: float
 
 
@@ -135,4 +133,4 @@ def tuned(train: Callable[..., Trained], grid: Mapping[str, Sequence[float]]) ->
     """``train``, one of the above, at every combination in ``grid``: the best, with the seconds of all."""
     runs = [train(**dict(zip(grid, point, strict=True))) for point in itertools.product(*grid.values())]
     best = max(_check.having("grid", runs, ""), key=lambda run: run.objective)
-    return replace(best, seconds=sum(run.seconds for run in runs))
+    return best._replace(seconds=sum(run.seconds for run in runs))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 
@@ -24,10 +24,9 @@ def figure(percent: float | None) -> str:
 def score_parts(forget: Change, retain: Change, others: Sequence[Change] = ()) -> tuple[float, float, float]:
     """What forgetting, the retained classes and the other data sets add to the score, of which 0 is perfect.
 
-    Given recall of the forgotten classes, accuracy on the others, and on all classes of each other data set,
-    three in the protocol, it is the mean of AF_f / BF_f, of the relative drop of the retained classes, and of
-    that on each other data set; a gain counts as no drop. NaN where nothing was right before.
-    The score of the Kravets-Namboodiri protocol, arXiv 2407.07485.
+    The score is the mean of AF_f / BF_f, of the relative drop of the retained classes' accuracy, and of that
+    on all classes of each other data set (three in the protocol); a gain counts as no drop. NaN where nothing
+    was right before. The Kravets-Namboodiri protocol, arXiv 2407.07485.
 
     >>> round(sum(score_parts((0.8, 0.0), (0.6, 0.57), [(0.5, 0.5), (0.7, 0.72), (0.9, 0.9)])), 4)
     0.01
@@ -39,12 +38,8 @@ def score_parts(forget: Change, retain: Change, others: Sequence[Change] = ()) -
     return forget[1] / forget[0] / len(pairs), own, sum(lost)
 
 
-@dataclass(frozen=True)
-class ResultRow:
-    """One forget set and one method; fractions. ``others`` are accuracies on all classes of other data sets.
-
-    ``certificate`` is the largest (NaN: no edit), ``seconds`` the time of all edits that were tried.
-    """
+class ResultRow(NamedTuple):
+    """One forget set, one method: fractions; ``others`` by data set, the largest ``certificate`` (or NaN)."""
 
     model: str
     data: str
@@ -69,9 +64,8 @@ class ResultRow:
         return sum(self.parts)
 
 
-@dataclass(frozen=True)
-class SummaryRow:
-    """Means over ``sets`` forget sets of one kind, NaN skipped; ``terms`` are those of the score.
+class SummaryRow(NamedTuple):
+    """Means over forget sets of one kind, NaN skipped; ``terms`` are those of the score.
 
     ``retained`` and ``others`` are accuracy after as a fraction of before, on other classes and data sets.
     """
@@ -79,7 +73,6 @@ class SummaryRow:
     model: str
     joint: bool
     method: str
-    sets: int
     terms: int
     full: Change
     two: Change
@@ -134,7 +127,7 @@ class ProtocolResult:
         for model, joint, method in dict.fromkeys((r.model, r.joint, r.method) for r in self.rows):
             rows = self.where(model=model, joint=joint, method=method)
             out.append(SummaryRow(
-                model, joint, method, len(rows), 2 + len(rows[0].others),
+                model, joint, method, 2 + len(rows[0].others),
                 Change(*_mean(r.full for r in rows)), Change(*_mean(r.n_way[2][2:] for r in rows)),
                 Change(*_mean(r.search for r in rows)), _mean(r.retain.kept for r in rows),
                 _mean(change.kept for r in rows for change in r.others.values()),
