@@ -22,9 +22,8 @@ from clipnull.subspace import fix_signs, orthonormal_basis, tolerance
 
 __all__ = ["METHODS", "Edit", "Method", "consistent", "nullspace", "random_subspace"]
 
-Anchor = Literal["mean", "hull"]
 #: what a forgotten name becomes: None, the origin; a rule; embeddings
-AnchorLike = Anchor | ArrayLike | None
+AnchorLike = Literal["mean", "hull"] | ArrayLike | None
 #: default (lam, mu) by anchor; CCUP's and the hull's were chosen by benchmarks/choose_mu.py, on pictures
 #: that no lesson reports
 DEFAULTS: dict[str, tuple[float, float | Literal["auto"]]] = {
@@ -183,7 +182,6 @@ def weighted(Y: torch.Tensor, lam: float) -> torch.Tensor:
 def hyperparameters(
     anchor: AnchorLike, lam: float | None, mu: float | str | None, max_length: float
 ) -> tuple[float, float | Literal["auto"]]:
-    """``lam`` and ``mu``, the anchor's own where they are None."""
     _check.number("max_length", max_length, 0.0)
     if isinstance(anchor, str):
         default_lam, default_mu = DEFAULTS[_check.one_of("anchor", anchor, ["mean", "hull"])]
