@@ -29,16 +29,12 @@ def closest(word: str, options: Iterable[str]) -> list[str]:
 def array(name: str, value: Any) -> torch.Tensor:
     """``value`` as a tensor: a tensor, array, list of tensors, DataFrame, in any layout and byte order."""
     try:
-        if isinstance(value, Sequence) and len(value):
-            if all(isinstance(x, torch.Tensor) for x in value):
-                return torch.stack(list(value))
-            if all(isinstance(x, np.ndarray) for x in value):
-                value = np.stack(value)
+        if isinstance(value, Sequence) and value and all(hasattr(x, "__array__") for x in value):
+            return torch.stack([array(name, x) for x in value])
         if hasattr(value, "to_numpy"):  # pandas: the numbers in their order, whatever the index
             value = value.to_numpy()
         if isinstance(value, np.ndarray):  # torch reads neither foreign bytes nor negative strides
-            value = np.ascontiguousarray(value, value.dtype.newbyteorder("="))
-            value = value if value.flags.writeable else value.copy()
+            value = np.require(value, value.dtype.newbyteorder("="), ["C", "W"])
         return torch.as_tensor(value)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{name}: cannot be read as an array of numbers ({error})") from error
@@ -167,16 +163,15 @@ def class_indices(name: str, wanted: Any, n_classes: int, classes: Sequence[str]
     wanted, classes = plain(wanted), plain(classes)
     if isinstance(wanted, str) or not isinstance(wanted, Iterable):
         wanted = [wanted]
-    position = {c: i for i, c in reversed(list(enumerate([] if classes is None else classes)))}
     found: dict[int, None] = {}
     for item in map(plain, wanted):
         if isinstance(item, str):
             if classes is None:
                 raise ValueError(f"{name}: got the name {item!r}, want indices, or names in classes=")
-            if item not in position:
+            if item not in classes:
                 near = ", ".join(map(repr, closest(item, classes)))
                 raise ValueError(f"{name}: unknown class {item!r}; the closest are {near}")
-            item = position[item]
+            item = classes.index(item)
         elif not isinstance(item, int) or isinstance(item, bool):
             raise ValueError(f"{name}: got {item!r}, want class indices or class names")
         elif not 0 <= item < n_classes:
@@ -252,43 +247,29 @@ def _by_type(annotation: Any) -> Kind | None:
     return several if kind in ("tuple", "Sequence", "Iterable") else TYPES.get(kind)
 
 
-Kinds = dict[str, tuple[Kind, bool]]
-
-
-def _kinds(annotations: Mapping[str, Any]) -> Kinds:
-    """What each argument must be, by its name, else by its type, and whether it may be None."""
-    found = {name: KINDS.get(name) or _by_type(annotation) for name, annotation in annotations.items()}
-    return {name: (kind, "None" in str(annotations[name])) for name, kind in found.items() if kind}
-
-
-def _checked(kinds: Kinds, given: Mapping[str, Any]) -> dict[str, Any]:
-    found = dict(given)
-    for name, (kind, optional) in kinds.items():
-        if name in given and not (optional and given[name] is None):
-            found[name] = kind(name, given[name])
-    return found
-
-
-_kinds_of = functools.cache(lambda made: _kinds(made.__annotations__))
+@functools.cache
+def _kind(name: str, annotation: Any) -> Kind:
+    """What an argument must be, by its name, else by its type, which may allow None."""
+    kind, optional = KINDS.get(name) or _by_type(annotation), "None" in str(annotation)
+    return lambda name, value: kind(name, value) if kind and not (optional and value is None) else value
 
 
 def fields(made: Any) -> None:
     """Check what a dataclass holds, as `by_name` does the arguments of a function."""
-    _checked(_kinds_of(made.__class__), vars(made))
+    for name, annotation in made.__annotations__.items():
+        _kind(name, annotation)(name, getattr(made, name))
 
 
 def by_name(function: Callable[P, R]) -> Callable[P, R]:
     """Check arguments that `KINDS` knows by name or `TYPES` by annotation first, and that an edit fits."""
     signature = inspect.signature(function)
-    starred = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
-    annotations = {k: p.annotation for k, p in signature.parameters.items() if p.kind not in starred}
-    kinds = functools.cache(lambda: _kinds(annotations))  # when all rooms have put their classes there
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
         bound = signature.bind(*args, **kwargs)
-        given = _checked(kinds(), bound.arguments)
-        bound.arguments.update(given)
+        given = bound.arguments
+        for name, value in given.items():
+            given[name] = _kind(name, signature.parameters[name].annotation)(name, value)
         if (edit := given.get("edit")) is not None and given.keys() & {"case", "T_f"}:
             # a case has checked its names; here a slider may be waiting
             d = (given["case"].T if "case" in given else rows("T_f", given["T_f"])).shape[1]

@@ -21,12 +21,11 @@ ABANDONED = 3600.0
 def path(name: str, value: Any) -> Path:
     """``value`` of the argument ``name`` as a path, ``~`` and ``~user`` filled in."""
     try:
-        found = Path(value).expanduser()
+        if "\0" not in str(found := Path(value).expanduser()):
+            return found
+        raise TypeError("it holds NUL")
     except (TypeError, RuntimeError) as error:
         raise ValueError(f"{name}: got {value!r}, want a path ({error})") from error
-    if "\0" in str(found):
-        raise ValueError(f"{name}: got {value!r}, want a path without NUL")
-    return found
 
 
 @contextlib.contextmanager
@@ -65,7 +64,6 @@ def tidy(folder: Path, name: str | None = None) -> None:
 
 
 def _remove(left: Path) -> None:
-    if left.is_dir():
-        shutil.rmtree(left, ignore_errors=True)
+    shutil.rmtree(left, ignore_errors=True)
     with contextlib.suppress(OSError):
         left.unlink(missing_ok=True)

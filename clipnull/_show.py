@@ -6,7 +6,7 @@ import html
 import math
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,19 +82,11 @@ class Shown:
         return self.table()._repr_html_()
 
 
-def progress(
-    items: Iterable[Any] | None = None,
-    *,
-    what: str,
-    total: int | None = None,
-    unit: str = "it",
-    wanted: bool | None = None,
-) -> Any:
+def progress(items: Any = None, *, what: str, wanted: bool | None = None, **how: Any) -> Any:
     """A tqdm bar on stderr to iterate over or to ``update(n)``; ``wanted`` None: where it takes long."""
     from tqdm.auto import tqdm
 
     # by default after two seconds, but neither under pytest nor where the variable is set
     silent = wanted is None and {"PYTEST_CURRENT_TEST", "CLIPNULL_NO_PROGRESS"} & os.environ.keys()
     off, delay = wanted is False or bool(silent), 0.0 if wanted else 2.0
-    how = dict(desc=what, total=total, unit=unit, disable=off, delay=delay, leave=False, file=sys.stderr)
-    return tqdm(items, **how)
+    return tqdm(items, desc=what, disable=off, delay=delay, leave=False, file=sys.stderr, **how)

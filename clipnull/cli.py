@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -59,10 +60,7 @@ KEY = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; 0 when all is well, 1 when `doctor` or `lab` misses something, 2 on bad input.
-
-    130 after Ctrl-C, 141 when whoever reads the output has closed it.
-    """
+    """Run one command: 0, or 1 when `doctor` misses something, 2 on bad input, 130 on Ctrl-C, 141 unread."""
     command = "clipnull"
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a console without λ gets the rest
@@ -70,11 +68,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             parser = _parser()
             args, others = parser.parse_known_args(argv)
-            args.others = others
             command += f" {args.command}"
-            if args.others and args.command != "lab":
-                parser.error(f"unrecognized arguments: {' '.join(args.others)}")
-            return args.run(args) or 0
+            if others and args.command != "lab":
+                parser.error(f"unrecognized arguments: {' '.join(others)}")
+            return args.run(args, *others) or 0
         finally:
             print(end="", flush=True)  # a closed pipe is noticed here, not when Python ends
     except KeyboardInterrupt:
@@ -147,22 +144,17 @@ def demo(args: argparse.Namespace) -> None:
 
     clip, data, index, T = _load(args)
     case = cn.Case(clip.embed_images(data.images), T, data.labels, index, data.classes)
-    label = ", ".join(
-        {"pocket": "PocketCLIP", "twemoji": "Twemoji"}.get(x, x) for x in (clip.name, data.name)
-    )
-    tables = {label: forget(case, args.seed), "ViT-B/16, COCO": forget(photographs(args.seed), args.seed)}
-    for label, reports in tables.items():
-        print(f"{table(label, reports)}\n")
-    print(textwrap.fill(KEY, 100) + "\n")
+    titles = {"pocket": "PocketCLIP", "twemoji": "Twemoji"}
+    label = ", ".join(titles.get(x, x) for x in (clip.name, data.name))
+    mine, real = (forget(one, args.seed) for one in (case, photographs(args.seed)))
+    print(table(label, mine), table("ViT-B/16, COCO", real), textwrap.fill(KEY, 100) + "\n", sep="\n\n")
 
-    mine, real = tables.values()
     own = (case.labels == case.forget[0]).nonzero()[:, 0]
-    right = own[mine[RECOMMENDED].predicted_before[own] == case.forget[0]]
+    right = own[case.predicted[own] == case.forget[0]]
     i = int((right if len(right) else own)[0])  # one that was recognised if there is any
     z = case.images[i : i + 1]
     edit = cn.METHODS[RECOMMENDED].make(case.T_f, case.T_r)
-    both = z, edit.apply_image(z, normalize=True)
-    before, after = ((clip.logit_scale * x @ T.T).softmax(1)[0] for x in both)
+    before, after = ((clip.logit_scale * x @ T.T).softmax(1)[0] for x in (z, edit.apply_image(z, True)))
     name = case.forget_names[0]
     title = f"A {name}, before and after '{RECOMMENDED}'"
     bars = plots.zero_shot_bars(data.images[i], data.classes, before, after, highlight=name, title=title)
@@ -212,13 +204,11 @@ def table(label: str, reports: Mapping[str, Report]) -> Table:
 def _writable(out: str) -> Path:
     """The path of a picture to be, after a file was made beside it."""
     path = _files.path("out", out)
-    if path.suffix.lower() not in (".jpg", ".png") or path.is_dir():
-        raise ValueError(f"out: got {out!r}, want a file name ending in .jpg or .png")
-    try:
+    with contextlib.suppress(OSError):
         tempfile.TemporaryFile(dir=path.parent).close()
-    except OSError as error:
-        raise ValueError(f"out: no file can be made in {str(path.parent)!r} ({error.strerror})") from error
-    return path
+        if path.suffix.lower() in (".jpg", ".png") and not path.is_dir():
+            return path
+    raise ValueError(f"out: got {out!r}, want a .jpg or .png file in a folder where files can be made")
 
 
 def _picture(path: Path, *figures: Figure) -> None:
@@ -256,14 +246,12 @@ def doctor(args: argparse.Namespace) -> int:
     """Print versions, device, the weights' checksum, and what is missing, model and data asked for too."""
     problems: list[str] = []
     print(f"python {sys.version.split()[0]} on {sys.platform}")
-    required = {name: (extra, _version(name)) for name, extra in _required().items()}
-    for name, (extra, version) in required.items():
+    for name, extra in _required().items():
         lacks = f'not here; optional: pip install -e ".[{extra}]"' if extra else "missing"
-        print(f"{name:<18}{version or lacks}")
+        print(f"{name:<18}{(version := _version(name)) or lacks}")
         if not version and not extra:
             problems.append(f'{name} is missing: pip install -e "."')
-    importable = not problems
-    if _version("torch"):
+    if importable := not problems:
         import torch
 
         print(f"{'device':<18}{torch.accelerator.current_accelerator() or 'cpu'}")
@@ -286,10 +274,9 @@ def doctor(args: argparse.Namespace) -> int:
                 print(f"{'':<18}{datasets.load(value)!r}")
         except (ValueError, OSError) as error:
             problems.append(f"{name}: {' '.join(str(error).removeprefix('name: ').split())}")
-    if not _notebooks().is_dir():
+    if not _notebooks():
         problems.append("There are no notebooks here: get the source and run `clipnull lab` in it.")
-    aside = "" if all(version for _, version in required.values()) else ", optional packages aside"
-    print("\n" + ("\n".join(problems) or f"Nothing is missing{aside}."))
+    print("\n" + ("\n".join(problems) or "Nothing that is needed is missing."))
     return 1 if problems else 0
 
 
@@ -310,23 +297,19 @@ def _version(distribution: str) -> str | None:
         return None
 
 
-def _notebooks() -> Path:
-    beside = PACKAGE.parent / "notebooks"
-    return beside if (beside / FIRST_NOTEBOOK).is_file() else Path.cwd() / "notebooks"
+def _notebooks() -> Path | None:
+    places = (PACKAGE.parent / "notebooks", Path.cwd() / "notebooks")
+    return next((place for place in places if (place / FIRST_NOTEBOOK).is_file()), None)
 
 
-def lab(args: argparse.Namespace) -> int:
+def lab(args: argparse.Namespace, *others: str) -> int:
     """Become JupyterLab on the notebooks; arguments that are not ours go to it as they are."""
-    folder = _notebooks()
-    lacks = "" if importlib.util.find_spec("jupyterlab") else 'JupyterLab is missing: pip install -e ".[lab]"'
-    if not folder.is_dir():
-        lacks = "no notebooks folder is here or beside the package. A wheel carries none: get the source"
-    if lacks:
-        print(f"clipnull lab: {lacks}", file=sys.stderr)
-        return 1
-    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder}", *args.others]
-    if (folder / FIRST_NOTEBOOK).is_file():
-        command.append(f"--LabApp.default_url=/lab/tree/{FIRST_NOTEBOOK}")
+    if not (folder := _notebooks()):
+        raise ValueError("no notebooks are here or beside the package. A wheel carries none: get the source")
+    if not importlib.util.find_spec("jupyterlab"):
+        raise ValueError('JupyterLab is missing: pip install -e ".[lab]"')
+    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder}", *others]
+    command.append(f"--LabApp.default_url=/lab/tree/{FIRST_NOTEBOOK}")
     if sys.platform == "win32":  # where exec gives the prompt back at once
         server = subprocess.Popen(command)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the console's Ctrl-C reaches the server too

@@ -146,10 +146,9 @@ class Comparison(_show.Shown):
         for row in filter(lambda row: row.chosen, self.rows):
             each = [", ".join(f"{k} = {v}" for k, v in point.items()) for point in row.chosen]
             notes.append(f"{row.method}: {'; '.join(f'{p} ({each.count(p)})' for p in dict.fromkeys(each))}")
-        caption = (
-            f"{self.forgotten} of {self.forgotten + self.kept} names forgotten, draws: {len(self.pictures)}"
-        )
-        return _show.Table(head, rows, f"{caption}; pictures per draw in brackets", notes)
+        which = f"{self.forgotten} of {self.forgotten + self.kept} names forgotten"
+        caption = f"{which}, draws: {len(self.pictures)}; pictures per draw in brackets"
+        return _show.Table(head, rows, caption, notes)
 
 
 @_check.by_name
@@ -169,9 +168,6 @@ def compare(trials: Sequence[Trial], methods: Sequence[str] = (*METHODS,), seed:
         raise ValueError(f"trials: got {len(shapes)} kinds, want draws of one call of trials")
     ((m, C, fixed, _),) = shapes
     makers = [METHODS[name] for name in _check.some_of("methods", methods, METHODS)]
-    tuned = [x for x in makers if x.grid and not fixed]
-    total = len(trials) * (len(makers) + sum(len(x.combinations) for x in tuned))
-    bar = _show.progress(what="comparison", total=total, unit="edit")
     tests = [t.test for t in trials]
     others = [t.other for t in trials if t.other is not None]
     seen, unseen = ([candidate_masking(case) for case in cases] for cases in (tests, others))
@@ -180,28 +176,23 @@ def compare(trials: Sequence[Trial], methods: Sequence[str] = (*METHODS,), seed:
         rows.append(Row(name, _figures(seen, when), _figures(unseen, when) if unseen else None, []))
     for method in makers:
         chosen, edits = [], []
-        for i, trial in enumerate(trials):
-            point = _best(method, trial.tune, seed + i, bar) if method in tuned and trial.tune else {}
+        for i, trial in enumerate(_show.progress(trials, what=f"comparison, {method.name}", unit="draw")):
+            point = _best(method, trial.tune, seed + i) if method.grid and trial.tune else {}
             edits.append(method.make(trial.test.T_f, trial.test.T_r, seed=seed + i, **point))
             chosen.append({**method.defaults, **point})
-            bar.update(1)
-        pairs = [(t.test, t.other, edit) for t, edit in zip(trials, edits, strict=True)]
-        seen = [test.evaluate(edit) for test, _, edit in pairs]
-        unseen = [other.evaluate(edit) for _, other, edit in pairs if other]
+        seen = [case.evaluate(edit) for case, edit in zip(tests, edits, strict=True)]
+        unseen = [case.evaluate(edit) for case, edit in zip(others, edits, strict=False)]  # all or none
         rows.append(Row(method.name, _figures(seen), _figures(unseen) if unseen else None, chosen))
-    bar.close()
     rule = f"of the points with full recall at most {_show.percent(FORGOTTEN)} of that before, the one that"
-    note = f"tuned on other pictures: {rule} keeps most" if tuned else "nothing is tuned on these names"
+    note = f"tuned on other pictures: {rule} keeps most" if not fixed else "nothing is tuned on these names"
     counts = [(len(c.labels), int(c.gone.sum()), int(c.of(c.listed).sum())) for c in tests]
     pictures = [(gone, listed, n - gone - listed, n) for n, gone, listed in counts]
     return Comparison(rows, m, C - m, pictures, [note])
 
 
-def _best(method: Method, case: Case, seed: int, bar: Any) -> dict[str, Any]:
-    points = []
-    for point in method.combinations:
-        points.append((point, case.evaluate(method.make(case.T_f, case.T_r, seed=seed, **point))))
-        bar.update(1)
+def _best(method: Method, case: Case, seed: int) -> dict[str, Any]:
+    edits = [(point, method.make(case.T_f, case.T_r, seed=seed, **point)) for point in method.combinations]
+    points = [(point, case.evaluate(edit)) for point, edit in edits]
     lowest = max(FORGOTTEN * points[0][1].forget_before, min(r.forget_after for _, r in points))
     points = [(p, r) for p, r in points if r.forget_after <= lowest]
     most = max(r.retain_after for _, r in points)
@@ -253,7 +244,7 @@ def _point(report: Report, **parameters: Any) -> dict[str, Any]:
 
 
 @_check.by_name
-def sweep(case: Case, eraser: Callable[..., Edit], side: Side = "image", **grid: Sequence[Any]) -> Sweep:
+def sweep(case: Case, eraser: Callable[..., Edit], side: Side = "image", **grid: Any) -> Sweep:
     """Evaluate an eraser over a grid: ``lam=[1, 10], mu=[1, 10]``, a point per combination, the last fastest.
 
     An eraser is `clipnull.nullspace`, `clipnull.consistent`, or any ``eraser(T_f, T_r, **parameters)``.
@@ -281,12 +272,10 @@ def sweep_sizes(
     for size in sizes:
         drawn = [case.forgetting(torch.randperm(C, generator=gen)[:size].tolist()) for _ in range(draws)]
         for method in methods:
-            if method == MASKING:
-                rows = [_point(candidate_masking(one)) for one in drawn]
-            else:
-                make = METHODS[method].make
-                edits = [make(one.T_f, one.T_r, seed=seed + i) for i, one in enumerate(drawn)]
-                rows = [_point(evaluate(*each)) for each in zip(drawn, edits, strict=True)]
+            rows = []
+            for i, one in enumerate(drawn):
+                edit = None if method == MASKING else METHODS[method].make(one.T_f, one.T_r, seed=seed + i)
+                rows.append(_point(one.evaluate(edit) if edit else candidate_masking(one)))
             means = {k: sum(r[k] for r in rows) / draws for k in rows[0]}
             points.append({"size": size, "method": method, **means})
     return Sweep(points)

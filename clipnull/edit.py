@@ -33,13 +33,11 @@ class Edit:
         _check.TYPES["Mapping"]("info", self.info)
         for name, x in (("left", self.left), ("right", self.right)):
             if not isinstance(x, torch.Tensor) or not x.is_floating_point():
-                raise ValueError(
-                    f"{name}: got {getattr(x, 'dtype', type(x))} entries, want a floating-point dtype, [d, m]"
-                )
+                raise ValueError(f"{name}: got {getattr(x, 'dtype', type(x))} entries, want a floating dtype")
             if not bool(torch.isfinite(x).all()):
                 raise ValueError(f"{name}: holds NaN or infinity, want finite numbers")
         if self.left.ndim != 2 or self.left.shape != self.right.shape:
-            shapes = f"{tuple(self.left.shape)} and {tuple(self.right.shape)}"
+            shapes = [tuple(x.shape) for x in (self.left, self.right)]
             raise ValueError(f"left, right: got shapes {shapes}, want the same [d, m]")
 
     @property
@@ -69,12 +67,10 @@ class Edit:
     def to(self, *args: Any, **kwargs: Any) -> Edit:
         return replace(self, left=self.left.to(*args, **kwargs), right=self.right.to(*args, **kwargs))
 
-    def _apply(
-        self, name: str, X: ArrayLike, a: torch.Tensor, b: torch.Tensor, normalize: bool
-    ) -> torch.Tensor:
+    def _apply(self, name: str, X: ArrayLike, a: torch.Tensor, b: torch.Tensor, unit: bool) -> torch.Tensor:
         x = _check.rows(name, X, self.dim)
         out = x - (x @ a.to(x)) @ b.to(x).T
-        return F.normalize(out, dim=1) if normalize else out
+        return F.normalize(out, dim=1) if unit else out
 
     def apply_image(self, Z: ArrayLike, normalize: bool = False) -> torch.Tensor:
         """Edited image embeddings Z W = Z - (Z L) R^T [n, d], in Z's dtype; unit rows if ``normalize``."""

@@ -17,13 +17,13 @@ import torch
 from clipnull import _check
 from clipnull._check import ArrayLike
 from clipnull.edit import Edit
+from clipnull.hull import nearest_mixture
 from clipnull.subspace import fix_signs, orthonormal_basis, tolerance
 
 __all__ = ["METHODS", "Edit", "Method", "consistent", "nullspace", "random_subspace"]
 
-Anchor = Literal["mean", "hull"]
 #: what a forgotten name becomes: None, the origin; a rule; embeddings
-AnchorLike = Anchor | ArrayLike | None
+AnchorLike = Literal["mean", "hull"] | ArrayLike | None
 #: default (lam, mu) by anchor; CCUP's and the hull's were chosen by benchmarks/choose_mu.py, on pictures
 #: that no lesson reports
 DEFAULTS: dict[str, tuple[float, float | Literal["auto"]]] = {
@@ -69,46 +69,38 @@ def columns(T_f: ArrayLike, T_r: ArrayLike) -> tuple[torch.Tensor, torch.Tensor,
 
 def same_row(T_f: torch.Tensor, T_r: torch.Tensor) -> tuple[int, int] | None:
     """The first row of T_f [m, d] that equals one of T_r [k, d] up to rounding, and which."""
-    f, r = T_f.double(), T_r.double()
-    size = (f * f).sum(1)
-    # |f - r|^2; in float64 its rounding, 1e-15, is far below TWIN^2
-    distance, nearest = ((r * r).sum(1) - 2 * f @ r.T).min(1)
-    same = (distance + size <= TWIN**2 * size).nonzero()
-    return (int(same[0, 0]), int(nearest[same[0, 0]])) if len(same) else None
+    distance, nearest = torch.cdist(T_f.double(), T_r.double()).min(1)
+    same = (distance <= TWIN * T_f.double().norm(dim=1)).nonzero()[:, 0]
+    return (int(same[0]), int(nearest[same[0]])) if len(same) else None
 
 
 def directions(
     T_f: torch.Tensor, T_r: torch.Tensor, anchor: AnchorLike, scale: float | None, margin: float | None
 ) -> tuple[torch.Tensor, dict[str, Any]]:
     """D = T_f - A [d, m] of `columns`, and how the `Edit.info` of `consistent` names the anchors A."""
-    if scale is not None and not isinstance(anchor, str):
+    rule = anchor if isinstance(anchor, str) else None
+    if scale is not None and not rule:
         raise ValueError(f"scale: got {scale!r}, want it with anchor='mean' or 'hull' alone")
-    if margin is not None and not (isinstance(anchor, str) and anchor == "hull"):
+    if margin is not None and rule != "hull":
         raise ValueError(f"margin: got {margin!r}, want it with anchor='hull' alone")
     if anchor is None:
         return T_f, {"method": "ccup", "anchor": "origin"}
-    if not isinstance(anchor, str):
+    info: dict[str, Any] = {"method": rule or "given", "anchor": rule or "given"}
+    if rule:
+        info["scale"] = _check.number("scale", 1.0 if scale is None else scale, 0.0, 1.0)
+        A = T_r.mean(1, keepdim=True)
+        if rule == "hull":
+            info["margin"] = s = _check.number("margin", MARGIN if margin is None else margin, 0.0, 1.0)
+            A = (1 - s) * nearest_mixture(T_f.T, T_r.T).H.T + s * A
+        A = info["scale"] * A
+    else:
         A = _check.rows("anchor", anchor, len(T_f)).to(T_f).T
         if A.shape[1] not in (1, T_f.shape[1]):
-            want = f"want 1 or one for each of the {T_f.shape[1]} forgotten rows"
-            raise ValueError(f"anchor: got {A.shape[1]} embeddings, {want}")
-        return _parted(T_f - A), {"method": "given", "anchor": "given"}
-    scale = _check.number("scale", 1.0 if scale is None else scale, 0.0, 1.0)
-    info: dict[str, Any] = {"method": anchor, "anchor": anchor, "scale": scale}
-    A = T_r.mean(1, keepdim=True)
-    if anchor == "hull":
-        from clipnull.hull import nearest_mixture
-
-        margin = _check.number("margin", MARGIN if margin is None else margin, 0.0, 1.0)
-        A = (1 - margin) * nearest_mixture(T_f.T, T_r.T).H.T + margin * A
-        info["margin"] = margin
-    return _parted(T_f - scale * A), info
-
-
-def _parted(D: torch.Tensor) -> torch.Tensor:
+            raise ValueError(f"anchor: got {A.shape[1]} embeddings, want 1 or one for each row of T_f")
+    D = T_f - A
     if len(same := (D.norm(dim=0) <= TWIN).nonzero()):
         raise ValueError(f"anchor: row {int(same[0])} of T_f is its own anchor, want another one")
-    return D
+    return D, info
 
 
 def erased(D: torch.Tensor, rtol: float | None = None) -> torch.Tensor:
@@ -162,8 +154,7 @@ def consistent(
     [[0.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     """
     _check.TYPES["dtype"]("dtype", dtype)
-    lam, mu = hyperparameters(anchor, lam, mu)
-    max_length = _check.number("max_length", max_length, 0.0)
+    lam, mu = hyperparameters(anchor, lam, mu, max_length)
     if mu == "auto":
         from clipnull.solver import ConsistentSolver
 
@@ -189,8 +180,9 @@ def weighted(Y: torch.Tensor, lam: float) -> torch.Tensor:
 
 
 def hyperparameters(
-    anchor: AnchorLike, lam: float | None, mu: float | str | None
+    anchor: AnchorLike, lam: float | None, mu: float | str | None, max_length: float
 ) -> tuple[float, float | Literal["auto"]]:
+    _check.number("max_length", max_length, 0.0)
     if isinstance(anchor, str):
         default_lam, default_mu = DEFAULTS[_check.one_of("anchor", anchor, ["mean", "hull"])]
     else:

@@ -8,15 +8,14 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 
-from clipnull import _check
 from clipnull._check import ArrayLike
 from clipnull.edit import Edit
 from clipnull.erasers import AnchorLike, columns, directions, erased, hyperparameters, weighted
 
 __all__ = ["ConsistentSolver"]
 
-#: mu of "auto": the largest, the grid's steps per factor of ten, the precision of the bisection
-LARGEST, SMALLEST, PER_DECADE, PRECISION = 1e4, 1e-3, 4, 0.01
+#: where "auto" looks for mu: four steps per factor of ten
+GRID = [0.0, *torch.logspace(-3, 4, 29, dtype=torch.float64).tolist()]
 
 
 class ConsistentSolver:
@@ -35,15 +34,7 @@ class ConsistentSolver:
         if Q is not None:
             s2, V = F.pad(s2, (0, d - k)), torch.cat([Q[:, :k] @ V, Q[:, k:]], dim=1)
         self._s2, self._V = s2.clamp_min(0)[:, None], V
-        self._directions: tuple[Any, tuple[torch.Tensor, dict[str, Any]]] | None = None
-
-    def _anchored(self, anchor: Any, scale: Any, margin: Any) -> tuple[torch.Tensor, dict[str, Any]]:
-        if isinstance(anchor, str):
-            key = anchor, scale, margin
-            if self._directions is None or self._directions[0] != key:
-                self._directions = key, directions(self.T_f, self.T_r, anchor, scale, margin)
-            return self._directions[1]
-        return directions(self.T_f, self.T_r, anchor, scale, margin)
+        self._anchored: tuple[Any, Any] = None, None
 
     def _rotated_right(self, VtL: torch.Tensor, lam: float, mu: float) -> torch.Tensor:
         """VᵀR from VᵀL: with Y = M_r^(-1/2) L, R = M_r^(-1/2) Y (I / lam + YᵀY)⁻¹."""
@@ -72,18 +63,11 @@ class ConsistentSolver:
             )
             return bool(forgotten > (max_length + 1e-9) * retained)  # to spare, for rounding
 
-        if passes(0.0):
-            return 0.0
-        steps = round(math.log10(LARGEST / SMALLEST) * PER_DECADE)
-        low = 0.0
-        for i in range(steps + 1):
-            high = SMALLEST * 10 ** (i / PER_DECADE)
-            if passes(high):
-                break
-            low = high
-        else:
-            return LARGEST
-        while high - low > PRECISION * high:
+        first = next((i for i, mu in enumerate(GRID) if passes(mu)), None)
+        if not first:
+            return GRID[-1] if first is None else 0.0
+        low, high = GRID[first - 1 : first + 1]
+        while high - low > 0.01 * high:
             middle = math.sqrt(low * high) if low else high / 2
             low, high = (low, middle) if passes(middle) else (middle, high)
         return low
@@ -99,13 +83,15 @@ class ConsistentSolver:
         dtype: torch.dtype = torch.float32,
     ) -> Edit:
         """The `Edit` for these hyperparameters; arguments and errors as in `clipnull.erasers.consistent`."""
-        lam, mu = hyperparameters(anchor, lam, mu)
-        max_length = _check.number("max_length", max_length, 0.0)
-        D, info = self._anchored(anchor, scale, margin)
+        lam, mu = hyperparameters(anchor, lam, mu, max_length)
+        rule = (anchor, scale, margin) if isinstance(anchor, str) else None
+        if rule is None or rule != self._anchored[0]:
+            self._anchored = rule, directions(self.T_f, self.T_r, anchor, scale, margin)
+        D, info = self._anchored[1]
         L = erased(D, self._rtol) if math.isinf(lam) else D
-        chosen: dict[str, Any] = {}
+        info = {**info, "lam": lam, "mu": mu}
         if mu == "auto":
-            mu = self.auto_mu(L, max_length)
-            chosen = {"mu_rule": "auto" if mu else "auto: the names are longer than allowed at mu = 0"}
+            info["mu"] = mu = self.auto_mu(L, max_length)
+            info["mu_rule"] = "auto" if mu else "auto: the names are longer than allowed at mu = 0"
         R = self._V @ self._rotated_right(self._V.T @ L, lam, mu)
-        return Edit(L.to(dtype), R.to(dtype), {**info, "lam": lam, "mu": mu, **chosen})
+        return Edit(L.to(dtype), R.to(dtype), info)

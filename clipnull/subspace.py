@@ -59,19 +59,13 @@ def numerical_rank(T: ArrayLike) -> int:
 
 def orthogonality_error(Q: ArrayLike) -> float:
     """Largest entry of ``|Q^T Q - I|`` for columns ``Q [d, k]``: how far from orthonormal (notebook 02)."""
-    Q = _columns("Q", Q)
-    return float((Q.T @ Q - torch.eye(Q.shape[1]).to(Q)).abs().max()) if Q.shape[1] else 0.0
-
-
-def _columns(name: str, Q: ArrayLike) -> torch.Tensor:
-    if (Q := _check.array(name, Q)).ndim != 2:
-        raise ValueError(f"{name}: got shape {tuple(Q.shape)}, want columns [d, k]")
-    return _check.rows(name, Q) if Q.shape[1] else Q
+    Q = _check.rows("Q", Q)
+    return float((Q.T @ Q - torch.eye(Q.shape[1]).to(Q)).abs().max())
 
 
 def projector(U: ArrayLike) -> torch.Tensor:
     """Projector P = U U^T [d, d]; a ValueError unless the columns of ``U [d, r]`` are orthonormal."""
-    U = _check.rows("U", _columns("U", U).T).double().T
+    U = _check.rows("U", U).double()
     if (error := orthogonality_error(U)) > 1e-4:
         raise ValueError(f"U: columns are not orthonormal, max |U^T U - I| = {error:.2g}")
     return U @ U.T
@@ -90,10 +84,7 @@ def variance_shares(X: ArrayLike) -> torch.Tensor:
 
 
 def participation_ratio(X: ArrayLike) -> float:
-    """In how many dimensions the rows of ``X [n, d]`` spread: 1 / sum p^2 of `variance_shares` (notebook 01).
-
-    k where k components share the variance equally, at most min(n - 1, d).
-    """
+    """Dimensions in which the rows of ``X [n, d]`` spread: 1 / sum p^2 of `variance_shares` (notebook 01)."""
     return float(1 / variance_shares(X).square().sum())
 
 

@@ -36,7 +36,7 @@ RESULTS = """
 Mixtures GramSchmidtStep ClassAccuracy NWay Report Change Comparison Figures Row Spread Sweep Method
 Attack Bins Fingerprint LayerProbe Optimised Relearning
 AuditReport Measurement NotMeasured Word Words Trained Protocol ProtocolData ProtocolModel
-BeforeRow ProtocolResult ResultRow SummaryRow ScoreParts Slot Embeddings Images LabelledImages Trial
+BeforeRow ProtocolResult ResultRow SummaryRow Slot Embeddings Images LabelledImages Trial
 Figure FigureWidget Stepper Preset ForgetOne Example
 """.split()
 #: take a model or a folder, and have tests of their own
@@ -418,7 +418,6 @@ OTHER_KIND = {
 #: (callable, argument) -> what is no mistake there, as `repr`, and why
 WELCOME = {
     ("region_shares", "forget"): ("[]",),  # nothing is forgotten
-    ("orthogonality_error", "Q"): ("[[]]",),  # no columns are orthonormal
     ("collateral", "change"): (repr([NAN] * 3),),  # of a class without pictures
     ("hyperparameter_map", "best"): ("(0, 0)",),
     ("Prediction", "choices"): ("['a']",),

@@ -125,7 +125,7 @@ def test_hull(script, capsys):
     ]
 
 
-def test_solvers_that_disagree_are_found_out(script, monkeypatch):
+def test_certificates_that_are_no_leads_are_found_out(script, monkeypatch):
     hull, T = script("hull"), script("_timing").names(30, 24)
     hull.agree(T[:2], T[2:])
     monkeypatch.setattr(cn, "certificate", lambda *a, **k: torch.zeros(2))

@@ -175,7 +175,7 @@ def test_edits_with_nan_or_of_whole_numbers_never_reach_a_report():
         lambda: cn.METHODS["hull"].make(case.T_f, case.T_r, dtype=torch.uint8),
         lambda: cn.random_subspace(12, dtype=torch.int8),
     ):
-        with pytest.raises(ValueError, match=r"left: got torch.u?int.* entries, want a floating-point"):
+        with pytest.raises(ValueError, match=r"left: got torch.u?int.* entries, want a floating dtype"):
             call()
     with pytest.raises(ValueError, match="edit: acts on 5 dimensions, want 12"):
         case.evaluate(cn.random_subspace(5))

@@ -152,46 +152,41 @@ def test_minimax_where_the_name_cannot_win(k):
     assert float((z @ T[0] - (z @ T[1:].T).amax(1)).max()) < 0
 
 
-@pytest.mark.parametrize(("k", "d"), [(6, 12), (12, 12), (40, 12), (150, 30)])
-def test_interior_point_and_active_set_are_one(k, d):
-    """Two solvers that share no line, on both of the interior point's systems."""
-    T = cone(k + 4, d, k)
-    T[0] = T[4:].mean(0)
-    active = cn.nearest_mixture(T[:4], T[4:]).distance
-    interior = [hull._distance(t.numpy(), T[4:].numpy()) for t in T[:4]]
-    assert interior[0] < 1e-7
-    assert interior[1:] == pytest.approx(active[1:].tolist(), abs=1e-8)
-    assert hull._distance(T[5].numpy(), T[5:6].expand(3, -1).numpy()) == 0.0
-
-
 @pytest.mark.parametrize("copies", [2, 9], ids=["fewer names than dimensions", "more"])
 @pytest.mark.parametrize("name", ["mixture", "kept", "near", "off"])
-def test_interior_point_on_degenerate_names(name, copies):
+def test_degenerate_names_have_a_distance(name, copies):
     """Duplicates, all in five of twenty dimensions; the name on the hull, or off it by float32's rounding."""
     R = torch.cat([cone(8, 5, 1), torch.zeros(8, 15, dtype=F64)], dim=1).repeat(copies, 1)
     off = 1e-8 * cone(1, 20, 2)[0]
     t = {"mixture": R[:8].mean(0), "kept": R[0], "near": R[:8].mean(0) + off, "off": R[0] + torch.eye(20)[10]}
     want = 1.0 if name == "off" else 0.0
-    assert hull._distance(t[name].double().numpy(), R.numpy()) == pytest.approx(want, abs=2e-8)
+    assert float(cn.certificate(None, t[name], R)) == pytest.approx(want, abs=2e-8)
+
+
+def test_names_of_which_nothing_is_left_have_no_lead():
+    eye = torch.eye(4)
+    assert cn.certificate(cn.nullspace(eye[:2]), eye[:1], eye[:2]).tolist() == [0.0]
 
 
 @pytest.mark.parametrize("anchor", ["mean", "hull"])
-def test_an_edit_whose_anchor_is_in_the_hull_needs_no_solver(anchor, monkeypatch):
+def test_an_edit_whose_anchor_is_in_the_hull_needs_no_solver(anchor):
     T = cone(30, 16, 2).float()
     T_f, T_r = T[:3], T[3:]
     edit, short = (cn.consistent(T_f, T_r, mu=100.0, anchor=anchor, scale=s) for s in (1.0, 0.5))
     finite = cn.consistent(T_f, T_r, 10.0, 100.0, anchor=anchor)
-    exact = edit.to(F64)
-    moved_f, moved_r = exact.apply_text(T_f.double()).numpy(), exact.apply_text(T_r.double()).numpy()
-    assert max(hull._distance(t, moved_r) for t in moved_f) < 1e-6, "it is true"
-    solved = []
-    monkeypatch.setattr(hull, "_distance", lambda t, R: solved.append(t) or 0.5)
-    assert cn.certificate(edit, T_f, T_r).tolist() == [0.0, 0.0, 0.0] and not solved
-    assert cn.certificate(edit, T_f, T_r, side="text").tolist() == [0.5] * 3 and len(solved) == 3
-    for other in (short, finite):
-        assert cn.certificate(other, T_f, T_r).tolist() == [0.5] * 3, "no longer on its anchor"
-    # other names than those of the edit have other anchors
-    assert cn.certificate(edit, T[5:8], torch.cat([T[:5], T[8:]])).tolist() == [0.5] * 3
+
+    def solved(edit, T_f, T_r):
+        exact = edit.to(F64)
+        return cn.nearest_mixture(exact.apply_text(T_f.double()), exact.apply_text(T_r.double())).distance
+
+    assert float(solved(edit, T_f, T_r).max()) < 1e-6, "it is true"
+    assert cn.certificate(edit, T_f, T_r).tolist() == [0.0, 0.0, 0.0]
+    assert float(cn.certificate(edit, T_f, T_r, side="text").min()) > 1e-3
+    # no longer on its anchor; other names than those of the edit have other anchors
+    others = (T[5:8], torch.cat([T[:5], T[8:]]))
+    for other, names in ((short, (T_f, T_r)), (finite, (T_f, T_r)), (edit, others)):
+        found = cn.certificate(other, *names)
+        assert float(found.min()) > 0 and torch.equal(found, solved(other, *names))
 
 
 def test_text_side_is_that_of_the_normalised_names():

@@ -519,7 +519,7 @@ def test_a_path_object_is_as_good_as_its_text(folder, small_rn50):
     ("arguments", "said"),
     [
         (("local-dir:~nosuchuser/x",), "name: got '~nosuchuser/x', want a path"),
-        (("local-dir:a\0b",), "name: got .*, want a path without NUL"),
+        (("local-dir:a\0b",), "name: got .*, want a path .it holds NUL"),
         ((f"local-dir:{'a' * 300}",), "name: no open_clip_config.json in 'aaa.*', want a folder"),
         (("local-dir:epoch_4.pt",), "name: no .* in 'epoch_4.pt', want .*; a file goes into load.NAME, FILE"),
         (("RN50", "~nosuchuser/x.pt"), "pretrained: got '~nosuchuser/x.pt', want a path"),

@@ -24,7 +24,7 @@ from clipnull.auditing.words import Word
 from clipnull.lab import Film
 from clipnull.plots.base import DPI, short
 from clipnull.protocol.published import BeforeRow
-from clipnull.protocol.result import ScoreParts, SummaryRow
+from clipnull.protocol.result import SummaryRow
 from clipnull.report import Change, NWay
 
 PICTURE = Image.new("RGB", (16, 16), "orange")
@@ -77,10 +77,10 @@ def recall_before(names):
 
 
 def score_parts(names):
-    parts, change = ScoreParts(0.1, 0.2, 0.3), Change(0.8, 0.1)
+    parts, change = (0.1, 0.2, 0.3), Change(0.8, 0.1)
     return plots.score_parts(
         [
-            SummaryRow("m", joint, n, 1, 5, change, change, change, 0, 0, 0, parts, 0.6, 1)
+            SummaryRow("m", joint, n, 5, change, change, change, 0, 0, 0, parts, 0.6, 1)
             for n in names
             for joint in (False, True)
         ]

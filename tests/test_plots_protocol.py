@@ -1,7 +1,6 @@
 """What the figures of the protocol draw."""
 
 import math
-from dataclasses import replace
 
 import drawn
 import numpy as np
@@ -9,7 +8,7 @@ import numpy as np
 from clipnull import plots
 from clipnull.plots.base import BLUE, FORGET, ORANGE, RETAIN
 from clipnull.protocol.published import BeforeRow
-from clipnull.protocol.result import ScoreParts, SummaryRow
+from clipnull.protocol.result import SummaryRow
 from clipnull.report import Change
 
 
@@ -23,7 +22,7 @@ def test_recall_before():
         row("RN50", "pets", "all classes", None, 0.71, None, 72.0),
         row("ViT", "pets", "beagle", 0.62, 0.7), row("ViT", "pets", "pug", math.nan, 0.7),
         row("ViT", "pets", "all classes", None, 0.75),
-        replace(row("RN50", "cars", "audi", None, None, 26.0, 48.0), images=0),
+        row("RN50", "cars", "audi", None, None, 26.0, 48.0)._replace(images=0),
         row("RN50", "cars", "all classes", None, None, None, 48.0),
     ])  # fmt: skip
     (ax,) = fig.axes
@@ -47,7 +46,7 @@ def test_recall_before():
 
 SUMMARY = [
     SummaryRow(
-        "m", joint, method, 3, 5, *[Change(0.8, 0.1)] * 3, 0.9, 0.95, 0.1, ScoreParts(*parts), sum(parts), seconds
+        "m", joint, method, 5, *[Change(0.8, 0.1)] * 3, 0.9, 0.95, 0.1, tuple(parts), sum(parts), seconds
     )
     for joint, method, parts, seconds in [
         (False, "CCUP", [0.05, 0.03, 0.011], 0.002), (True, "CCUP", [0.07, 0.04, 0.013], 0.006),
@@ -74,7 +73,7 @@ def test_score_parts():
     assert drawn.legend(fig) == {
         labels[0]: (FORGET.lower(), ""), labels[1]: (RETAIN.lower(), "///"), labels[2]: (ORANGE.lower(), "...")
     }  # fmt: skip
-    two = [replace(r, terms=2) for r in SUMMARY]  # no other data set
+    two = [r._replace(terms=2) for r in SUMMARY]  # no other data set
     assert [drawn.rules(ax) for ax in plots.score_parts(two).axes] == [[[(0.5, 0), (0.5, 1)]]] * 2
-    lost = [replace(SUMMARY[0], parts=ScoreParts(*[math.nan] * 3), score=math.nan)]
+    lost = [SUMMARY[0]._replace(parts=(math.nan,) * 3, score=math.nan)]
     assert [t for t, *_ in drawn.texts(plots.score_parts(lost).axes[0])] == ["–"]

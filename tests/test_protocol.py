@@ -19,7 +19,7 @@ import clipnull as cn
 from clipnull import cli, plots, protocol
 from clipnull.protocol import run as running
 from clipnull.protocol.published import COCO, KRAVETS, POCKET, ProtocolData, ProtocolModel
-from clipnull.protocol.result import ScoreParts, score_parts
+from clipnull.protocol.result import score_parts
 from clipnull.protocol.run import run_protocol
 
 TINY = {
@@ -36,6 +36,7 @@ COOP = {
 }
 
 
+METHODS = [*cn.METHODS, "candidate masking"]
 #: in place of `clipnull.protocol.GRIDS`: what is learnt does not matter here
 SHORT = {"gradient": {"weight": (10.0, 30.0), "steps": (4,)}, "lora": {"rank": (2, 4, 8), "steps": (4,)}}
 
@@ -70,7 +71,7 @@ def quiet(monkeypatch):
 def result():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(running, "GRIDS", SHORT)
-        return run_protocol(small(), methods=[*POCKET.methods, "gradient", "lora"])
+        return run_protocol(small(), methods=[*METHODS, "gradient", "lora"])
 
 
 @pytest.fixture(scope="module")
@@ -117,20 +118,23 @@ def tiny_kravets(model, **changes):
 
 
 @pytest.mark.parametrize(
-    ("name", "written"),
+    ("name", "written", "other"),
     [
-        ("2011 Ford Ranger SuperCab", "2011 ford ranger supercab"),
-        ("toy poodle", "n02113624-toy_poodle"),
-        ("Scotch terrier", "Scotch_terrier"),
-        ("Pekinese", "Pekinese"),
+        ("2011 Ford Ranger SuperCab", "2011 ford ranger supercab", "2011 Ford Ranger"),
+        ("toy poodle", "n02113624-toy_poodle", "poodle"),
+        ("Scotch terrier", "Scotch_terrier", "terrier"),
+        ("Pekinese", "Pekinese", "pekin"),
     ],
 )
-def test_a_class_is_found_however_it_is_written(name, written):
-    others = ["2011 Ford Ranger", "poodle", "terrier"]
-    assert running.class_index(name, [*others, written]) == 3
-    assert running.class_index(name, [written, *others]) == 0
-    with pytest.raises(ValueError, match=f"forget: unknown class '{name.lower()}'; the closest are"):
-        running.class_index(name, others)
+def test_a_class_is_found_however_it_is_written(name, written, other, tmp_path):
+    pictures = [[f"{i}.png", i, c] for i, c in enumerate((other, written))]
+    Image.new("RGB", (8, 8)).save(tmp_path / "0.png")
+    (tmp_path / "split.json").write_text(json.dumps({"test": pictures}))
+    spec = ProtocolData("x", (f"coop:{tmp_path}/split.json",), {name: {}})
+    assert running.find_data(replace(KRAVETS, data=(spec,)))[0].forget == [1]
+    gone = replace(spec, forget={"daisy": {}})
+    with pytest.raises(ValueError, match="x: forget: unknown class 'daisy'; the closest are"):
+        running.find_data(replace(KRAVETS, data=(gone,)))
 
 
 # --- the published figures -------------------------------------------------------------------
@@ -171,7 +175,7 @@ def test_models_are_open_clips_and_have_the_activation_of_their_weights():
 def test_every_forget_set_meets_every_method(result):
     seen = {(r.data, tuple(r.forget), r.method) for r in result.rows}
     sets = [(d.name, s) for d in POCKET.data for s in [*((c,) for c in d.forget), tuple(d.forget)]]
-    assert seen == {(*s, m) for s in sets for m in [*POCKET.methods, "gradient", "lora"]}
+    assert seen == {(*s, m) for s in sets for m in [*METHODS, "gradient", "lora"]}
     assert len(result.rows) == 16 * 9
     assert all(r.joint == (len(r.forget) > 1) for r in result.rows)
 
@@ -227,13 +231,12 @@ def test_certificates_are_of_the_side_that_was_edited(result, monkeypatch):
     assert {(r.method, r.certificate) for r in run.rows} == {("random", 1.0), ("lora", 2.0)}
 
 
-def test_trained_baselines_report_their_tuning(result):
+def test_trained_baselines_report_side_and_seconds(result):
     for method, side in (("gradient", "image"), ("lora", "text")):
         for row in result.where(method=method):
             assert row.side == side and row.seconds > 0
-            assert row.tried == {"gradient": 2, "lora": 3}[method]
     (closed,) = result.where(method="mean", data="activities", joint=True)
-    assert closed.tried == 1 and closed.seconds > 0
+    assert closed.seconds > 0
 
 
 def test_training_pictures_are_none_of_the_test_pictures(pocket):
@@ -246,7 +249,7 @@ def test_training_pictures_are_none_of_the_test_pictures(pocket):
 def test_summary_is_the_mean_over_sets(result):
     for row in result.summary():
         mine = result.where(joint=row.joint, method=row.method)
-        assert row.sets == len(mine) == (4 if row.joint else 12) and row.terms == 5
+        assert len(mine) == (4 if row.joint else 12) and row.terms == 5
         for summed, own in ((row.full, [r.full for r in mine]), (row.two, [r.n_way[2][2:] for r in mine])):
             assert summed == pytest.approx([sum(x) / len(mine) for x in zip(*own, strict=True)])
         assert row.search.before == pytest.approx(sum(r.search.before for r in mine) / len(mine))
@@ -350,7 +353,7 @@ def test_shipped_embeddings_are_run_without_a_model(coco, monkeypatch):
     )
     assert rows["nullspace"].search.after == pytest.approx(0.5, abs=1e-4)
     assert all(r.others == {} for r in coco.rows)
-    monkeypatch.setattr(running, "load_clip", lambda *a: pytest.fail("a model was loaded"))
+    monkeypatch.setattr(running, "load", lambda *a: pytest.fail("a model was loaded"))
     again = run_protocol(COCO, methods=["ccup"])
     assert [r.full for r in again.rows] == [r.full for r in coco.where(method="ccup")]
 
@@ -389,7 +392,7 @@ def test_embeddings_of_ones_own_are_data(tmp_path):
     [
         ({}, ["gradient"], "data: COCO has embeddings and no pictures"),
         ({"data": (*COCO.data, POCKET.data[3])}, ["ccup"], "data: COCO has embeddings and no pictures"),
-        ({"data": (ProtocolData("x", ("embeddings:lvis",), {}),)}, ["ccup"], "names and no images"),
+        ({"data": (ProtocolData("x", ("embeddings:lvis",), {"dog": {}}),)}, ["ccup"], "names and no images"),
         ({"data": (ProtocolData("x", ("embeddings:voc",), {}),)}, ["ccup"], "x: name: got 'voc'"),
         ({"data": (ProtocolData("x", ("arrays:no/mine.npz",), {}),)}, ["ccup"], "x, want it at no/mine.npz"),
     ],
@@ -403,7 +406,7 @@ def test_missing_data_are_one_sentence_before_any_model(root, monkeypatch):
     def no_model(*args, **kwargs):
         raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr(running, "load_clip", no_model)
+    monkeypatch.setattr(running, "load", no_model)
     cars, flowers = (root / COOP[n][0] for n in ("StanfordCars", "OxfordFlowers"))
     cars.unlink()
     flowers.unlink()
@@ -432,7 +435,7 @@ def test_a_split_without_a_forget_class_says_which(root):
 
 
 def unknown(row):
-    return replace(row, parts=ScoreParts(*[math.nan] * 3))
+    return row._replace(parts=(math.nan,) * 3)
 
 
 def test_an_undefined_score_is_a_dash_in_print(result):
@@ -504,7 +507,7 @@ def test_command_runs_on_a_real_clip(monkeypatch, capsys):
 def test_figures_say_what_they_show(result):
     said = cn.plots.alt(plots.score_parts(result.summary()))
     row = next(r for r in result.summary() if r.method == "ccup" and r.joint)
-    assert f"ccup jointly {row.score:.3f} = {row.parts.forget:.3f}" in said
+    assert f"ccup jointly {row.score:.3f} = {row.parts[0]:.3f}" in said
     penguin = next(r for r in result.before if r.name == "penguin")
     assert f"penguin {100 * penguin.forget:.1f}" in cn.plots.alt(plots.recall_before(result.before))
     assert "platypus 90.0" in cn.plots.alt(plots.recall_before(KRAVETS.published()))

@@ -78,9 +78,9 @@ clipnull/report.py || S = S / lengths[:, None].clamp_min || S = S / (lengths * 0
 clipnull/report.py || else edit.image_norms(Z) || else Z.norm(dim=1) || tests/test_measures.py::test_search_of_a_report_normalises_after_the_edit
 # a wrong sign, a missing normalisation, W where its transpose belongs
 clipnull/edit.py || return self._apply("T", T, self.right, self.left, normalize) || return self._apply("T", T, self.left, self.right, normalize) || tests/test_erasers.py::test_image_side_gives_the_logits_of_the_unnormalised_text_side
-clipnull/erasers.py || return _parted(T_f - scale * A), info || return _parted(T_f + scale * A), info || tests/test_theorems.py::test_third_theorem_the_mean_scores_the_average
+clipnull/erasers.py || D = T_f - A\n    if len || D = T_f + A\n    if len || tests/test_theorems.py::test_third_theorem_the_mean_scores_the_average
 clipnull/hull.py || worst = worst[slack[worst] < -OPTIMAL * size] || worst = worst[:0] || tests/test_hull.py::test_the_names_beyond_the_first_working_set_are_asked_too
-clipnull/hull.py || return above * size || return above || tests/test_hull.py::test_minimax_where_the_name_can_win
+clipnull/hull.py || A = R[active] - t || A = R[active] + t || tests/test_hull.py::test_minimax_where_the_name_can_win
 clipnull/evaluation.py || L, TR = edit.left.detach().to(T), T @ edit.right.detach().to(T) || L, TR = edit.right.detach().to(T), T @ edit.left.detach().to(T) || tests/test_evaluation.py::test_evaluate_equals_full_recomputation
 clipnull/report.py || (T if side == "image" else F.normalize(edit.apply_text(T).detach(), dim=1)).T || (T if side == "image" else edit.apply_text(T).detach()).T || tests/test_evaluation.py::test_evaluate_equals_full_recomputation
 clipnull/report.py || return self.case.accuracy(self.predicted_after) || return self.case.recall(self.predicted_after) || tests/test_evaluation.py::test_report_by_hand

@@ -9,7 +9,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -34,19 +34,14 @@ GRIDS: dict[str, dict[str, Sequence[float]]] = {
 }
 
 
-@dataclass(frozen=True)
-class Trained:
-    """What a baseline learnt, with one of ``losses`` per step; ``seconds`` is of all the ``tried`` settings.
-
-    They are compared by ``objective``, from training data alone, higher is better.
-    """
+class Trained(NamedTuple):
+    """What a baseline learnt: the best ``objective``, from training data alone, and a loss per step."""
 
     edit: Edit
     side: Side
     objective: float
-    losses: list[float] = field(repr=False)
+    losses: list[float]
     seconds: float
-    tried: int = 1
 
 
 @_check.by_name
@@ -74,10 +69,9 @@ def gradient_forgetting(
         loss = weight * F.cross_entropy(logits[~gone], y[~gone]) - F.cross_entropy(logits[gone], y[gone])
         return loss, case.accuracy(predicted) - case.recall(predicted)
 
-    def edit(W: torch.Tensor) -> Edit:
-        return Edit(eye - W, eye, {"method": "gradient", "lr": lr, "weight": weight, "steps": steps})
-
-    return _trained([W], measure, edit, "image", steps, lr)
+    (W,), *found = _trained([W], measure, steps, lr)
+    info = {"method": "gradient", "lr": lr, "weight": weight, "steps": steps}
+    return Trained(Edit(eye - W, eye, info), "image", *found)
 
 
 @_check.by_name
@@ -109,25 +103,18 @@ def lora_forgetting(
         loss = distance(T_f, goal) + distance(T_r, T_r)
         return loss, -float(loss.detach())
 
-    def edit(A: torch.Tensor, B: torch.Tensor) -> Edit:
-        return Edit(-B.T.contiguous(), A, {"method": "lora", "rank": rank, "steps": steps, "seed": seed})
-
-    return _trained([A, B], measure, edit, "text", steps, lr=2e-2, falling=True)
+    (A, B), *found = _trained([A, B], measure, steps, lr=2e-2, falling=True)
+    info = {"method": "lora", "rank": rank, "steps": steps, "seed": seed}
+    return Trained(Edit(-B.T.contiguous(), A, info), "text", *found)
 
 
 def _trained(
-    parameters: Sequence[torch.Tensor],
-    measure: Callable[[], tuple[torch.Tensor, float]],
-    edit: Callable[..., Edit],
-    side: Side,
-    steps: int,
-    lr: float,
-    falling: bool = False,
-) -> Trained:
-    """Adam on the loss that ``measure`` gives; the ``edit`` by the parameters of the best objective."""
+    parameters: list[torch.Tensor], measure: Callable[[], Any], steps: int, lr: float, falling: bool = False
+) -> tuple[Any, ...]:
+    """Adam on the loss that ``measure`` gives: the parameters of its best objective, and `Trained`'s rest."""
     _check.whole("steps", steps, 1)
     start = time.perf_counter()
-    best, kept, losses = -math.inf, list(parameters), []
+    best, kept, losses = -math.inf, parameters, []
     adam = torch.optim.Adam(parameters, lr=lr)
     for step in range(steps + 1):
         loss, objective = measure()
@@ -139,11 +126,11 @@ def _trained(
             adam.zero_grad()
             loss.backward()
             adam.step()
-    return Trained(edit(*kept), side, best, losses, time.perf_counter() - start)
+    return kept, best, losses, time.perf_counter() - start
 
 
 def tuned(train: Callable[..., Trained], grid: Mapping[str, Sequence[float]]) -> Trained:
-    """``train``, one of the above, once for every combination in ``grid``; the first of highest objective."""
+    """``train``, one of the above, at every combination in ``grid``: the best, with the seconds of all."""
     runs = [train(**dict(zip(grid, point, strict=True))) for point in itertools.product(*grid.values())]
     best = max(_check.having("grid", runs, ""), key=lambda run: run.objective)
-    return replace(best, seconds=sum(run.seconds for run in runs), tried=len(runs))
+    return best._replace(seconds=sum(run.seconds for run in runs))

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-from clipnull.erasers import METHODS
-from clipnull.evaluation import MASKING
+from typing import Any, NamedTuple
 
 __all__ = ["COCO", "KRAVETS", "POCKET", "BeforeRow", "Protocol", "ProtocolData", "ProtocolModel"]
 
-#: points from a published figure that need a word
-TOLERANCE = 1.0
-ALL = "all classes"
 
-
-@dataclass(frozen=True)
-class BeforeRow:
-    """Recall of a forget class before forgetting (None for `ALL`), accuracy on the others: fractions.
+class BeforeRow(NamedTuple):
+    """Recall of a forget class before forgetting (None for all classes), accuracy on the others: fractions.
 
     The published ones are percent; None is what was not measured, or published; ``images`` are the class's.
     """
@@ -39,8 +31,7 @@ class BeforeRow:
         return max((abs(100 * x - p) for x, p in both if x is not None and p is not None), default=None)
 
 
-@dataclass(frozen=True)
-class ProtocolModel:
+class ProtocolModel(NamedTuple):
     """A model of the protocol: its label in tables, and what `clipnull.load` is asked for."""
 
     label: str
@@ -50,13 +41,13 @@ class ProtocolModel:
 
 @dataclass(frozen=True)
 class ProtocolData:
-    """A data set of the protocol, its forget classes, and what was published about them.
+    """A data set of the protocol, its forget classes, and what was published about them, in percent.
 
     ``sources`` are names for `clipnull.datasets.load`, ``{root}`` standing for the folder of the data: the
     first one found is used, the first of all is the protocol's own split. ``"embeddings:coco"`` and
     ``"arrays:FILE"`` (`clipnull.datasets.load_arrays`) need no pictures. ``forget`` is class -> model label
-    -> published (forget, retain) before forgetting, in percent, ``full`` model label -> accuracy on all
-    classes. ``options`` are for `load`, always, and ``train`` for the training images of a baseline.
+    -> (forget, retain) before forgetting, ``full`` model label -> accuracy on all classes. ``options`` are
+    for `load`, always, and ``train`` for the training images of a baseline.
     """
 
     name: str
@@ -69,22 +60,17 @@ class ProtocolData:
 
     def published(self, model: str) -> list[BeforeRow]:
         figures = [(c, *by.get(model, (None, None))) for c, by in self.forget.items()]
-        figures.append((ALL, None, self.full.get(model)))
+        figures.append(("all classes", None, self.full.get(model)))
         return [BeforeRow(model, self.name, c, 0, None, None, *published) for c, *published in figures]
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """What `run_protocol` runs: classes are forgotten one at a time, and those of a data set jointly.
-
-    ``methods`` are keys of `clipnull.METHODS` or `clipnull.protocol.BASELINES`, or "candidate masking";
-    ``root`` is the folder of the data, by default where `clipnull.datasets.load` looks.
-    """
+    """What `run_protocol` runs. ``root`` is the folder of the data; None: where `clipnull.datasets` looks."""
 
     name: str
     models: tuple[ProtocolModel, ...]
     data: tuple[ProtocolData, ...]
-    methods: tuple[str, ...] = (*METHODS, MASKING)
     root: str | None = None
 
     def published(self) -> list[BeforeRow]:
@@ -96,10 +82,10 @@ def _kravets(
     name: str, own: str, other: str, n_classes: int, full: tuple[float, float], forget: Mapping[str, Any]
 ) -> ProtocolData:
     """A data set with its published figures: full (RN50, ViT-B/16); forget, retain of each in turn."""
-    both, sources = ("RN50", "ViT-B/16"), (f"coop:{{root}}/{own}.json", f"{other}:{{root}}")
-    figures = {c: dict(zip(both, (v[:2], v[2:]), strict=True)) for c, v in forget.items()}
-    full_of = dict(zip(both, full, strict=True))
-    return ProtocolData(name, sources, figures, full_of, n_classes, train={"split": "train"})
+    sources = (f"coop:{{root}}/{own}.json", f"{other}:{{root}}")
+    figures = {c: {"RN50": v[:2], "ViT-B/16": v[2:]} for c, v in forget.items()}
+    of_all = {"RN50": full[0], "ViT-B/16": full[1]}
+    return ProtocolData(name, sources, figures, of_all, n_classes, train={"split": "train"})
 
 
 #: the published protocol (figures: arXiv 2407.07485)

@@ -10,10 +10,10 @@ from typing import Any, Literal, NamedTuple
 import torch
 
 from clipnull._show import Table, tenths
-from clipnull.protocol.published import TOLERANCE, BeforeRow
+from clipnull.protocol.published import BeforeRow
 from clipnull.report import Change, NWay, Side
 
-__all__ = ["ProtocolResult", "ResultRow", "ScoreParts", "SummaryRow"]
+__all__ = ["ProtocolResult", "ResultRow", "SummaryRow"]
 
 
 def figure(percent: float | None) -> str:
@@ -21,39 +21,25 @@ def figure(percent: float | None) -> str:
     return "–" if percent is None or math.isnan(percent) else f"{percent:.2f}"
 
 
-class ScoreParts(NamedTuple):
-    """What forgetting, the retained classes and the other data sets contribute; the score is the sum."""
+def score_parts(forget: Change, retain: Change, others: Sequence[Change] = ()) -> tuple[float, float, float]:
+    """What forgetting, the retained classes and the other data sets add to the score, of which 0 is perfect.
 
-    forget: float
-    retain: float
-    others: float
-
-
-def score_parts(forget: Change, retain: Change, others: Sequence[Change] = ()) -> ScoreParts:
-    """The score of the Kravets-Namboodiri protocol (arXiv 2407.07485), in parts; 0 is perfect.
-
-    Given recall of the forgotten classes, accuracy on the others, and on all classes of each other data set,
-    three in the protocol, it is the mean of AF_f / BF_f, of the relative drop of the retained classes, and of
-    that on each other data set; a gain counts as no drop. NaN where nothing was right before.
+    The score is the mean of AF_f / BF_f, of the relative drop of the retained classes' accuracy, and of that
+    on all classes of each other data set (three in the protocol); a gain counts as no drop. NaN where nothing
+    was right before. The Kravets-Namboodiri protocol, arXiv 2407.07485.
 
     >>> round(sum(score_parts((0.8, 0.0), (0.6, 0.57), [(0.5, 0.5), (0.7, 0.72), (0.9, 0.9)])), 4)
     0.01
     """
     pairs = [forget, retain, *others]
     if any(before <= 0 for before, _ in pairs):
-        return ScoreParts(*[math.nan] * 3)
+        return math.nan, math.nan, math.nan
     own, *lost = (max(0.0, (before - after) / before) / len(pairs) for before, after in pairs[1:])
-    return ScoreParts(forget[1] / forget[0] / len(pairs), own, sum(lost))
+    return forget[1] / forget[0] / len(pairs), own, sum(lost)
 
 
-@dataclass(frozen=True)
-class ResultRow:
-    """One forget set and one method; fractions.
-
-    ``n_way`` has the recall of the forgotten classes' images by the length of the list (2 to "all"), ``full``
-    that among all names; ``search`` is an AUC, ``others`` the accuracy on all classes of each other data set,
-    ``certificate`` the largest (NaN: no edit), ``seconds`` the time of all the ``tried`` edits.
-    """
+class ResultRow(NamedTuple):
+    """One forget set, one method: fractions; ``others`` by data set, the largest ``certificate`` (or NaN)."""
 
     model: str
     data: str
@@ -66,9 +52,8 @@ class ResultRow:
     retain: Change
     others: dict[str, Change]
     certificate: float
-    parts: ScoreParts
+    parts: tuple[float, float, float]
     seconds: float
-    tried: int = 1
 
     @property
     def joint(self) -> bool:
@@ -79,18 +64,15 @@ class ResultRow:
         return sum(self.parts)
 
 
-@dataclass(frozen=True)
-class SummaryRow:
-    """Means over ``sets`` forget sets of one kind, NaN skipped, for one model and method.
+class SummaryRow(NamedTuple):
+    """Means over forget sets of one kind, NaN skipped; ``terms`` are those of the score.
 
-    ``terms`` are those of the score; ``two`` is 2-way recall; ``retained`` and ``others`` are accuracy
-    after as a fraction of before, on other classes and on other data sets.
+    ``retained`` and ``others`` are accuracy after as a fraction of before, on other classes and data sets.
     """
 
     model: str
     joint: bool
     method: str
-    sets: int
     terms: int
     full: Change
     two: Change
@@ -98,7 +80,7 @@ class SummaryRow:
     retained: float
     others: float
     certificate: float
-    parts: ScoreParts
+    parts: tuple[float, float, float]
     score: float
     seconds: float
 
@@ -130,13 +112,14 @@ class ProtocolResult:
 
     def remarks(self) -> list[str]:
         """A sentence for each figure that is more than a point from the published one, then ``notes``."""
-        far = [  # NaN, a class without pictures, is far from any figure; rounding to two decimals is not
+        # NaN, a class without pictures, is far from any figure; rounding to two decimals is not
+        far = [
             f"{r.model}, {r.data}, {r.name}: {figure(r.apart)} points from the published figure; "
             f"one of its {r.images} pictures is {100 / max(r.images, 1):.1f} points"
             for r in self.before
-            if r.apart is not None and not r.apart <= TOLERANCE + 0.005
+            if r.apart is not None and not r.apart <= 1.005
         ]
-        return far + (self.notes if far else [])
+        return far and far + self.notes
 
     def summary(self) -> list[SummaryRow]:
         """Means over forget sets, a row per model, kind of forget set and method."""
@@ -144,11 +127,11 @@ class ProtocolResult:
         for model, joint, method in dict.fromkeys((r.model, r.joint, r.method) for r in self.rows):
             rows = self.where(model=model, joint=joint, method=method)
             out.append(SummaryRow(
-                model, joint, method, len(rows), 2 + len(rows[0].others),
+                model, joint, method, 2 + len(rows[0].others),
                 Change(*_mean(r.full for r in rows)), Change(*_mean(r.n_way[2][2:] for r in rows)),
                 Change(*_mean(r.search for r in rows)), _mean(r.retain.kept for r in rows),
                 _mean(change.kept for r in rows for change in r.others.values()),
-                _mean(r.certificate for r in rows), ScoreParts(*_mean(r.parts for r in rows)),
+                _mean(r.certificate for r in rows), tuple(_mean(r.parts for r in rows)),
                 *_mean((r.score, r.seconds) for r in rows),
             ))  # fmt: skip
         return sorted(out, key=lambda r: (r.model, r.joint))

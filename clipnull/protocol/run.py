@@ -23,8 +23,7 @@ from clipnull.edit import Edit
 from clipnull.erasers import METHODS
 from clipnull.evaluation import MASKING, Case, candidate_masking
 from clipnull.hull import certificate
-from clipnull.model.loading import check_here
-from clipnull.model.loading import load as load_clip
+from clipnull.model.loading import check_here, load
 from clipnull.protocol.baselines import BASELINES, GRIDS, gradient_forgetting, lora_forgetting, tuned
 from clipnull.protocol.published import KRAVETS, POCKET, BeforeRow, Protocol, ProtocolData
 from clipnull.protocol.result import ProtocolResult, ResultRow, score_parts
@@ -34,16 +33,10 @@ __all__ = ["chosen", "miniature", "run_protocol"]
 
 #: data sets that are drawn at any size that a model looks at; the first is the default
 DRAWN = ("twemoji", "openmoji")
-#: most training images per class for the trained baseline that needs images
-SHOTS = 16
 
 
 def miniature(protocol: Protocol = POCKET) -> Protocol:
-    """`POCKET`, on the data set that the environment variable ``CLIPNULL_DATA`` names, if it does.
-
-    Drawings of another artist take the place of its own. Of any other set the three classes with the most
-    pictures are to be forgotten, or all but one. A ValueError for data that are not there, or of one class.
-    """
+    """`POCKET`, by the artist or on the data (their three largest classes) that ``CLIPNULL_DATA`` names."""
     name = os.environ.get("CLIPNULL_DATA") or DRAWN[0]
     if name in DRAWN:
         return replace(protocol, data=tuple(replace(spec, sources=(name,)) for spec in protocol.data))
@@ -60,10 +53,10 @@ def miniature(protocol: Protocol = POCKET) -> Protocol:
 
 
 def chosen() -> tuple[Protocol, str]:
-    """The protocol that the environment variable ``CLIPNULL_PROTOCOL`` asks for, if all it needs is there.
+    """The protocol that the environment variable ``CLIPNULL_PROTOCOL`` asks for, and a sentence why.
 
     ``full`` or ``full:FOLDER`` (the folder of the data sets) asks for `KRAVETS`; otherwise, or where data
-    sets or weights are missing (nothing is fetched here), it is `miniature`. A sentence says which and why.
+    sets or weights are missing (nothing is fetched here), it is `miniature`.
     """
     asked, _, root = os.environ.get("CLIPNULL_PROTOCOL", "").partition(":")
     if asked != "full":
@@ -83,24 +76,23 @@ def run_protocol(
 ) -> ProtocolResult:
     """Forget the protocol's classes with every method, and measure what is left everywhere.
 
-    ``protocol`` is `POCKET` (default, needs nothing), `COCO` (the shipped embeddings), `KRAVETS`, or one of
-    your own: ``dataclasses.replace(KRAVETS, root="data/")``; ``methods`` take the place of its own; ``seed``
-    is for the random control and the trained baselines. A ValueError, before any model is loaded, for data or
-    forget classes that are missing (one sentence with all of them), an unknown method, a trained baseline or
-    data sets of pictures beside embeddings, and "gradient" on pictures without training ones.
+    ``protocol`` is `POCKET` (needs nothing), `COCO` (the shipped embeddings), `KRAVETS`, or one of your own:
+    ``dataclasses.replace(KRAVETS, root="data/")``. ``methods`` are keys of `clipnull.METHODS`, "candidate
+    masking", which are the default, or the trained `BASELINES`; ``seed`` is for these and the random control.
+    A ValueError, before any model is loaded, for data or forget classes that are missing (one sentence with
+    all of them), trained baselines or pictures beside embeddings, and "gradient" without training pictures.
     """
-    wanted = protocol.methods if methods is None else methods
-    methods = _check.some_of("methods", wanted, [*METHODS, MASKING, *BASELINES])
+    untrained = (*METHODS, MASKING)
+    methods = _check.some_of("methods", untrained if methods is None else methods, [*untrained, *BASELINES])
     found = find_data(protocol)
     bare = [one.spec.name for one in found if isinstance(one.data, Embeddings)]
     if bare and (len(bare) < len(found) or {*methods} & {*BASELINES}):
-        want = "want all data sets so, and no trained methods, which need a model"
-        raise ValueError(f"data: {', '.join(bare)} has embeddings and no pictures, {want}")
+        raise ValueError(f"data: {', '.join(bare)} has embeddings and no pictures, want all so, none trained")
     if "gradient" in methods and (alone := [one.spec.name for one in found if not one.spec.train]):
         raise ValueError(f"methods: {', '.join(alone)} has no training split, want no 'gradient'")
     result = ProtocolResult(protocol.name, [], [], [note for one in found for note in one.differences()])
     for model in protocol.models:
-        clip = None if bare else load_clip(model.name, model.pretrained)
+        clip = None if bare else load(model.name, model.pretrained)
         label = clip.name if clip and model.name is None and clip.name != "pocket" else model.label
         ready = [replace(one, clip=clip) for one in found]
         result.before.extend(row for one in ready for row in one.before(label))
@@ -140,13 +132,13 @@ class Found:
 
     @cached_property
     def training(self) -> Case:
-        """At most `SHOTS` training images per class, none of them among the test images."""
+        """At most 16 training images per class, none of them among the test images."""
         classes, data = self.case.classes, self.pictures(**self.spec.train)
         if data.classes != classes:
             raise ValueError(f"{self.source}: its training split has other classes, want the same ones")
         # a clean drawing (scene 0) is the same picture for every seed: leave it to the test
         usable = (data.scene > 0) | (not data.scene.any())
-        picked = torch.cat([(usable & (data.labels == c)).nonzero()[:SHOTS, 0] for c in range(len(classes))])
+        picked = torch.cat([(usable & (data.labels == c)).nonzero()[:16, 0] for c in range(len(classes))])
         Z = self.clip.embed_images(data.images[picked])
         return Case(Z, self.case.T, data.labels[picked], self.case.forget, classes)
 
@@ -161,7 +153,7 @@ class Found:
         alone = [self.case.forgetting([c]) for c in self.forget]
         measured = [(int(case.gone.sum()), case.recall(right), case.accuracy(right)) for case in alone]
         rows = zip(self.spec.published(model), [*measured, (len(right), None, self.accuracy())], strict=True)
-        return [replace(row, images=n, forget=forget, retain=retain) for row, (n, forget, retain) in rows]
+        return [row._replace(images=n, forget=forget, retain=retain) for row, (n, forget, retain) in rows]
 
     def differences(self) -> list[str]:
         """How the data differ from the published ones, as far as it can be seen from here."""
@@ -182,7 +174,7 @@ def find_data(protocol: Protocol) -> list[Found]:
 
 def _first(spec: ProtocolData, root: str) -> Found | str:
     """The first source of a data set that can be used, or what is the matter with the best of them."""
-    problems = []
+    problems: list[str] = []
     bare: dict[str, Any] = {"embeddings": embeddings, "arrays": load_arrays}
     for named in spec.sources:
         kind, colon, path = named.replace("{root}", root).partition(":")
@@ -191,25 +183,20 @@ def _first(spec: ProtocolData, root: str) -> Found | str:
         source = kind + colon + path
         try:
             data: Any = bare[kind](path) if kind in bare else registry.load(source, **spec.options)
-            if data.labels is None:
-                raise ValueError(f"{source} has names and no images, want both")
-            return Found(spec, data, source, [class_index(c, data.classes) for c in spec.forget])
+            # a WordNet id before the name is none of it, nor is its case
+            names = [re.sub(r"^n\d{8}[- ]", "", name).lower() for name in data.classes]
+            forget = _check.class_indices("forget", [c.lower() for c in spec.forget], len(names), names)
+            return Found(spec, data, source, forget)
         except ValueError as error:
             here = kind == "embeddings" or Path(path).exists()
             said = f"{spec.name}: {error}" if here else f"{spec.name}, want it at {path}"
-            problems.append((path == root or not here, said))
-    # what is there and cannot be used says more than what is not there
-    return min(problems, key=lambda problem: problem[0])[1]
-
-
-def class_index(name: str, classes: Sequence[str]) -> int:
-    """Index of a forget class, without regard to case, underscores and a WordNet id."""
-    plain = [re.sub(r"^n\d{8}[-_ ]", "", c).replace("_", " ").lower() for c in classes]
-    return _check.class_indices("forget", name.lower(), len(plain), plain)[0]
+            # what is there and cannot be used says more than what is not there
+            problems.insert(0 if here and path != root else len(problems), said)
+    return problems[0]
 
 
 def _row(model: str, one: Found, ready: Sequence[Found], case: Case, method: str, seed: int) -> ResultRow:
-    edit, side, seconds, tried = _made(method, one, case, seed)
+    edit, side, seconds = _made(method, one, case, seed)
     report = candidate_masking(case) if edit is None else case.evaluate(edit, side)
     others = {o.spec.name: Change(o.accuracy(), o.accuracy(edit, side)) for o in ready if o is not one}
     full = Change(report.forget_before, report.forget_after)
@@ -217,21 +204,18 @@ def _row(model: str, one: Found, ready: Sequence[Found], case: Case, method: str
     parts, largest = score_parts(full, retain, [*others.values()]), math.nan
     if edit is not None:
         largest = float(certificate(edit, case.T_f, case.T_r, "text" if side == "text" else "image").max())
-    names = dict(zip(one.forget, one.spec.forget, strict=True))
     return ResultRow(
-        model, one.spec.name, [names[c] for c in case.forget], method, side, full,
-        report.n_way, report.search, retain, others, largest, parts, seconds, tried,
+        model, one.spec.name, case.forget_names, method, side, full,
+        report.n_way, report.search, retain, others, largest, parts, seconds,
     )  # fmt: skip
 
 
-def _made(method: str, one: Found, case: Case, seed: int) -> tuple[Edit | None, Side, float, int]:
-    """The method's edit (none where it only masks names), its side, seconds, how many were tried."""
-    if method == MASKING:
-        return None, "image", 0.0, 1
+def _made(method: str, one: Found, case: Case, seed: int) -> tuple[Edit | None, Side, float]:
+    """The method's edit (none where it only masks names), its side, seconds."""
     if method not in BASELINES:
         start = time.perf_counter()
-        edit = METHODS[method].make(case.T_f, case.T_r, seed=seed)
-        return edit, "image", time.perf_counter() - start, 1
+        edit = None if method == MASKING else METHODS[method].make(case.T_f, case.T_r, seed=seed)
+        return edit, "image", time.perf_counter() - start
     if method == "lora":
         empty = one.clip.tokenizer([""]).to(one.clip.device)
         with torch.inference_mode():
@@ -240,4 +224,4 @@ def _made(method: str, one: Found, case: Case, seed: int) -> tuple[Edit | None, 
     else:
         train = partial(gradient_forgetting, one.training.forgetting(case.forget), scale=one.clip.logit_scale)
     best = tuned(train, GRIDS[method])
-    return best.edit, best.side, best.seconds, best.tried
+    return best.edit, best.side, best.seconds
