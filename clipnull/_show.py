@@ -83,18 +83,11 @@ class Shown:
 
 
 def progress(
-    items: Iterable[Any] | None = None,
-    *,
-    what: str,
-    total: int | None = None,
-    unit: str = "it",
-    wanted: bool | None = None,
+    items: Iterable[Any] | None = None, *, what: str, total: int | None = None, unit: str = "it"
 ) -> Any:
-    """A tqdm bar on stderr to iterate over or to ``update(n)``; ``wanted`` None: where it takes long."""
+    """A tqdm bar on stderr to iterate over or to ``update(n)``, shown after two seconds."""
     from tqdm.auto import tqdm
 
-    # by default after two seconds, but neither under pytest nor where the variable is set
-    silent = wanted is None and {"PYTEST_CURRENT_TEST", "CLIPNULL_NO_PROGRESS"} & os.environ.keys()
-    off, delay = wanted is False or bool(silent), 0.0 if wanted else 2.0
-    how = dict(desc=what, total=total, unit=unit, disable=off, delay=delay, leave=False, file=sys.stderr)
+    off = bool({"PYTEST_CURRENT_TEST", "CLIPNULL_NO_PROGRESS"} & os.environ.keys())
+    how = dict(desc=what, total=total, unit=unit, disable=off, delay=2.0, leave=False, file=sys.stderr)
     return tqdm(items, **how)

@@ -182,7 +182,7 @@ def test_the_rule_on_points_of_known_truth():
     def best(*points):
         grid = Method("known", "", {}, {"i": list(range(len(points)))}, lambda T_f, T_r, seed, i: i)
         fake = type("", (), {"evaluate": lambda self, i: Known(*points[i]), "T_f": T_f, "T_r": T_r})()
-        return comparison._best(grid, fake, 0, _show.progress(what="", wanted=False))["i"]
+        return comparison._best(grid, fake, 0, _show.progress(what=""))["i"]
 
     assert best((0.015, 0.9, 0.5), (0.01, 0.7, 0.5), (0.0, 0.6, 0.5)) == 1
     assert best((0.01, 0.7, 0.9), (0.0, 0.7, 0.3), (0.0, 0.7, 0.8)) == 1  # a tie: nearest to chance

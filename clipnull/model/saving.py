@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import hashlib
 import importlib.metadata
@@ -76,7 +75,7 @@ def _write(clip: Clip, folder: Path) -> None:
         hf.write(clip, folder)
         return
     state, changes = merged_state(model)
-    config = _described(clip.config, model)
+    config: Any = copy.deepcopy(clip.config)
     for section, entries in {"text_cfg": {}, **changes}.items():
         config.setdefault(section, {}).update(entries)
     # none may share memory
@@ -89,19 +88,6 @@ def _write(clip: Clip, folder: Path) -> None:
 
 def weights_of(folder: Path) -> list[Path]:
     return [folder / WEIGHTS] if (folder / WEIGHTS).is_file() else sorted(folder.glob("*.safetensors"))
-
-
-def _described(given: Any, model: Any) -> dict[str, Any]:
-    """A copy of the config, which says of the model what open_clip may have been forced to."""
-    import open_clip
-    from open_clip.transformer import QuickGELU
-
-    config = copy.deepcopy(given)
-    height, width = np.broadcast_to(model.visual.image_size, 2).tolist()
-    config.setdefault("vision_cfg", {})["image_size"] = height if height == width else [height, width]
-    config["quick_gelu"] = any(isinstance(m, QuickGELU) for m in model.modules())
-    config["custom_text"] = not isinstance(model, open_clip.CLIP)
-    return config
 
 
 def _prove(clip: Clip, folder: Path) -> None:
@@ -135,26 +121,24 @@ def _seen(clip: Clip) -> list[torch.Tensor]:
 
 
 def _receipt(clip: Clip, report: Report | Mapping[str, Any] | None, digest: str) -> dict[str, Any]:
-    versions = {"python": sys.version.split()[0]}
-    for name in ("clipnull", "torch", "open_clip_torch", "timm", "safetensors"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[name] = importlib.metadata.version(name)
+    named = {"clipnull", "torch", "open_clip_torch", "timm", "safetensors"}
+    found = {d.name: d.version for d in importlib.metadata.distributions() if d.name in named}
     edits: list[dict[str, Any]] = []
     for side, edit in folded_edits(clip.model):
         known = {k: edit.info.get(k) for k in ("method", "classes")}
         parameters = {k: v for k, v in edit.info.items() if k not in known}
         edits.append({"side": side, **known, "parameters": parameters, "dim": edit.dim, "rank": edit.rank})
-    named = dict.fromkeys(name for edit in edits for name in edit["classes"] or [])
+    classes = dict.fromkeys(name for edit in edits for name in edit["classes"] or [])
     kind, _, place = clip.name.partition(":")
     return {
         # whoever gets the folder has no use for the path that leads to a model here
         "model": f"{kind}:{Path(place).expanduser().resolve().name}" if kind == "local-dir" else clip.name,
         "pretrained": clip.pretrained and Path(clip.pretrained).name,
-        "classes": report.case.forget_names if isinstance(report, Report) else list(named),
+        "classes": report.case.forget_names if isinstance(report, Report) else list(classes),
         "edits": edits,
         "report": report if report is None or isinstance(report, Mapping) else _figures(report),
         "weights_sha256": digest,
-        "versions": versions,
+        "versions": {"python": sys.version.split()[0], **found},
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "earlier": clip.receipt,
     }
@@ -184,17 +168,7 @@ def sha256(*paths: Path) -> str:
 
 
 def _dump(path: Path, value: Any) -> None:
-    text = json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
-
-
-def _plain(value: Any) -> Any:
-    """``value`` in JSON's types; JSON has no infinity and no NaN."""
-    value = _check.plain(value)  # of arrays
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple | set):
-        return [_plain(v) for v in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else str(value)
-    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+    """As JSON, which has no infinity and no NaN: they become text."""
+    text = json.dumps(value, default=lambda x: x.tolist() if hasattr(x, "tolist") else str(x))
+    plain = json.loads(text, parse_constant=lambda constant: str(float(constant)))
+    path.write_text(json.dumps(plain, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
