@@ -28,10 +28,9 @@ WORTH_CACHING = 256
 class Clip:
     """A CLIP with what it needs to read names and images.
 
-    ``model`` is open_clip's, in eval mode; ``preprocess`` makes a float tensor [3, H, W] of a PIL image,
-    ``tokenizer`` a token tensor [n, context length] of a list of str. ``name``, ``pretrained`` and
-    ``precision`` are what `load` was asked for, ``loaded_with`` all its arguments; ``config`` is open_clip's
-    ``model_cfg``, which `save` needs, and ``receipt`` that in the folder it was loaded from.
+    ``model`` is open_clip's; ``preprocess`` makes a float tensor [3, H, W] of a PIL image, ``tokenizer`` a
+    token tensor [n, context length] of a list of str. ``loaded_with`` are the arguments of `load`; `save`
+    needs ``config``, open_clip's ``model_cfg``; ``receipt`` was in the folder.
     """
 
     def __init__(
@@ -71,16 +70,12 @@ class Clip:
         return float(self.model.logit_scale.detach().float().exp())
 
     def __repr__(self) -> str:
-        size = self.image_size
-        pixels = f"{size}" if isinstance(size, int) else "{}x{}".format(*size)
         weights = f", {self.pretrained}" if self.pretrained else ""
         count = sum(p.numel() for p in self.model.parameters()) / 1e6
         edits = [f"{edit.info.get('method', 'edit')} on {side}" for side, edit in folded_edits(self)]
         folded = f", folded: {', '.join(edits)}" if edits else ""
-        return (
-            f"Clip({self.name}{weights}: {self.dim} dimensions, {pixels} px, {count:.1f} M parameters, "
-            f"{self.precision} on {self.device}{folded})"
-        )
+        size = f"{self.dim} dimensions, {self.image_size} px, {count:.1f} M parameters"
+        return f"Clip({self.name}{weights}: {size}, {self.precision} on {self.device}{folded})"
 
     def embed_text(
         self, names: str | Sequence[str], templates: inputs.Templates | None = None, batch_size: int = 256
@@ -120,8 +115,8 @@ class Clip:
         few = (inputs.count(images) or 0) < WORTH_CACHING
         if place is None or pictures is None or few or folded_edits(self):
             return self._embed_images(images, batch_size)
-        how = getattr(getattr(images, "read", None), "__name__", "open_image")  # turned by EXIF, or not
-        settings = {"precision": self.precision, "device": self.device.type, "read": how}
+        turned = getattr(images, "read", None) is not inputs.open_stored  # by EXIF
+        settings = {"precision": self.precision, "device": self.device.type, "turned": str(turned)}
         name = feature_cache.key(self.model, self.preprocess, settings, pictures)
         Z = feature_cache.read(place, name) if name else None
         if Z is None:

@@ -80,9 +80,8 @@ class _State:
 
     @classmethod
     def of(cls, slot: Slot) -> _State:
-        layer, holder = slot.layer, slot.holder()
-        record = _RECORDS.get(holder) or _Record(vars(holder).get(MARK))
-        return cls(slot, layer, towers.data(layer), record)
+        record = _RECORDS.get(slot.holder()) or _Record(vars(slot.holder()).get(MARK))
+        return cls(slot, slot.layer, towers.data(slot.layer), record)
 
     def put(self) -> None:
         self.slot.put(self.layer)
@@ -262,12 +261,11 @@ def unfold(clip: M, side: Side = "both") -> M:
         _refuse_other_threads(clip)
         states = []
         for slot, s in slots:
-            holder = slot.holder()
-            found = _RECORDS.get(holder)
+            found = _RECORDS.get(slot.holder())
             if found and found.steps:
                 left = tuple(step for step in found.steps if step.edit is None)
                 states.append(_with_steps(slot, slot.layer, _record(slot, s), left))
-            elif MARK in vars(holder):
+            elif MARK in vars(slot.holder()):
                 why = "this is a copy of a folded model, or fold had permanent=True"
                 want = "want the model that fold was called on, or the original"
                 raise ValueError(f"clip: the edit of its {s} tower cannot be taken out: {why}; {want}")
@@ -276,10 +274,9 @@ def unfold(clip: M, side: Side = "both") -> M:
 
 
 def folded(clip: M, edit: Edit, side: Side = "image") -> AbstractContextManager[M]:
-    """``with folded(clip, edit): ...`` - the model has forgotten inside, and not outside.
+    """``with folded(clip, edit): ...`` - the model has forgotten inside; leaving takes out this edit alone.
 
-    Leaving removes this edit alone, whatever happened, or raises what `unfold` raises; until then no other
-    thread can fold into this model.
+    Until then no other thread can fold into this model. Leaving raises what `unfold` raises.
     """
     return _inside(clip, _steps(edit, side))
 
@@ -292,7 +289,7 @@ def folded_edits(clip: Any) -> list[tuple[Tower, Edit]]:
 
 
 def last_layer(clip: Any, side: Tower = "image") -> torch.Tensor:
-    """The last layer of a tower as P [w, d], float32 on the CPU, with what is folded in: z = h P.
+    """The last layer of a tower as P [w, d], float32 on the CPU, edits included: z = h P.
 
     A bias is one more row, h then has a column of ones; a tower without a projection has the identity.
     """

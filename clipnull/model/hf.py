@@ -34,8 +34,6 @@ def from_transformers(model: Any, processor: Any, name: str = "transformers") ->
 
 
 class TransformersCLIP(nn.Module):
-    source: Any
-
     def __init__(self, source: Any) -> None:
         super().__init__()
         object.__setattr__(self, "source", source)  # not a submodule: each parameter counts once

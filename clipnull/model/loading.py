@@ -18,7 +18,7 @@ from torch import nn
 from clipnull import _check
 from clipnull.model import hf, sources, weights
 from clipnull.model.clip import Clip
-from clipnull.model.saving import RECEIPT, sha256, weights_of
+from clipnull.model.saving import RECEIPT, digest_of
 from clipnull.model.sources import NO_CODE, Source, fetching
 from clipnull.model.weights import line
 
@@ -60,7 +60,7 @@ def load(
         what = f"the config of {source.hub or source.name} asks to run code that comes with it ({asks[1]})"
         raise ValueError(f"name: {what}; {NO_CODE}")
     digest = (receipt or {}).get("weights_sha256")
-    if source.folder and digest and digest != sha256(*weights_of(source.folder)):
+    if source.folder and digest and digest != digest_of(source.folder):
         what = f"the weights in {str(source.folder)!r} are not those that its {RECEIPT} was written for"
         raise ValueError(f"name: {what}; want the folder as Clip.save left it, or without {RECEIPT}")
     parts = _build(source, where, precision, seed)
@@ -130,10 +130,8 @@ def _fitting(source: Source) -> Iterator[None]:
     """Weights that open_clip or transformers cannot put into the model of their config, in a sentence."""
     try:
         yield
-    except torch.cuda.OutOfMemoryError:
-        raise
     except Exception as error:
-        if source.checkpoint is None:
+        if source.checkpoint is None or isinstance(error, torch.cuda.OutOfMemoryError):
             raise
         what = f"the checkpoint {str(source.checkpoint)!r} does not fit its config"
         if source.transformers:

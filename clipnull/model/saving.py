@@ -30,12 +30,6 @@ if TYPE_CHECKING:
 __all__ = []
 
 CONFIG, RECEIPT = "open_clip_config.json", "receipt.json"
-#: most names that a receipt certifies: each may take some tenths of a second
-CERTIFIED = 20
-#: how far, relative to its length, an embedding may lie from that of the model that was saved
-NEAR, NEAR_IN_HALF = 3e-3, 3e-2
-#: whose embeddings are compared
-TEXTS = ["a photo of a cat.", "a red bus", "owl"]
 
 
 def save(clip: Clip, path: str | Path, report: Report | Mapping[str, Any] | None = None) -> Path:
@@ -57,7 +51,7 @@ def save(clip: Clip, path: str | Path, report: Report | Mapping[str, Any] | None
             folder.mkdir()
             _write(clip, folder)
             _prove(clip, folder)
-            _dump(folder / RECEIPT, _receipt(clip, report, sha256(*weights_of(folder))))
+            _dump(folder / RECEIPT, _receipt(clip, report, digest_of(folder)))
     except (OSError, SafetensorError) as error:
         kept = "what was there is as it was" if target.exists() else "nothing of it is left"
         raise OSError(f"path: {str(target)!r} could not be written, {kept} ({error})") from error
@@ -86,8 +80,14 @@ def _write(clip: Clip, folder: Path) -> None:
         clip.tokenizer.save_pretrained(folder)
 
 
-def weights_of(folder: Path) -> list[Path]:
-    return [folder / WEIGHTS] if (folder / WEIGHTS).is_file() else sorted(folder.glob("*.safetensors"))
+def digest_of(folder: Path) -> str:
+    """SHA-256 of the weights in a folder: one file, or those that transformers wrote."""
+    digest = hashlib.sha256()
+    files = [folder / WEIGHTS] if (folder / WEIGHTS).is_file() else sorted(folder.glob("*.safetensors"))
+    for path in files:
+        with path.open("rb") as file:
+            hashlib.file_digest(file, lambda: digest)
+    return digest.hexdigest()
 
 
 def _prove(clip: Clip, folder: Path) -> None:
@@ -103,7 +103,7 @@ def _prove(clip: Clip, folder: Path) -> None:
         raise ValueError(what.format(line(error.__cause__ or error))) from error
     for side, here, there in zip(towers.TOWERS, _seen(clip), _seen(again), strict=True):
         far = float((here - there).norm() / here.norm()) if here.shape == there.shape else math.inf
-        if not far <= (NEAR if precision == "fp32" else NEAR_IN_HALF):
+        if not far <= (3e-3 if precision == "fp32" else 3e-2):
             raise ValueError(what.format(f"{side} embeddings lie {far:.1%} of their length away"))
 
 
@@ -116,7 +116,8 @@ def _seen(clip: Clip) -> list[torch.Tensor]:
     pixels = pixels.to(clip.device, get_input_dtype(clip.precision) or torch.float32)
     with torch.inference_mode():
         image = clip.model.encode_image(pixels, normalize=False)
-        text = clip.model.encode_text(clip.tokenizer(TEXTS).to(clip.device), normalize=False)
+        tokens = clip.tokenizer(["a photo of a cat.", "a red bus", "owl"]).to(clip.device)
+        text = clip.model.encode_text(tokens, normalize=False)
     return [image.float(), text.float()]
 
 
@@ -147,24 +148,17 @@ def _receipt(clip: Clip, report: Report | Mapping[str, Any] | None, digest: str)
 def _figures(report: Report) -> dict[str, Any]:
     """What the receipt says of a report: fractions; the certificates are leads, as cosines."""
     _check.instance(Report)("report", report)
-    accuracies = "forget_before forget_after retain_before retain_after"
-    found = {k: getattr(report, k) for k in accuracies.split()}
+    named = "forget_before forget_after retain_before retain_after".split()
+    found = {name: getattr(report, name) for name in named}
     case, two = report.case, report.n_way.get(2)
     if two is not None:
         found |= {"two_way_before": two.before, "two_way_after": two.after}
         found |= {"search_before": report.search.before, "search_after": report.search.after}
-    if report.edit is not None and report.side == "image" and len(case.forget) <= CERTIFIED:
+    # of at most 20 names, since each may take some tenths of a second
+    if report.edit is not None and report.side == "image" and len(case.forget) <= 20:
         leads = certificate(report.edit, case.T_f, case.T_r)
         found["certificate"] = dict(zip(case.forget_names, leads.tolist(), strict=True))
     return {"title": report.title, **found, "unit": "fraction"}
-
-
-def sha256(*paths: Path) -> str:
-    digest = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as file:
-            hashlib.file_digest(file, lambda: digest)
-    return digest.hexdigest()
 
 
 def _dump(path: Path, value: Any) -> None:

@@ -16,15 +16,11 @@ from clipnull.model.weights import PREFERRED, SUFFIXES, WEIGHTS, line, recognise
 
 __all__ = []
 
-#: the model that ships with the package
-POCKET = Path(__file__).parent.parent / "pocket"
 SCHEMES = ("local-dir:", "hf-hub:")
 WAYS = "want 'local-dir:FOLDER', 'hf-hub:ORG/REPO', or a name of open_clip's with a tag or file as pretrained"
 #: what a file of weights does not say: how its pictures were prepared
 PREPROCESS = ("mean", "std", "interpolation", "resize_mode")
 NO_CODE = "clipnull runs no code of a model, want one without"
-#: seconds in which the Hugging Face hub has to answer; its client's own retries take half a minute
-PATIENCE = 5.0
 
 
 @dataclass
@@ -58,7 +54,7 @@ def asked_for(name: Any, pretrained: Any) -> tuple[str, str | None]:
 
 def find(name: str, pretrained: str | None, fetch: bool = True) -> Source:
     if name == "pocket":
-        return _folder(POCKET)
+        return _folder(Path(__file__).parent.parent / "pocket")
     if name.startswith("local-dir:"):
         return _folder(_files.path("name", name.removeprefix("local-dir:")))
     return _hub(name, fetch) if name.startswith("hf-hub:") else _open_clip(name, pretrained, fetch)
@@ -118,12 +114,12 @@ def _hub(name: str, fetch: bool) -> Source:
 
 
 def _reach(repository: str, fetch: bool) -> set[str]:
-    """Names of the files of a repository on the Hugging Face hub, asked once and without retries."""
+    """Names of the files of a repository on the Hugging Face hub, asked once: retries take half a minute."""
     from huggingface_hub import HfApi
 
     if not fetch:
         raise FileNotFoundError("this was not asked for")
-    return {file.rfilename for file in HfApi().model_info(repository, timeout=PATIENCE).siblings or []}
+    return {file.rfilename for file in HfApi().model_info(repository, timeout=5.0).siblings or []}
 
 
 def _open_clip(name: str, tag: str | None, fetch: bool) -> Source:

@@ -64,13 +64,11 @@ class Slot:
 
 
 def parts(layer: Any) -> list[tuple[Any, int]]:
-    """The parameters of a last layer, each with the axis that runs over the d embedding entries."""
-    found: list[tuple[Any, int]]
-    if isinstance(layer, nn.Linear):  # keeps its weight as [d, width]
-        found = [(p, 0) for p in (layer.weight, layer.bias) if p is not None]
-    else:
-        found = [(layer, -1)] if isinstance(layer, torch.Tensor) else []
-    own = isinstance(layer, nn.Linear) and type(layer).forward is not nn.Linear.forward
+    """The parameters of a last layer, each with the axis of the d embedding entries."""
+    linear = isinstance(layer, nn.Linear)  # keeps its weight as [d, width]
+    tensors = [layer.weight, layer.bias] if linear else [layer]
+    found = [(p, 0 if linear else -1) for p in tensors if isinstance(p, torch.Tensor)]
+    own = linear and type(layer).forward is not nn.Linear.forward
     if own or not all(isinstance(p, nn.Parameter) and p.is_floating_point() for p, _ in found):
         want = "want a plain nn.Linear or nn.Parameter, not one that is quantised or computed (weight_norm)"
         raise ValueError(f"clip: its last layer is a {_kind(layer)}; {want}")
