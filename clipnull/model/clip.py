@@ -154,7 +154,7 @@ class Clip:
         ``report``: before/after figures, certificates and forgotten names, for the receipt. A ValueError for
         a folder that `save` did not write, or a config that is not the model's; an OSError for a full disk.
         """
-        return saving.save(self, path, report)
+        return saving.save(self, path, dict(report) if isinstance(report, Mapping) else report)
 
 
 _check.TYPES["Clip"] = lambda name, value: _check.having(name, [value], "embed_images embed_text")[0]

@@ -84,7 +84,6 @@ class TextTokenizer:
 
 
 def wrap(model: Any, processor: Any) -> tuple[TransformersCLIP, ImageTransform, TextTokenizer]:
-    """What `clipnull.model.Clip` is made of: model, image transform, tokenizer."""
     text, images, tokenizer = model.config.text_config, processor.image_processor, processor.tokenizer
     if len(tokenizer) != text.vocab_size:
         want = f"want the model's own, of {text.vocab_size}"
