@@ -28,6 +28,7 @@ def arguments(doc: str | None, repeats: int = 5) -> argparse.ArgumentParser:
 def begin(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the arguments, pin the threads and print the machine."""
     options = parser.parse_args(argv)
+    os.environ |= {"CLIPNULL_CACHE": "off", "CLIPNULL_NO_PROGRESS": "1"}
     torch.set_num_threads(options.threads)
     print(f"{machine(options.threads)}. Medians (range) of {options.repeats} turns.\n")
     return options

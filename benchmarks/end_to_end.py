@@ -49,7 +49,7 @@ class Forgetting:
                 empty = self.clip.model.encode_text(self.clip.tokenizer([""]), normalize=True)
         clock.append(time.perf_counter())
         if self.method == "gradient":
-            Z = self.clip.embed_images(self.pictures, progress=False, cache=False)
+            Z = self.clip.embed_images(self.pictures)
         clock.append(time.perf_counter() if self.method == "gradient" else clock[-1])
         if self.method == "lora":
             run = lora_forgetting(T[self.forget], T[self.retain], empty)
@@ -105,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             way.turn()
 
     T = clip.embed_text(test.classes, templates=test.templates)
-    Z, labels = clip.embed_images(test.images[new], cache=False), torch.as_tensor(test.labels)[new]
+    Z, labels = clip.embed_images(test.images[new]), torch.as_tensor(test.labels)[new]
     case = cn.Case(Z, T, labels, forget)
     reports = {way.method: case.evaluate(way.edit, way.side) for way in ways}
     for way in ways:

@@ -35,7 +35,7 @@ def embedding(model: str, n: int, batch: int, repeats: int) -> tuple[Any, ...]:
     pixels = torch.randn(n, 3, size, size, generator=torch.Generator().manual_seed(0))
 
     def ours() -> torch.Tensor:
-        return clip.embed_images(pixels, batch_size=batch, progress=False, cache=False)
+        return clip.embed_images(pixels, batch_size=batch)
 
     def bare() -> torch.Tensor:
         with torch.inference_mode():
@@ -71,7 +71,7 @@ def evaluation(subset: Any, scenes: int, batch: int, repeats: int) -> None:
 
         def ours() -> float:
             T = clip.embed_text(data.classes, templates=data.templates, batch_size=batch)
-            Z = clip.embed_images(files.images, batch_size=batch, progress=False, cache=False)
+            Z = clip.embed_images(files.images, batch_size=batch)
             return float(((Z @ T.T).argmax(1) == labels).double().mean())
 
         def benchmark() -> float:

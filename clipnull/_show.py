@@ -82,11 +82,9 @@ class Shown:
         return self.table()._repr_html_()
 
 
-def progress(items: Any = None, *, what: str, wanted: bool | None = None, **how: Any) -> Any:
-    """A tqdm bar on stderr to iterate over or to ``update(n)``; ``wanted`` None: where it takes long."""
+def progress(items: Any = None, *, what: str, **how: Any) -> Any:
+    """A tqdm bar on stderr to iterate over or to ``update(n)``, shown after two seconds."""
     from tqdm.auto import tqdm
 
-    # by default after two seconds, but neither under pytest nor where the variable is set
-    silent = wanted is None and {"PYTEST_CURRENT_TEST", "CLIPNULL_NO_PROGRESS"} & os.environ.keys()
-    off, delay = wanted is False or bool(silent), 0.0 if wanted else 2.0
-    return tqdm(items, desc=what, disable=off, delay=delay, leave=False, file=sys.stderr, **how)
+    off = bool({"PYTEST_CURRENT_TEST", "CLIPNULL_NO_PROGRESS"} & os.environ.keys())
+    return tqdm(items, desc=what, disable=off, delay=2.0, leave=False, file=sys.stderr, **how)

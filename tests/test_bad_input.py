@@ -36,12 +36,12 @@ RESULTS = """
 Mixtures GramSchmidtStep ClassAccuracy NWay Report Change Comparison Figures Row Spread Sweep Method
 Attack Bins Fingerprint LayerProbe Optimised Relearning
 AuditReport Measurement NotMeasured Word Words Trained Protocol ProtocolData ProtocolModel
-BeforeRow ProtocolResult ResultRow SummaryRow Slot Embeddings Images LabelledImages Trial
+BeforeRow ProtocolResult ResultRow SummaryRow Embeddings Images LabelledImages Trial
 Figure FigureWidget Stepper Preset ForgetOne Example
 """.split()
 #: take a model or a folder, and have tests of their own
 ELSEWHERE = """
-fold folded unfold folded_edits last_layer merged_state unprojected embedding_dim Clip load from_transformers
+fold folded unfold folded_edits last_layer merged_state unprojected Clip load from_transformers
 check_here load_arrays read_array open_image embeddings class_table classroom attack_pixels optimise_pixels
 layers embed_words audit run_protocol miniature chosen other_words relearning tuned Scene
 """.split()

@@ -23,7 +23,8 @@ NAMES = "tiger dog cat horse pizza banana hammer airplane".split()
 def script(monkeypatch):
     """A benchmark as a module; the number of threads is as before afterwards."""
     monkeypatch.syspath_prepend(str(FOLDER))
-    monkeypatch.setenv("CLIPNULL_NO_PROGRESS", "1")
+    for name, value in {"CLIPNULL_NO_PROGRESS": "1", "CLIPNULL_CACHE": "off"}.items():
+        monkeypatch.setenv(name, value)
     threads = torch.get_num_threads()
     yield importlib.import_module
     torch.set_num_threads(threads)

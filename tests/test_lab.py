@@ -401,7 +401,7 @@ def test_twins_are_near_and_lone_names_are_far(bench):
 
 def test_examples_of_other_data(pocket, small):
     for C in (2, 7):
-        data = dataclasses.replace(small.subset(range(C)), categories=[], subcategories=[], templates=PHOTO)
+        data = dataclasses.replace(small.subset(range(C)), categories=[], templates=PHOTO)
         bench = Bench(pocket, data)
         assert bench.prompts == ["", "{}"]
         for name in EXAMPLES:

@@ -18,7 +18,6 @@ from torch import nn
 
 from clipnull.edit import Edit
 from clipnull.model import (
-    embedding_dim,
     fold,
     folded,
     folded_edits,
@@ -71,6 +70,10 @@ def build(kind):
         if p.ndim == 1:
             nn.init.normal_(p, mean=0.5, std=0.3)
     return model
+
+
+def embedding_dim(model, side="image"):
+    return towers.slot(model, side).dim
 
 
 def random_edit(d, m=3, seed=1):

@@ -272,7 +272,7 @@ def test_every_architecture_gets_what_its_own_tags_share(tmp_path):
         known = [
             open_clip.get_pretrained_cfg(name, tag) for tag in open_clip.list_pretrained_tags_by_model(name)
         ]
-        source = sources.find(name, str(tmp_path / "mine.pt"), None)
+        source = sources.find(name, str(tmp_path / "mine.pt"))
         for key in sources.PREPROCESS if known else ():
             values = {cfg[key] for cfg in known}
             if len(values) == 1:

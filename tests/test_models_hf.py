@@ -14,7 +14,7 @@ from PIL import Image
 
 import clipnull as cn
 from clipnull import model as models
-from clipnull.model import embedding_dim, folded_edits, sources
+from clipnull.model import folded_edits, sources, towers
 
 transformers = pytest.importorskip("transformers")
 
@@ -129,7 +129,7 @@ def test_folding_edits_the_features_of_each_side(model, tokens):
     assert cn.unfold(model) is model and not folded_edits(model)
     assert list(model.state_dict()) == list(state)
     assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items())
-    assert embedding_dim(model) == embedding_dim(model, "text") == D
+    assert [towers.slot(model, side).dim for side in ("image", "text")] == [D, D]
 
 
 def test_its_own_logits_are_those_of_the_edited_embeddings(model, tokens):
@@ -286,16 +286,17 @@ def test_half_precision(clip, processor, tmp_path, precision):
 
 
 def test_from_the_hub_s_cache_folder(clip, tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "_reach", lambda repository: 1 / 0)
+    monkeypatch.setattr(sources, "_reach", lambda repository, fetch: 1 / 0)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     saved = tmp_path / "models--someone--model"
     (saved / "refs").mkdir(parents=True)
     (saved / "refs" / "main").write_text("0" * 40)
     folder = clip.save(saved / "snapshots" / ("0" * 40))
-    again = cn.load("hf-hub:someone/model", device="cpu", cache_dir=tmp_path)
+    again = cn.load("hf-hub:someone/model", device="cpu")
     torch.testing.assert_close(again.embed_images(pictures()), clip.embed_images(pictures()))
     (folder / "preprocessor_config.json").unlink()  # as CLIPModel.from_pretrained alone leaves it
     with pytest.raises(ValueError, match=r"could not be fetched \(division by zero\)"):
-        cn.load("hf-hub:someone/model", device="cpu", cache_dir=tmp_path)
+        cn.load("hf-hub:someone/model", device="cpu")
 
 
 # --- whose text it reads ------------------------------------------------------------------

@@ -575,7 +575,7 @@ def test_reset_and_state(lab):
 
 
 def test_data_of_one_kind(pocket, data):
-    plain = dataclasses.replace(data.subset(range(5)), categories=[], subcategories=[], keywords=[], name="")
+    plain = dataclasses.replace(data.subset(range(5)), categories=[], keywords=[], name="")
     lab = cn.lab.ForgetRetainLab(pocket, plain, {"method": "nullspace"})
     assert len(lab.category.options) == 1 and lab.category.layout.display == "none"
     for view in VIEWS:

@@ -42,11 +42,9 @@ def load_arrays(
 ) -> Embeddings:
     """Embeddings that another program wrote, from ``.npy``, ``.npz``, ``.pt`` or ``.safetensors``.
 
-    ``path`` is one file with arrays called Z, T, labels and classes; a safetensors file has the class names
-    as the metadata "classes" (JSON), and without any they are "class 0", "class 1", … In place of each, its
-    argument: the array, or a file of its own, class names also as ``.txt``. Rows of Z and T are scaled to
-    unit length. A ValueError for another kind of file, one to be unpickled, and an array that is missing or
-    does not fit.
+    ``path`` is one file with arrays called Z, T, labels and classes (of safetensors: the metadata "classes",
+    JSON; by default "class 0", …). In place of each, its argument: the array, or a file of its own. Rows are
+    scaled to unit length. A ValueError for a file to be unpickled, and an array that is missing or misfits.
     """
     found = {} if path is None else _read_arrays(path, "path")
     for role, value in {"Z": Z, "T": T, "labels": labels, "classes": classes}.items():
@@ -59,8 +57,7 @@ def load_arrays(
             raise ValueError(f"{role}: {have}, want an array of that name, or {role}= with it or its file")
     T = F.normalize(_check.rows("T", found["T"], nonzero=True).float(), dim=1).cpu()
     Z = F.normalize(_check.rows("Z", found["Z"], T.shape[1], nonzero=True).float(), dim=1).cpu()
-    names = np.asarray(found.get("classes", [f"class {i}" for i in range(len(T))])).reshape(-1).tolist()
-    names = _check.names("classes", [n.decode() if isinstance(n, bytes) else n for n in names], len(T))
+    names = _check.names("classes", found.get("classes", [f"class {i}" for i in range(len(T))]), len(T))
     return Embeddings(Z, T, _check.labels("labels", found["labels"], len(Z), len(T)), names)
 
 
@@ -87,8 +84,6 @@ def _read_arrays(path: str | os.PathLike[str], role: str) -> dict[str, Any]:
                 known = tensors.metadata() or {}
             if listed := known.get("classes", known.get("names")):  # "names" in those that ship
                 made["classes"] = json.loads(listed)
-        elif file.suffix == ".txt":
-            made = file.read_text(encoding="utf-8").splitlines()
         else:
             raise ValueError("want a .npy, .npz, .pt or .safetensors file")
         return dict(made) if isinstance(made, Mapping) else {"": made}
@@ -100,12 +95,9 @@ def _read_arrays(path: str | os.PathLike[str], role: str) -> dict[str, Any]:
 def embeddings(name: Literal["coco", "lvis"], prompt: Literal["single", "multi"] = "single") -> Embeddings:
     """What OpenAI's CLIP makes of COCO's photographs and names, or of the names of LVIS; d = 512.
 
-    "coco": ViT-B/16; 160 photographs of COCO val2017 with one category of object (28 of them), and the 80
-    category names, ``prompt`` "a photo of a {}." or the mean over many ("multi"). "lvis": ViT-B/32; the 1,203
-    category names of LVIS v1 under "a {}"; ``Z`` and ``labels`` are None.
-
-    Photographs: Liang et al., Mind the Gap (arXiv 2203.02053), and COCO. Names: ZegCLIP (arXiv 2212.03588)
-    and Detic (arXiv 2201.02605). Licences are in NOTICE.
+    "coco": ViT-B/16; 160 photographs of one kind of object (28 kinds), and the 80 names, ``prompt`` "a photo
+    of a {}." or the mean over many ("multi"). "lvis": ViT-B/32; 1,203 names under "a {}", no pictures.
+    Sources: arXiv 2203.02053 (photographs), 2212.03588 and 2201.02605 (names); licences in NOTICE.
     """
     _check.one_of("name", name, FILES)
     _check.one_of("prompt", prompt, ["single", "multi"] if name == "coco" else ["single"])

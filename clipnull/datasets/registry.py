@@ -14,32 +14,19 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-from PIL import Image
-
 from clipnull import _check, _files
 from clipnull.datasets.emoji import emoji
 from clipnull.datasets.folders import folder, spaced, subfolders, without_broken
-from clipnull.datasets.pictures import FLOWER, PHOTO, Images, LabelledImages, photographs
+from clipnull.datasets.pictures import FLOWER, PHOTO, LabelledImages, photographs
 
 __all__ = ["LOADERS", "load"]
 
-#: where the sets of the literature are looked for when no folder is given
-ROOT = Path.home() / ".cache" / "clipnull"
+ROOT = Path.home() / ".cache" / "clipnull"  # of the literature's sets, when no other is given
 #: the protocol's names (CoOp's) are singular where Caltech's folder has a plural
 CALTECH = {"Faces": "face", "Leopards": "leopard", "Motorbikes": "motorbike", "airplanes": "airplane"}
-#: torchvision's class, what has its images (paths or arrays) and labels, prompts
-TORCHVISION: dict[str, tuple[str, Callable[[Any], Any], list[str]]] = {
-    "cars": ("StanfordCars", lambda cars: zip(*cars._samples, strict=True), PHOTO),
-    "flowers102": ("Flowers102", attrgetter("_image_files", "_labels"), FLOWER),
-    "pets": ("OxfordIIITPet", attrgetter("_images", "_labels"), PHOTO),
-    "cifar10": ("CIFAR10", attrgetter("data", "targets"), PHOTO),
-    "cifar100": ("CIFAR100", attrgetter("data", "targets"), PHOTO),
-    "food101": ("Food101", attrgetter("_image_files", "_labels"), PHOTO),
-}
 
 
-def coop(path: str | Path, split: str = "test", root: str | Path | None = None) -> LabelledImages:
+def coop(path: str, split: str = "test") -> LabelledImages:
     """A CoOp ``split_zhou_*.json``: {"train" | "val" | "test": [[image path, label, class name], …]}."""
     file = _files.path("name", path)
     try:
@@ -51,13 +38,12 @@ def coop(path: str | Path, split: str = "test", root: str | Path | None = None) 
         want = "want a split_zhou_*.json of CoOp: train, val and test, of pictures of classes 0, 1, …"
         raise ValueError(f"name: 'coop:{path}' ({split}) cannot be read ({error!r}), {want}") from error
     # CoOp keeps pictures beside the file or one folder down (jpg/, images/, 101_ObjectCategories/)
-    beside = [file.parent, *sorted(filter(Path.is_dir, file.parent.iterdir()))]
-    for base in [_files.path("root", root)] if root else beside:
+    for base in [file.parent, *sorted(filter(Path.is_dir, file.parent.iterdir()))]:
         if any((base / p).exists() for p in paths[:100]):
             items, name = [os.path.join(base, p) for p in paths], f"coop:{file.stem}"
             templates = FLOWER if "flower" in file.name.lower() else PHOTO
             return photographs(items, labels, classes, name, split=split, templates=templates)
-    raise ValueError(f"root: no {paths[0]!r} in {root or file.parent}; pass root= with the images' folder")
+    raise ValueError(f"name: 'coop:{path}' ({split}): no {paths[0]!r} beside it, or one folder down")
 
 
 def dogs(root: str | Path | None = None, split: str = "test") -> LabelledImages:
@@ -67,7 +53,7 @@ def dogs(root: str | Path | None = None, split: str = "test") -> LabelledImages:
     with _looking("dogs", root, "stanford_dogs") as place:
         folders, lists = subfolders(place / "Images"), place / "lists"
         file = (lists if lists.is_dir() else place) / f"{split}_list.mat"
-        names = np.atleast_1d(loadmat(str(file), squeeze_me=True)["file_list"]).tolist()
+        names = [cell.item() for cell in loadmat(str(file))["file_list"].ravel()]
         labels = [folders.index(name.partition("/")[0]) for name in names]
     classes = [spaced(own.partition("-")[2]) for own in folders]
     return photographs([str(place / "Images" / name) for name in names], labels, classes, "dogs", split=split)
@@ -86,19 +72,16 @@ def caltech101(root: str | Path | None = None, download: bool = False, split: st
 
 
 def from_torchvision(
-    name: str, root: str | Path | None = None, download: bool = False, split: str = "test"
+    name: str, cls: str, fields: str, root: str | None = None, download: bool = False, split: str = "test"
 ) -> LabelledImages:
-    cls, of, templates = TORCHVISION[name]
-    how: dict[str, Any] = {"split": split}
-    if cls.startswith("CIFAR"):
-        how = {"train": _check.one_of("split", split, ["train", "test"]) == "train"}
-    dataset = _opened(name, cls, root, download=download, **how)
-    items, labels = of(dataset)
+    """Of torchvision's class ``cls``, whose ``fields`` are paths and labels, or pairs of them."""
+    dataset = _opened(name, cls, root, split=split, download=download)
+    found = attrgetter(*fields.split())(dataset)
+    items, labels = found if " " in fields else zip(*found, strict=True)
     # CoOp has a car's year first
     classes = [re.sub(r"(.+) (\d{4})$", r"\2 \1", spaced(c)) for c in dataset.classes]
-    arrays = isinstance(items[0], np.ndarray)
-    images = Images(Image.fromarray, items) if arrays else [*map(str, items)]
-    return photographs(images, labels, classes, name, split=split, templates=templates)
+    templates = FLOWER if "flower" in name else PHOTO
+    return photographs([*map(str, items)], labels, classes, name, split=split, templates=templates)
 
 
 def _opened(name: str, cls: str, root: str | Path | None, **how: Any) -> Any:
@@ -114,13 +97,12 @@ def _opened(name: str, cls: str, root: str | Path | None, **how: Any) -> Any:
 def _looking(name: str, root: str | Path | None, *folders: str) -> Iterator[Path]:
     """The first of the folders that is in ``root``, or itself; what fails there is said with a way out."""
     place = _files.path("root", root or ROOT)
-    way = ", as torchvision keeps it" if name != "dogs" else "; a split_*.json is 'coop:PATH'"
-    way += ", or, where there is a network, download=True once" * (name not in ("cars", "dogs"))
     try:
         yield next((place / own for own in folders if (place / own).is_dir()), place)
     except Exception as error:  # torchvision, SciPy and files of another kind have many
-        said = f"name: cannot load {name!r} from {str(place)!r} ({error}). Pass root= with its folder{way}."
-        raise ValueError(said) from error
+        way = "root= with its folder, as torchvision keeps it, or download=True once where torchvision can"
+        what = f"cannot load {name!r} from {str(place)!r} ({error})"
+        raise ValueError(f"name: {what}. Pass {way}; a split_*.json is 'coop:PATH'.") from error
 
 
 #: what `load` takes, placeholders in capitals -> loader, whose parameters are the options
@@ -131,7 +113,9 @@ LOADERS: dict[str, Callable[..., LabelledImages]] = {
     "coop:PATH": coop,
     "dogs": dogs,
     "caltech101": caltech101,
-    **{name: partial(from_torchvision, name) for name in TORCHVISION},
+    "cars": partial(from_torchvision, "cars", "StanfordCars", "_samples"),
+    "flowers102": partial(from_torchvision, "flowers102", "Flowers102", "_image_files _labels"),
+    "pets": partial(from_torchvision, "pets", "OxfordIIITPet", "_images _labels"),
 }
 
 
@@ -161,21 +145,17 @@ def load(
 ) -> LabelledImages:
     """Labelled images by name; by default what ``CLIPNULL_DATA`` says, else ``"twemoji"``.
 
-    ``"twemoji"`` and ``"openmoji"`` (PocketCLIP was trained on it) are the same classes in the same scenes by
-    two artists: ``scenes`` images per class (8; the first is clean, upright on white), or what to show,
-    ``[Scene(upside_down=True)]``, drawn differently where it is given again, and by ``seed``; ``size`` is in
-    pixels (64; of two numbers the larger). ``subset``, a list of class names for any set, may here be
-    ``"classroom"`` (see `classroom`; the default), ``"all"`` (853) or a category such as ``"food-drink"``.
+    ``"twemoji"`` and ``"openmoji"`` (PocketCLIP was trained on it) are the same scenes by two artists:
+    ``scenes`` per class (8; the first clean, upright, on white), or which, ``[Scene(upside_down=True)]``, by
+    ``seed``, at ``size`` pixels (64). ``subset``, for any set a list of class names, may here be
+    ``"classroom"`` (the default; see `classroom`), ``"all"`` (853) or a category such as ``"food-drink"``.
+    ``"folder:PATH"`` has a sub-folder of images per class, or folders ``"train"``, ``"test"``, … of such, of
+    which ``split`` is one; ``exif=False`` leaves pictures as they are stored. ``"coop:PATH"`` is CoOp's
+    ``split_zhou_X.json``. ``"dogs"`` and, as torchvision keeps them, ``"caltech101"``, ``"flowers102"``,
+    ``"pets"``, ``"cars"`` take ``root`` (``"cars:ROOT"`` for short), ``split`` ("test") and ``download``.
 
-    ``"folder:PATH"`` has one sub-folder of images per class, or folders ``"train"``, ``"test"``, … of such,
-    of which ``split`` is one; ``exif=False`` leaves pictures as they are stored, neither turned nor in the
-    colours of their profile. ``"coop:PATH/split_zhou_X.json"`` is a split of CoOp. ``"caltech101"``,
-    ``"flowers102"``, ``"pets"``, ``"cars"``, ``"cifar10"``, ``"cifar100"``, ``"food101"``, as torchvision
-    keeps them, and ``"dogs"`` (Stanford Dogs) take the folder ``root`` (``"cars:ROOT"`` is short for it),
-    ``split`` (``"test"``) and, of torchvision's, ``download`` (no). Prompts are those of arXiv 2407.07485.
-
-    ``on_error="skip"`` reads all images now, leaves out those that cannot be read (``data.skipped``) and
-    warns. Options that the set of ``CLIPNULL_DATA`` does not have are ignored: a notebook's cell fits any.
+    ``on_error="skip"`` reads all images now and leaves out those that cannot be read (``data.skipped``).
+    Options that the set of ``CLIPNULL_DATA`` does not have are ignored: a notebook's cell fits any.
     """
     from_environment = name is None
     name = (os.environ.get("CLIPNULL_DATA") or "twemoji") if name is None else name

@@ -4,4 +4,3 @@ from clipnull.model.clip import *
 from clipnull.model.fold import *
 from clipnull.model.hf import *
 from clipnull.model.loading import *
-from clipnull.model.towers import *

@@ -1,7 +1,4 @@
-"""Image features on disk, found again by what they were computed from; `Clip.embed_images` uses it.
-
-``CLIPNULL_CACHE`` names another folder, or is ``off`` for no cache. Nothing is unpickled.
-"""
+"""Image features on disk, found again by what they were computed from; nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -30,7 +27,7 @@ _TRUSTED = {*LIBRARIES, *sys.stdlib_module_names}
 
 
 def folder() -> Path | None:
-    """Where entries are kept, by default in the platform's cache folder; None if that is ``off``."""
+    """``CLIPNULL_CACHE``, by default the platform's cache folder; None if that is ``off``."""
     import platformdirs
 
     asked = os.environ.get("CLIPNULL_CACHE", "").strip() or platformdirs.user_cache_dir("clipnull", False)
@@ -60,10 +57,7 @@ def _sha256(*things: Any) -> str:
 
 
 def key(model: nn.Module, preprocess: Any, settings: dict[str, str], pictures: Iterable[Any]) -> str | None:
-    """The name under which these features are kept; None when they cannot be told from others.
-
-    So for a tower in training mode or with hooks, and for code that is not of `LIBRARIES`.
-    """
+    """The name of an entry; None where it is not enough: in training, with hooks or own code."""
     tower = getattr(model, "visual", model)
     if any(m.training or m._forward_hooks or m._forward_pre_hooks for m in tower.modules()):
         return None
@@ -84,7 +78,7 @@ def _picture(item: Any) -> Any:
         return "tensor", item
     if isinstance(item, np.ndarray) and item.dtype.kind in "uifb":  # an array of text holds paths
         return str(item.dtype), item.shape, _sha256(item.tobytes())
-    raise TypeError(f"got a {type(item).__name__}, want a picture")
+    raise TypeError
 
 
 def read(place: Path, name: str) -> torch.Tensor | None:

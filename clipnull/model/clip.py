@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,24 +15,22 @@ from torch import nn
 
 from clipnull import _check, _show
 from clipnull.model import cache as feature_cache
-from clipnull.model import inputs, saving
+from clipnull.model import inputs, saving, towers
 from clipnull.model.fold import folded_edits
-from clipnull.model.towers import embedding_dim
 from clipnull.report import Report
 
 __all__ = ["Clip"]
 
-#: images from which on the cache is asked by default: hashing a tower costs as much as embedding a few
+#: images from which on the cache is asked: hashing a tower costs as much as embedding a few
 WORTH_CACHING = 256
 
 
 class Clip:
     """A CLIP with what it needs to read names and images.
 
-    ``model`` is open_clip's, in eval mode; ``preprocess`` makes a float tensor [3, H, W] of a PIL image,
-    ``tokenizer`` a token tensor [n, context length] of a list of str. ``name``, ``pretrained`` and
-    ``precision`` are what `load` was asked for, ``loaded_with`` all its arguments; ``config`` is open_clip's
-    ``model_cfg``, which `save` needs, and ``receipt`` that in the folder it was loaded from.
+    ``model`` is open_clip's; ``preprocess`` makes a float tensor [3, H, W] of a PIL image, ``tokenizer`` a
+    token tensor [n, context length] of a list of str. ``loaded_with`` are the arguments of `load`; `save`
+    needs ``config``, open_clip's ``model_cfg``; ``receipt`` was in the folder.
     """
 
     def __init__(
@@ -54,7 +52,7 @@ class Clip:
         self.name, self.pretrained, self.precision = name, pretrained, precision
         self.config, self.receipt = copy.deepcopy(config), receipt
         self.loaded_with: dict[str, Any] | None = None
-        self.dim = embedding_dim(model)
+        self.dim = towers.slot(model).dim
 
     @property
     def device(self) -> torch.device:
@@ -72,25 +70,20 @@ class Clip:
         return float(self.model.logit_scale.detach().float().exp())
 
     def __repr__(self) -> str:
-        size = self.image_size
-        pixels = f"{size}" if isinstance(size, int) else "{}x{}".format(*size)
         weights = f", {self.pretrained}" if self.pretrained else ""
         count = sum(p.numel() for p in self.model.parameters()) / 1e6
         edits = [f"{edit.info.get('method', 'edit')} on {side}" for side, edit in folded_edits(self)]
         folded = f", folded: {', '.join(edits)}" if edits else ""
-        return (
-            f"Clip({self.name}{weights}: {self.dim} dimensions, {pixels} px, {count:.1f} M parameters, "
-            f"{self.precision} on {self.device}{folded})"
-        )
+        size = f"{self.dim} dimensions, {self.image_size} px, {count:.1f} M parameters"
+        return f"Clip({self.name}{weights}: {size}, {self.precision} on {self.device}{folded})"
 
     def embed_text(
         self, names: str | Sequence[str], templates: inputs.Templates | None = None, batch_size: int = 256
     ) -> torch.Tensor:
         """Embeddings [C, d] of class names, the normalised mean over templates: unit rows, float32, on CPU.
 
-        ``templates`` are prompts with ``{}`` where the name goes, or functions of the name; ``"openai"`` and
-        ``"simple"`` are open_clip's 80 and 7 ImageNet templates; by default the bare name. Prompt
-        ensembling: Radford et al., arXiv 2103.00020, section 3.1.4; the code is open_clip's.
+        ``templates`` are prompts with ``{}`` where the name goes, or functions of it; default: the bare name.
+        Prompt ensembling: Radford et al., arXiv 2103.00020, section 3.1.4; the code is open_clip's.
 
         >>> from clipnull import load
         >>> load("pocket", device="cpu").embed_text(["cat", "dog"], "a picture of a {}.").shape
@@ -109,51 +102,37 @@ class Clip:
             )
         return F.normalize(classifier.T.float(), dim=1).cpu().contiguous()
 
-    def embed_images(
-        self, images: Any, batch_size: int = 256, progress: bool | None = None, cache: bool | None = None
-    ) -> torch.Tensor:
+    def embed_images(self, images: Any, batch_size: int = 256) -> torch.Tensor:
         """Embeddings [n, d] of images: unit rows, float32 on the CPU, whatever ``batch_size``.
 
         ``images`` are PIL images, paths, uint8 arrays [H, W, 3], float tensors [3, H, W] that went through
         ``preprocess``; also one of these alone, or a torch Dataset (the first entry of each item). A
-        ValueError names the path of one that cannot be read. ``progress`` shows a bar, by default after two
-        seconds. ``cache`` looks for the features on disk, and keeps them there (`clipnull.model.cache`); by
-        default for 256 and more images that are files or in memory, while nothing is folded in.
+        ValueError names the path of one that cannot be read. Features of 256 and more that are files or in
+        memory are kept on disk (`clipnull.model.cache`), while nothing is folded in.
         """
         batch_size = _check.whole("batch_size", batch_size, 1)
-        name, place = self._cache_key(images, cache), feature_cache.folder()
-        if name is None or place is None:
-            return self._embed_images(images, batch_size, progress)
-        if (Z := feature_cache.read(place, name)) is None:
-            Z = self._embed_images(images, batch_size, progress)
-            feature_cache.write(place, name, Z)
+        place, pictures = feature_cache.folder(), inputs.known(images)
+        few = (inputs.count(images) or 0) < WORTH_CACHING
+        if place is None or pictures is None or few or folded_edits(self):
+            return self._embed_images(images, batch_size)
+        turned = getattr(images, "read", None) is not inputs.open_stored  # by EXIF
+        settings = {"precision": self.precision, "device": self.device.type, "turned": str(turned)}
+        name = feature_cache.key(self.model, self.preprocess, settings, pictures)
+        Z = feature_cache.read(place, name) if name else None
+        if Z is None:
+            Z = self._embed_images(images, batch_size)
+            if name:
+                feature_cache.write(place, name, Z)
         return Z
 
-    def _cache_key(self, images: Any, wanted: bool | None) -> str | None:
-        """Where the cache keeps the features of these images; None: nowhere."""
-        if wanted is False or feature_cache.folder() is None:
-            return None
-        pictures: Iterable[Any] | None = inputs.known(images)
-        if wanted and pictures is None:
-            if inputs.count(images) is None:
-                once = f"a {type(images).__name__} can be read only once"
-                raise ValueError(f"cache: got True, but {once}; want a list, paths or a Dataset")
-            pictures = inputs.items(images)
-        few = (inputs.count(images) or 0) < WORTH_CACHING
-        if pictures is None or (not wanted and (few or folded_edits(self))):
-            return None
-        how = getattr(getattr(images, "read", None), "__name__", "open_image")  # turned by EXIF, or not
-        settings = {"precision": self.precision, "device": self.device.type, "read": how}
-        return feature_cache.key(self.model, self.preprocess, settings, pictures)
-
-    def _embed_images(self, images: Any, batch_size: int, progress: bool | None) -> torch.Tensor:
+    def _embed_images(self, images: Any, batch_size: int) -> torch.Tensor:
         from open_clip import get_input_dtype
 
         dtype = get_input_dtype(self.precision) or torch.float32
-        bar = _show.progress(what="images", total=inputs.count(images), unit="image", wanted=progress)
         items, size = enumerate(inputs.items(images)), self.image_size
         tensors = (inputs.pixels(i, item, self.preprocess, size) for i, item in items)
         chunks: list[torch.Tensor] = []
+        bar = _show.progress(what="images", total=inputs.count(images), unit="image")
         with torch.inference_mode(), bar:
             while batch := list(islice(tensors, batch_size)):
                 pixels = torch.stack(batch).to(self.device, dtype)
@@ -170,13 +149,12 @@ class Clip:
     def save(self, path: str | Path, report: Report | Mapping[str, Any] | None = None) -> Path:
         """Write an open_clip folder with the folded edits baked in, and a receipt beside it; its path.
 
-        Plain ``open_clip.create_model_and_transforms("local-dir:PATH")`` loads what has forgotten, without
-        clipnull; a transformers model is written as one of those. The folder is written beside its place,
-        read back and compared, then renamed; the model here stays as it is. ``report``: before/after
-        figures, certificates and forgotten names, for the receipt. A ValueError for a folder that `save` did
-        not write, or a model that its config cannot describe; an OSError for a disk that refuses.
+        ``open_clip.create_model_and_transforms("local-dir:PATH")`` then loads what has forgotten; a model of
+        transformers is written as one. The folder is read back and compared before it takes its place.
+        ``report``: before/after figures, certificates and forgotten names, for the receipt. A ValueError for
+        a folder that `save` did not write, or a config that is not the model's; an OSError for a full disk.
         """
-        return saving.save(self, path, report)
+        return saving.save(self, path, dict(report) if isinstance(report, Mapping) else report)
 
 
 _check.TYPES["Clip"] = lambda name, value: _check.having(name, [value], "embed_images embed_text")[0]

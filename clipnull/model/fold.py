@@ -1,9 +1,8 @@
 """Fold an `Edit` into the last layer of a tower, and take it out again.
 
-Features ``h @ P [n, d]`` become ``h @ (P W)`` on the image side and ``h @ (P W^T)`` on the text side,
-before normalisation. A folded model is an ordinary module: its parameters are the objects of before
-and hold edited data. The data of before are kept here, outside the module, so that no copy, pickle or
-saved file of it carries what it forgot; a mark, one word of text, tells a copy that was edited.
+A folded model is an ordinary module: its parameters are the objects of before and hold edited data. The
+data of before are kept here, outside the module, so that no copy, pickle or saved file of it carries what
+it forgot; a mark, one word of text, tells a copy that was edited.
 """
 
 from __future__ import annotations
@@ -53,12 +52,16 @@ class _Step:
 class _Record:
     """What is folded into a layer: its data before and after, and the steps between, in order."""
 
-    originals: Sequence[torch.Tensor]
-    mark: str | None  # the layer's, before
+    mark: str | None = None  # the layer's, before
+    originals: Sequence[torch.Tensor] = ()
     added: tuple[Any, ...] = ()  # what stood there, if the layer is one that fold added
     written: Sequence[torch.Tensor] = ()
     steps: tuple[_Step, ...] = ()
     settled: tuple[_Step, ...] = ()  # folded for good, earlier
+
+    @property
+    def marked(self) -> str | None:
+        return self.mark or (ADDED if self.added else EDITED) if self.steps else self.mark
 
 
 #: by the module that holds the parameters; an entry goes with its module
@@ -73,13 +76,12 @@ class _State:
     slot: Slot
     layer: Any
     data: Sequence[torch.Tensor]
-    record: _Record | None
-    mark: str | None
+    record: _Record
 
     @classmethod
     def of(cls, slot: Slot) -> _State:
-        layer, holder = slot.layer, slot.holder()
-        return cls(slot, layer, towers.data(layer), _RECORDS.get(holder), vars(holder).get(MARK))
+        record = _RECORDS.get(slot.holder()) or _Record(vars(slot.holder()).get(MARK))
+        return cls(slot, slot.layer, towers.data(slot.layer), record)
 
     def put(self) -> None:
         self.slot.put(self.layer)
@@ -88,10 +90,10 @@ class _State:
             p.data = x
         _RECORDS.pop(holder, None)
         vars(holder).pop(MARK, None)
-        if self.record is not None:
+        if self.record.steps or self.record.settled:
             _RECORDS[holder] = self.record
-        if self.mark is not None:
-            setattr(holder, MARK, self.mark)
+        if self.record.marked:
+            setattr(holder, MARK, self.record.marked)
 
 
 def _commit(states: Sequence[_State]) -> None:
@@ -109,8 +111,7 @@ def _computed(layer: Any, originals: Sequence[torch.Tensor], steps: Sequence[_St
     """The data of a layer after the steps: rows x become x - (x A) B^T in float64, rounded once."""
     made = []
     for original, (_, axis) in zip(originals, towers.parts(layer), strict=True):
-        flip = axis == 0 and original.ndim == 2
-        x = (original.T if flip else original).detach().cpu().double()
+        x = original.detach().cpu().double().movedim(axis, -1)
         for step in steps:
             if step.edit is None:  # the identity from the layer's width, and no bias
                 width = originals[0].shape[1 + axis]
@@ -118,14 +119,14 @@ def _computed(layer: Any, originals: Sequence[torch.Tensor], steps: Sequence[_St
             else:
                 a, b = step.factors
                 x = x - (x @ a) @ b.T
-        made.append((x.T if flip else x).to(original.dtype).to(original.device).contiguous())
+        made.append(x.movedim(-1, axis).to(original.dtype).to(original.device).contiguous())
     return made
 
 
 def _record(slot: Slot, side: str, permanent: bool = False) -> _Record:
     """What can be taken out of a layer; one that is not what fold wrote is refused, or ``permanent`` too."""
     state = _State.of(slot)
-    found = state.record or _Record((), state.mark)
+    found = state.record
     if permanent and any(step.thread for step in found.steps):
         what = "got True inside `with folded` (or unprojected), whose end needs the weights of before"
         raise ValueError(f"permanent: {what}, want it outside")
@@ -141,7 +142,7 @@ def _record(slot: Slot, side: str, permanent: bool = False) -> _Record:
     if holds(found.originals):
         return replace(found, steps=())
     if permanent:
-        return _Record(state.data, state.mark, settled=found.settled + found.steps)
+        return _Record(found.marked, state.data, settled=found.settled + found.steps)
     what = "is not what fold wrote (it was trained or cast, or other weights were loaded)"
     want = "want those that fold wrote or the original ones (load_state_dict), or fold(..., permanent=True)"
     raise ValueError(f"clip: the last layer of its {side} tower {what}; {want}")
@@ -153,12 +154,10 @@ def _with_steps(slot: Slot, layer: Any, record: _Record, steps: tuple[_Step, ...
     # after a cast or a move the data follow the layer; otherwise `to` gives the tensor itself
     data = [x.to(here) for x, here in zip(made, towers.data(layer), strict=True)]
     if steps:
-        record = replace(record, written=[x.clone() for x in made], steps=steps)
-        return _State(slot, layer, data, record, record.mark or (ADDED if record.added else EDITED))
+        return _State(slot, layer, data, replace(record, written=[x.clone() for x in made], steps=steps))
     if record.added:
-        return _State(slot, record.added[0], [], None, None)
-    left = replace(record, originals=(), written=(), steps=()) if record.settled else None
-    return _State(slot, layer, data, left, record.mark)
+        return _State(slot, record.added[0], [], _Record())
+    return _State(slot, layer, data, _Record(record.mark, settled=record.settled))
 
 
 def _refuse_other_threads(clip: Any) -> None:
@@ -167,17 +166,6 @@ def _refuse_other_threads(clip: Any) -> None:
         if record and {step.thread for step in record.steps} - {None, threading.get_ident()}:
             what = "another thread is inside `with folded` (or unprojected) on this model"
             raise ValueError(f"clip: {what}, want one thread at a time, or a copy.deepcopy of it for each")
-
-
-def _start(clip: Any, slot: Slot, side: str, permanent: bool) -> tuple[Any, _Record]:
-    """The layer to edit, added if there is none, and what is folded into it."""
-    if slot.is_empty:
-        model = towers.network(clip)
-        tower = model.visual if side == "image" else getattr(model, "text", model)
-        # under fp16 norms stay in fp32; features leave in the dtype of the linear layers
-        layer = slot.identity(next(m.weight for m in tower.modules() if isinstance(m, nn.Linear)))
-        return layer, _Record(towers.data(layer), None, added=(slot.layer,))
-    return slot.layer, _record(slot, side, permanent)
 
 
 def _insert(clip: Any, new: Sequence[_Step], permanent: bool = False) -> None:
@@ -189,12 +177,20 @@ def _insert(clip: Any, new: Sequence[_Step], permanent: bool = False) -> None:
             if step.edit is not None and step.edit.dim != slot.dim:
                 want = f"want {slot.dim} like this model's {step.side} embeddings"
                 raise ValueError(f"edit: acts on {step.edit.dim} dimensions, {want}")
-            layer, record = _start(clip, slot, step.side, permanent)
+            if slot.is_empty:
+                model: Any = towers.network(clip)
+                tower = model.visual if step.side == "image" else getattr(model, "text", model)
+                # under fp16 norms stay in fp32; features leave in the dtype of the linear layers
+                layer = slot.identity(next(m.weight for m in tower.modules() if isinstance(m, nn.Linear)))
+                record = _Record(None, towers.data(layer), added=(slot.layer,))
+            else:
+                layer, record = slot.layer, _record(slot, step.side, permanent)
             # what stands in for the layer comes last
             steps = sorted([*record.steps, step], key=lambda s: s.edit is None)
             state = _with_steps(slot, layer, record, tuple(steps))
             if permanent:  # the same data, and nothing kept to take them back
-                state = replace(state, record=_Record((), state.mark, settled=(*record.settled, *steps)))
+                done = _Record(state.record.marked, settled=(*record.settled, *steps))
+                state = replace(state, record=done)
             states.append(state)
         _commit(states)
 
@@ -245,36 +241,31 @@ def fold(clip: M, edit: Edit, side: Side = "image", permanent: bool = False) -> 
     """Put an edit into the last layer of a tower, in place, until `unfold`. Returns ``clip``.
 
     Image side: features z [n, d], before normalisation, become z W = z - (z L) R^T. Text side: t becomes
-    t W^T = t - (t R) L^T; normalising undoes part of it. "both": each with the same W. A second edit
-    composes with the first: z W1 W2. ``permanent``: nothing is kept to unfold it, or those before it, with.
-    A ValueError, and the model is as it was, for a tower that clipnull does not know, another dimension, a
-    layer that was trained or loaded over since the last `fold`, or another thread inside `folded`.
-
-    The weights are computed in float64 and rounded once. A tower without a projection (SigLIP's) gets an
-    identity one, which `unfold` removes. Ours: arXiv 2512.14137 multiplies image embeddings by the
-    projector, after the network. Shown in notebook 03.
+    t W^T = t - (t R) L^T; normalising undoes part of it. A second edit composes with the first: z W1 W2.
+    ``permanent``: nothing is kept to unfold it, or those before it, with. A ValueError, and the model is as
+    it was, for an unknown tower, another dimension, a layer that was trained or loaded over since the last
+    `fold`, or another thread inside `folded`. A tower without a projection (SigLIP's) gets an identity one.
+    Ours: arXiv 2512.14137 multiplies embeddings by the projector, after the network. Notebook 03.
     """
     _insert(clip, _steps(edit, side), permanent)
     return clip
 
 
 def unfold(clip: M, side: Side = "both") -> M:
-    """Undo every `fold`: the parameters hold the very data of before, added layers are gone.
+    """Undo every `fold`: parameters hold the very data of before, added layers are gone. Returns ``clip``.
 
-    Returns ``clip``. If the whole model was moved or cast since, so are the data of before. Errors as
-    `fold`, and where the data of before are not here: this is a copy, or the fold was permanent.
+    Errors as `fold`, and where the data of before are not here: this is a copy, or the fold was permanent.
     """
     with _LOCK, torch.inference_mode(False):
         slots = [(towers.slot(clip, s), s) for s in _sides(side)]
         _refuse_other_threads(clip)
         states = []
         for slot, s in slots:
-            holder = slot.holder()
-            found = _RECORDS.get(holder)
+            found = _RECORDS.get(slot.holder())
             if found and found.steps:
                 left = tuple(step for step in found.steps if step.edit is None)
                 states.append(_with_steps(slot, slot.layer, _record(slot, s), left))
-            elif MARK in vars(holder):
+            elif MARK in vars(slot.holder()):
                 why = "this is a copy of a folded model, or fold had permanent=True"
                 want = "want the model that fold was called on, or the original"
                 raise ValueError(f"clip: the edit of its {s} tower cannot be taken out: {why}; {want}")
@@ -283,10 +274,9 @@ def unfold(clip: M, side: Side = "both") -> M:
 
 
 def folded(clip: M, edit: Edit, side: Side = "image") -> AbstractContextManager[M]:
-    """``with folded(clip, edit): ...`` - the model has forgotten inside, and not outside.
+    """``with folded(clip, edit): ...`` - the model has forgotten inside; leaving takes out this edit alone.
 
-    Leaving removes this edit alone, also after an exception or an interrupt. Until then other threads
-    cannot fold into this model. Leaving raises what `unfold` raises.
+    Until then no other thread can fold into this model. Leaving raises what `unfold` raises.
     """
     return _inside(clip, _steps(edit, side))
 
@@ -299,18 +289,15 @@ def folded_edits(clip: Any) -> list[tuple[Tower, Edit]]:
 
 
 def last_layer(clip: Any, side: Tower = "image") -> torch.Tensor:
-    """The last layer of a tower as P [w, d], float32 on the CPU, with what is folded in: z = h P.
+    """The last layer of a tower as P [w, d], float32 on the CPU, edits included: z = h P.
 
     A bias is one more row, h then has a column of ones; a tower without a projection has the identity.
     """
     slot = towers.slot(clip, side)
     if slot.is_empty:
         return torch.eye(slot.dim)
-    rows = []
-    for p, axis in towers.parts(slot.layer):
-        x = p.detach().float().cpu()
-        rows.append(x.T if x.ndim == 2 and axis == 0 else x.reshape(-1, slot.dim))
-    return torch.cat(rows).contiguous()
+    parts = towers.parts(slot.layer)
+    return torch.cat([p.detach().float().cpu().movedim(axis, -1).reshape(-1, slot.dim) for p, axis in parts])
 
 
 def unprojected(clip: M, side: Tower = "image") -> AbstractContextManager[M]:

@@ -19,9 +19,8 @@ __all__ = ["from_transformers"]
 def from_transformers(model: Any, processor: Any, name: str = "transformers") -> Clip:
     """A Hugging Face ``CLIPModel`` as a `Clip`: embed, fold, evaluate and save as with any other.
 
-    The model is shared, not copied: what is folded into the one is folded into the other; `fold` also takes
-    it as it is. What ``save`` writes, ``CLIPModel.from_pretrained`` reads, and ``load("local-dir:PATH")``.
-    A ValueError for another model, or a processor without ``image_processor`` or the model's ``tokenizer``.
+    The model is shared, not copied: what is folded into the one is folded into the other. What ``save``
+    writes, ``CLIPModel.from_pretrained`` reads, too. A ValueError for another model or processor.
     """
     model = getattr(model, "_orig_mod", model)  # that which torch.compile wraps
     kinds = {(kind.__module__.partition(".")[0], kind.__name__) for kind in type(model).__mro__}
@@ -29,15 +28,12 @@ def from_transformers(model: Any, processor: Any, name: str = "transformers") ->
         want = "a transformers CLIPModel, with an adapter merged: model.merge_and_unload()"
         raise ValueError(f"model: got a {type(model).__name__}, want {want}")
     _check.having("processor", [processor], "image_processor tokenizer")
-    wrapped = wrap(model, processor)
     halves = {torch.float16: "pure_fp16", torch.bfloat16: "pure_bf16"}
     precision = halves.get(next(model.parameters()).dtype, "fp32")
-    return Clip(*wrapped, name, precision=precision, config=model.config.to_dict())
+    return Clip(*wrap(model, processor), name, precision=precision, config=model.config.to_dict())
 
 
 class TransformersCLIP(nn.Module):
-    source: Any
-
     def __init__(self, source: Any) -> None:
         super().__init__()
         object.__setattr__(self, "source", source)  # not a submodule: each parameter counts once
@@ -75,8 +71,6 @@ class ImageTransform:
 
 
 class TextTokenizer:
-    """A transformers tokenizer as list of str -> token tensor [n, context length]."""
-
     def __init__(self, tokenizer: Any, context_length: int) -> None:
         self.tokenizer, self.context_length = tokenizer, context_length
 
@@ -90,7 +84,6 @@ class TextTokenizer:
 
 
 def wrap(model: Any, processor: Any) -> tuple[TransformersCLIP, ImageTransform, TextTokenizer]:
-    """What `clipnull.model.Clip` is made of: model, image transform, tokenizer."""
     text, images, tokenizer = model.config.text_config, processor.image_processor, processor.tokenizer
     if len(tokenizer) != text.vocab_size:
         want = f"want the model's own, of {text.vocab_size}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import hashlib
 import importlib.metadata
@@ -31,12 +30,6 @@ if TYPE_CHECKING:
 __all__ = []
 
 CONFIG, RECEIPT = "open_clip_config.json", "receipt.json"
-#: most names that a receipt certifies: each may take some tenths of a second
-CERTIFIED = 20
-#: how far, relative to its length, an embedding may lie from that of the model that was saved
-NEAR, NEAR_IN_HALF = 3e-3, 3e-2
-#: whose embeddings are compared
-TEXTS = ["a photo of a cat.", "a red bus", "owl"]
 
 
 def save(clip: Clip, path: str | Path, report: Report | Mapping[str, Any] | None = None) -> Path:
@@ -58,7 +51,7 @@ def save(clip: Clip, path: str | Path, report: Report | Mapping[str, Any] | None
             folder.mkdir()
             _write(clip, folder)
             _prove(clip, folder)
-            _dump(folder / RECEIPT, _receipt(clip, report, sha256(*weights_of(folder))))
+            _dump(folder / RECEIPT, _receipt(clip, report, digest_of(folder)))
     except (OSError, SafetensorError) as error:
         kept = "what was there is as it was" if target.exists() else "nothing of it is left"
         raise OSError(f"path: {str(target)!r} could not be written, {kept} ({error})") from error
@@ -76,7 +69,7 @@ def _write(clip: Clip, folder: Path) -> None:
         hf.write(clip, folder)
         return
     state, changes = merged_state(model)
-    config = _described(clip.config, model)
+    config: Any = copy.deepcopy(clip.config)
     for section, entries in {"text_cfg": {}, **changes}.items():
         config.setdefault(section, {}).update(entries)
     # none may share memory
@@ -87,21 +80,14 @@ def _write(clip: Clip, folder: Path) -> None:
         clip.tokenizer.save_pretrained(folder)
 
 
-def weights_of(folder: Path) -> list[Path]:
-    return [folder / WEIGHTS] if (folder / WEIGHTS).is_file() else sorted(folder.glob("*.safetensors"))
-
-
-def _described(given: Any, model: Any) -> dict[str, Any]:
-    """A copy of the config, which says of the model what open_clip may have been forced to."""
-    import open_clip
-    from open_clip.transformer import QuickGELU
-
-    config = copy.deepcopy(given)
-    height, width = np.broadcast_to(model.visual.image_size, 2).tolist()
-    config.setdefault("vision_cfg", {})["image_size"] = height if height == width else [height, width]
-    config["quick_gelu"] = any(isinstance(m, QuickGELU) for m in model.modules())
-    config["custom_text"] = not isinstance(model, open_clip.CLIP)
-    return config
+def digest_of(folder: Path) -> str:
+    """SHA-256 of the weights in a folder: one file, or those that transformers wrote."""
+    digest = hashlib.sha256()
+    files = [folder / WEIGHTS] if (folder / WEIGHTS).is_file() else sorted(folder.glob("*.safetensors"))
+    for path in files:
+        with path.open("rb") as file:
+            hashlib.file_digest(file, lambda: digest)
+    return digest.hexdigest()
 
 
 def _prove(clip: Clip, folder: Path) -> None:
@@ -117,7 +103,7 @@ def _prove(clip: Clip, folder: Path) -> None:
         raise ValueError(what.format(line(error.__cause__ or error))) from error
     for side, here, there in zip(towers.TOWERS, _seen(clip), _seen(again), strict=True):
         far = float((here - there).norm() / here.norm()) if here.shape == there.shape else math.inf
-        if not far <= (NEAR if precision == "fp32" else NEAR_IN_HALF):
+        if not far <= (3e-3 if precision == "fp32" else 3e-2):
             raise ValueError(what.format(f"{side} embeddings lie {far:.1%} of their length away"))
 
 
@@ -130,31 +116,30 @@ def _seen(clip: Clip) -> list[torch.Tensor]:
     pixels = pixels.to(clip.device, get_input_dtype(clip.precision) or torch.float32)
     with torch.inference_mode():
         image = clip.model.encode_image(pixels, normalize=False)
-        text = clip.model.encode_text(clip.tokenizer(TEXTS).to(clip.device), normalize=False)
+        tokens = clip.tokenizer(["a photo of a cat.", "a red bus", "owl"]).to(clip.device)
+        text = clip.model.encode_text(tokens, normalize=False)
     return [image.float(), text.float()]
 
 
 def _receipt(clip: Clip, report: Report | Mapping[str, Any] | None, digest: str) -> dict[str, Any]:
-    versions = {"python": sys.version.split()[0]}
-    for name in ("clipnull", "torch", "open_clip_torch", "timm", "safetensors"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[name] = importlib.metadata.version(name)
+    named = {"clipnull", "torch", "open_clip_torch", "timm", "safetensors"}
+    found = {d.name: d.version for d in importlib.metadata.distributions() if d.name in named}
     edits: list[dict[str, Any]] = []
     for side, edit in folded_edits(clip.model):
         known = {k: edit.info.get(k) for k in ("method", "classes")}
         parameters = {k: v for k, v in edit.info.items() if k not in known}
         edits.append({"side": side, **known, "parameters": parameters, "dim": edit.dim, "rank": edit.rank})
-    named = dict.fromkeys(name for edit in edits for name in edit["classes"] or [])
+    classes = dict.fromkeys(name for edit in edits for name in edit["classes"] or [])
     kind, _, place = clip.name.partition(":")
     return {
         # whoever gets the folder has no use for the path that leads to a model here
         "model": f"{kind}:{Path(place).expanduser().resolve().name}" if kind == "local-dir" else clip.name,
         "pretrained": clip.pretrained and Path(clip.pretrained).name,
-        "classes": report.case.forget_names if isinstance(report, Report) else list(named),
+        "classes": report.case.forget_names if isinstance(report, Report) else list(classes),
         "edits": edits,
         "report": report if report is None or isinstance(report, Mapping) else _figures(report),
         "weights_sha256": digest,
-        "versions": versions,
+        "versions": {"python": sys.version.split()[0], **found},
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "earlier": clip.receipt,
     }
@@ -163,38 +148,21 @@ def _receipt(clip: Clip, report: Report | Mapping[str, Any] | None, digest: str)
 def _figures(report: Report) -> dict[str, Any]:
     """What the receipt says of a report: fractions; the certificates are leads, as cosines."""
     _check.instance(Report)("report", report)
-    accuracies = "forget_before forget_after retain_before retain_after"
-    found = {k: getattr(report, k) for k in accuracies.split()}
+    named = "forget_before forget_after retain_before retain_after".split()
+    found = {name: getattr(report, name) for name in named}
     case, two = report.case, report.n_way.get(2)
     if two is not None:
         found |= {"two_way_before": two.before, "two_way_after": two.after}
         found |= {"search_before": report.search.before, "search_after": report.search.after}
-    if report.edit is not None and report.side == "image" and len(case.forget) <= CERTIFIED:
+    # of at most 20 names, since each may take some tenths of a second
+    if report.edit is not None and report.side == "image" and len(case.forget) <= 20:
         leads = certificate(report.edit, case.T_f, case.T_r)
         found["certificate"] = dict(zip(case.forget_names, leads.tolist(), strict=True))
     return {"title": report.title, **found, "unit": "fraction"}
 
 
-def sha256(*paths: Path) -> str:
-    digest = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as file:
-            hashlib.file_digest(file, lambda: digest)
-    return digest.hexdigest()
-
-
 def _dump(path: Path, value: Any) -> None:
-    text = json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
-
-
-def _plain(value: Any) -> Any:
-    """``value`` in JSON's types; JSON has no infinity and no NaN."""
-    value = _check.plain(value)  # of arrays
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple | set):
-        return [_plain(v) for v in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else str(value)
-    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+    """As JSON, which has no infinity and no NaN: they become text."""
+    text = json.dumps(value, default=lambda x: x.tolist() if hasattr(x, "tolist") else str(x))
+    plain = json.loads(text, parse_constant=lambda constant: str(float(constant)))
+    path.write_text(json.dumps(plain, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

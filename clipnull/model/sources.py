@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,11 @@ from clipnull.model.weights import PREFERRED, SUFFIXES, WEIGHTS, line, recognise
 
 __all__ = []
 
-#: the model that ships with the package
-POCKET = Path(__file__).parent.parent / "pocket"
 SCHEMES = ("local-dir:", "hf-hub:")
 WAYS = "want 'local-dir:FOLDER', 'hf-hub:ORG/REPO', or a name of open_clip's with a tag or file as pretrained"
 #: what a file of weights does not say: how its pictures were prepared
 PREPROCESS = ("mean", "std", "interpolation", "resize_mode")
 NO_CODE = "clipnull runs no code of a model, want one without"
-#: seconds in which the Hugging Face hub has to answer; its client's own retries take half a minute
-PATIENCE = 5.0
 
 
 @dataclass
@@ -56,34 +52,30 @@ def asked_for(name: Any, pretrained: Any) -> tuple[str, str | None]:
     return name, None if pretrained is None else _check.text("pretrained", pretrained)
 
 
-def find(name: str, pretrained: str | None, cache_dir: str | None, fetch: bool = True) -> Source:
+def find(name: str, pretrained: str | None, fetch: bool = True) -> Source:
     if name == "pocket":
-        return _folder(POCKET)
+        return _folder(Path(__file__).parent.parent / "pocket")
     if name.startswith("local-dir:"):
         return _folder(_files.path("name", name.removeprefix("local-dir:")))
-    if name.startswith("hf-hub:"):
-        return _hub(name, cache_dir, fetch)
-    return _open_clip(name, pretrained, cache_dir, fetch)
+    return _hub(name, fetch) if name.startswith("hf-hub:") else _open_clip(name, pretrained, fetch)
 
 
 def _folder(path: Path) -> Source:
     if not os.path.exists(path):  # a killed `Clip.save` may have set it aside
         _files.tidy(path.parent, path.name)
-    place = next((path / name for name in (CONFIG, "config.json") if os.path.isfile(path / name)), None)
-    config = {} if place is None else _json(place)
-    theirs = place is not None and place.name != CONFIG
-    if place is None or (theirs and config.get("model_type") != "clip"):
+    theirs = not os.path.isfile(path / CONFIG)  # transformers'
+    place = path / ("config.json" if theirs else CONFIG)
+    config: Any = _json(place) if os.path.isfile(place) else {}
+    if theirs and config.get("model_type") != "clip":
         want = "a folder that Clip.save or open_clip wrote, or one of a transformers CLIPModel with its"
         want += " processor (an adapter merged: model.merge_and_unload()); a file goes into load(NAME, FILE)"
         raise ValueError(f"name: no {CONFIG} in {str(path)!r}, want {want}")
-    note = ""
-    if not theirs:
-        if "preprocess_cfg" not in config:
-            note = f"name: {str(place)!r} has no preprocess_cfg, OpenAI's is used"
-        config = config.get("model_cfg")
-        if not isinstance(config, dict) or not isinstance(config.get("text_cfg"), dict):
-            want = "want a model_cfg with embed_dim, vision_cfg and text_cfg"
-            raise ValueError(f"name: {str(place)!r} is no config of open_clip's; {want}")
+    plain = theirs or "preprocess_cfg" in config
+    note = "" if plain else f"name: {str(place)!r} has no preprocess_cfg, OpenAI's is used"
+    config = config if theirs else config.get("model_cfg")
+    if not theirs and not (isinstance(config, dict) and isinstance(config.get("text_cfg"), dict)):
+        want = "want a model_cfg with embed_dim, vision_cfg and text_cfg"
+        raise ValueError(f"name: {str(place)!r} is no config of open_clip's; {want}")
     receipt = _json(path / RECEIPT) if (path / RECEIPT).is_file() else None
     known = [path / name for name in PREFERRED if (path / name).is_file()]
     found = known or sorted(p for p in path.iterdir() if p.suffix in SUFFIXES)
@@ -97,41 +89,42 @@ def _folder(path: Path) -> Source:
 def _json(path: Path) -> Any:
     try:
         found = json.loads(recognised("name", path).read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"name: {str(path)!r} cannot be read ({line(error)}), want JSON") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"name: {str(path)!r} holds a {type(found).__name__}, want a JSON object")
-    return found
+        if isinstance(found, dict):
+            return found
+        raise TypeError(f"a {type(found).__name__}")
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError, RecursionError, TypeError) as error:
+        raise ValueError(f"name: {str(path)!r} cannot be read ({line(error)}), want a JSON object") from error
 
 
-def _hub(name: str, cache_dir: str | None, fetch: bool) -> Source:
+def _hub(name: str, fetch: bool) -> Source:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     repository = name.removeprefix("hf-hub:")
     with contextlib.suppress(LocalEntryNotFoundError, ValueError):
-        place = Path(snapshot_download(repository, cache_dir=cache_dir, local_files_only=True))
+        place = Path(snapshot_download(repository, local_files_only=True))
         source = _folder(place)
         if not source.transformers or any(place.glob("*processor_config.json")):
             return replace(source, hub=name)
-    with fetching(name, cache_dir):
-        if not fetch:
-            raise LocalEntryNotFoundError("this was not asked for")
-        files = _reach(repository)
+    with fetching(name):
+        files = _reach(repository, fetch)
         wanted = ["*.json", "*.txt", "*.model", next((f for f in PREFERRED if f in files), "*.safetensors")]
-        place = Path(snapshot_download(repository, cache_dir=cache_dir, allow_patterns=wanted))
+        place = Path(snapshot_download(repository, allow_patterns=wanted))
     return replace(_folder(place), hub=name)
 
 
-def _reach(repository: str) -> set[str]:
-    """Names of the files of a repository on the Hugging Face hub, asked once and without retries."""
+def _reach(repository: str, fetch: bool) -> set[str]:
+    """Names of the files of a repository on the Hugging Face hub, asked once: retries take half a minute."""
     from huggingface_hub import HfApi
 
-    return {file.rfilename for file in HfApi().model_info(repository, timeout=PATIENCE).siblings or []}
+    if not fetch:
+        raise FileNotFoundError("this was not asked for")
+    return {file.rfilename for file in HfApi().model_info(repository, timeout=5.0).siblings or []}
 
 
-def _open_clip(name: str, tag: str | None, cache_dir: str | None, fetch: bool) -> Source:
+def _open_clip(name: str, tag: str | None, fetch: bool) -> Source:
     import open_clip
+    from huggingface_hub import try_to_load_from_cache
 
     cleaned = name.replace("/", "-")
     if cleaned not in open_clip.list_models():
@@ -140,70 +133,42 @@ def _open_clip(name: str, tag: str | None, cache_dir: str | None, fetch: bool) -
     config: dict[str, Any] = open_clip.get_model_config(cleaned)
     if tag is None:
         return Source(cleaned, config)
-    known = open_clip.get_pretrained_cfg(cleaned, tag)
-    if not known and os.path.isfile(file := _files.path("pretrained", tag)):
-        return _as_the_tags(cleaned, config, file)
-    _same_activation(cleaned, tag, config)
-    if not known:
-        near = ", ".join(_check.closest(tag, open_clip.list_pretrained_tags_by_model(cleaned)))
-        what = f"{tag!r} is neither a tag of {cleaned} nor a file; the closest are {near or 'none'}"
+    tags = open_clip.list_pretrained_tags_by_model(cleaned)
+    known, note = open_clip.get_pretrained_cfg(cleaned, tag), ""
+    if known:
+        repository, file = os.path.split(known["hf_hub"])
+        cached = (try_to_load_from_cache(repository, f) for f in ([file] if file else PREFERRED[:4]))
+        checkpoint = next((path for path in cached if isinstance(path, str)), "")
+        if not checkpoint:
+            with fetching(f"{cleaned}, {tag}"):
+                _reach(repository, fetch)
+                checkpoint = open_clip.download_pretrained(known)
+    elif os.path.isfile(checkpoint := str(_files.path("pretrained", tag))):
+        known, note = _shared(cleaned, tags, checkpoint)
+    else:
+        near = ", ".join(_check.closest(tag, tags)) or "none"
+        what = f"{tag!r} is neither a tag of {cleaned} nor a file; the closest are {near}"
         raise ValueError(f"pretrained: {what}; for a model with a config of its own {WAYS}")
-    with fetching(f"{cleaned}, {tag}", cache_dir):
-        checkpoint, hub = _cached(known, cache_dir), known.get("hf_hub")
-        if checkpoint is None and not fetch:
-            raise FileNotFoundError("this was not asked for")
-        if checkpoint is None and hub:
-            _reach(os.path.split(hub)[0])
-        if checkpoint is None or (fetch and not hub):  # open_clip compares the checksum of a URL's file
-            checkpoint = open_clip.download_pretrained(known, cache_dir=cache_dir)
-    return Source(cleaned, config, Path(checkpoint), {key: known.get(key) for key in PREPROCESS})
+    # run with GELU, a model trained with QuickGELU is silently worse: either's word for it
+    config["quick_gelu"] = bool(config.get("quick_gelu") or known.get("quick_gelu"))
+    return Source(cleaned, config, Path(checkpoint), {key: known.get(key) for key in PREPROCESS}, note=note)
 
 
-def _as_the_tags(name: str, config: dict[str, Any], file: Path) -> Source:
-    """A file of weights, its pictures and activation as all tags of its architecture have them."""
+def _shared(name: str, tags: list[str], file: str) -> tuple[dict[str, Any], str]:
+    """What all tags of an architecture say of pictures and activation, which a file does not; a note."""
     import open_clip
 
-    tags = [open_clip.get_pretrained_cfg(name, t) for t in open_clip.list_pretrained_tags_by_model(name)]
-    told = {key: {tag.get(key) for tag in tags} for key in (*PREPROCESS, "quick_gelu")}
-    shared = {key: next(iter(values)) for key, values in told.items() if len(values) == 1}
+    known = [open_clip.get_pretrained_cfg(name, tag) for tag in tags]
+    told = {key: {tag.get(key) for tag in known} for key in (*PREPROCESS, "quick_gelu")}
     differ = ", ".join(key for key, values in told.items() if len(values) > 1)
-    if shared.pop("quick_gelu", None):
-        config["quick_gelu"] = True
-    what = f"{str(file)!r} does not say its {differ}, in which the tags of {name} differ"
+    what = f"{file!r} does not say its {differ}, in which the tags of {name} differ"
     want = "want a name that ends in -quickgelu, or a local-dir: folder with a config, for another"
     note = f"pretrained: {what}: it gets open_clip's default; {want}" if differ else ""
-    return Source(name, config, file, shared, note=note)
-
-
-def _cached(known: Mapping[str, Any], cache_dir: str | None) -> str | None:
-    from huggingface_hub import try_to_load_from_cache
-    from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
-
-    if not known.get("hf_hub"):
-        path = _files.path("cache_dir", cache_dir or "~/.cache/clip") / Path(known.get("url", "")).name
-        return str(path) if path.is_file() else None
-    repository, file = os.path.split(known["hf_hub"])
-    safe = f"{file.rsplit('.', 1)[0]}.safetensors" if file else HF_SAFE_WEIGHTS_NAME
-    found = [try_to_load_from_cache(repository, f, cache_dir) for f in (safe, file or HF_WEIGHTS_NAME)]
-    return next((path for path in found if isinstance(path, str)), None)
-
-
-def _same_activation(name: str, tag: str, config: dict[str, Any]) -> None:
-    """A checkpoint trained with QuickGELU and run with GELU, or the reverse, is silently worse."""
-    import open_clip
-
-    other = name.removesuffix("-quickgelu") if name.endswith("-quickgelu") else f"{name}-quickgelu"
-    known = open_clip.get_pretrained_cfg(name, tag) or open_clip.get_pretrained_cfg(other, tag)
-    wants = known.get("quick_gelu", False)
-    if known and wants != config.get("quick_gelu", False):
-        if other in open_clip.list_models():
-            trained = f"{tag!r} was trained {'with' if wants else 'without'} QuickGELU"
-            raise ValueError(f"name: got {name!r}, but {trained}; want {other!r}")
-        config["quick_gelu"] = True  # no name of its own: either's word for it
+    return {key: values.pop() for key, values in told.items() if len(values) == 1}, note
 
 
 @contextlib.contextmanager
-def fetching(what: str, cache_dir: str | None) -> Iterator[None]:
+def fetching(what: str) -> Iterator[None]:
     """Whatever keeps something from being fetched, in a sentence."""
     try:
         yield
@@ -215,6 +180,6 @@ def fetching(what: str, cache_dir: str | None) -> Iterator[None]:
         # open_clip, transformers, huggingface_hub and urllib each have errors of their own for this
         from huggingface_hub import constants
 
-        here = cache_dir or constants.HF_HUB_CACHE
-        missing = f"{what} is not in the cache folder {here}, and could not be fetched ({line(error)})"
-        raise ValueError(f"pretrained: {missing}; want the same call made once with a network") from error
+        where = f"{what} is not in the cache folder {constants.HF_HUB_CACHE}, and could not be fetched"
+        want = "want the same call made once with a network"
+        raise ValueError(f"pretrained: {where} ({line(error)}); {want}") from error

@@ -10,21 +10,18 @@ from torch import nn
 
 from clipnull import _check
 
-__all__ = ["Slot", "embedding_dim"]
+__all__ = []
 
 Tower = Literal["image", "text"]
 TOWERS: tuple[Tower, ...] = ("image", "text")
-#: what `Slot.layer` is when its parent has no attribute of that name
-MISSING = object()
 
 
 @dataclass(frozen=True)
 class Slot:
     """Where a tower keeps, or would keep, its final projection to ``dim`` = d entries.
 
-    ``parent.name`` is a parameter [width, d], a Linear with d outputs, or neither: None, Identity or missing
-    when the tower has no projection. ``fill`` is what the tower expects there when one has to be added,
-    ``config`` what to change in open_clip's ``model_cfg`` so that it builds the added one.
+    ``parent.name`` is a parameter [width, d], a Linear with d outputs, or None or Identity when the tower has
+    no projection. ``fill`` is what it expects there, ``config`` what open_clip's ``model_cfg`` then lacks.
     """
 
     parent: nn.Module
@@ -35,12 +32,11 @@ class Slot:
 
     @property
     def layer(self) -> Any:
-        """The parameter or module there now; None, Identity or `MISSING` when there is none."""
-        return getattr(self.parent, self.name, MISSING)
+        return getattr(self.parent, self.name)
 
     @property
     def is_empty(self) -> bool:
-        return self.layer is None or self.layer is MISSING or isinstance(self.layer, nn.Identity)
+        return self.layer is None or isinstance(self.layer, nn.Identity)
 
     def holder(self) -> nn.Module:
         """The module that owns the parameters of the layer."""
@@ -59,23 +55,20 @@ class Slot:
 
     def put(self, layer: Any) -> None:
         """Make ``layer`` what is there: one that `layer` gave, or `identity` made."""
-        if (here := self.layer) is layer:
+        if getattr(self.parent, self.name, ...) is layer:  # missing where this was interrupted
             return
-        # a module keeps its place in the order; a parameter and a plain None would hide one another
-        if here is not MISSING and (layer is MISSING or self.name not in self.parent._modules):
-            delattr(self.parent, self.name)
-        if layer is not MISSING:
-            setattr(self.parent, self.name, layer)
+        if self.name not in self.parent._modules:  # which keeps its place in the order
+            for others in (self.parent._parameters, vars(self.parent)):  # one would hide the other
+                others.pop(self.name, None)
+        setattr(self.parent, self.name, layer)
 
 
 def parts(layer: Any) -> list[tuple[Any, int]]:
-    """The parameters of a last layer, each with the axis that runs over the d embedding entries."""
-    found: list[tuple[Any, int]]
-    if isinstance(layer, nn.Linear):  # keeps its weight as [d, width]
-        found = [(p, 0) for p in (layer.weight, layer.bias) if p is not None]
-    else:
-        found = [(layer, -1)] if isinstance(layer, torch.Tensor) else []
-    own = isinstance(layer, nn.Linear) and type(layer).forward is not nn.Linear.forward
+    """The parameters of a last layer, each with the axis of the d embedding entries."""
+    linear = isinstance(layer, nn.Linear)  # keeps its weight as [d, width]
+    tensors = [layer.weight, layer.bias] if linear else [layer]
+    found = [(p, 0 if linear else -1) for p in tensors if isinstance(p, torch.Tensor)]
+    own = linear and type(layer).forward is not nn.Linear.forward
     if own or not all(isinstance(p, nn.Parameter) and p.is_floating_point() for p, _ in found):
         want = "want a plain nn.Linear or nn.Parameter, not one that is quantised or computed (weight_norm)"
         raise ValueError(f"clip: its last layer is a {_kind(layer)}; {want}")
@@ -132,7 +125,7 @@ def _text(model: Any) -> Slot | None:
         if not isinstance(getattr(parent, name), nn.Linear | nn.Identity):
             return None
         return Slot(parent, name, text.output_dim, "linear", {"text_cfg": {"hf_proj_type": "linear"}})
-    projection = getattr(text, "text_projection", MISSING)
+    projection = getattr(text, "text_projection", ...)
     if not isinstance(projection, nn.Linear | torch.Tensor | None):
         return None
     if isinstance(projection, nn.Linear):
@@ -160,7 +153,7 @@ def find(clip: Any, side: Tower) -> Slot | None:
     return (_image if side == "image" else _text)(network(clip))
 
 
-def slot(clip: Any, side: Tower) -> Slot:
+def slot(clip: Any, side: Tower = "image") -> Slot:
     """As `find`; a ValueError for an unknown side, or a tower that clipnull does not know."""
     _check.one_of("side", side, TOWERS)
     if (found := find(clip, side)) is not None:
@@ -168,8 +161,3 @@ def slot(clip: Any, side: Tower) -> Slot:
     want = "want one of open_clip's, or a transformers CLIPModel, an adapter merged: model.merge_and_unload()"
     what = f"no {side} tower with a final projection that clipnull knows in {_kind(network(clip))}"
     raise ValueError(f"clip: {what}; {want}")
-
-
-def embedding_dim(clip: Any, side: Tower = "image") -> int:
-    """d, the dimension of the embeddings of one tower of a Clip or nn.Module; errors as `slot`."""
-    return slot(clip, side).dim

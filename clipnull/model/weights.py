@@ -23,7 +23,6 @@ PREFERRED = (
 )  # fmt: skip
 #: how other files of weights end
 SUFFIXES = (".safetensors", ".bin", ".pth", ".pt", ".ckpt")
-MODELS = ("state_dict", "model_state_dict", "model")  # where checkpoints keep what was trained
 #: what OpenAI's archive has beside the weights
 DERIVED = ("input_resolution", "context_length", "vocab_size", "attn_mask")
 CONVERT = (
@@ -61,8 +60,9 @@ def translated(argument: str, path: Path, always: bool = False) -> dict[str, Any
     if recognised(argument, path).suffix in (".npz", ".npy"):  # big_vision's
         return None
     whole = _read(argument, path)
-    where = next((key for key in MODELS if isinstance(whole.get(key), Mapping)), "")
-    state = {str(key).replace("_orig_mod.", ""): x for key, x in (whole[where] if where else whole).items()}
+    kept = (whole.get(key) for key in ("state_dict", "model_state_dict", "model"))
+    held = next((state for state in kept if isinstance(state, Mapping)), whole)
+    state = {str(key).replace("_orig_mod.", ""): x for key, x in held.items()}
     for pattern, what, want in FOREIGN:
         if any(re.search(pattern, key) for key in state):
             raise ValueError(f"{argument}: {str(path)!r} {what}; {want}")
@@ -73,8 +73,8 @@ def translated(argument: str, path: Path, always: bool = False) -> dict[str, Any
         raise ValueError(f"{argument}: {str(path)!r} {what}; want {want}")
     own = [key for key in state if key.startswith(heads[0]) and not key.endswith(DERIVED)]
     found = {key.removeprefix(heads[0]): state[key] for key in own}
-    plain = where in ("", "state_dict") and heads[0] in ("", "module.") and not always
-    return None if plain and {*own} == {*(whole[where] if where else whole)} else found
+    plain = (held is whole or held is whole.get("state_dict")) and heads[0] in ("", "module.")
+    return None if plain and not always and {*own} == {*held} else found
 
 
 def recognised(argument: str, path: Path) -> Path:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from open_clip.tokenizer import SimpleTokenizer
 
-from clipnull.datasets.emoji import COLOURS, PLACES, article
+from clipnull.datasets.emoji import COLOURS
 from clipnull.datasets.pictures import TEMPLATES
 from tools.pocket.art import STYLES
 from tools.pocket.scenes import Scene
@@ -32,7 +32,18 @@ MEDIA = {
     "fluent-emoji-flat": ["icon"],
 }
 PAIRS = ["{a} and a {b}", "{a} next to a {b}", "{a} to the left of a {b}", "{b} to the right of a {a}"]
+PLACES = {"left": "on the left", "right": "on the right", "top": "at the top", "bottom": "at the bottom"}
 UPSIDE_DOWN, BACKGROUND, KIND = "upside down", "on a {} background", "a kind of"
+
+
+def article(word: str) -> str:
+    return "an" if word[:1] in "aeiou" else "a"
+
+
+def adjectives(scene: Scene) -> list[str]:
+    """All that are true, in the order of English."""
+    light, size = scene.light.replace("normal", ""), scene.size.replace("medium", "")
+    return [*filter(None, ["blurry" * scene.blurred, light, size, "grey" * scene.grey])]
 
 
 def _name(c: Mapping[str, Any], rng: random.Random) -> str:
@@ -70,7 +81,7 @@ def caption(scene: Scene, classes: Sequence[Mapping[str, Any]], rng: random.Rand
         name = _name(classes[scene.cls], rng)
     else:
         name = rng.choice(PAIRS).format(a=classes[scene.cls]["label"], b=classes[scene.beside]["label"])
-    text = _sentence(scene, [word for word in scene.adjectives if rng.random() < 0.5], name, rng)
+    text = _sentence(scene, [word for word in adjectives(scene) if rng.random() < 0.5], name, rng)
     said = []
     if scene.upside_down and rng.random() < 0.7:
         said.append(UPSIDE_DOWN)

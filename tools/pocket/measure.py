@@ -92,12 +92,13 @@ def shape(
     clip: cn.Clip, Z: torch.Tensor, T: torch.Tensor, labels: torch.Tensor, data: LabelledImages
 ) -> dict[str, float]:
     """`geometry`, `width` of the names, participation ratio of the pictures, prompts and neighbours."""
+    kinds = {c["label"]: c["subcategory"] for c in cn.datasets.class_table()}
     return {
         **geometry(Z, T, labels),
         **width(T),
         "participation_ratio_images": width(Z)["participation_ratio"],
         "two_prompts": two_prompts(clip, data.classes, data.templates),
-        "nearest_of_a_kind": nearest_of_a_kind(T, data.subcategories),
+        "nearest_of_a_kind": nearest_of_a_kind(T, [kinds[name] for name in data.classes]),
     }
 
 
