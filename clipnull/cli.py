@@ -42,7 +42,7 @@ FORGET = "bus"
 METHODS = "nullspace, partial, ccup, mean, hull, random"
 LISTS = f"""methods: {METHODS}
 pictures, in CLIPNULL_DATA: twemoji, openmoji, folder:PATH, coop:PATH, dogs,
-  caltech101, cars, flowers102, pets
+  caltech101, cars, flowers102, pets, cifar10, cifar100, food101
 model, in CLIPNULL_MODEL: pocket, NAME:TAG, local-dir:PATH, hf-hub:ORG/REPO"""
 PROTOCOL = f"""sets: animals-nature, food-drink, travel-places, activities; with --full
   StanfordDogs, StanfordCars, Caltech101, OxfordFlowers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -187,6 +188,85 @@ def test_cars_that_are_not_whole(cars, fault):
         (cars / "cars_test").rename(cars / "elsewhere")
     with pytest.raises(ValueError, match=r"cannot load 'cars'.*as torchvision keeps it"):
         datasets.load("cars", root=cars.parent)
+
+
+def cifar_rows(shown):
+    """As in the file: a row an image, its red plane first."""
+    return np.stack([np.repeat(np.array(COLOURS[c], dtype=np.uint8), 1024) for c in shown])
+
+
+def dump(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(pickle.dumps(content, protocol=2))
+    return hashlib.md5(path.read_bytes()).hexdigest()
+
+
+def test_cifar10(tmp_path, monkeypatch):
+    from torchvision.datasets import CIFAR10
+
+    folder, names = tmp_path / CIFAR10.base_folder, ["airplane", "automobile", "bird"]
+    parts = {f"data_batch_{i}": (["red"], [0]) for i in range(1, 6)} | {
+        "test_batch": (["blue", "lime"], [2, 1])
+    }
+    sums = {
+        file: dump(folder / file, {"data": cifar_rows(shown), "labels": y, "batch_label": file})
+        for file, (shown, y) in parts.items()
+    }
+    meta = dump(folder / "batches.meta", {"label_names": names, "num_vis": 3072})
+    monkeypatch.setattr(CIFAR10, "train_list", [[f, sums[f]] for f, _ in CIFAR10.train_list])
+    monkeypatch.setattr(CIFAR10, "test_list", [["test_batch", sums["test_batch"]]])
+    monkeypatch.setattr(CIFAR10, "meta", {**CIFAR10.meta, "md5": meta})
+    data = datasets.load("cifar10", root=tmp_path)
+    assert data.classes == names and data.labels.tolist() == [2, 1] and data.templates == PHOTO
+    assert colours_of(data) == {"bird": "blue", "automobile": "lime"} and data.images[0].size == (32, 32)
+    assert len(datasets.load("cifar10", root=tmp_path, split="train")) == 5
+    assert len(datasets.load("cifar10", root=tmp_path, on_error="skip")) == 2
+    assert known(data.images) is data.images.items
+    with pytest.raises(ValueError, match="split: got 'val', want one of train, test"):
+        datasets.load("cifar10", root=tmp_path, split="val")
+    (folder / "test_batch").write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(ValueError, match="cannot load 'cifar10'"):
+        datasets.load("cifar10", root=tmp_path)
+
+
+class Trap:
+    """Runs code when it is unpickled."""
+
+    def __reduce__(self):
+        return (exec, ("raise SystemExit('unpickled')",))
+
+
+def test_cifar100(tmp_path, monkeypatch):
+    from torchvision.datasets import CIFAR100
+
+    folder, names = tmp_path / CIFAR100.base_folder, ["apple", "aquarium_fish"]
+    sums = {
+        file: dump(
+            folder / file,
+            {"data": cifar_rows(["red", "blue"]), "fine_labels": [1, 0], "coarse_labels": [0, 0]},
+        )
+        for file in ("train", "test")
+    }
+    meta = dump(folder / "meta", {"fine_label_names": names, "coarse_label_names": ["food"]})
+    for part in ("train", "test"):
+        monkeypatch.setattr(CIFAR100, f"{part}_list", [[part, sums[part]]])
+    monkeypatch.setattr(CIFAR100, "meta", {**CIFAR100.meta, "md5": meta})
+    data = datasets.load("cifar100", root=tmp_path)
+    assert data.classes == ["apple", "aquarium fish"] and data.templates == PHOTO
+    assert colours_of(data) == {"aquarium fish": "red", "apple": "blue"}
+
+
+def test_food101(tmp_path):
+    folder = tmp_path / "food-101"
+    for name, c in {"apple_pie/1005649": "red", "beet_salad/1011328": "blue"}.items():
+        picture(folder / "images" / f"{name}.jpg", c)
+    for split in ("train", "test"):
+        listed = {"apple_pie": ["apple_pie/1005649"], "beet_salad": ["beet_salad/1011328"]}
+        write(folder / "meta" / f"{split}.json", json.dumps(listed))
+    data = datasets.load("food101", root=tmp_path)
+    assert data.classes == ["apple pie", "beet salad"] and data.templates == PHOTO
+    assert colours_of(data) == {"apple pie": "red", "beet salad": "blue"}
+    assert_lazy(data)
 
 
 # --- layouts of their own ------------------------------------------------------------------

@@ -5,6 +5,7 @@ import random
 import numpy as np
 import pytest
 
+import clipnull as cn
 from clipnull import datasets
 from clipnull.datasets import Scene
 from clipnull.datasets.emoji import COLOURS, random_scene
@@ -28,6 +29,11 @@ def extent(x):
 
 
 # --- descriptions --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scene", [Scene(), Scene(size="small", upside_down=True), Scene(beside="ant")])
+def test_a_scene_is_printed_as_code(scene):
+    assert eval(repr(scene), {"cn": cn}) == scene
 
 
 @pytest.mark.parametrize(

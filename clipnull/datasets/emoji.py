@@ -8,7 +8,7 @@ import json
 import math
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -60,7 +60,7 @@ class Placement(NamedTuple):
 PAIR = tuple(Placement((1.75, 2.15), (x, 0.0), (0.05, 0.15)) for x in (-0.48, 0.48))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Scene:
     """What a picture shows, whatever the class; a ValueError for what none can.
 
@@ -87,6 +87,10 @@ class Scene:
             raise ValueError(f"place: got {self.place!r} for a {self.size} object, want size='small' with it")
         if self.beside is not None and self.size != "medium":
             raise ValueError(f"beside: got size {self.size!r} for two objects, want no size with it")
+
+    def __repr__(self) -> str:  # the lab prints it as code
+        given = [f"{f.name}={value!r}" for f in fields(self) if (value := getattr(self, f.name)) != f.default]
+        return f"cn.datasets.Scene({', '.join(given)})"
 
     @property
     def placement(self) -> Placement:

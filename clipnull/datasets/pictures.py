@@ -200,7 +200,8 @@ def _to_srgb(profile: bytes, mode: str) -> Any:
 def photographs(items: Any, labels: Any, classes: list[str], name: str, **more: Any) -> LabelledImages:
     """Of paths to pictures that are read as they are stored, or of `Images`; some must be there."""
     images = items if isinstance(items, Images) else Images(open_stored, items)
-    if not any(map(os.path.exists, images.items[:100])):
-        raise ValueError(f"name: {name!r}: the pictures are not there, such as {images.items[:1]}")
+    paths = [item for item in images.items[:100] if isinstance(item, str)]
+    if not images.items or (paths and not any(map(os.path.exists, paths))):
+        raise ValueError(f"name: {name!r}: the pictures are not there, such as {paths[:1]}")
     y = torch.as_tensor(labels, dtype=torch.long)
     return LabelledImages(images, y, classes, name=name, **{"templates": PHOTO, **more})

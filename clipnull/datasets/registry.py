@@ -14,10 +14,13 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+from PIL import Image
+
 from clipnull import _check, _files
 from clipnull.datasets.emoji import emoji
 from clipnull.datasets.folders import folder, spaced, subfolders, without_broken
-from clipnull.datasets.pictures import FLOWER, PHOTO, LabelledImages, photographs
+from clipnull.datasets.pictures import FLOWER, PHOTO, Images, LabelledImages, photographs
 
 __all__ = ["LOADERS", "load"]
 
@@ -74,14 +77,19 @@ def caltech101(root: str | Path | None = None, download: bool = False, split: st
 def from_torchvision(
     name: str, cls: str, fields: str, root: str | None = None, download: bool = False, split: str = "test"
 ) -> LabelledImages:
-    """Of torchvision's class ``cls``, whose ``fields`` are paths and labels, or pairs of them."""
-    dataset = _opened(name, cls, root, split=split, download=download)
+    """Of torchvision's class ``cls``, whose ``fields`` are paths or arrays and labels, or pairs of them."""
+    how: dict[str, Any] = {"split": split}
+    if cls.startswith("CIFAR"):
+        how = {"train": _check.one_of("split", split, ["train", "test"]) == "train"}
+    dataset = _opened(name, cls, root, download=download, **how)
     found = attrgetter(*fields.split())(dataset)
     items, labels = found if " " in fields else zip(*found, strict=True)
     # CoOp has a car's year first
     classes = [re.sub(r"(.+) (\d{4})$", r"\2 \1", spaced(c)) for c in dataset.classes]
     templates = FLOWER if "flower" in name else PHOTO
-    return photographs([*map(str, items)], labels, classes, name, split=split, templates=templates)
+    arrays = isinstance(items[0], np.ndarray)
+    images = Images(Image.fromarray, items) if arrays else [*map(str, items)]
+    return photographs(images, labels, classes, name, split=split, templates=templates)
 
 
 def _opened(name: str, cls: str, root: str | Path | None, **how: Any) -> Any:
@@ -116,6 +124,9 @@ LOADERS: dict[str, Callable[..., LabelledImages]] = {
     "cars": partial(from_torchvision, "cars", "StanfordCars", "_samples"),
     "flowers102": partial(from_torchvision, "flowers102", "Flowers102", "_image_files _labels"),
     "pets": partial(from_torchvision, "pets", "OxfordIIITPet", "_images _labels"),
+    "cifar10": partial(from_torchvision, "cifar10", "CIFAR10", "data targets"),
+    "cifar100": partial(from_torchvision, "cifar100", "CIFAR100", "data targets"),
+    "food101": partial(from_torchvision, "food101", "Food101", "_image_files _labels"),
 }
 
 
@@ -152,7 +163,8 @@ def load(
     ``"folder:PATH"`` has a sub-folder of images per class, or folders ``"train"``, ``"test"``, … of such, of
     which ``split`` is one; ``exif=False`` leaves pictures as they are stored. ``"coop:PATH"`` is CoOp's
     ``split_zhou_X.json``. ``"dogs"`` and, as torchvision keeps them, ``"caltech101"``, ``"flowers102"``,
-    ``"pets"``, ``"cars"`` take ``root`` (``"cars:ROOT"`` for short), ``split`` ("test") and ``download``.
+    ``"pets"``, ``"cars"``, ``"food101"``, ``"cifar10"`` and ``"cifar100"`` take the folder ``root``
+    (``"cars:ROOT"`` for short), ``split`` ("test") and ``download`` (no).
 
     ``on_error="skip"`` reads all images now and leaves out those that cannot be read (``data.skipped``).
     Options that the set of ``CLIPNULL_DATA`` does not have are ignored: a notebook's cell fits any.
