@@ -1,7 +1,5 @@
 """All measurements of one edit, in one call."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -45,9 +43,9 @@ def audit(
     """Everything that can be asked of an edit, in one table; what cannot be measured is in ``skipped``.
 
     ``clip`` is the model before the edit, with ``data`` pictures; with None, ``data`` are `Embeddings` or a
-    `Case` (without images: the certificate and the attack on embeddings). The classes that the edit was to
-    ``forget`` are by default a `Case`'s own, those in ``edit.info["classes"]``, or the names that it moves
-    most, as many as it has columns. ``words`` are by default the keywords of the pictures.
+    `Case`, with images or without. The classes to ``forget`` are by default a `Case`'s own, those in
+    ``edit.info["classes"]``, or the names that the edit moves most, as many as it has columns; ``words`` the
+    keywords of the pictures.
 
     >>> import clipnull as cn
     >>> coco = cn.datasets.embeddings("coco")
@@ -138,11 +136,10 @@ def _fingerprint(case: Case, edit: Edit, P: torch.Tensor, seed: int) -> Measurem
 
 def _relearned(case: Case, edit: Edit, P: torch.Tensor, H: torch.Tensor, seed: int) -> Measurement:
     targets = case.forget[:RELEARN_OF]
-    k = min(4, fewest(case.forgetting(targets)) // 2)
+    k, edits = min(4, fewest(case.forgetting(targets)) // 2), dict.fromkeys(targets, edit)
     if len(case.labels.unique()) < 2:
         raise NotMeasured("labels: want images of other classes too")
-    found = relearning(H, case.labels, P, case.T, dict.fromkeys(targets, edit), k, seed=seed)
-    edited, plain, new = found
+    edited, plain, new = relearning(H, case.labels, P, case.T, edits, k, seed=seed)
     start, end, back = map(_show.percent, (edited.recall_start, edited.recall_end, edited.back))
     said = f"With {k} labelled images per class, recall goes from {start} to {end}, and {back} of the classes"
     steps, against = (plain.steps, edited.steps, new.steps), "the class under a new name"

@@ -1,9 +1,6 @@
 """Do other words for the class still find it?"""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -19,12 +16,8 @@ from clipnull.model import Clip
 
 __all__ = ["Word", "Words", "embed_words", "other_words"]
 
-#: words without a meaning
-MADE_UP = ["blorf", "wug", "dax", "snarp", "zill"]
 
-
-@dataclass(frozen=True, eq=False)
-class Words:
+class Words(NamedTuple):
     """Other words for forgotten classes: embeddings [k, d], their ``owner`` [k] (a forgotten class), texts.
 
     ``made_up`` [q, d] have no meaning, as a control: an edit may leave images where any odd word takes them.
@@ -37,10 +30,7 @@ class Words:
 
 
 class Word(NamedTuple):
-    """Recall of the owner's images when a word takes the place of its name.
-
-    ``back``: whether that is half of what the name recalled, and more than any made-up word recalls.
-    """
+    """Recall of the owner's images by a word; ``back``: half of what the name had, more than any made-up."""
 
     text: str
     owner: int
@@ -52,10 +42,9 @@ class Word(NamedTuple):
 
 @_check.by_name
 def other_words(case: Case, edit: Edit, words: Words, seed: int = 0) -> Measurement:
-    """Does another name bring the class back?
+    """Does another name bring the class back, as prompt variants do (arXiv 2605.26992)? The measure is ours.
 
-    Control: the made-up words after the edit; without any, a random subspace of the same rank. Prompt
-    variants reactivate what was erased: arXiv 2605.26992; measurement and control are ours.
+    Control: the made-up words after the edit; without any, a random subspace of the same rank.
     """
     d = case.require().T.shape[1]
     W = _check.rows("words", words.embeddings, d, nonzero=True).to(case.T)
@@ -99,10 +88,9 @@ def _recall_by(case: Case, X: torch.Tensor, W: torch.Tensor, who: torch.Tensor) 
 def embed_words(
     clip: Clip, data: LabelledImages, forget: ClassesLike, more: Mapping[str, Sequence[str]] | None = None
 ) -> Words | None:
-    """Other words for some classes, and made-up ones, embedded in the data's prompt templates.
+    """The data's ``keywords`` and ``more`` (class name -> texts) for some classes, and made-up words.
 
-    The words are the data's ``keywords``, and ``more``, class name -> texts; those that are the name of
-    another class are left out. None where no class has any.
+    The names of other classes are left out. None where no class has any.
     """
     taken, found = {c.lower() for c in data.classes}, dict[tuple[int, str], None]()
     for c in _check.class_indices("forget", forget, len(data.classes), data.classes):
@@ -111,5 +99,6 @@ def embed_words(
     if not found:
         return None
     owner, texts = zip(*found, strict=True)
-    W, made_up = (clip.embed_text(list(t), templates=data.templates) for t in (texts, MADE_UP))
+    lists = list(texts), "blorf wug dax snarp zill".split()  # these without a meaning
+    W, made_up = (clip.embed_text(words, templates=data.templates) for words in lists)
     return Words(W, torch.tensor(owner), texts, made_up)
