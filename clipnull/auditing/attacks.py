@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,7 +28,8 @@ HOT, COLD, PIXELS = 0.1, 1e-4, 0.01
 RATE, SMOOTH, JITTER = 0.1, 3.0, 0.15
 
 
-class Attack(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Attack:
     """The best found for m forgotten names: unit image embeddings before the edit, or pictures.
 
     ``made`` and the ``leads`` over the best kept name, cosines, are [s, m, d] and [s, m], float64, of s

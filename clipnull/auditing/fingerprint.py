@@ -1,7 +1,7 @@
 """Can the forgotten class be read off the weights?"""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +12,8 @@ from clipnull._check import ArrayLike
 __all__ = ["Fingerprint", "fingerprint"]
 
 
-class Fingerprint(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Fingerprint:
     """What two last layers give away: ``rank`` of the ``singular_values`` [min(w, d)] are above ``noise``.
 
     ``left`` and ``right`` [d, rank] are bases of the spans of L and R, ``scores`` [C] the share of each name,

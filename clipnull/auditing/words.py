@@ -1,6 +1,7 @@
 """Do other words for the class still find it?"""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -17,7 +18,8 @@ from clipnull.model import Clip
 __all__ = ["Word", "Words", "embed_words", "other_words"]
 
 
-class Words(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Words:
     """Other words for forgotten classes: embeddings [k, d], their ``owner`` [k] (a forgotten class), texts.
 
     ``made_up`` [q, d] have no meaning, as a control: an edit may leave images where any odd word takes them.

@@ -172,7 +172,7 @@ def verdicts(
         given = [table.get(row, [np.nan] * len(methods)) for row in rows]
         percent = 100 * base.numbers(f"panels[{panel!r}]", given, len(rows), len(methods), gaps=True)
         base.style(ax, title)
-        base.cells(ax, percent, names, columns, cmap="Oranges", vmin=0, vmax=150, aspect="auto")
+        base.cells(ax, percent, names, columns, cmap="Oranges")
         ax.tick_params(axis="x", labelsize=8.5, rotation=30)
         ax.set_title(base.short(panel, 30), loc="left", fontsize=10)
         for row, line in zip(rows, percent, strict=True):

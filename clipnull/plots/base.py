@@ -34,9 +34,7 @@ GREY, PALE = "#767676", "#C9C9C9"
 FORGET, RETAIN = RED, BLUE
 SERIES = [BLUE, ORANGE, GREEN, PURPLE, SKY, RED, BLACK, YELLOW]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
-#: what makes letters legible over what is drawn
-HALO = [withStroke(linewidth=2.5, foreground="white")]
-#: what every legend has in common
+HALO = [withStroke(linewidth=2.5, foreground="white")]  #: makes letters legible over what is drawn
 LEGEND: dict[str, Any] = dict(fontsize=8, frameon=False)
 DPI = 100
 
@@ -91,16 +89,11 @@ def numbers(
     name: str, x: Any, *shape: int | None, gaps: bool = False, within: tuple[float, float] | None = None
 ) -> np.ndarray:
     """``x`` as floats [shape], None any length but 0; NaN and infinity only where there may be ``gaps``."""
-    try:
-        values = np.asarray(x)
-    except (TypeError, ValueError, RuntimeError):
-        values = np.array(None)
-    if values.dtype.kind not in "biuf":  # gradients, pandas, other halves of a float; or no numbers at all
-        tensor = _check.array(name, x).detach().cpu()
-        if tensor.is_complex():
-            raise ValueError(f"{name}: got complex numbers, want real ones")
-        values = tensor.double().numpy()
-    values = values.astype(float)
+    try:  # of a tensor without its gradients, device and precision
+        x = x.detach().cpu().double() if hasattr(x, "detach") else x
+        values = np.asarray(x).astype(float, casting="same_kind")
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{name}: cannot be read as an array of numbers ({error})") from error
     if values.ndim == 1 and len(shape) == 2:
         values = values[None]
     fits = [want == n or (want is None and n > 0) for want, n in zip(shape, values.shape, strict=False)]
@@ -123,7 +116,7 @@ def rows(name: str, x: Any, dim: int | None = None, *, nonzero: bool = False) ->
 def picture(name: str, x: Any) -> np.ndarray:
     """A PIL image or an array [h, w] or [h, w, 3 or 4], for ``imshow``; else a ValueError."""
     if isinstance(x, Image.Image):
-        return np.asarray(x if x.mode in ("L", "RGB", "RGBA") else x.convert("RGBA"))
+        return np.asarray(x.convert("RGBA"))
     found = np.asarray(_check.array(name, x).detach().cpu())
     if found.ndim not in (2, 3) or found.shape[2:] not in ((), (3,), (4,)) or not found.size:
         raise ValueError(f"{name}: got shape {list(found.shape)}, want a picture [h, w, 3]")
@@ -176,10 +169,9 @@ def shares(
     ax: Axes, names: Sequence[str], values: Any, hit: Iterable[str], full: float, digits: int = 0
 ) -> None:
     """Bars from above, up to ``full``, with their numbers; those that are ``hit`` vermillion and hatched."""
-    hits = [name in hit for name in names]
-    colours = [FORGET if h else PALE for h in hits]
-    ax.barh(range(len(names)), values, 0.7, color=colours, edgecolor="white", linewidth=0,
-            hatch=["///" if h else "" for h in hits])  # fmt: skip
+    colours, hatches = zip(*((FORGET, "///") if name in hit else (PALE, "") for name in names), strict=True)
+    look: dict[str, Any] = dict(color=colours, hatch=hatches, edgecolor="white", linewidth=0)
+    ax.barh(range(len(names)), values, 0.7, **look)
     for row, value in enumerate(values):
         ax.text(value + full / 50, row, f"{value:.{digits}f}", va="center", fontsize=9)
     rows_of(ax, names)
@@ -188,7 +180,7 @@ def shares(
 
 def cells(ax: Axes, percent: np.ndarray, names: Sequence[str], columns: Sequence[str], **look: Any) -> None:
     """A table of coloured cells with their numbers, "–" for NaN; ``look`` is that of ``imshow``."""
-    ax.imshow(percent, **look)
+    ax.imshow(percent, vmin=0, vmax=150, aspect="auto", **look)
     for i, j in np.ndindex(percent.shape):
         text = "–" if np.isnan(percent[i, j]) else f"{percent[i, j]:.0f}"
         ax.text(j, i, text, ha="center", va="center", fontsize=9)
@@ -214,9 +206,8 @@ def literal(drawn: Artist) -> None:
         if lacking := frozenset(text.get_text()) - own - {"\n"}:
             text.set_fontfamily([*dict.fromkeys([*text.get_fontfamily(), *_families(lacking)])])
     for axis in drawn.findobj(Axis):
-        if isinstance(axis.get_major_formatter(), LogFormatter):
-            for text in (text for tick in axis.findobj(Tick) for text in tick.findobj(Text)):
-                text.set_parse_math(True)
+        for tick in axis.findobj(Tick) if isinstance(axis.get_major_formatter(), LogFormatter) else ():
+            tick.label1.set_parse_math(True)
 
 
 @functools.cache
@@ -230,8 +221,7 @@ def _letters(font: str) -> frozenset[str]:
 def _families(letters: frozenset[str]) -> list[str]:
     """Installed families that have some of the letters, upright ones first."""
     fonts = sorted(font_manager.fontManager.ttflist, key=lambda f: (f.style != "normal", f.name, f.fname))
-    has = [f.name for f in fonts if letters & _letters(f.fname) and "lastresort" not in f.fname.lower()]
-    return [*dict.fromkeys(has)]
+    return [f.name for f in fonts if letters & _letters(f.fname) and "lastresort" not in f.fname.lower()]
 
 
 def number(x: float) -> str:

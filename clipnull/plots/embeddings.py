@@ -16,9 +16,6 @@ __all__ = [
     "zero_shot_bars",
 ]  # fmt: skip
 
-#: names that are drawn beside a picture
-TOP = 5
-
 
 @_check.by_name
 def image_grid(
@@ -31,22 +28,21 @@ def image_grid(
     """
     n = len(_check.having("images", images, ""))
     pictures = [base.picture(f"images[{i}]", x) for i, x in enumerate(images)]
-    for name, given in (("titles", titles), ("right", right)):
-        if given is not None and len(given) != n:
-            raise ValueError(f"{name}: got {len(given)}, want {n}, one for each picture")
+    titles, marks = _check.names("titles", titles, n), [None] * n if right is None else right
+    _check.names("right", marks, n)
     size, columns = _check.number("size", size, 0.1, 20), columns or min(n, 8)
     rows = -(-n // columns)
     width, height = max(columns * size, 2.5), rows * (size + 0.28) + 0.35
     fig, panels = base.panels((width, height), rows, columns)
     for ax in panels.flat:
         ax.axis("off")
-    for i, ax in enumerate(panels.flat[:n]):
-        ax.imshow(pictures[i])
-        mark, colour = ("", BLACK) if right is None else ("✓ ", BLUE) if right[i] else ("✗ ", RED)
-        label = mark + base.short(str(titles[i]), int(size * 13))
+    for ax, picture, text, answer in zip(panels.flat[:n], pictures, titles, marks, strict=True):
+        ax.imshow(picture)
+        mark, colour = {None: ("", BLACK), True: ("✓ ", BLUE), False: ("✗ ", RED)}[answer]
+        label = mark + base.short(text, int(size * 13))
         ax.text(0.5, -0.04, label, transform=ax.transAxes, ha="center", va="top", fontsize=8, color=colour)
     base.title(fig, title)
-    return base.describe(fig, f"{title}. {n} pictures: {', '.join(map(str, titles))}.")
+    return base.describe(fig, f"{title}. {n} pictures: {', '.join(titles)}.")
 
 
 @_check.by_name
@@ -63,11 +59,10 @@ def zero_shot_bars(
     if after is not None:
         q = base.numbers("after", after, len(p), within=(0, 1))
         panels = [("before: ", p), ("after: ", q)]
-    tops = [(label, p, np.argsort(-p, kind="stable")[:TOP]) for label, p in panels]
+    tops = [(label, p, np.argsort(-p, kind="stable")[:5]) for label, p in panels]
     highlight = names[tops[0][2][0]] if highlight is None else highlight
     apart = dict(width_ratios=[1.0] + [1.35] * len(panels), wspace=0.08)  # numbers clear of the next names
-    size = (2.0 + 2.9 * len(panels), 0.32 * TOP + 1.0)
-    fig, ((left, *rest),) = base.panels(size, 1, 1 + len(panels), gridspec_kw=apart)
+    fig, ((left, *rest),) = base.panels((2.0 + 2.9 * len(panels), 2.6), 1, 1 + len(panels), gridspec_kw=apart)
     left.imshow(base.picture("image", image))
     left.axis("off")
     for ax, (label, p, top) in zip(rest, tops, strict=True):
@@ -83,10 +78,7 @@ def zero_shot_bars(
 
 @_check.by_name
 def pca(Z: Any, k: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scores [n, k], components [k, d], largest entry positive, and shares of the variance [k] of Z [n, d].
-
-    By scikit-learn's full SVD; scores = (Z − mean) componentsᵀ. A ValueError for k above min(n, d).
-    """
+    """Scores [n, k], components [k, d], largest entry positive, and shares of variance [k] of Z [n, d]."""
     from sklearn.decomposition import PCA
 
     Z = base.rows("Z", Z)
@@ -110,7 +102,6 @@ def pca_scatter(Z: Any, groups: Sequence[Any], *, title: str) -> Figure:
 
 
 def _clouds(ax: Axes, clouds: Mapping[str, np.ndarray], n: int = 30) -> None:
-    """Points [n, 2] by their kind, and a legend."""
     for i, (kind, xy) in enumerate(clouds.items()):
         look: dict[str, Any] = dict(marker=MARKERS[i % len(MARKERS)], color=SERIES[i % len(SERIES)])
         ax.scatter(*xy.T, s=26, alpha=0.85, linewidths=0, label=base.short(kind, n), **look)
@@ -182,7 +173,6 @@ def _mean_arrow(ax: Axes, kind: str, xy: np.ndarray) -> None:
 
 
 def _unit_rows(kinds: Mapping[str, Any], least: int = 1) -> dict[str, np.ndarray]:
-    """Each kind's rows at length 1; a ValueError for fewer kinds, or of unlike width."""
     if len(kinds) < least:
         raise ValueError(f"kinds: got {len(kinds)}, want at least {least}")
     first = next(iter(kinds))

@@ -14,9 +14,6 @@ from clipnull.plots.base import BLACK, FORGET, GREY, HALO, LEGEND, MARKERS, RETA
 
 __all__ = ["collateral", "n_way", "scores_before_after"]
 
-#: percent: recall among all names up to which a name is silent; what stands above chance
-SILENT, ABOVE = 5, 55
-
 
 @_check.by_name
 def collateral(
@@ -50,12 +47,12 @@ def collateral(
 
 
 def _number_points(ax: Axes, x: np.ndarray, y: np.ndarray) -> None:
-    """Number points from 1, each above its point; points too close for that share a label."""
     ax.autoscale_view()
     places = ax.transData.transform(np.column_stack([x, y])) * 72 / ax.figure.dpi
     groups: dict[int, list[int]] = {}
     for i, place in enumerate(places):
-        near = (first for first in groups if np.hypot(*(places[first] - place)) < 14)  # points, as the font
+        # 14 points, as the font: nearer ones share a label
+        near = (first for first in groups if np.hypot(*(places[first] - place)) < 14)
         groups.setdefault(next(near, i), []).append(i)
     for first, group in groups.items():
         ax.annotate(", ".join(str(i + 1) for i in group), (x[first], y[first]), (0, 4),
@@ -91,10 +88,9 @@ def scores_before_after(
 
 @_check.by_name
 def n_way(curves: Any, *, other: bool = False, title: str | None = None) -> Figure:
-    """Recall of the forgotten names in lists of n names, and as queries of a search.
+    """Recall of the forgotten names in lists of n names, and as queries of a search, of reports by name.
 
-    ``curves`` are reports by name, the first of which says what it was before, "no edit". Or a `Comparison`:
-    means over draws with bars of one standard deviation; ``other``: under the prompt that no edit has seen.
+    Or of a `Comparison`: means over draws, bars of one standard deviation; ``other``: under an unseen prompt.
     """
     if not isinstance(curves, Mapping):
         _check.having("curves", [curves], "rows kept")
@@ -141,8 +137,7 @@ def n_way(curves: Any, *, other: bool = False, title: str | None = None) -> Figu
 def _of_reports(reports: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Lengths of the lists [k]; by method, recalls and search [2, k + 1] in percent, and no deviations."""
     first, found = next(iter(reports.values())), {}
-    rows = [("no edit", first, "before"), *((name, r, "after") for name, r in reports.items())]
-    for name, report, when in rows:
+    for name, report, when in [("no edit", first, "before"), *((k, r, "after") for k, r in reports.items())]:
         values = [100 * getattr(x, when) for x in (*report.n_way.values(), report.search)]
         found[name] = np.array([values, np.full(len(values), np.nan)])
     if len({x.shape for x in found.values()}) > 1:
@@ -160,14 +155,14 @@ def _of_comparison(comparison: Any, other: bool) -> tuple[np.ndarray, dict[str, 
 
 
 def _message(found: Mapping[str, np.ndarray]) -> str:
-    """Of the edits that win nothing among all names: who wins most against one, who is found by a search."""
-    quiet = {k: mean for k, (mean, _) in found.items() if k != "no edit" and mean[-2] <= SILENT}
+    """Of edits silent among all names, up to 5%: who wins most against one, or a search, above 55%."""
+    quiet = {k: mean for k, (mean, _) in found.items() if k != "no edit" and mean[-2] <= 5}
     parts = []
     for i, before, still in (
         (0, "silent among all names", "still wins {:.0f}% against one other (chance 50)"),
         (-1, "asked for by name", "still finds its pictures (AUC {:.0f})"),
     ):
-        if loud := {k: mean[i] for k, mean in quiet.items() if mean[i] > ABOVE}:
+        if loud := {k: mean[i] for k, mean in quiet.items() if mean[i] > 55}:
             best = max(loud, key=lambda k: loud[k])
             parts.append(f"{before}, {base.short(best)} {still.format(loud[best])}")
     otherwise = "what is silent among all names is at chance in short lists and in a search"

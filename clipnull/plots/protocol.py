@@ -13,9 +13,6 @@ from clipnull.plots.base import BLUE, FORGET, GREY, MARKERS, ORANGE, RETAIN, sho
 
 __all__ = ["recall_before", "score_parts"]
 
-PARTS = [("not forgotten", FORGET, ""), ("lost on the other classes", RETAIN, "///"),
-         ("lost on other data sets", ORANGE, "...")]  # fmt: skip
-
 
 def _score(score: float) -> str:
     return f"{score:.3f}".replace("nan", "–")
@@ -77,6 +74,8 @@ def score_parts(summary: Sequence[Any]) -> Figure:
     _check.having("summary", summary, "method joint score parts terms")
     idle = 1 / summary[0].terms
     title = f"What each method pays for; doing nothing scores {idle:.1f} (dotted)"
+    names = "not forgotten", "lost on the other classes", "lost on other data sets"
+    looks = list(zip(names, (FORGET, RETAIN, ORANGE), ("", "///", "..."), strict=True))
     kinds = sorted({r.joint for r in summary})
     methods = list(dict.fromkeys(r.method for r in summary))
     size = (4.0 * len(kinds) + 1.2, 0.33 * len(methods) + 1.5)
@@ -85,7 +84,7 @@ def score_parts(summary: Sequence[Any]) -> Figure:
         rows = {r.method: r for r in summary if r.joint == joint}
         parts = np.nan_to_num(np.array([rows[m].parts for m in methods], dtype=float))
         left = np.zeros(len(methods))
-        for k, (label, colour, hatch) in enumerate(PARTS):
+        for k, (label, colour, hatch) in enumerate(looks):
             ax.barh(range(len(methods)), parts[:, k], left=left, height=0.7, color=colour, hatch=hatch,
                     edgecolor="white", linewidth=0, label=label)  # fmt: skip
             left = left + parts[:, k]
