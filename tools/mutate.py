@@ -85,7 +85,6 @@ clipnull/evaluation.py || L, TR = edit.left.detach().to(T), T @ edit.right.detac
 clipnull/report.py || (T if side == "image" else F.normalize(edit.apply_text(T).detach(), dim=1)).T || (T if side == "image" else edit.apply_text(T).detach()).T || tests/test_evaluation.py::test_evaluate_equals_full_recomputation
 clipnull/report.py || return self.case.accuracy(self.predicted_after) || return self.case.recall(self.predicted_after) || tests/test_evaluation.py::test_report_by_hand
 clipnull/evaluation.py || {"retain", "gone", "predicted"} || {"retain", "predicted"} || tests/test_evaluation.py::test_another_forget_set_shares_the_scores_and_nothing_that_depends_on_it
-clipnull/exercises/checking.py || _real(*map(os.environ.get, ("CLIPNULL_MODEL", "CLIPNULL_DATA"))) || _real() || tests/test_exercises.py::test_the_models_embeddings_are_those_of_the_model_asked_for_now
 clipnull/subspace.py || unit = torch.nn.functional.normalize(x.double(), dim=1) || unit = x.double() || tests/test_subspace.py::test_duplicate_parallel_and_tiny_rows
 clipnull/protocol/baselines.py || - F.cross_entropy(logits[gone], y[gone]) || + F.cross_entropy(logits[gone], y[gone]) || tests/test_baselines.py::test_gradient_forgets_what_the_images_show_and_keeps_the_rest
 clipnull/model/fold.py || if self.side == "image" else (e.right, e.left) || if self.side == "image" else (e.left, e.right) || tests/test_model_fold.py::test_the_wrong_transpose_gives_other_features tests/test_model_fold.py::test_folded_features_are_the_edited_features

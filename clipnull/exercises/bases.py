@@ -16,10 +16,9 @@ def check_basis(case: Inputs, call: Call) -> None:
     across = unit(nullspace(first).apply_image(case.Z[:2]))
     repeated = torch.stack([first, first, second, third, 0.5 * third])
     near = torch.stack([first, *(first + 0.01 * across)])  # of one such row classical Gram–Schmidt is right
+    cut = "a repeated row leaves rounding, no column; one that differs by 1% has its own. Mind your cut."
     for T in (case.T_f, repeated, near):
-        want = subspace.orthonormal_basis(T)
-        cut = "a repeated row leaves rounding, no column; one that differs by 1% has its own. Mind your cut."
-        expect_basis(call(T), want, cut)
+        expect_basis(call(T), subspace.orthonormal_basis(T), cut)
 
 
 @check("it counts the directions that the other prompt could not have made.", (1.25, 60, 96, 0))

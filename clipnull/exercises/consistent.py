@@ -15,9 +15,8 @@ __all__ = ["check_edited_names", "check_held_out_mu", "check_right_factor"]
 def check_right_factor(case: Inputs, call: Call) -> None:
     """``right_factor(X [d, m], T_f [m, d], lam)``: R [d, m], X = M_r⁻¹ T_fᵀ; lam may be ``math.inf``."""
     T_f, T_r = case.T_f.double(), case.T_r.double()
-    m, d = T_f.shape
-    eye = torch.eye(m, dtype=T_f.dtype)
-    X = torch.linalg.solve(torch.eye(d, dtype=T_f.dtype) + 5 * T_r.T @ T_r, T_f.T)
+    eye = torch.eye(len(T_f))
+    X = torch.linalg.solve(torch.eye(T_f.shape[1]) + 5 * T_r.T @ T_r, T_f.T)
     for lam in (20.0, 0.5, math.inf):
         finite, small = min(lam, 1e9), eye / lam + T_f @ X
         mistakes = {

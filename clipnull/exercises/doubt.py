@@ -61,12 +61,9 @@ def check_read_direction(case: Inputs, call: Call) -> None:
         "that is the left singular vector, along P L: undo P.": U,
         "that uses Pᵀ where P⁺, the pseudo-inverse, undoes P.": unit(P.T @ U),
     }
-
-    def signed(x: torch.Tensor) -> torch.Tensor:
-        return x * x.sum().sign()
-
-    hints = {hint: signed(x) for hint, x in mistakes.items()}
-    expect("the direction", signed(tensor(call(P, Q)).double()), signed(unit(edit.left[:, 0])), hints)
+    got, L = tensor(call(P, Q)).double(), unit(edit.left[:, 0])
+    hints = {hint: x * x.sum().sign() for hint, x in mistakes.items()}  # either sign is right
+    expect("the direction", got * got.sum().sign(), L * L.sum().sign(), hints)
 
 
 @check("no picture was needed: zero wins where all others are negative.")
@@ -80,6 +77,5 @@ def check_winning_embedding(case: Inputs, call: Call) -> None:
     if float(after.abs().max()) < 1e-4:
         raise Wrong("every score is 0 along t once t is projected out: a tie, which kept names win.")
     if loud := int((after > -TIE).sum()):
-        raise Wrong(
-            f"{loud} of {len(T_r)} kept names are not below 0, where t is. Which way do all point away?"
-        )
+        found = f"{loud} of {len(T_r)} kept names are not below 0, where t is."
+        raise Wrong(f"{found} Which way do all point away?")

@@ -15,17 +15,15 @@ def check_leace(case: Inputs, call: Call) -> None:
     X[ours] += 2.0
     delta, x = X[ours].mean(0) - X[~ours].mean(0), X - X.mean(0)
     ell, about_origin = (torch.linalg.solve(y.T @ y, delta) for y in (x, X))
-
-    def moved(ell: torch.Tensor, x: torch.Tensor = x) -> torch.Tensor:
-        return X - (x @ ell / (ell @ delta))[:, None] * delta
-
-    want = moved(ell)
-    mistakes = {
-        "that reads along δ; reading along Σ⁻¹δ moves pictures less.": moved(delta),
-        "Σ is about the origin, want it about the mean of all pictures.": moved(about_origin),
-        "ℓ reads x itself; want x less the mean of all pictures.": moved(ell, X),
-        "only the class itself was moved.": torch.where(ours[:, None], want, X),
+    readings = {
+        "": (ell, x),
+        "that reads along δ; reading along Σ⁻¹δ moves pictures less.": (delta, x),
+        "Σ is about the origin, want it about the mean of all pictures.": (about_origin, x),
+        "ℓ reads x itself; want x less the mean of all pictures.": (ell, X),
     }
+    mistakes = {hint: X - (y @ l / (l @ delta))[:, None] * delta for hint, (l, y) in readings.items()}
+    want = mistakes.pop("")
+    mistakes["only the class itself was moved."] = torch.where(ours[:, None], want, X)
     expect("leace_one(X, ours)", call(X, ours), want, mistakes, start=X)
 
 

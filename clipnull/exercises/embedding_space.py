@@ -26,13 +26,12 @@ def check_softmax_accuracy(case: Inputs, call: Call) -> None:
 
     for scale in (0.0, 1.0, 30.0, math.inf):
         dots, p, over_pictures = drawn(Z @ T.T, scale), drawn(S, scale), (scale * S).softmax(0)
+        in_full = p == p.amax(1, keepdim=True)
         mistakes = {
             "that is the mean probability of the winner. Want that of the right name.": p.amax(1),
             "the softmax runs over the pictures, want one over the names.": over_pictures[rows, labels],
             "that is the zero-shot accuracy; probabilities are shared.": S.argmax(1) == labels,
-            "each of the tied names counts in full; they share it.": (p == p.amax(1, keepdim=True))[
-                rows, labels
-            ],
+            "each of the tied names counts in full; they share it.": in_full[rows, labels],
             "these are dot products. Cosines need unit rows.": dots[rows, labels],
         }
         expect(f"accuracy, scale {scale:g}", call(Z, T, labels, scale), p[rows, labels], mistakes, mean=True)
@@ -64,7 +63,6 @@ def check_nearest_names(case: Inputs, call: Call) -> None:
         expect_shape(f"nearest_names(T, {k}) of {C} names", got, (C, most))
         if got.is_floating_point() or not ((got >= 0) & (got < C)).all():
             raise Wrong(f"want indices of names, whole numbers from 0 to {C - 1}.")
-
         others, dots, raw = ((X @ X.T).fill_diagonal_(-9) for X in (unit(centred), centred, T))
         scores = {
             "": others,
