@@ -25,7 +25,7 @@ def check_best_image(case: Inputs, call: Call) -> None:
 @check("2-way recall of neutral names, with no edit computed.")
 def check_neutral_two_way(case: Inputs, call: Call) -> None:
     """``neutral_two_way(S [n, C], labels [n], forget)``: 2-way recall after, from the scores S before."""
-    S, kept, gone = case.Z @ case.T.T, case.retain, case.gone
+    S, kept, gone = case.images @ case.T.T, case.retain, case.gone
     own, average = S.gather(1, case.labels[:, None]), S[:, kept].mean(1, keepdim=True)
     won = S[:, kept] < average
     mistakes = {

@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from clipnull.evaluation import Case
 
+Inputs = Case
 Shape = tuple[float, int, int, int]
 #: of `synthetic`: what functions are tried on; where the numbers do not matter, one is enough
 SHAPES: dict[str, Shape] = {"random": (0.0, 12, 32, 0), "CLIP-shaped": (1.25, 20, 48, 1)}
@@ -33,12 +34,6 @@ class Verdict(NamedTuple):
 
 class Wrong(Exception):
     """Raised in the body of a check; its text is what the learner reads."""
-
-
-class Inputs(Case):
-    """What a function is tried on: a `Case` of unit rows in memory."""
-
-    Z: torch.Tensor
 
 
 def unit(x: torch.Tensor) -> torch.Tensor:

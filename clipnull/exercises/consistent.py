@@ -1,7 +1,5 @@
 """Checks of lesson 04."""
 
-import math
-
 import torch
 
 from clipnull.erasers import consistent
@@ -17,7 +15,7 @@ def check_right_factor(case: Inputs, call: Call) -> None:
     T_f, T_r = case.T_f.double(), case.T_r.double()
     eye = torch.eye(len(T_f))
     X = torch.linalg.solve(torch.eye(T_f.shape[1]) + 5 * T_r.T @ T_r, T_f.T)
-    for lam in (20.0, 0.5, math.inf):
+    for lam in (20.0, 0.5, torch.inf):
         finite, small = min(lam, 1e9), eye / lam + T_f @ X
         mistakes = {
             "the I/λ is missing: that is R for λ = ∞.": X @ (T_f @ X).inverse(),
@@ -54,7 +52,7 @@ def check_held_out_mu(case: Inputs, call: Call) -> None:
     lam, mus = 30.0, [0.1, 1.0, 10.0, 100.0, 1000.0]
     edits = [consistent(case.T_f, case.T_r, lam, mu) for mu in mus]
     rows = slice(0, None, 2), slice(1, None, 2), slice(None)
-    parts = [Case(case.Z[some], case.T, case.labels[some], case.forget) for some in rows]
+    parts = [Case(case.images[some], case.T, case.labels[some], case.forget) for some in rows]
     reports = [[part.evaluate(e) for e in edits] for part in parts]
 
     def chosen(on: int, reported: int, most: float = 0.02) -> tuple[float, float]:

@@ -14,7 +14,7 @@ def check_matched(case: Inputs, call: Call) -> None:
     """``matched(Z, L, R, Q)``: s for which I − s QL(QR)ᵀ moves the rows of Z as far as I − LRᵀ."""
     d = case.T.shape[1]
     edit = consistent(case.T_f, case.T_r, anchor="mean")
-    Z, L, R, Q = case.Z, edit.left, edit.right, torch.linalg.qr(randn(d, d, seed=5)).Q
+    Z, L, R, Q = case.images, edit.left, edit.right, torch.linalg.qr(randn(d, d, seed=5)).Q
     own, other = ((Z @ left) @ right.T for left, right in ((L, R), (Q @ L, Q @ R)))
     far, control = own.norm(dim=1), other.norm(dim=1)
     by_W = ((Z @ R) @ L.T).norm(dim=1).mean() / ((Z @ (Q @ R)) @ (Q @ L).T).norm(dim=1).mean()
@@ -32,7 +32,7 @@ def check_matched(case: Inputs, call: Call) -> None:
 @check("recall by another word, as in `clipnull.auditing.other_words`.")
 def check_recall_by_word(case: Inputs, call: Call) -> None:
     """``recall_by_word(Z, T, labels, c, w)``: recall of class c when ``w`` takes its name's place."""
-    Z, T = case.Z, case.T
+    Z, T = case.images, case.T
     for i, c in enumerate(case.forget):
         w = unit(T[c] + (0.6 + 0.4 * i) * unit(randn(T.shape[1], seed=i)))
         swapped = T.clone()
