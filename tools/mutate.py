@@ -122,7 +122,7 @@ clipnull/plots/erasing.py || ax.plot(a[i], row, marker, color=colour || ax.plot(
 clipnull/plots/mathematics.py || (column - 0.46, row - 0.44) || (row - 0.46, column - 0.44) || tests/test_plots_erasing.py
 clipnull/lab/lessons.py || Edit(edit.right, edit.left) || Edit(edit.left, edit.right) || tests/test_widgets_04.py
 clipnull/lab/lessons.py || "image" if side == "image" and unit else "text" || "text" if side == "image" and unit else "image" || tests/test_widgets_04.py
-clipnull/plots/embeddings.py || np.argsort(-p, kind="stable")[:5]) for label, p in panels] || np.argsort(p, kind="stable")[:5]) for label, p in panels] || tests/test_plots_embeddings.py
+clipnull/plots/embeddings.py || np.argsort(-p, kind="stable")[:5]) for label, p in panels.items()] || np.argsort(p, kind="stable")[:5]) for label, p in panels.items()] || tests/test_plots_embeddings.py
 clipnull/plots/embeddings.py || np.stack([np.cos(a), side * np.sin(a)], 1) || np.stack([np.sin(a), side * np.cos(a)], 1) || tests/test_plots_embeddings.py
 clipnull/plots/embeddings.py || ax.plot(middle, density, line || ax.plot(density, middle, line || tests/test_plots_embeddings.py
 clipnull/exercises/checking.py || made.shape[-2:] == (self.size, self.size) || made.shape == (self.size, self.size + 1) || tests/test_exercises_02.py

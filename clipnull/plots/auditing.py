@@ -47,7 +47,7 @@ def fingerprint(found: Any, forgotten: Sequence[str], *, title: str) -> Figure:
     left.text(at[-1], found.noise * 1.6, "rounding ends here", ha="right", va="bottom", fontsize=8)
     left.set_xticks(at if len(at) <= 12 else at[:: len(at) // 6])
     base.style(left, x="number", y="singular value of the difference", grid="y")
-    base.shares(right, names, [score[n] for n in names], forgotten, 1, 2)
+    base.shares(right, names, [score[n] for n in names], forgotten, 1)
     base.style(right, title, x="share of the name in the span")
     listed = ", ".join(f"{n} {score[n]:.2f}" for n in names)
     said = f"{found.rank} singular values stand above rounding. Share of each name: {listed}."
@@ -56,10 +56,7 @@ def fingerprint(found: Any, forgotten: Sequence[str], *, title: str) -> Figure:
 
 @_check.by_name
 def layer_probe(probes: Sequence[Any], by_names: tuple[float, float], *, title: str = "") -> Figure:
-    """How well `clipnull.auditing.LayerProbe` tell the forgotten classes, before and after the edit.
-
-    ``by_names``: the same (fractions) of the names in the probe's place, drawn beside the last layer.
-    """
+    """What `clipnull.auditing.LayerProbe` tell before and after; ``by_names``: names in the probe's place."""
     _check.having("probes", probes, "layer before after control identical")
     names, n = [*(p.layer for p in probes), "names"], len(probes)
     series = {
@@ -111,8 +108,8 @@ def controls(rows: Sequence[Any], *, title: str = "") -> Figure:
 def words(row: Any, classes: Sequence[str], *, title: str = "") -> Figure:
     """The twelve words of `clipnull.auditing.other_words` that recall most, with the class of each."""
     _check.having("row", [row], "words against")
-    if (last := max(w.owner for w in _check.having("row", row.words, "owner"))) >= len(classes):
-        raise ValueError(f"classes: got {len(classes)}, want at least {last + 1}")
+    for w in _check.having("row", row.words, "owner text before after control"):
+        _check.whole("owner, in classes", w.owner, 0, len(classes) - 1)
     loud = sorted(row.words, key=lambda w: (-w.after, -w.before, w.text))[:WORDS]
     names = [f"{base.short(w.text, 34)} ({base.short(classes[w.owner])})" for w in loud]
     before, after, control = 100 * np.array([(w.before, w.after, w.control) for w in loud]).T
@@ -157,11 +154,7 @@ def reliability(tables: Mapping[str, Any], *, title: str = "") -> Figure:
 def verdicts(
     panels: Mapping[str, Mapping[str, Sequence[float]]], methods: Sequence[str], *, title: str = ""
 ) -> Figure:
-    """What each measurement says of each method, as coloured cells: the darker, the more is left.
-
-    ``panels`` maps a panel to measurements (rows, those of the first panel), each to one fraction per method
-    (columns), NaN where there is none.
-    """
+    """What is left, as coloured cells: panel -> measurement (rows, of the first) -> fraction per method."""
     first = _check.having("panels", panels.values(), "items")[0]
     rows = _check.having("panels", first, "")
     methods = _check.names("methods", methods, len(_check.some("panels", first[rows[0]])))

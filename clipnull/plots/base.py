@@ -12,7 +12,6 @@ from typing import Any
 import matplotlib.figure
 import numpy as np
 from matplotlib import font_manager
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis, Tick
 from matplotlib.patheffects import withStroke
@@ -85,9 +84,7 @@ def show(fig: matplotlib.figure.Figure) -> None:
     display(data, raw=True, metadata={"image/png": {"alt": text, "width": width, "height": height}})
 
 
-def numbers(
-    name: str, x: Any, *shape: int | None, gaps: bool = False, within: tuple[float, float] | None = None
-) -> np.ndarray:
+def numbers(name: str, x: Any, *shape: int | None, gaps: bool = False, shares: bool = False) -> np.ndarray:
     """``x`` as floats [shape], None any length but 0; NaN and infinity only where there may be ``gaps``."""
     try:  # of a tensor without its gradients, device and precision
         x = x.detach().cpu().double() if hasattr(x, "detach") else x
@@ -102,9 +99,8 @@ def numbers(
         raise ValueError(f"{name}: got shape {list(values.shape)}, want [{want}]")
     if not gaps and not np.isfinite(values).all():
         raise ValueError(f"{name}: holds NaN or infinity, want finite numbers")
-    if within and ((values < within[0] - 1e-4) | (values > within[1] + 1e-4)).any():
-        ends = f"from {np.nanmin(values):g} to {np.nanmax(values):g}"
-        raise ValueError(f"{name}: got numbers {ends}, want {within[0]:g} to {within[1]:g}")
+    if shares and (np.abs(values) > 1 + 1e-4).any():
+        raise ValueError(f"{name}: got numbers beyond 1, want fractions")
     return values
 
 
@@ -136,7 +132,8 @@ def axes(size: tuple[float, float]) -> Axes:
 
 def title(fig: matplotlib.figure.Figure, text: str) -> None:
     """Set a figure's title: from its left edge, broken to its width."""
-    fig.suptitle(wrap(text, fig.get_size_inches()[0]), x=0.01, ha="left", fontsize=11)
+    words = wrap(text, fig.get_size_inches()[0])
+    fig.suptitle(words, x=0.01, ha="left", fontsize=11).set_parse_math(False)
 
 
 def style(ax: Axes, text: str = "", x: str = "", y: str = "", grid: str = "") -> matplotlib.figure.Figure:
@@ -145,35 +142,28 @@ def style(ax: Axes, text: str = "", x: str = "", y: str = "", grid: str = "") ->
     if grid:
         ax.grid(axis=grid, color="#E4E4E4", linewidth=0.8)
         ax.set_axisbelow(True)
-    ax.set_xlabel(x)
-    ax.set_ylabel(y)
+    ax.set(xlabel=x, ylabel=y)
     fig = ax.figure.figure  # the outer one of a subfigure
-    if text and isinstance(fig, Figure):  # ours: the title has the whole width, legend included
+    if text:
         title(fig, text)
-    elif text:
-        inches = fig.get_size_inches()[0] * ax.get_position().width
-        ax.set_title(wrap(text, inches), loc="left", fontsize=11)
     literal(ax)
     return fig
 
 
-def rows_of(ax: Axes, names: Iterable[object], n: int = 22) -> None:
+def rows_of(ax: Axes, names: Sequence[object]) -> None:
     """Names down the side, the first on top."""
-    labels = [short(name, n) for name in names]
-    ax.set_yticks(range(len(labels)), labels, fontsize=9)
+    ax.set_yticks(range(len(names)), map(short, names), fontsize=9)
     ax.invert_yaxis()
     ax.tick_params(axis="y", length=0)
 
 
-def shares(
-    ax: Axes, names: Sequence[str], values: Any, hit: Iterable[str], full: float, digits: int = 0
-) -> None:
-    """Bars from above, up to ``full``, with their numbers; those that are ``hit`` vermillion and hatched."""
+def shares(ax: Axes, names: Sequence[str], values: Any, hit: Iterable[str], full: int) -> None:
+    """Bars from above, up to ``full``, 1 or 100, with their numbers; those ``hit`` vermillion and hatched."""
     colours, hatches = zip(*((FORGET, "///") if name in hit else (PALE, "") for name in names), strict=True)
     look: dict[str, Any] = dict(color=colours, hatch=hatches, edgecolor="white", linewidth=0)
     ax.barh(range(len(names)), values, 0.7, **look)
     for row, value in enumerate(values):
-        ax.text(value + full / 50, row, f"{value:.{digits}f}", va="center", fontsize=9)
+        ax.text(value + full / 50, row, f"{value:.{2 if full == 1 else 0}f}", va="center", fontsize=9)
     rows_of(ax, names)
     ax.set_xlim(0, 1.15 * full)
 
@@ -196,7 +186,7 @@ def wrap(text: str, inches: float) -> str:
     return textwrap.fill(_encodable(text[: 5 * width]), width, max_lines=4, placeholder=" …")
 
 
-def literal(drawn: Artist) -> None:
+def literal(drawn: Any) -> None:
     """Every text as it is written, in fonts that have its letters; only powers of ten are typeset."""
     for text in drawn.findobj(Text):
         text.set_parse_math(False)

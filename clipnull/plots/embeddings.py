@@ -22,18 +22,14 @@ def image_grid(
     images: Sequence[Any], titles: Sequence[str], *, title: str, columns: int | None = None,
     right: Sequence[bool] | None = None, size: float = 1.1,
 ) -> Figure:  # fmt: skip
-    """Pictures (PIL or [h, w, 3]) of ``size`` inches, at most 8 in a row by default, each over its title.
-
-    ``right`` (n) marks each title as a right (blue, ✓) or a wrong (vermillion, ✗) answer.
-    """
+    """Pictures (PIL or [h, w, 3]) of ``size`` inches over their titles, ✓ before those ``right``, else ✗."""
     n = len(_check.having("images", images, ""))
     pictures = [base.picture(f"images[{i}]", x) for i, x in enumerate(images)]
     titles, marks = _check.names("titles", titles, n), [None] * n if right is None else right
     _check.names("right", marks, n)
     size, columns = _check.number("size", size, 0.1, 20), columns or min(n, 8)
     rows = -(-n // columns)
-    width, height = max(columns * size, 2.5), rows * (size + 0.28) + 0.35
-    fig, panels = base.panels((width, height), rows, columns)
+    fig, panels = base.panels((max(columns * size, 2.5), rows * (size + 0.28) + 0.35), rows, columns)
     for ax in panels.flat:
         ax.axis("off")
     for ax, picture, text, answer in zip(panels.flat[:n], pictures, titles, marks, strict=True):
@@ -50,16 +46,12 @@ def zero_shot_bars(
     image: Any, names: Sequence[str], before: Any, after: Any | None = None, *,
     highlight: str | None = None, title: str | None = None,
 ) -> Figure:  # fmt: skip
-    """A picture and its five most likely names, from probabilities [C] before and after an edit.
-
-    ``highlight`` is the class drawn in vermillion and hatched, by default the first one before.
-    """
-    p = base.numbers("before", before, None, within=(0, 1))
-    names, panels = _check.names("names", names, len(p)), [("", p)]
+    """A picture and its five likeliest names, by probabilities [C] before and after; ``highlight`` is red."""
+    p = base.numbers("before", before, None, shares=True)
+    names, panels = _check.names("names", names, len(p)), {"": p}
     if after is not None:
-        q = base.numbers("after", after, len(p), within=(0, 1))
-        panels = [("before: ", p), ("after: ", q)]
-    tops = [(label, p, np.argsort(-p, kind="stable")[:5]) for label, p in panels]
+        panels = {"before: ": p, "after: ": base.numbers("after", after, len(p), shares=True)}
+    tops = [(label, p, np.argsort(-p, kind="stable")[:5]) for label, p in panels.items()]
     highlight = names[tops[0][2][0]] if highlight is None else highlight
     apart = dict(width_ratios=[1.0] + [1.35] * len(panels), wspace=0.08)  # numbers clear of the next names
     fig, ((left, *rest),) = base.panels((2.0 + 2.9 * len(panels), 2.6), 1, 1 + len(panels), gridspec_kw=apart)
@@ -123,12 +115,11 @@ def cone(kinds: Mapping[str, Any]) -> Figure:
         of_kind = f"{base.short(kind, 16)} {np.degrees(a).mean():.0f}° ± {np.degrees(a).std():.0f}°"
         clouds[of_kind] = np.stack([np.cos(a), side * np.sin(a)], 1)
     ax = base.axes((6.4, 4.4))
-    _arc(ax, np.pi / 2)
+    _circle(ax, np.pi / 2, {first: np.array([1.0, 0.0])})
     turn = np.linspace(-1, 1, 61) * angles[first].mean()
     ax.fill([0, *np.cos(turn)], [0, *np.sin(turn)], color=SERIES[0], alpha=0.1, linewidth=0)
     for x, y in next(iter(clouds.values())):
         ax.plot([0, x], [0, y], color=SERIES[0], linewidth=0.5, alpha=0.35)
-    _mean_arrow(ax, first, np.array([1.0, 0.0]))
     _clouds(ax, clouds)
     said = ", ".join(clouds)
     title = f"Angle from the mean of the {base.short(first, 16)}: {said}"
@@ -146,10 +137,8 @@ def two_means(kinds: Mapping[str, Any]) -> Figure:
     Q, R = np.linalg.qr(means.T)
     Q = Q * np.where(np.diag(R) < 0, -1, 1)
     ax = base.axes((6.4, 4.4))
-    _arc(ax, np.pi)
+    _circle(ax, np.pi, {first: means[0] @ Q, second: means[1] @ Q})
     _clouds(ax, {kind: rows @ Q for kind, rows in unit.items()}, 16)
-    _mean_arrow(ax, first, means[0] @ Q)
-    _mean_arrow(ax, second, means[1] @ Q)
     ax.set(xlim=(-0.4, 1.05), ylim=(-0.4, 1.05))
     x, y = np.linalg.norm(means, axis=1)
     gap = np.linalg.norm(means[0] - means[1])
@@ -159,17 +148,15 @@ def two_means(kinds: Mapping[str, Any]) -> Figure:
     return base.describe(fig, f"{title}. Plane through the origin and two means. Drawn: {', '.join(kinds)}.")
 
 
-def _arc(ax: Axes, turn: float) -> None:
+def _circle(ax: Axes, turn: float, means: Mapping[str, np.ndarray]) -> None:
     angle = np.linspace(-turn, turn, 181)
+    arrow = dict(arrowstyle="-|>", color=BLACK, lw=1.5, shrinkA=0, shrinkB=0)
     ax.plot(np.cos(angle), np.sin(angle), color=PALE, linewidth=1, zorder=1)
     ax.set_aspect("equal")
-
-
-def _mean_arrow(ax: Axes, kind: str, xy: np.ndarray) -> None:
-    arrow = dict(arrowstyle="-|>", color=BLACK, lw=1.5, shrinkA=0, shrinkB=0)
-    ax.annotate("", xy, (0, 0), arrowprops=arrow)
-    ax.annotate(f"mean of the {base.short(kind, 16)}", xy / 2, (0, 5), textcoords="offset points", fontsize=9,
-                ha="center", path_effects=HALO)  # fmt: skip
+    for kind, xy in means.items():
+        ax.annotate("", xy, (0, 0), arrowprops=arrow)
+        ax.annotate(f"mean of the {base.short(kind, 16)}", xy / 2, (0, 5), textcoords="offset points",
+                    fontsize=9, ha="center", path_effects=HALO)  # fmt: skip
 
 
 def _unit_rows(kinds: Mapping[str, Any], least: int = 1) -> dict[str, np.ndarray]:

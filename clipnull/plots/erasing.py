@@ -1,7 +1,7 @@
 """What an edit did: lists of n names and search, scores, collateral."""
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,8 +22,8 @@ def collateral(
 ) -> Figure:  # fmt: skip
     """Each retained class's ``change`` [C] in accuracy, a fraction, against its name's cosine [C] with the
     forgotten one (the nearest, if several). The ``worst`` losers are named."""
-    s = base.numbers("similarity", similarity, None, within=(-1, 1))
-    c = 100 * base.numbers("change", change, len(s), gaps=True, within=(-1, 1))
+    s = base.numbers("similarity", similarity, None, shares=True)
+    c = 100 * base.numbers("change", change, len(s), gaps=True, shares=True)
     names = _check.names("names", names, len(s))
     ax = ax or base.axes((6.0, 3.8))
     losers = [i for i in np.lexsort((-s, c))[:worst] if c[i] < 0]
@@ -62,14 +62,13 @@ def _number_points(ax: Axes, x: np.ndarray, y: np.ndarray) -> None:
 
 @_check.by_name
 def scores_before_after(
-    before: Any, after: Any, names: Sequence[str], *, forget: Iterable[str] = (), k: int = 10,
+    before: Any, after: Any, names: Sequence[str], *, forget: Sequence[str] = (), k: int = 10,
     ax: Axes | None = None, title: str,
 ) -> Figure:  # fmt: skip
     """One image's scores [C], before and after: the k highest before, and the highest after."""
     b = base.numbers("before", before, None)
     a, names = base.numbers("after", after, len(b)), _check.names("names", names, len(b))
     shown = list(dict.fromkeys([*np.argsort(-b, kind="stable")[:k], np.argmax(a)]))
-    forget = set(forget)
     ax = ax or base.axes((6.0, 0.3 * len(shown) + 1.5))
     for row, i in enumerate(shown):
         colour, marker = (FORGET, "o") if names[i] in forget else (RETAIN, "s")

@@ -58,10 +58,7 @@ def curves(
 def hyperparameter_map(
     lams: Sequence[float], mus: Sequence[float], measures: Mapping[str, Any], *, best: tuple[int, int]
 ) -> Figure:
-    """Measures [len(lams), len(mus)], fractions, as tables of coloured cells: λ runs down, μ across.
-
-    A name that begins with "kept" is blue, others are vermillion; the cell ``best`` is framed in every table.
-    """
+    """Measures [len(lams), len(mus)], fractions, as coloured cells: "kept…" blue, others vermillion."""
     for name, stops in (("lams", lams), ("mus", mus), ("measures", measures)):
         _check.having(name, stops, "")
     shape = len(lams), len(mus)
@@ -69,8 +66,7 @@ def hyperparameter_map(
     row, column = (_check.whole("best", at, 0, n - 1) for at, n in zip(best, shape, strict=True))
     across, down = ([_value(x) for x in stops] for stops in (mus, lams))
     rows = -(-len(values) // 2)
-    height = rows * (0.27 * len(lams) + 0.75) + 0.4
-    fig, axes = base.panels((8.8, height), rows, 2, sharex=True, sharey=True)
+    fig, axes = base.panels((8.8, rows * (0.27 * len(lams) + 0.75) + 0.4), rows, 2, sharex=True, sharey=True)
     for ax, (name, percent) in zip(axes.ravel(), values.items(), strict=False):
         cmap, colour = ("Blues", RETAIN) if name.startswith("kept") else ("Oranges", FORGET)
         base.cells(ax, percent, down, across, cmap=cmap)
@@ -93,12 +89,11 @@ def hyperparameter_map(
 
 @_check.by_name
 def anchor_maps(weights: Any, measures: Mapping[str, Any], *, title: str) -> Figure:
-    """Measures [n] over the triangle of anchors, each as a coloured triangle, three per row.
+    """Measures [n] over triangles of anchors: "kept…" blue, "certificate…" grey, no share, others vermillion.
 
     ``weights`` [n, 3] is what each anchor has of the origin, the mean and the nearest mixture; rows sum to 1.
-    A name that begins with "kept" is blue, others are vermillion; "certificate" is grey, and no percentage.
     """
-    B = base.numbers("weights", weights, None, 3, within=(0, 1))
+    B = base.numbers("weights", weights, None, 3, shares=True)
     if len(B) < 3 or not np.allclose(B.sum(1), 1, atol=1e-4):
         raise ValueError(f"weights: got {len(B)} rows, want 3 or more, each of sum 1")
     _check.having("measures", measures, "")
