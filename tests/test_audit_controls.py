@@ -342,7 +342,7 @@ SEEDED = {
     "linear_probe": lambda s: linear_probe(Z, Y, seed=s),
     "probe": lambda s: probe(CASE, EDIT, seed=s).after,
     "layer_probe": lambda s: attacks.layer_probe(CASE, {"a": Z}, {"a": Z}, seed=s),
-    "relearning": lambda s: attacks.relearning(H, Y, LAYER, T, {2: EDIT, 5: EDIT}, 2, seed=s),
+    "relearning": lambda s: attacks.relearning(H, Y, LAYER, T, {2: EDIT, 5: EDIT}, 2, T[:2], seed=s),
     "sweep_sizes": lambda s: [*cn.sweep_sizes(CASE, [1, 3], ["nullspace", "random"], seed=s)],
 }
 

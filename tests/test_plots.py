@@ -71,13 +71,14 @@ def test_nothing_is_drawn_outside_the_figure(name):
 
 @pytest.mark.parametrize("name", ["collateral", "scores_before_after"])
 def test_axes_of_the_callers_own(name):
+    """In a figure of several, a title stands above its own axes."""
     fig, (ax, other) = plt.subplots(1, 2)
     calls = {
         "collateral": lambda: plots.collateral([0.5, 0.6], [0, -0.1], NAMES[:2], ax=ax, title="Mine"),
         "scores_before_after": lambda: plots.scores_before_after(SCORES, SCORES, NAMES, ax=ax, title="Mine"),
     }
     assert calls[name]() is fig and plots.alt(fig)
-    assert fig.get_suptitle() == "Mine"
+    assert ax.get_title(loc="left") == "Mine" and fig.get_suptitle() == ""
     assert ax.has_data() and not other.has_data()
     plt.close(fig)
 

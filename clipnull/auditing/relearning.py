@@ -37,8 +37,8 @@ def relearning(
     weight: ArrayLike,
     T: ArrayLike,
     edits: Mapping[int, Edit],
-    shots: int = 4,
-    made_up: ArrayLike | None = None,
+    shots: int,
+    made_up: ArrayLike,
     step: float = 0.005,
     seed: int = 0,
 ) -> list[Relearning]:
@@ -46,8 +46,8 @@ def relearning(
 
     ``H [n, w]`` are features in front of the un-edited layer ``weight [w, d]``; ``edits`` maps a class to
     the edit that forgot it. ``shots`` images of one half of it train, the other half measures. A step is
-    ``step`` norms of the weight long. ``made_up [q, d]`` are words, cycled through; by default random
-    directions at names' angle to their mean. Arms: "edited", "original", "new name" (a made-up word in it).
+    ``step`` norms of the weight long. Arms: "edited", "original", and "new name", the original under a word
+    of ``made_up [q, d]``, which are cycled through.
     """
     H, T = _check.rows("H", H).float(), _check.rows("T", T, nonzero=True).float()
     P = _check.rows("weight", weight, T.shape[1]).to(H)
@@ -55,7 +55,7 @@ def relearning(
         raise ValueError(f"weight: got {len(P)} rows, want {H.shape[1]}, one per feature of H")
     y = _check.labels("labels", labels, len(H), len(T))
     targets = _check.class_indices("edits", list(edits), len(T))
-    words = _made_up(T, len(targets), seed) if made_up is None else _check.rows("made_up", made_up).to(T)
+    words = _check.rows("made_up", made_up, T.shape[1]).to(T)
     rows = []
     for arm in ("edited", "original", "new name"):
         runs = []
@@ -93,11 +93,3 @@ def _train(
         P = P.detach() - step * F.normalize(slope.flatten(), dim=0).view_as(P)
     (recall, retain), (recall_end, retain_end) = seen[0], seen[-1]
     return (len(seen) - 1.0 if recall_end >= GOAL else math.inf), recall, recall_end, retain, retain_end
-
-
-def _made_up(T: torch.Tensor, n: int, seed: int) -> torch.Tensor:
-    center = F.normalize(T.mean(0), dim=0)
-    cosine = float((F.normalize(T, dim=1) @ center).mean())
-    u = torch.randn(n, T.shape[1], generator=torch.Generator().manual_seed(seed)).to(T)
-    across = F.normalize(u - (u @ center)[:, None] * center, dim=1)
-    return cosine * center + math.sqrt(max(0.0, 1 - cosine**2)) * across

@@ -18,6 +18,10 @@ from clipnull.model import Clip
 __all__ = ["Word", "Words", "embed_words", "other_words"]
 
 
+#: words without a meaning
+MADE_UP = "blorf wug dax snarp zill".split()
+
+
 @dataclass(frozen=True, eq=False)
 class Words:
     """Other words for forgotten classes: embeddings [k, d], their ``owner`` [k] (a forgotten class), texts.
@@ -101,6 +105,5 @@ def embed_words(
     if not found:
         return None
     owner, texts = zip(*found, strict=True)
-    lists = list(texts), "blorf wug dax snarp zill".split()  # these without a meaning
-    W, made_up = (clip.embed_text(words, templates=data.templates) for words in lists)
+    W, made_up = (clip.embed_text(list(t), templates=data.templates) for t in (texts, MADE_UP))
     return Words(W, torch.tensor(owner), texts, made_up)

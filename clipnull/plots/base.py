@@ -132,8 +132,7 @@ def axes(size: tuple[float, float]) -> Axes:
 
 def title(fig: matplotlib.figure.Figure, text: str) -> None:
     """Set a figure's title: from its left edge, broken to its width."""
-    words = wrap(text, fig.get_size_inches()[0])
-    fig.suptitle(words, x=0.01, ha="left", fontsize=11).set_parse_math(False)
+    fig.suptitle(wrap(text, fig.get_size_inches()[0]), x=0.01, ha="left", fontsize=11)
 
 
 def style(ax: Axes, text: str = "", x: str = "", y: str = "", grid: str = "") -> matplotlib.figure.Figure:
@@ -144,8 +143,11 @@ def style(ax: Axes, text: str = "", x: str = "", y: str = "", grid: str = "") ->
         ax.set_axisbelow(True)
     ax.set(xlabel=x, ylabel=y)
     fig = ax.figure.figure  # the outer one of a subfigure
-    if text:
+    if text and isinstance(fig, Figure):  # ours: the title has the whole width, legend included
         title(fig, text)
+    elif text:
+        inches = fig.get_size_inches()[0] * ax.get_position().width
+        ax.set_title(wrap(text, inches), loc="left", fontsize=11)
     literal(ax)
     return fig
 
@@ -159,9 +161,9 @@ def rows_of(ax: Axes, names: Sequence[object]) -> None:
 
 def shares(ax: Axes, names: Sequence[str], values: Any, hit: Iterable[str], full: int) -> None:
     """Bars from above, up to ``full``, 1 or 100, with their numbers; those ``hit`` vermillion and hatched."""
-    colours, hatches = zip(*((FORGET, "///") if name in hit else (PALE, "") for name in names), strict=True)
-    look: dict[str, Any] = dict(color=colours, hatch=hatches, edgecolor="white", linewidth=0)
-    ax.barh(range(len(names)), values, 0.7, **look)
+    hits = [name in hit for name in names]
+    ax.barh(range(len(names)), values, 0.7, color=[FORGET if h else PALE for h in hits],
+            hatch=["///" if h else "" for h in hits], edgecolor="white", linewidth=0)  # fmt: skip
     for row, value in enumerate(values):
         ax.text(value + full / 50, row, f"{value:.{2 if full == 1 else 0}f}", va="center", fontsize=9)
     rows_of(ax, names)
