@@ -25,8 +25,7 @@ def check_basis(case: Inputs, call: Call) -> None:
 def check_rank(case: Inputs, call: Call) -> None:
     """``rank_above(T, other)``: number of singular values above the largest of the prompts' difference."""
     T = case.T.double()
-    centred = T - T.mean(0)
-    s = torch.linalg.svdvals(centred)
+    s = torch.linalg.svdvals(T - T.mean(0))
     noise = randn(*T.shape, seed=0).double()
     noise -= noise.mean(0)
     noise *= 0.6 * s.median() / torch.linalg.svdvals(noise)[0]

@@ -3,7 +3,6 @@
 import torch
 
 from clipnull.erasers import consistent
-from clipnull.evaluation import Case
 from clipnull.exercises.checking import Call, Inputs, check, expect, unit
 
 __all__ = ["check_edited_names", "check_held_out_mu", "check_right_factor"]
@@ -52,7 +51,7 @@ def check_held_out_mu(case: Inputs, call: Call) -> None:
     lam, mus = 30.0, [0.1, 1.0, 10.0, 100.0, 1000.0]
     edits = [consistent(case.T_f, case.T_r, lam, mu) for mu in mus]
     rows = slice(0, None, 2), slice(1, None, 2), slice(None)
-    parts = [Case(case.images[some], case.T, case.labels[some], case.forget) for some in rows]
+    parts = [Inputs(case.images[some], case.T, case.labels[some], case.forget) for some in rows]
     reports = [[part.evaluate(e) for e in edits] for part in parts]
 
     def chosen(on: int, reported: int, most: float = 0.02) -> tuple[float, float]:

@@ -20,7 +20,6 @@ NAMES, WORDS = 8, 12
 
 
 def _points(ax: Axes, before: Any, after: Any, names: Sequence[str], x: str, title: str) -> Figure:
-    """Rows on a percent axis: before an open diamond, after a dot."""
     place = range(len(names))
     ax.plot(before, place, "D", color="white", markeredgecolor=BLACK, markersize=7, label="before", zorder=3)
     ax.plot(after, place, "o", color=FORGET, markersize=8, markeredgecolor="white", label="after", zorder=4)
@@ -108,8 +107,7 @@ def controls(rows: Sequence[Any], *, title: str = "") -> Figure:
 def words(row: Any, classes: Sequence[str], *, title: str = "") -> Figure:
     """The twelve words of `clipnull.auditing.other_words` that recall most, with the class of each."""
     _check.having("row", [row], "words against")
-    for w in _check.having("row", row.words, "owner text before after control"):
-        _check.whole("owner, in classes", w.owner, 0, len(classes) - 1)
+    _check.whole("owner", max(w.owner for w in _check.having("row", row.words, "owner")), 0, len(classes) - 1)
     loud = sorted(row.words, key=lambda w: (-w.after, -w.before, w.text))[:WORDS]
     names = [f"{base.short(w.text, 34)} ({base.short(classes[w.owner])})" for w in loud]
     before, after, control = 100 * np.array([(w.before, w.after, w.control) for w in loud]).T
@@ -151,9 +149,7 @@ def reliability(tables: Mapping[str, Any], *, title: str = "") -> Figure:
 
 
 @_check.by_name
-def verdicts(
-    panels: Mapping[str, Mapping[str, Sequence[float]]], methods: Sequence[str], *, title: str = ""
-) -> Figure:
+def verdicts(panels: Mapping[str, Mapping[str, Any]], methods: Sequence[str], *, title: str = "") -> Figure:
     """What is left, as coloured cells: panel -> measurement (rows, of the first) -> fraction per method."""
     first = _check.having("panels", panels.values(), "items")[0]
     rows = _check.having("panels", first, "")

@@ -25,9 +25,8 @@ from clipnull import _check
 __all__ = ["Figure", "alt", "describe", "show"]
 
 #: Okabe and Ito's palette: distinct under every common colour blindness
-BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PURPLE = (
-    ["#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7"]
-)  # fmt: skip
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+YELLOW, BLUE, RED, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 GREY, PALE = "#767676", "#C9C9C9"
 #: what is forgotten is vermillion and round, what is retained is blue and square, everywhere
 FORGET, RETAIN = RED, BLUE
@@ -74,8 +73,7 @@ def show(fig: matplotlib.figure.Figure) -> None:
     text = alt(fig)
     drawn, small, info = io.BytesIO(), io.BytesIO(), PngInfo()
     fig.savefig(drawn, format="png", dpi=DPI)
-    if text:
-        info.add_itxt("Description", text)
+    info.add_itxt("Description", text)
     # 256 colours: a third of the size, which a notebook of many figures feels
     colours = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)
     colours.save(small, "png", optimize=True, pnginfo=info)
@@ -192,11 +190,10 @@ def literal(drawn: Any) -> None:
     """Every text as it is written, in fonts that have its letters; only powers of ten are typeset."""
     for text in drawn.findobj(Text):
         text.set_parse_math(False)
-        if text.get_text().isascii():
-            continue
-        own = _letters(str(font_manager.findfont(text.get_fontproperties())))
-        if lacking := frozenset(text.get_text()) - own - {"\n"}:
-            text.set_fontfamily([*dict.fromkeys([*text.get_fontfamily(), *_families(lacking)])])
+        if not text.get_text().isascii():
+            own = _letters(str(font_manager.findfont(text.get_fontproperties())))
+            if lacking := frozenset(text.get_text()) - own - {"\n"}:
+                text.set_fontfamily([*dict.fromkeys([*text.get_fontfamily(), *_families(lacking)])])
     for axis in drawn.findobj(Axis):
         for tick in axis.findobj(Tick) if isinstance(axis.get_major_formatter(), LogFormatter) else ():
             tick.label1.set_parse_math(True)
@@ -204,7 +201,6 @@ def literal(drawn: Any) -> None:
 
 @functools.cache
 def _letters(font: str) -> frozenset[str]:
-    """The letters of a font's file."""
     with contextlib.suppress(Exception):  # each kind of font has errors of its own
         return frozenset(map(chr, font_manager.get_font(font).get_charmap()))
     return frozenset()

@@ -91,13 +91,7 @@ def n_way(curves: Any, *, other: bool = False, title: str | None = None) -> Figu
 
     Or of a `Comparison`: means over draws, bars of one standard deviation; ``other``: under an unseen prompt.
     """
-    if not isinstance(curves, Mapping):
-        _check.having("curves", [curves], "rows kept")
-        names, found = _of_comparison(curves, other)
-    else:
-        if not _check.having("curves", curves.values(), "n_way search")[0].n_way:
-            raise ValueError("curves: got no n-way recall, want reports on pictures of forgotten names")
-        names, found = _of_reports(curves)
+    names, found = _of_reports(curves) if isinstance(curves, Mapping) else _of_comparison(curves, other)
     fig, ((left, right),) = base.panels((8.0, 0.24 * len(found) + 2.6), 1, 2, width_ratios=[1.7, 1.0])
     left.plot(names, 100 / names, "--", color=GREY, label="chance")
     right.axvline(50, color=GREY, linestyle="--", label="chance")
@@ -135,17 +129,18 @@ def n_way(curves: Any, *, other: bool = False, title: str | None = None) -> Figu
 
 def _of_reports(reports: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Lengths of the lists [k]; by method, recalls and search [2, k + 1] in percent, and no deviations."""
-    first, found = next(iter(reports.values())), {}
+    first, found = _check.having("curves", reports.values(), "n_way search")[0], {}
     for name, report, when in [("no edit", first, "before"), *((k, r, "after") for k, r in reports.items())]:
         values = [100 * getattr(x, when) for x in (*report.n_way.values(), report.search)]
         found[name] = np.array([values, np.full(len(values), np.nan)])
-    if len({x.shape for x in found.values()}) > 1:
-        raise ValueError("curves: got reports with different numbers of kept names, want the same")
+    if not first.n_way or len({x.shape for x in found.values()}) > 1:
+        raise ValueError("curves: want reports with n-way recall, of as many kept names each")
     return np.array([way.names for way in first.n_way.values()]), found
 
 
 def _of_comparison(comparison: Any, other: bool) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    rows = {row.method: row.other if other else row.seen for row in comparison.rows}
+    rows = _check.having("curves", [comparison], "rows kept")[0].rows
+    rows = {row.method: row.other if other else row.seen for row in rows}
     if None in rows.values():
         raise ValueError("other: got True, want a comparison that has another prompt")
     found = {name: 100 * np.array([*row.n_way.values(), row.search]).T for name, row in rows.items()}
