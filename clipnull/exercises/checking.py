@@ -13,6 +13,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from clipnull.evaluation import Case
 
 Inputs = Case
+Call = Callable[..., Any]
+Body = Callable[[Inputs, Call], None]
+Check = Callable[[Call], "Verdict"]
 Shape = tuple[float, int, int, int]
 #: of `synthetic`: what functions are tried on; where the numbers do not matter, one is enough
 SHAPES: dict[str, Shape] = {"random": (0.0, 12, 32, 0), "CLIP-shaped": (1.25, 20, 48, 1)}
@@ -150,7 +153,7 @@ class Square(TorchDispatchMode):
         return out
 
 
-def _run(function: Callable[..., Any], square: int, *args: Any) -> Any:
+def _run(function: Call, square: int, *args: Any) -> Any:
     """What the learner's function returns of copies; it may form no ``square`` by ``square`` matrix."""
     copies = [a.clone() if isinstance(a, torch.Tensor) else a for a in args]
     try:
@@ -180,17 +183,12 @@ def pair(out: Any, names: str) -> list[torch.Tensor]:
     return [tensor(x).double() for x in out]
 
 
-def _is_stub(function: Callable[..., Any]) -> bool:
+def _is_stub(function: Call) -> bool:
     """Whether the source ends in the lesson's ``...`` and returns nothing."""
     with contextlib.suppress(OSError, TypeError):  # typed at a prompt, or no function
         lines = [line.strip() for line in inspect.getsource(function).splitlines()]
         return lines[-1] == "..." and not any(line.startswith("return ") for line in lines)
     return False
-
-
-Call = Callable[..., Any]
-Body = Callable[[Inputs, Call], None]
-Check = Callable[[Call], Verdict]
 
 
 def check(solved: str, *made: Shape, thin: bool = False) -> Callable[[Body], Check]:

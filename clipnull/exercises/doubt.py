@@ -35,8 +35,7 @@ def check_recall_by_word(case: Inputs, call: Call) -> None:
     Z, T = case.images, case.T
     for i, c in enumerate(case.forget):
         w = unit(T[c] + (0.6 + 0.4 * i) * unit(randn(T.shape[1], seed=i)))
-        swapped = T.clone()
-        swapped[c] = w
+        swapped = torch.cat([T[:c], w[None], T[c + 1 :]])
         said, both, plain = ((Z @ A.T).argmax(1) for A in (swapped, torch.cat([T, w[None]]), T))
         mine = case.labels == c
         mistakes = {

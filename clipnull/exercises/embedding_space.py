@@ -16,14 +16,11 @@ def check_softmax_accuracy(case: Inputs, call: Call) -> None:
     Z, T = (x * randn(len(x), 1, seed=1).exp() for x in (case.images, case.T))
     T = torch.cat([T[3:4], T, 3 * T[:1]])  # names that stand twice in the list tie with themselves
     labels = 1 + torch.where(torch.arange(len(Z)) % 7 < 5, case.labels, case.labels.roll(4))
-    S, rows = unit(Z) @ unit(T).T, torch.arange(len(Z))
-
-    def drawn(S: torch.Tensor, scale: float) -> torch.Tensor:
-        best = (S >= S.amax(1, keepdim=True) - 1e-5).float()
-        return (scale * S).softmax(1) if scale < torch.inf else best / best.sum(1, keepdim=True)
-
+    raw, S, rows = Z @ T.T, unit(Z) @ unit(T).T, torch.arange(len(Z))
+    tops = [(X >= X.amax(1, keepdim=True) - 1e-5).float().log() for X in (raw, S)]
     for scale in (0.0, 1.0, 30.0, torch.inf):
-        dots, p, over_pictures = drawn(Z @ T.T, scale), drawn(S, scale), (scale * S).softmax(0)
+        dots, p = (X.softmax(1) for X in ((scale * raw, scale * S) if scale < torch.inf else tops))
+        over_pictures = (scale * S).softmax(0)
         in_full = p == p.amax(1, keepdim=True)
         mistakes = {
             "that is the mean probability of the winner. Want that of the right name.": p.amax(1),
