@@ -61,9 +61,8 @@ def tensor(out: Any) -> torch.Tensor:
     """What a function returned as a tensor, or `Wrong`."""
     try:
         return torch.as_tensor(out)
-    except (TypeError, ValueError, RuntimeError) as problem:
-        kind = type(out).__name__
-        raise Wrong(f"your function returns {kind}, which is no array ({problem}).") from problem
+    except (TypeError, ValueError, RuntimeError) as why:
+        raise Wrong(f"your function returns {type(out).__name__}, which is no array ({why}).") from why
 
 
 def expect_shape(what: str, got: torch.Tensor, want: Sequence[int]) -> None:

@@ -24,8 +24,7 @@ def _points(ax: Axes, before: Any, after: Any, names: Sequence[str], x: str, tit
     ax.plot(before, place, "D", color="white", markeredgecolor=BLACK, markersize=7, label="before", zorder=3)
     ax.plot(after, place, "o", color=FORGET, markersize=8, markeredgecolor="white", label="after", zorder=4)
     ax.set_yticks(place, names, fontsize=9)
-    ax.set_ylim(len(names) - 0.5, -0.6)
-    ax.set_xlim(-3, 103)
+    ax.set(xlim=(-3, 103), ylim=(len(names) - 0.5, -0.6))
     ax.tick_params(axis="y", length=0)
     ax.figure.legend(*ax.get_legend_handles_labels(), loc="outside lower right", ncols=3, **LEGEND)
     return base.style(ax, title, x=x, grid="x")
@@ -167,4 +166,4 @@ def verdicts(panels: Mapping[str, Mapping[str, Any]], methods: Sequence[str], *,
         for row, line in zip(rows, percent, strict=True):
             known = [f"{m} {x:.0f}" for m, x in zip(methods, line, strict=True) if x == x]
             said += [f"{panel}, {row}: {', '.join(known)}"] if known else []
-    return describe(fig, f"{title}. {'; '.join(said)}{base.uncut(rows, 40)}.")
+    return describe(fig, f"{title}. {'; '.join(said)}.")

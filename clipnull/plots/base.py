@@ -207,7 +207,6 @@ def _letters(font: str) -> frozenset[str]:
 
 
 def _families(letters: frozenset[str]) -> list[str]:
-    """Installed families that have some of the letters, upright ones first."""
     fonts = sorted(font_manager.fontManager.ttflist, key=lambda f: (f.style != "normal", f.name, f.fname))
     return [f.name for f in fonts if letters & _letters(f.fname) and "lastresort" not in f.fname.lower()]
 
@@ -227,12 +226,6 @@ def short(name: object, n: int = 22) -> str:
     text = " ".join(unicodedata.normalize("NFC", _encodable(str(name))).split())
     text = text if len(text) <= n else text[: n - 1] + "…"
     return "\u200b" + text if text.startswith("_") else text  # a legend leaves out what begins with one
-
-
-def uncut(names: Iterable[object], n: int) -> str:
-    """In brackets, for an alt text, the names that `short` cuts; empty where it cuts none."""
-    cut = [str(name) for name in dict.fromkeys(names) if len(str(name)) > n]
-    return f" ({', '.join(cut)})" if cut else ""
 
 
 def _encodable(text: str) -> str:

@@ -109,11 +109,12 @@ def cone(kinds: Mapping[str, Any]) -> Figure:
     axis = unit[first].mean(0)
     axis /= np.linalg.norm(axis)
     angles = {kind: np.arccos(np.clip(rows @ axis, -1, 1)) for kind, rows in unit.items()}
-    clouds = {}
+    clouds, said = {}, []
     for kind, a in angles.items():
         side = np.where(np.arange(len(a)) % 2 == 0, 1, -1)
-        of_kind = f"{base.short(kind, 16)} {np.degrees(a).mean():.0f}° ± {np.degrees(a).std():.0f}°"
-        clouds[of_kind] = np.stack([np.cos(a), side * np.sin(a)], 1)
+        degrees = f"{np.degrees(a).mean():.0f}° ± {np.degrees(a).std():.0f}°"
+        said.append(f"{kind} {degrees}")
+        clouds[f"{base.short(kind, 16)} {degrees}"] = np.stack([np.cos(a), side * np.sin(a)], 1)
     ax = base.axes((6.4, 4.4))
     _circle(ax, np.pi / 2, {first: np.array([1.0, 0.0])})
     turn = np.linspace(-1, 1, 61) * angles[first].mean()
@@ -121,11 +122,10 @@ def cone(kinds: Mapping[str, Any]) -> Figure:
     for x, y in next(iter(clouds.values())):
         ax.plot([0, x], [0, y], color=SERIES[0], linewidth=0.5, alpha=0.35)
     _clouds(ax, clouds)
-    said = ", ".join(clouds)
-    title = f"Angle from the mean of the {base.short(first, 16)}: {said}"
+    title = f"Angle from the mean of the {base.short(first, 16)}: {', '.join(clouds)}"
     fig = base.style(ax, title, "cosine with the mean", "sine, on alternating sides")
-    whole = f"the {first}: {said}{base.uncut(kinds, 16)}"
-    return base.describe(fig, f"{title}. Unit arrows at their angle from the mean of {whole}.")
+    whole = f"Unit arrows at their angle from the mean of the {first}: {', '.join(said)}"
+    return base.describe(fig, f"{title}. {whole}.")
 
 
 @_check.by_name
@@ -179,16 +179,16 @@ def cumulative_variance(sets: Mapping[str, Any], *, title: str) -> Figure:
         held = 100 * p.cumsum()
         counts = 1 + (held < levels[:, None] - 1e-7).sum(1)
         found = f"{', '.join(map(str, counts))}; participation ratio {1 / (p**2).sum():.0f}"
-        said.append(f"{base.short(name, 30)}: {found}")
+        said.append(f"{name}: {found}")
         ax.plot(range(1, len(p) + 1), held, "-" if i % 2 == 0 else "--", color=SERIES[i % len(SERIES)],
                 marker=MARKERS[i % len(MARKERS)], markevery=(counts - 1).tolist(), markersize=5,
-                label=said[-1])  # fmt: skip
+                label=f"{base.short(name, 30)}: {found}")  # fmt: skip
     ax.set(xscale="log", ylim=(0, 103))
     ax.set_yticks([0, *levels])
     key = "components for 50, 90 and 99%"
     ax.legend(title=key, title_fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16), **LEGEND)
     fig = base.style(ax, title, "principal components", "share of the variance, %", "y")
-    return base.describe(fig, f"{title}. {key.capitalize()}: {'. '.join(said)}{base.uncut(sets, 30)}.")
+    return base.describe(fig, f"{title}. {key.capitalize()}: {'. '.join(said)}.")
 
 
 @_check.by_name

@@ -106,10 +106,9 @@ def n_way(curves: Any, *, other: bool = False, title: str | None = None) -> Figu
         if np.isnan(search):
             right.text(2, row, "no query", va="center", fontsize=8, color=GREY)
     ends = [*map(str, names[:-1]), "all"]
-    left.set_xscale("log")
+    left.set(xscale="log", ylim=(-3, 103))
     left.set_xticks(names, ends)
     left.minorticks_off()
-    left.set_ylim(-3, 103)
     right.set_yticks(range(len(found)), [base.short(name) for name in found])
     right.tick_params(axis="y", length=0)
     right.set(xlim=(-3, 103), ylim=(len(found) - 0.5, -0.5))

@@ -1,8 +1,8 @@
 """The protocol's figures."""
 
-import itertools
 import math
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -31,8 +31,7 @@ def recall_before(rows: Sequence[Any]) -> Figure:
     spans = {data: [at for key, at in place.items() if key[0] == data] for data in sets}
     ax = base.axes((7.4, 0.27 * len(place) + 0.16 * len(sets) + 1.3))
     said, points = [], []
-    models = enumerate(dict.fromkeys(r.model for r in rows))
-    for (j, model), solid in itertools.product(models, (True, False)):
+    for (j, model), solid in product(enumerate(dict.fromkeys(r.model for r in rows)), (True, False)):
         label, prefix = (model, "") if solid else (f"{model}, published", "published_")
         look: dict[str, Any] = dict(color=(BLUE, ORANGE)[j % 2], clip_on=False)
         found, words = [], []
