@@ -22,9 +22,8 @@ __all__ = ["Attack", "Optimised", "attack_embeddings", "attack_pixels", "optimis
 Objective = Callable[[torch.Tensor], torch.Tensor]
 #: temperature of the smooth maximum over kept names: first, last (of their largest distance); in cosines
 HOT, COLD, PIXELS = 0.1, 1e-4, 0.01
-#: Adam's learning rate, on the logits of the pixels; weight of the total variation; views are shifted by up
-#: to this share of the width, scaled by up to exp(±) of it and turned by up to twice as many radians: without
-#: it the ascent finds patterns that only one pixel grid shows
+#: Adam's rate, on the logits of pixels; weight of the total variation; views are shifted by up to this share
+#: of the width, scaled by exp(±) of it, turned by twice as much: or patterns show on one pixel grid alone
 RATE, SMOOTH, JITTER = 0.1, 3.0, 0.15
 
 

@@ -138,8 +138,7 @@ def _relearned(clip: Clip, data: Any, case: Case, edit: Edit, seed: int) -> Meas
     k, edits = min(4, fewest(both_kinds(case)) // 2), dict.fromkeys(targets, edit)
     H = layers(clip, [data.images[i] for i in rows])[HIDDEN]
     odd = clip.embed_text(MADE_UP, templates=data.templates)
-    found = relearning(H, case.labels, last_layer(clip), case.T, edits, k, odd, seed=seed)
-    edited, plain, new = found
+    edited, plain, new = relearning(H, case.labels, last_layer(clip), case.T, edits, k, odd, seed=seed)
     start, end, back = map(_show.percent, (edited.recall_start, edited.recall_end, edited.back))
     said = f"With {k} labelled images per class, recall goes from {start} to {end}, and {back} of the classes"
     steps, against = (plain.steps, edited.steps, new.steps), "the class under a new name"

@@ -92,9 +92,8 @@ def _slips(got: torch.Tensor, want: torch.Tensor, start: torch.Tensor | None) ->
 
 
 def expect(what: str, got: Any, want: Any, mistakes: Any = (), start: Any = None, mean: bool = False) -> None:
-    """Raise `Wrong` unless ``got`` equals ``want`` to float32; booleans count as 0 and 1.
+    """Raise `Wrong` unless ``got`` equals ``want`` to float32; ``mistakes``: wrong answers by hint.
 
-    ``mistakes``: usual wrong answers by the hint that helps; one that equals ``want`` here is none.
     ``start``: what a part is taken away from. ``mean``: the mean of ``want`` is wanted, mistakes are such.
     """
     tolerance = 1e-5 if mean else 1e-4  # one entry of a mask, more or less, changes its mean
@@ -183,7 +182,6 @@ def pair(out: Any, names: str) -> list[torch.Tensor]:
 
 
 def _is_stub(function: Call) -> bool:
-    """Whether the source ends in the lesson's ``...`` and returns nothing."""
     with contextlib.suppress(OSError, TypeError):  # typed at a prompt, or no function
         lines = [line.strip() for line in inspect.getsource(function).splitlines()]
         return lines[-1] == "..." and not any(line.startswith("return ") for line in lines)
