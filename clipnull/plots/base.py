@@ -110,7 +110,7 @@ def rows(name: str, x: Any, dim: int | None = None, *, nonzero: bool = False) ->
 def picture(name: str, x: Any) -> np.ndarray:
     """A PIL image or an array [h, w] or [h, w, 3 or 4], for ``imshow``; else a ValueError."""
     if isinstance(x, Image.Image):
-        return np.asarray(x.convert("RGBA"))
+        return np.asarray(x if x.mode in ("L", "RGB", "RGBA") else x.convert("RGBA"))
     found = np.asarray(_check.array(name, x).detach().cpu())
     if found.ndim not in (2, 3) or found.shape[2:] not in ((), (3,), (4,)) or not found.size:
         raise ValueError(f"{name}: got shape {list(found.shape)}, want a picture [h, w, 3]")
