@@ -36,16 +36,6 @@ def pocket() -> Any:
     return clipnull.load()
 
 
-@pytest.fixture
-def synthetic_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No model is needed to test the messages of the exercises: leave the real embeddings out."""
-    from clipnull.exercises import checking
-
-    made = checking.synthetic
-    inputs = {"random": made(0.0, 12, 32, seed=0), "CLIP-shaped": made(1.25, 20, 48, seed=1)}
-    monkeypatch.setattr(checking, "cases", lambda: inputs)
-
-
 def _no_browser(reason: str) -> NoReturn:
     # CI must not pass because the browser part was left out
     if os.environ.get("CLIPNULL_REQUIRE_BROWSER"):

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 import clipnull as cn
 from clipnull import auditing as attacks
 from clipnull.auditing.confidence import calibration_error, confidence, conformal_sets, fitted_scale
-from clipnull.auditing.controls import certified, controls, displacement, short_lists, turned
+from clipnull.auditing.controls import certified, controls, short_lists, turned
 from clipnull.auditing.probes import leace, linear_probe, probe, yes_or_no
 from clipnull.auditing.words import Words, other_words
 from clipnull.hull import certificate
@@ -121,7 +121,6 @@ def test_a_turned_edit_moves_images_as_far_as_the_edit(method):
         assert float((other.apply_image(Z) - Z).norm(dim=1).mean()) == pytest.approx(moved, rel=1e-4)
         eye = torch.eye(D)
         assert float((other.matrix() - eye).norm()) > 1.1 * float((edit.matrix() - eye).norm())
-    assert displacement(CASE, edit) == pytest.approx(moved, rel=1e-5)
     values = line(of_controls(edit, 0, seeds=3), "forgotten, turned edit").values
     assert list(values) == pytest.approx([cn.evaluate(CASE, other).forget_after for other in others])
 
@@ -343,7 +342,7 @@ SEEDED = {
     "linear_probe": lambda s: linear_probe(Z, Y, seed=s),
     "probe": lambda s: probe(CASE, EDIT, seed=s).after,
     "layer_probe": lambda s: attacks.layer_probe(CASE, {"a": Z}, {"a": Z}, seed=s),
-    "relearning": lambda s: attacks.relearning(H, Y, LAYER, T, {2: EDIT, 5: EDIT}, 2, seed=s),
+    "relearning": lambda s: attacks.relearning(H, Y, LAYER, T, {2: EDIT, 5: EDIT}, 2, T[:2], seed=s),
     "sweep_sizes": lambda s: [*cn.sweep_sizes(CASE, [1, 3], ["nullspace", "random"], seed=s)],
 }
 
@@ -365,7 +364,7 @@ def test_audit_hands_its_seed_to_every_part():
         *confidence(CASE, EDIT, seed=3),
         certified(CASE, EDIT, seed=3),
     ]
-    assert report.names == [*(part.name for part in parts), "attack, embeddings"]
+    assert [row.name for row in report.rows] == [*(part.name for part in parts), "attack, embeddings"]
     for part in parts:
         row = report[part.name]
         assert (row.before, row.after, row.control) == (part.before, part.after, part.control), part.name

@@ -8,8 +8,6 @@ from answers import answer_tests
 
 from clipnull import exercises as ex
 
-pytestmark = pytest.mark.usefixtures("synthetic_inputs")
-
 unit = torch.nn.functional.normalize
 
 

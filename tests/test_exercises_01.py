@@ -2,14 +2,11 @@
 
 import math
 
-import pytest
 import torch
 import torch.nn.functional as F
 from answers import answer_tests
 
 from clipnull import exercises as ex
-
-pytestmark = pytest.mark.usefixtures("synthetic_inputs")
 
 unit = F.normalize
 

@@ -11,8 +11,6 @@ import clipnull as cn
 from clipnull import exercises as ex
 from clipnull.exercises import checking
 
-pytestmark = pytest.mark.usefixtures("synthetic_inputs")
-
 
 def scores(S, Z, T, L, R):
     return S - (Z @ L) @ (T @ R).T
@@ -91,7 +89,7 @@ test_right_answer, test_stub, test_missing_return, test_wrong_answer = answer_te
 
 
 def test_two_way_after_is_that_of_a_report():
-    case = checking.cases()["CLIP-shaped"].forgetting([0])
+    case = checking.synthetic(*checking.SHAPES["CLIP-shaped"]).forgetting([0])
     Z, t = case.Z[case.gone], case.T[0]
     own = two_way(Z @ t, Z @ case.T_r.T, case.T_r @ t)
     report = case.evaluate(cn.nullspace(case.T_f))

@@ -2,15 +2,12 @@
 
 import math
 
-import pytest
 import torch
 import torch.nn.functional as F
 from answers import answer_tests
 
 import clipnull as cn
 from clipnull import exercises as ex
-
-pytestmark = pytest.mark.usefixtures("synthetic_inputs")
 
 
 def right(X, T_f, lam, sign=1.0, front=None, gram=None, inverse=True, scale=1.0):

@@ -1,14 +1,11 @@
 """Lesson 05's checks: each usual wrong answer gets its own message."""
 
-import pytest
 import torch
 import torch.nn.functional as F
 from answers import answer_tests
 
 import clipnull as cn
 from clipnull import exercises as ex
-
-pytestmark = pytest.mark.usefixtures("synthetic_inputs")
 
 
 def image(t, T_r):

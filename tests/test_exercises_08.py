@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 from answers import answer_tests
 
 from clipnull import exercises as ex
 from clipnull.protocol.result import score_parts
-
-pytestmark = pytest.mark.usefixtures("synthetic_inputs")
 
 
 def score(forget, retain, others):

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import math
 
-import pytest
 import torch
 from answers import answer_tests
 
 from clipnull import exercises as ex
-
-pytestmark = pytest.mark.usefixtures("synthetic_inputs")
 
 
 def recall(S, labels):

@@ -1,14 +1,11 @@
 """The checks of the electives: right answers pass, each usual wrong one gets its own message."""
 
-import pytest
 import torch
 import torch.nn.functional as F
 from answers import answer_tests
 
 from clipnull import exercises as ex
 from clipnull.auditing.confidence import calibration_error as package_ece
-
-pytestmark = pytest.mark.usefixtures("synthetic_inputs")
 
 
 def leace(X, ours, read=None, subtract=True):

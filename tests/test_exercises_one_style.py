@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 from answers import answer_tests
 
 from clipnull import exercises as ex
-
-pytestmark = pytest.mark.usefixtures("synthetic_inputs")
 
 
 def interaction(M):

@@ -1,11 +1,9 @@
 """Attacks: can any image embedding, can any picture, bring a forgotten name back to the top?"""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,21 +18,21 @@ from clipnull.model import Clip
 
 __all__ = ["Attack", "Optimised", "attack_embeddings", "attack_pixels", "optimise_pixels"]
 
+#: of unit embeddings [k, d], the [k] to climb
+Objective = Callable[[torch.Tensor], torch.Tensor]
 #: temperature of the smooth maximum over kept names: first, last (of their largest distance); in cosines
 HOT, COLD, PIXELS = 0.1, 1e-4, 0.01
-#: Adam's learning rate, on the logits of the pixels; weight of the total variation; views are shifted by up
-#: to this share of the width, scaled by up to exp(±) of it and turned by up to twice as many radians: without
-#: it the ascent finds patterns that only one pixel grid shows
+#: Adam's rate, on the logits of pixels; weight of the total variation; views are shifted by up to this share
+#: of the width, scaled by exp(±) of it, turned by twice as much: or patterns show on one pixel grid alone
 RATE, SMOOTH, JITTER = 0.1, 3.0, 0.15
 
 
 @dataclass(frozen=True, eq=False)
 class Attack:
-    """The best that was found for m forgotten names: by ``leads``, by how much they beat the best kept one.
+    """The best found for m forgotten names: unit image embeddings before the edit, or pictures.
 
-    ``made`` and the leads (the cosine's unit) are from each of s starts, [s, m, d] and [s, m], float64, for
-    unit image embeddings before the edit; m pictures and [m] for pixels, read again from their 8 bits.
-    ``size`` is the largest |score| over them and all names, before the edit: a win leads by 1e-5 of it.
+    ``made`` and the ``leads`` over the best kept name, cosines, are [s, m, d] and [s, m], float64, of s
+    starts; m and [m] of pixels, read again from their 8 bits. ``size`` is the largest |score| before it.
     """
 
     made: Any
@@ -50,10 +48,9 @@ class Attack:
 def attack_embeddings(
     edit: Edit | None, T_f: ArrayLike, T_r: ArrayLike, starts: int = 4, steps: int = 400, seed: int = 0
 ) -> Attack:
-    """Optimise unit image embeddings for each forgotten name against all kept ones, after an edit.
+    """Optimise unit image embeddings for each of ``T_f`` [m, d] against all of ``T_r`` [k, d], after an edit.
 
-    ``T_f`` [m, d] and ``T_r`` [k, d] are the names before the edit; None is the unedited model. The first
-    start is the name itself, the others are random. Accelerated projected gradient ascent (Nesterov 1983) on
+    Starts are the name itself, then random. Accelerated projected gradient ascent (Nesterov 1983) on
     z.(W t_f) - max_r z.(W t_r) over |z| <= 1, the maximum smoothed by a falling temperature. The lead is
     concave in z: every start ends at the certificate (`clipnull.hull.certificate`). Where that is positive a
     win is found (below a hundredth of the scores' size it takes more steps); where it is 0 there is none.
@@ -65,9 +62,8 @@ def attack_embeddings(
     random = torch.randn(starts - 1, *forget.shape, generator=gen, dtype=torch.float64).to(forget)
     z = F.normalize(torch.cat([forget[None], random]), dim=2)
     names = torch.cat([forget, retain])
-    if edit is not None:
-        exact = edit.to(forget)
-        forget, retain = exact.apply_text(forget), exact.apply_text(retain)
+    edited = names if edit is None else edit.to(names).apply_text(names)
+    forget, retain = edited.split([len(forget), len(retain)])
     leads, best = z.new_full(z.shape[:2], -math.inf), z
     distance = max(float(torch.cdist(forget, retain).max()), torch.finfo(z.dtype).tiny)
     y, momentum = z, 1.0
@@ -107,34 +103,29 @@ def attack_pixels(
     return Attack(images, leads.cpu(), float((Z @ names.T).abs().max()))
 
 
-@dataclass(frozen=True, eq=False)
-class Optimised:
+class Optimised(NamedTuple):
     """k images before each step and after the last: ``film``, steps + 1 times; ``images`` are the last."""
 
     film: list[list[Image.Image]]
-
-    @property
-    def images(self) -> list[Image.Image]:
-        return self.film[-1]
+    images: list[Image.Image]
 
 
 def optimise_pixels(
-    clip: Any,
-    targets: ArrayLike,
-    steps: int = 30,
-    seed: int = 0,
-    objective: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    clip: Any, targets: ArrayLike, steps: int = 30, seed: int = 0, objective: Objective | None = None
 ) -> Optimised:
     """Change the pixels of grey images until their embeddings point along given directions [k, d], one each.
 
     Each step turns, scales and shifts the images at random (``seed``) and climbs z . t - 3 * total
-    variation, z being the view's unit embedding and t the unit target; an ``objective`` takes the unit
-    embeddings [k, d], and gives the [k] that are climbed in place of z . t. The model's weights are used,
-    not changed. Activation maximisation with transformed views, as in Olah et al., Feature Visualization
-    (Distill 2017); that pixels are a sum of coarse and fine grids is our choice.
+    variation, z being the view's unit embedding and t the unit target, or an ``objective`` in place of z . t.
+    Activation maximisation with transformed views, as in Olah et al., Feature Visualization (Distill 2017);
+    that pixels are a sum of coarse and fine grids is our choice.
     """
+    from open_clip import get_input_dtype
+
     t = F.normalize(_check.rows("targets", targets, clip.dim, nonzero=True).float(), dim=1).to(clip.device)
     steps, generator = _check.whole("steps", steps, 1), torch.Generator().manual_seed(seed)
+    cfg, dtype = clip.model.visual.preprocess_cfg, get_input_dtype(clip.precision) or torch.float32
+    mean, std = (torch.tensor(cfg[k], device=clip.device).view(3, 1, 1) for k in ("mean", "std"))
     # the grid's size and its halves, four in all: coarse ones move large areas at once
     height, width = np.broadcast_to(clip.image_size, 2).tolist()
     sizes = [(max(1, height >> i), max(1, width >> i)) for i in range(4)]
@@ -143,7 +134,8 @@ def optimise_pixels(
     optimiser, film = torch.optim.Adam(layers, lr=RATE, eps=1e-4), [_pictures(_compose(layers))]
     for _ in range(steps):
         x = _compose(layers)
-        z = _embed(clip, _view(x, generator))
+        pixels = ((_view(x, generator) - mean) / std).to(dtype)
+        z = F.normalize(clip.model.encode_image(pixels, normalize=False).float(), dim=1)
         variation = sum(x.diff(dim=axis).abs().mean((1, 2, 3)).sum() for axis in (2, 3))
         gain = ((z * t).sum(1) if objective is None else objective(z)).sum() - SMOOTH * variation
         # gradients of the pixels alone: the model's own are neither computed nor stored
@@ -151,7 +143,7 @@ def optimise_pixels(
             layer.grad = gradient
         optimiser.step()
         film.append(_pictures(_compose(layers)))
-    return Optimised(film)
+    return Optimised(film, film[-1])
 
 
 def _pictures(x: torch.Tensor) -> list[Image.Image]:
@@ -166,17 +158,7 @@ def _compose(layers: Sequence[torch.Tensor]) -> torch.Tensor:
 
 def _view(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     angle, zoom, right, down = JITTER * (2 * torch.rand(4, len(x), generator=generator) - 1)
-    zoom, angle = zoom.exp(), 2 * angle
-    rows = [(zoom * angle.cos(), -zoom * angle.sin(), right), (zoom * angle.sin(), zoom * angle.cos(), down)]
-    theta = torch.stack([torch.stack(row, 1) for row in rows], 1).to(x)
+    cos, sin = zoom.exp() * (2 * angle).cos(), zoom.exp() * (2 * angle).sin()
+    theta = torch.stack([cos, -sin, right, sin, cos, down], 1).view(-1, 2, 3).to(x)
     grid = F.affine_grid(theta, list(x.shape), align_corners=False)
     return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
-
-
-def _embed(clip: Any, x: torch.Tensor) -> torch.Tensor:
-    from open_clip import get_input_dtype
-
-    cfg = clip.model.visual.preprocess_cfg
-    mean, std = (torch.tensor(cfg[k]).view(3, 1, 1).to(x) for k in ("mean", "std"))
-    pixels = ((x - mean) / std).to(get_input_dtype(clip.precision) or torch.float32)
-    return F.normalize(clip.model.encode_image(pixels, normalize=False).float(), dim=1)

@@ -1,7 +1,5 @@
 """Does the model know that it does not know? Entropy, calibration, conformal sets."""
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

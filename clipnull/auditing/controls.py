@@ -1,7 +1,5 @@
 """Is it the edit? Random directions, other names, short lists, the certificate."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -24,10 +22,7 @@ RANDOM, MOVED = "random subspaces of the same rank", "the edit turned at random,
 
 @_check.by_name
 def rebuild(edit: Edit, T_f: ArrayLike, T_r: ArrayLike) -> Edit:
-    """The same kind of edit, with the hyperparameters in its ``info``, for other names [m, d] and [k, d].
-
-    `NotMeasured` for an edit that does not say how it was made, or was anchored at given embeddings.
-    """
+    """The same kind of edit for other names; `NotMeasured` if its ``info`` does not say how it was made."""
     method = METHODS.get(edit.info.get("method", ""))
     if method is None or not method.defaults.keys() <= edit.info.keys():
         raise NotMeasured(f"edit: cannot be made again from its info {edit.info}")
@@ -47,20 +42,15 @@ def control(edit: Edit, seed: int) -> Edit:
 
 @_check.by_name
 def turned(case: Case, edit: Edit, seed: int = 0) -> Edit:
-    """The edit in a randomly rotated space, I - s Q L (Q R)^T: a control that moves images as far.
+    """A control that moves images as far: I - s Q L (Q R)^T, Q random, mean |z' - z| that of the edit."""
 
-    s is such that the mean displacement |z' - z| of the case's images is that of the edit; Q is uniform.
-    """
+    def moved(edit: Edit) -> float:
+        return float((edit.apply_image(case.images) - case.images).norm(dim=1).double().mean())
+
     gaussian = torch.randn(edit.dim, edit.dim, generator=torch.Generator().manual_seed(seed))
     Q = torch.linalg.qr(gaussian.double()).Q.to(edit.left)
     other = replace(edit, left=Q @ edit.left, right=Q @ edit.right, info={"method": "turned", "seed": seed})
-    moved = displacement(case, other)
-    return replace(other, left=other.left * (displacement(case, edit) / moved if moved else 1.0))
-
-
-def displacement(case: Case, edit: Edit) -> float:
-    """Mean |z' - z| of the images, z' not normalised."""
-    return float((edit.apply_image(case.images) - case.images).norm(dim=1).double().mean())
+    return replace(other, left=other.left * (moved(edit) / moved(other) if moved(other) else 1.0))
 
 
 def both_kinds(case: Case) -> Case:
@@ -80,42 +70,38 @@ def fewest(case: Case) -> int:
 
 @_check.by_name
 def controls(case: Case, edit: Edit, seeds: int = 10, seed: int = 0) -> list[Measurement]:
-    """Zero-shot accuracy against random subspaces, turned edits, other names and candidate masking.
+    """Zero-shot accuracy against random subspaces, `turned` edits, other names and candidate masking.
 
-    Of each control as many as ``seeds``, but one of the last. "forgotten, zero-shot" is against random
-    subspaces, "forgotten, turned edit" against `turned`; "forgotten, other names" against the edit built from
-    as many names of other classes (NaN, with the reason, where it cannot be built).
+    Of each control but the last as many as ``seeds``. "forgotten, other names" is against the edit built from
+    as many names of other classes: NaN, with the reason, where it cannot be built.
     """
     report = case.require().evaluate(edit)
     b, a = report.forget_before, report.forget_after
 
     def row(name: str, against: str, edits: Iterator[Edit], what: str, source: str = "ours") -> Measurement:
-        values = tuple(case.evaluate(e).forget_after for e in edits)
+        nothing = Measurement(f"forgotten, {name}", b, a, math.nan, against, "", source)
+        try:
+            values = tuple(case.evaluate(e).forget_after for e in edits)
+        except NotMeasured as why:
+            return replace(nothing, means=f"Not measured: {why}.")
         said, spread = _verdict(b, a, values, what), stdev(values) if seeds > 1 else math.nan
-        return Measurement(name, b, a, fmean(values), against, said, source, spread=spread, values=values)
+        return replace(nothing, control=fmean(values), means=said, spread=spread, values=values)
 
     random = (control(edit, seed + i) for i in range(seeds))
     rotated = (turned(case, edit, seed + i) for i in range(seeds))
-    rows = [
-        row("forgotten, zero-shot", RANDOM, random, RANDOM, "2407.07485; control ours"),
-        row("forgotten, turned edit", MOVED, rotated, "turned edits"),
-    ]
-    name, against = "forgotten, other names", "the edit built from other classes' names"
-    try:
-        rows.append(row(name, against, _shuffled(case, edit, seeds, seed), "edits built from other names"))
-    except NotMeasured as why:
-        rows.append(Measurement(name, b, a, math.nan, against, f"Not measured: {why}."))
+    other = _shuffled(case, edit, seeds, seed)
     before, after, free = report.retain_before, report.retain_after, candidate_masking(case).retain_after
-    said = (
-        f"The edit changes accuracy on the other classes by {_show.change(before, after)} points; "
-        f"candidate masking, which edits nothing, by {_show.change(before, free)}."
-    )
-    name, against = "retained, zero-shot", "candidate masking"
-    return [*rows, Measurement(name, before, after, free, against, said, "2407.07485")]
+    said = f"The edit changes accuracy on the other classes by {_show.change(before, after)} points; "
+    said += f"candidate masking, which edits nothing, by {_show.change(before, free)}."
+    return [
+        row("zero-shot", RANDOM, random, RANDOM, "2407.07485; control ours"),
+        row("turned edit", MOVED, rotated, "turned edits"),
+        row("other names", "the edit built from other classes' names", other, "edits built from other names"),
+        Measurement("retained, zero-shot", before, after, free, "candidate masking", said, "2407.07485"),
+    ]
 
 
 def _verdict(before: float, after: float, values: Sequence[float], what: str) -> str:
-    """Whether recall falls further than under any of the controls."""
     if not before:
         return "The model recognised none of these images to begin with, so there was nothing to forget."
     if after >= before:
@@ -127,7 +113,6 @@ def _verdict(before: float, after: float, values: Sequence[float], what: str) ->
 
 
 def _shuffled(case: Case, edit: Edit, seeds: int, seed: int) -> Iterator[Edit]:
-    """Edits of the same kind that forget other classes, drawn at random."""
     g = torch.Generator().manual_seed(seed)
     m = min(len(case.forget), len(case.retain) - 1)
     if m < 1:
@@ -156,9 +141,8 @@ def certified(case: Case, edit: Edit, seed: int = 0) -> Measurement:
     """The largest `certificate` of the forgotten names, of at most 20; the case needs no images."""
     some = case.T[case.forget[:CERTIFIED]], case.T[case.retain]
     leads = [certificate(e, *some) for e in (None, edit, control(edit, seed))]
-    won = int((leads[1] > 1e-6).sum())
-    before, after, random = (float(x.max()) for x in leads)
+    b, a, c = (float(x.max()) for x in leads)
     said = "No image embedding there is lets a forgotten name win while all kept names are candidates."
-    if won:
-        said = f"{won} of {len(leads[1])} names can win on some embedding, by at most {after:.3f}."
-    return Measurement("certificate", before, after, random, SUBSPACE, said, unit="cosine")
+    if won := int((leads[1] > 1e-6).sum()):
+        said = f"{won} of {len(leads[1])} names can win on some embedding, by at most {a:.3f}."
+    return Measurement("certificate", b, a, c, SUBSPACE, said, unit="cosine")

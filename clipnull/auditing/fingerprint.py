@@ -1,7 +1,5 @@
 """Can the forgotten class be read off the weights?"""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,10 +14,10 @@ __all__ = ["Fingerprint", "fingerprint"]
 
 @dataclass(frozen=True, eq=False)
 class Fingerprint:
-    """What the difference of two last layers gives away: ``rank`` directions were edited.
+    """What two last layers give away: ``rank`` of the ``singular_values`` [min(w, d)] are above ``noise``.
 
-    So many ``singular_values`` [min(w, d)] are above ``noise``. ``left`` and ``right`` [d, rank] are bases of
-    the spans of L and R, ``scores`` [C] say how much of each name, or of it less the mean name, is in L's.
+    ``left`` and ``right`` [d, rank] are bases of the spans of L and R, ``scores`` [C] the share of each name,
+    or of it less the mean name, in that of L.
     """
 
     rank: int
@@ -46,13 +44,11 @@ def fingerprint(
 ) -> Fingerprint:
     """Read rank, directions and the forgotten name off the last layers [w, d] of two models, z = h P.
 
-    After an image-side edit W = I - L R^T the second layer is Q = P W. ``vocabulary`` [C, d] are the text
-    embeddings of names that may have been forgotten, called by their indices unless there are ``names``.
-    P - Q = P L R^T: its row space is the span of R, and P^+ (P - Q) = L R^T gives the span of L (of its part
-    in the row space of P, if w < d). Both layers are rounded: each weight by at most half of the machine
-    epsilon relative to itself, which makes no singular value above eps / 2 (||P||_F + ||Q||_F). Four times
-    that, and what the SVD itself may err by, is the threshold. Ours; that the forgotten class can be read
-    off the weights: arXiv 2604.07386.
+    ``vocabulary`` [C, d] are the names that may have been forgotten. After an image-side edit W = I - L R^T
+    the second layer is Q = P W. P - Q = P L R^T: its row space is the span of R, and P^+ (P - Q) = L R^T
+    gives that of L (of its part in the row space of P, if w < d). Each weight is rounded by at most half of
+    the machine epsilon relative to itself: no singular value above eps / 2 (||P||_F + ||Q||_F). Four times
+    that, and what the SVD may err by, is the threshold. Ours; that weights tell a class: arXiv 2604.07386.
 
     >>> import torch
     >>> from clipnull import nullspace

@@ -1,18 +1,14 @@
 """Do the layers before the edit still tell the class?"""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 
 from clipnull import _check
-from clipnull._check import ArrayLike
 from clipnull.auditing.controls import fewest
 from clipnull.auditing.probes import balanced
 from clipnull.evaluation import Case
@@ -24,12 +20,8 @@ __all__ = ["LayerProbe", "layer_probe", "layers"]
 PIXELS, HIDDEN, EMBEDDING = "pixels", "before the projection", "embedding"
 
 
-@dataclass(frozen=True)
-class LayerProbe:
-    """`yes_or_no` of the features at one layer, un-edited and edited, and (``control``) with shuffled labels.
-
-    Balanced accuracy, chance 0.5. ``identical``: features before and after the edit are equal, bit for bit.
-    """
+class LayerProbe(NamedTuple):
+    """`yes_or_no` at one layer, and (``control``) with shuffled labels; ``identical``: equal, bit for bit."""
 
     layer: str
     before: float
@@ -41,9 +33,8 @@ class LayerProbe:
 def layers(clip: Any, images: Any) -> dict[str, torch.Tensor]:
     """Features [n, width] of an image tower at every stage, by forward hooks; float32 on the CPU.
 
-    "pixels", the input averaged down to 16 x 16: what no network was needed for; the stages in order,
-    averaged over positions; "before the projection", H [n, w], with a column of ones if the last layer has
-    a bias; "embedding", H P [n, d] scaled to unit rows. A ValueError for a tower that clipnull does not know.
+    "pixels", the input averaged down to 16 x 16; the stages in order, averaged over positions; "before the
+    projection", H [n, w], with a column of ones if the last layer has a bias; "embedding", H P at unit rows.
     """
     visual = clip.model.visual
     first = getattr(getattr(visual, "transformer", None), "batch_first", True)
@@ -66,9 +57,8 @@ def layers(clip: Any, images: Any) -> dict[str, torch.Tensor]:
     # in the order in which they ran; the tower as a whole ends last
     features = {name: torch.cat(chunks) for name, chunks in found.items()}
     P = last_layer(clip)
-    if len(P) == features[HIDDEN].shape[1] + 1:
-        features[HIDDEN] = torch.cat([features[HIDDEN], torch.ones(len(features[HIDDEN]), 1)], 1)
-    return features | {EMBEDDING: F.normalize(features[HIDDEN] @ P, dim=1)}
+    H = F.pad(features[HIDDEN], (0, len(P) - features[HIDDEN].shape[1]), value=1.0)
+    return features | {HIDDEN: H, EMBEDDING: F.normalize(H @ P, dim=1)}
 
 
 def _stages(visual: Any) -> list[tuple[str, Any]]:
@@ -84,12 +74,11 @@ def _stages(visual: Any) -> list[tuple[str, Any]]:
 
 @_check.by_name
 def layer_probe(
-    case: Case, before: Mapping[str, ArrayLike], after: Mapping[str, ArrayLike], folds: int = 4, seed: int = 0
+    case: Case, before: Mapping[str, Any], after: Mapping[str, Any], folds: int = 4, seed: int = 0
 ) -> list[LayerProbe]:
-    """Ask a linear probe on every layer's features "is it a forgotten class?".
+    """Ask a linear probe "is it a forgotten class?" of `layers` [n, width], before and after the edit.
 
-    ``before`` and ``after`` map layers to features [n, width] of the case's images, in the un-edited and
-    in the edited model (`layers`). Folds are as many as images of the smallest forgotten class, at most.
+    Folds are as many as images of the smallest forgotten class, at most.
     """
     if list(before) != list(after):
         raise ValueError(f"after: has layers {list(after)}, want {list(before)} like before")

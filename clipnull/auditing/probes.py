@@ -1,7 +1,5 @@
 """Can a classifier trained on edited embeddings still tell the class? After LEACE none can."""
 
-from __future__ import annotations
-
 import math
 import warnings
 
@@ -22,9 +20,8 @@ def linear_probe(X: ArrayLike, labels: ArrayLike, folds: int = 4, seed: int = 0)
     """Cross-validated predictions [n] of scikit-learn's ridge classifier, which weighs classes equally.
 
     Features ``X`` [n, d] are centred and divided by one number: dividing each by its own would amplify the
-    rounding that an erased direction leaves behind until a probe can read it. Folds are fewer where images
-    are: the largest class, or of two classes each, has one for every fold. `NotMeasured` for one class only,
-    or too few images for two folds. A probe recovers what was unlearned: arXiv 2604.08271.
+    rounding that an erased direction leaves behind until a probe can read it. The largest class, or each of
+    two, has an image for every fold. A probe recovers what was unlearned: arXiv 2604.08271.
     """
     from sklearn.linear_model import RidgeClassifier
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
@@ -39,12 +36,10 @@ def linear_probe(X: ArrayLike, labels: ArrayLike, folds: int = 4, seed: int = 0)
     X = X - X.mean(0)
     x = (X / X.std(0, correction=0).max().clamp_min(1e-30)).cpu().numpy()
     split = StratifiedKFold(min(folds, most), shuffle=True, random_state=seed)
-    # products this small are slower on several threads than on one
-    with warnings.catch_warnings(), threadpool_limits(1):
-        warnings.simplefilter("ignore", UserWarning)  # classes may be smaller than the folds
-        return torch.as_tensor(
-            cross_val_predict(RidgeClassifier(class_weight="balanced"), x, y.cpu().numpy(), cv=split)
-        )
+    # products this small are slower on several threads than on one; classes may be smaller than the folds
+    with warnings.catch_warnings(action="ignore", category=UserWarning), threadpool_limits(1):
+        ridge = RidgeClassifier(class_weight="balanced")
+        return torch.as_tensor(cross_val_predict(ridge, x, y.cpu().numpy(), cv=split))
 
 
 @_check.by_name
@@ -54,17 +49,13 @@ def yes_or_no(case: Case, X: ArrayLike, folds: int = 4, seed: int = 0) -> float:
 
 
 def balanced(X: ArrayLike, yes: torch.Tensor, folds: int, seed: int) -> float:
-    """Mean of a probe's recall of yes and of no."""
     said = linear_probe(X, yes.long(), folds, seed).bool()
     return (_check.share(said[yes]) + _check.share(~said[~yes])) / 2
 
 
 @_check.by_name
 def probe(case: Case, edit: Edit, folds: int = 4, seed: int = 0) -> Measurement:
-    """Does a linear probe, trained before and after the edit, tell forgotten images from the others?
-
-    `yes_or_no` on unit embeddings (arXiv 2604.08271); control: 50%, chance. Names play no part.
-    """
+    """`yes_or_no` on unit embeddings, before and after the edit (arXiv 2604.08271); control: 50%, chance."""
     least = fewest(both_kinds(case))
     Z, n = case.images, int(case.gone.sum())
     b, a = (yes_or_no(case, X, min(folds, least), seed) for X in (Z, edit.apply_image(Z, normalize=True)))
@@ -82,10 +73,9 @@ def probe(case: Case, edit: Edit, folds: int = 4, seed: int = 0) -> Measurement:
 
 @_check.by_name
 def leace(case: Case) -> torch.Tensor:
-    """The case's image embeddings [n, d] with the forgotten classes' means made equal, by labels alone.
+    """The case's images [n, d] with the forgotten classes' means made equal, by labels: arXiv 2306.03819.
 
-    arXiv 2306.03819; the guarantee is for these embeddings, not scaled to unit length. `NotMeasured` without
-    an image of a forgotten or of a retained class, or without the package ``concept-erasure``.
+    The guarantee is for these embeddings, not scaled to unit length.
     """
     concept = (both_kinds(case).labels[:, None] == torch.tensor(case.forget)).double()
     try:

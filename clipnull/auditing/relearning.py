@@ -1,7 +1,5 @@
 """How soon does a few-shot training bring the class back?"""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from statistics import fmean, median
@@ -16,7 +14,6 @@ from clipnull.edit import Edit
 
 __all__ = ["Relearning", "relearning"]
 
-ARMS = "edited", "original", "new name"
 #: recall that counts as back, most steps, images of other classes that are looked at meanwhile
 GOAL, STEPS, OTHERS = 0.8, 40, 200
 
@@ -40,18 +37,17 @@ def relearning(
     weight: ArrayLike,
     T: ArrayLike,
     edits: Mapping[int, Edit],
-    shots: int = 4,
-    made_up: ArrayLike | None = None,
+    shots: int,
+    made_up: ArrayLike,
     step: float = 0.005,
     seed: int = 0,
 ) -> list[Relearning]:
     """Bring classes back, one by one, by at most 40 gradient steps on the last layer, until recall is 80%.
 
     ``H [n, w]`` are features in front of the un-edited layer ``weight [w, d]``; ``edits`` maps a class to
-    the edit that forgot it. Half of its images train, ``shots`` of them, the other half measures. A step is
-    ``step`` norms of the weight long. ``made_up [q, d]`` are words, cycled through; by default random
-    directions at names' angle to their mean. Arms: "edited", "original" (before the edit), "new name"
-    (there, under a made-up word). A ValueError for fewer than two images per shot, or none of other classes.
+    the edit that forgot it. ``shots`` images of one half of it train, the other half measures. A step is
+    ``step`` norms of the weight long. Arms: "edited", "original", and "new name", the original under a word
+    of ``made_up [q, d]``, which are cycled through.
     """
     H, T = _check.rows("H", H).float(), _check.rows("T", T, nonzero=True).float()
     P = _check.rows("weight", weight, T.shape[1]).to(H)
@@ -59,9 +55,9 @@ def relearning(
         raise ValueError(f"weight: got {len(P)} rows, want {H.shape[1]}, one per feature of H")
     y = _check.labels("labels", labels, len(H), len(T))
     targets = _check.class_indices("edits", list(edits), len(T))
-    words = _made_up(T, len(targets), seed) if made_up is None else _check.rows("made_up", made_up).to(T)
+    words = _check.rows("made_up", made_up, T.shape[1]).to(T)
     rows = []
-    for arm in ARMS:
+    for arm in ("edited", "original", "new name"):
         runs = []
         for i, c in enumerate(targets):
             names = T.clone()
@@ -77,7 +73,6 @@ def relearning(
 def _train(
     H: torch.Tensor, y: torch.Tensor, P: torch.Tensor, T: torch.Tensor, c: int, k: int, step: float, seed: int
 ) -> tuple[float, ...]:
-    """Steps; recall, then accuracy on the others, at the start and the end."""
     g = torch.Generator().manual_seed(seed)
     both = [i.nonzero()[:, 0] for i in (y == c, y != c)]
     own, rest = (i[torch.randperm(len(i), generator=g)] for i in both)
@@ -98,12 +93,3 @@ def _train(
         P = P.detach() - step * F.normalize(slope.flatten(), dim=0).view_as(P)
     (recall, retain), (recall_end, retain_end) = seen[0], seen[-1]
     return (len(seen) - 1.0 if recall_end >= GOAL else math.inf), recall, recall_end, retain, retain_end
-
-
-def _made_up(T: torch.Tensor, n: int, seed: int) -> torch.Tensor:
-    """Random unit rows [n, d] with the cosine to the mean name that names have on average."""
-    center = F.normalize(T.mean(0), dim=0)
-    cosine = float((F.normalize(T, dim=1) @ center).mean())
-    u = torch.randn(n, T.shape[1], generator=torch.Generator().manual_seed(seed)).to(T)
-    across = F.normalize(u - (u @ center)[:, None] * center, dim=1)
-    return cosine * center + math.sqrt(max(0.0, 1 - cosine**2)) * across

@@ -1,7 +1,5 @@
 """What a measurement says, and a table of many."""
 
-from __future__ import annotations
-
 import math
 import textwrap
 from dataclasses import dataclass, field
@@ -11,7 +9,6 @@ from clipnull import _check, _show
 
 __all__ = ["AuditReport", "Measurement", "NotMeasured"]
 
-Unit = Literal["%", "bits", "steps", "cosine"]
 #: a control; names whose certificate is computed, at most
 SUBSPACE, CERTIFIED = "a random subspace of the same rank", 20
 
@@ -22,12 +19,10 @@ class NotMeasured(ValueError):
 
 @dataclass(frozen=True)
 class Measurement:
-    """One line of an audit.
+    """One line of an audit: numbers ("%": fractions; NaN: none) ``against`` a control, and what they mean.
 
-    ``before``, ``after`` and ``control`` are fractions when ``unit`` is "%", NaN where there is no value;
-    ``against`` says what the control is, ``means`` what the numbers mean, ``source`` who asked (an arXiv
-    number, or "ours"). ``values`` are the control of each seed, ``spread`` their standard deviation;
-    ``words`` the `Word` of `other_words`, ``bins`` the `Bins` of `confidence` before and after the edit.
+    ``source`` is an arXiv number, or "ours". ``values`` are the control of each seed, ``spread`` their
+    standard deviation; ``words`` the `Word` of `other_words`, ``bins`` `Bins` before and after the edit.
     """
 
     name: str
@@ -37,7 +32,7 @@ class Measurement:
     against: str
     means: str
     source: str = "ours"
-    unit: Unit = "%"
+    unit: Literal["%", "bits", "steps", "cosine"] = "%"
     spread: float = math.nan
     values: tuple[float, ...] = field(default=(), repr=False)
     words: tuple[Any, ...] = field(default=(), repr=False)
@@ -59,23 +54,20 @@ class Measurement:
 
 @dataclass(frozen=True, repr=False)
 class AuditReport(_show.Shown):
-    """All the measurements of one edit, and why others were not made; shows itself as a table."""
+    """The measurements of one edit, and why others were ``skipped``; shows itself as a table."""
 
     rows: list[Measurement]
     skipped: dict[str, str] = field(default_factory=dict)
     title: str = "audit"
 
     def __getitem__(self, name: str) -> Measurement:
-        return self.rows[self.names.index(_check.one_of("name", name, self.names))]
-
-    @property
-    def names(self) -> list[str]:
-        return [r.name for r in self.rows]
+        rows = {r.name: r for r in self.rows}
+        return rows[_check.one_of("name", name, rows)]
 
     def table(self) -> _show.Table:
         rows = [[name, r.against, *numbers] for r in self.rows for name, *numbers in [r.cells()]]
         notes = [f"{r.name}: {r.means} [{r.source}]" for r in self.rows]
         notes += [f"not measured: {name} ({why})" for name, why in self.skipped.items()]
         notes = [textwrap.fill(note, 100, subsequent_indent="    ") for note in notes]
-        head = ["measurement", "against", "before", "after", "control"]
+        head = "measurement against before after control".split()
         return _show.Table(head, rows, caption=self.title, notes=notes, left=2)

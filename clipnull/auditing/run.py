@@ -1,7 +1,5 @@
 """All measurements of one edit, in one call."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -13,13 +11,13 @@ from clipnull import _check, _show
 from clipnull._check import ClassesLike
 from clipnull.auditing.attacks import attack_embeddings, attack_pixels
 from clipnull.auditing.confidence import confidence
-from clipnull.auditing.controls import certified, control, controls, fewest, short_lists
+from clipnull.auditing.controls import both_kinds, certified, control, controls, fewest, short_lists
 from clipnull.auditing.fingerprint import fingerprint
 from clipnull.auditing.layers import HIDDEN, layers
 from clipnull.auditing.probes import probe
 from clipnull.auditing.relearning import relearning
 from clipnull.auditing.report import CERTIFIED, SUBSPACE, AuditReport, Measurement, NotMeasured
-from clipnull.auditing.words import Words, embed_words, other_words
+from clipnull.auditing.words import MADE_UP, Words, embed_words, other_words
 from clipnull.datasets.arrays import Embeddings
 from clipnull.datasets.pictures import LabelledImages
 from clipnull.edit import Edit
@@ -45,9 +43,9 @@ def audit(
     """Everything that can be asked of an edit, in one table; what cannot be measured is in ``skipped``.
 
     ``clip`` is the model before the edit, with ``data`` pictures; with None, ``data`` are `Embeddings` or a
-    `Case` (without images: the certificate and the attack on embeddings). The classes that the edit was to
-    ``forget`` are by default a `Case`'s own, those in ``edit.info["classes"]``, or the names that it moves
-    most, as many as it has columns. ``words`` are by default the keywords of the pictures.
+    `Case`, with images or without. The classes to ``forget`` are by default a `Case`'s own, those in
+    ``edit.info["classes"]``, or the names that the edit moves most, as many as it has columns; ``words`` the
+    keywords of the pictures.
 
     >>> import clipnull as cn
     >>> coco = cn.datasets.embeddings("coco")
@@ -102,10 +100,8 @@ def _steps(
     yield "certificate", lambda: [certified(case, edit, seed)]
     yield "attack, embeddings", lambda: [_embeddings(case, edit, seed)]
     if clip is not None:
-        some, rows = _thin(case, LAYERS_AT_MOST, seed)
-        P, pictures = last_layer(clip), [data.images[i] for i in rows]
-        yield "fingerprint", lambda: [_fingerprint(case, edit, P, seed)]
-        yield "relearning", lambda: [_relearned(some, edit, P, layers(clip, pictures)[HIDDEN], seed)]
+        yield "fingerprint", lambda: [_fingerprint(case, edit, last_layer(clip), seed)]
+        yield "relearning", lambda: [_relearned(clip, data, case, edit, seed)]
         yield "attack, pixels", lambda: [_pixels(clip, case, edit, seed)]
 
 
@@ -136,13 +132,13 @@ def _fingerprint(case: Case, edit: Edit, P: torch.Tensor, seed: int) -> Measurem
     return Measurement("name read off the weights", math.nan, a, c, SUBSPACE, said, "2604.07386")
 
 
-def _relearned(case: Case, edit: Edit, P: torch.Tensor, H: torch.Tensor, seed: int) -> Measurement:
+def _relearned(clip: Clip, data: Any, case: Case, edit: Edit, seed: int) -> Measurement:
     targets = case.forget[:RELEARN_OF]
-    k = min(4, fewest(case.forgetting(targets)) // 2)
-    if len(case.labels.unique()) < 2:
-        raise NotMeasured("labels: want images of other classes too")
-    found = relearning(H, case.labels, P, case.T, dict.fromkeys(targets, edit), k, seed=seed)
-    edited, plain, new = found
+    case, rows = _thin(case.forgetting(targets), LAYERS_AT_MOST, seed)
+    k, edits = min(4, fewest(both_kinds(case)) // 2), dict.fromkeys(targets, edit)
+    H = layers(clip, [data.images[i] for i in rows])[HIDDEN]
+    odd = clip.embed_text(MADE_UP, templates=data.templates)
+    edited, plain, new = relearning(H, case.labels, last_layer(clip), case.T, edits, k, odd, seed=seed)
     start, end, back = map(_show.percent, (edited.recall_start, edited.recall_end, edited.back))
     said = f"With {k} labelled images per class, recall goes from {start} to {end}, and {back} of the classes"
     steps, against = (plain.steps, edited.steps, new.steps), "the class under a new name"

@@ -1,7 +1,5 @@
 """Do other words for the class still find it?"""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -19,8 +17,9 @@ from clipnull.model import Clip
 
 __all__ = ["Word", "Words", "embed_words", "other_words"]
 
+
 #: words without a meaning
-MADE_UP = ["blorf", "wug", "dax", "snarp", "zill"]
+MADE_UP = "blorf wug dax snarp zill".split()
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,10 +36,7 @@ class Words:
 
 
 class Word(NamedTuple):
-    """Recall of the owner's images when a word takes the place of its name.
-
-    ``back``: whether that is half of what the name recalled, and more than any made-up word recalls.
-    """
+    """Recall of the owner's images by a word; ``back``: half of what the name had, more than any made-up."""
 
     text: str
     owner: int
@@ -52,10 +48,9 @@ class Word(NamedTuple):
 
 @_check.by_name
 def other_words(case: Case, edit: Edit, words: Words, seed: int = 0) -> Measurement:
-    """Does another name bring the class back?
+    """Does another name bring the class back, as prompt variants do (arXiv 2605.26992)? The measure is ours.
 
-    Control: the made-up words after the edit; without any, a random subspace of the same rank. Prompt
-    variants reactivate what was erased: arXiv 2605.26992; measurement and control are ours.
+    Control: the made-up words after the edit; without any, a random subspace of the same rank.
     """
     d = case.require().T.shape[1]
     W = _check.rows("words", words.embeddings, d, nonzero=True).to(case.T)
@@ -99,10 +94,9 @@ def _recall_by(case: Case, X: torch.Tensor, W: torch.Tensor, who: torch.Tensor) 
 def embed_words(
     clip: Clip, data: LabelledImages, forget: ClassesLike, more: Mapping[str, Sequence[str]] | None = None
 ) -> Words | None:
-    """Other words for some classes, and made-up ones, embedded in the data's prompt templates.
+    """The data's ``keywords`` and ``more`` (class name -> texts) for some classes, and made-up words.
 
-    The words are the data's ``keywords``, and ``more``, class name -> texts; those that are the name of
-    another class are left out. None where no class has any.
+    The names of other classes are left out. None where no class has any.
     """
     taken, found = {c.lower() for c in data.classes}, dict[tuple[int, str], None]()
     for c in _check.class_indices("forget", forget, len(data.classes), data.classes):

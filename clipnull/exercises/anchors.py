@@ -25,7 +25,7 @@ def check_best_image(case: Inputs, call: Call) -> None:
 @check("2-way recall of neutral names, with no edit computed.")
 def check_neutral_two_way(case: Inputs, call: Call) -> None:
     """``neutral_two_way(S [n, C], labels [n], forget)``: 2-way recall after, from the scores S before."""
-    S, kept, gone = case.Z @ case.T.T, case.retain, case.gone
+    S, kept, gone = case.images @ case.T.T, case.retain, case.gone
     own, average = S.gather(1, case.labels[:, None]), S[:, kept].mean(1, keepdim=True)
     won = S[:, kept] < average
     mistakes = {
@@ -46,19 +46,16 @@ def check_exact_edit(case: Inputs, call: Call) -> None:
     A = 0.6 * T_r.mean(0) + 0.4 * T_r[: len(T_f)]
     D, Q = (T_f - A).T, torch.linalg.qr(T_r.T).Q
     L, R = pair(call(T_f, T_r, A), "L, R")
-    for name, got in (("L", L), ("R", R)):
-        expect_shape(name, got, D.shape)
-
-    def off(X: torch.Tensor) -> torch.Tensor:
-        return X - Q @ (Q.T @ X)
-
-    want = D @ torch.linalg.pinv(off(D))  # the R of the lesson is the transpose of this pseudo-inverse
+    expect_shape("L", L, D.shape)
+    expect_shape("R", R, D.shape)
+    N = torch.eye(len(Q)) - Q @ Q.T  # takes out what lies in the span of the kept names
+    want = D @ torch.linalg.pinv(N @ D)  # the R of the lesson is the transpose of this pseudo-inverse
     mistakes = {
         "L and R are swapped: that is Wᵀ.": want.T,
-        "the m × m inverse is missing.": D @ off(D).T,
-        "the small matrix is to be inverted.": D @ (D.T @ off(D)) @ off(D).T,
+        "the m × m inverse is missing.": D @ (N @ D).T,
+        "the small matrix is to be inverted.": D @ (D.T @ N @ D) @ (N @ D).T,
         "the kept names move: R is to lie off their span.": D @ torch.linalg.pinv(D),
-        "L is the part of D off the span: the names do not reach their anchors.": off(want),
-        "the anchor is ignored: the names go to the origin.": T_f.T @ torch.linalg.pinv(off(T_f.T)),
+        "L is the part of D off the span: the names do not reach their anchors.": N @ want,
+        "the anchor is ignored: the names go to the origin.": T_f.T @ torch.linalg.pinv(N @ T_f.T),
     }
     expect("L Rᵀ, with W = I − L Rᵀ,", L @ R.T, want, mistakes)

@@ -13,25 +13,23 @@ __all__ = ["check_basis", "check_project_out", "check_rank"]
 def check_basis(case: Inputs, call: Call) -> None:
     """``basis(T)``: U [d, r], orthonormal columns that span the rows of T [m, d], r the rank."""
     first, second, third = case.T_f
-    across = unit(nullspace(first).apply_image(case.Z[:2]))
+    across = unit(nullspace(first).apply_image(case.images[:2]))
     repeated = torch.stack([first, first, second, third, 0.5 * third])
     near = torch.stack([first, *(first + 0.01 * across)])  # of one such row classical Gram–Schmidt is right
+    cut = "a repeated row leaves rounding, no column; one that differs by 1% has its own. Mind your cut."
     for T in (case.T_f, repeated, near):
-        want = subspace.orthonormal_basis(T)
-        cut = "a repeated row leaves rounding, no column; one that differs by 1% has its own. Mind your cut."
-        expect_basis(call(T), want, cut)
+        expect_basis(call(T), subspace.orthonormal_basis(T), cut)
 
 
 @check("it counts the directions that the other prompt could not have made.", (1.25, 60, 96, 0))
 def check_rank(case: Inputs, call: Call) -> None:
     """``rank_above(T, other)``: number of singular values above the largest of the prompts' difference."""
     T = case.T.double()
-    centred = T - T.mean(0)
-    s = torch.linalg.svdvals(centred)
+    s = torch.linalg.svdvals(T - T.mean(0))
     noise = randn(*T.shape, seed=0).double()
     noise -= noise.mean(0)
     noise *= 0.6 * s.median() / torch.linalg.svdvals(noise)[0]
-    other = T + 0.12 * unit(case.Z.double().mean(0)) + noise
+    other = T + 0.12 * unit(case.images.double().mean(0)) + noise
     raw, shifted, delta = (torch.linalg.svdvals(x) for x in (T, T - other, noise))
     mistakes = {
         "the means are still in, and a prompt shifts all names alike: subtract each mean.": raw > shifted[0],
@@ -51,7 +49,7 @@ def check_rank(case: Inputs, call: Call) -> None:
 @check("nothing of U is left in Z, and nothing else is lost.", thin=True)
 def check_project_out(case: Inputs, call: Call) -> None:
     """``project_out(Z, U)``: rows of Z [n, d] without their part in the span of U [d, r]."""
-    Z, U = case.Z[:10], subspace.orthonormal_basis(case.T_f).float()
+    Z, U = case.images[:10], subspace.orthonormal_basis(case.T_f).float()
     inside = (Z @ U) @ U.T
     mistakes = {
         "that is the part inside the span (projected onto). Want what is left of Z.": inside,

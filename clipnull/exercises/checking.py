@@ -3,22 +3,26 @@
 import contextlib
 import functools
 import inspect
-import os
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from clipnull.evaluation import Case
 
-MADE_UP = (0.0, 12, 32, 0)  #: of `synthetic`, where the numbers do not matter: no model is loaded
+Inputs = Case
+Call = Callable[..., Any]
+Body = Callable[[Inputs, Call], None]
+Check = Callable[[Call], "Verdict"]
+Shape = tuple[float, int, int, int]
+#: of `synthetic`: what functions are tried on; where the numbers do not matter, one is enough
+SHAPES: dict[str, Shape] = {"random": (0.0, 12, 32, 0), "CLIP-shaped": (1.25, 20, 48, 1)}
+MADE_UP = SHAPES["random"]
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What a check found and printed. Truthy when solved; ``passed`` is None when not attempted."""
 
     passed: bool | None
@@ -33,12 +37,6 @@ class Verdict:
 
 class Wrong(Exception):
     """Raised in the body of a check; its text is what the learner reads."""
-
-
-class Inputs(Case):
-    """What a function is tried on: a `Case` of unit rows in memory."""
-
-    Z: torch.Tensor
 
 
 def unit(x: torch.Tensor) -> torch.Tensor:
@@ -59,35 +57,12 @@ def synthetic(shared: float, n_classes: int, dim: int, seed: int) -> Inputs:
     return Inputs(Z, unit(shared * center + own), labels, [0, 1, 2])
 
 
-@functools.lru_cache(maxsize=1)
-def _real(*asked: str | None) -> dict[str, Inputs]:
-    """Embeddings of some everyday classes, a picture of each; none of a few. Kept while the same is asked."""
-    from clipnull.datasets import registry
-    from clipnull.model import loading
-
-    clip = loading.load()
-    data = registry.load(size=clip.image_size)
-    # some 25 are enough to tell a wrong answer, and quick to embed; below 8 few names are left to keep
-    data = data.subset(range(0, len(data.classes), max(1, len(data.classes) // 25)))
-    T = clip.embed_text(data.classes, templates=data.templates).float().cpu()
-    Z = clip.embed_images(data.images[[int(data.where(c)[0]) for c in range(len(T))]]).float().cpu()
-    return {"the model's": Inputs(Z, T, torch.arange(len(T)), [0, 1, 2])} if len(T) >= 8 else {}
-
-
-def cases() -> dict[str, Inputs]:
-    """The inputs that most checks use: random, CLIP-shaped, and the model's own, of 8 classes or more."""
-    made = {"random": synthetic(0.0, 12, 32, seed=0), "CLIP-shaped": synthetic(1.25, 20, 48, seed=1)}
-    return made | _real(*map(os.environ.get, ("CLIPNULL_MODEL", "CLIPNULL_DATA")))
-
-
 def tensor(out: Any) -> torch.Tensor:
     """What a function returned as a tensor, or `Wrong`."""
     try:
         return torch.as_tensor(out)
-    except (TypeError, ValueError, RuntimeError) as problem:
-        raise Wrong(
-            f"your function returns {type(out).__name__}, which is no array ({problem})."
-        ) from problem
+    except (TypeError, ValueError, RuntimeError) as why:
+        raise Wrong(f"your function returns {type(out).__name__}, which is no array ({why}).") from why
 
 
 def expect_shape(what: str, got: torch.Tensor, want: Sequence[int]) -> None:
@@ -99,7 +74,6 @@ def expect_shape(what: str, got: torch.Tensor, want: Sequence[int]) -> None:
 
 
 def _slips(got: torch.Tensor, want: torch.Tensor, start: torch.Tensor | None) -> dict[str, torch.Tensor]:
-    """What goes wrong with any answer, by the hint that helps."""
     slips = {
         "the sign is wrong.": -want,
         "it is in percent, want a fraction.": 100 * want,
@@ -118,9 +92,8 @@ def _slips(got: torch.Tensor, want: torch.Tensor, start: torch.Tensor | None) ->
 
 
 def expect(what: str, got: Any, want: Any, mistakes: Any = (), start: Any = None, mean: bool = False) -> None:
-    """Raise `Wrong` unless ``got`` equals ``want`` to float32; booleans count as 0 and 1.
+    """Raise `Wrong` unless ``got`` equals ``want`` to float32; ``mistakes``: wrong answers by hint.
 
-    ``mistakes``: usual wrong answers by the hint that helps; one that equals ``want`` here is none.
     ``start``: what a part is taken away from. ``mean``: the mean of ``want`` is wanted, mistakes are such.
     """
     tolerance = 1e-5 if mean else 1e-4  # one entry of a mask, more or less, changes its mean
@@ -178,7 +151,7 @@ class Square(TorchDispatchMode):
         return out
 
 
-def _run(function: Callable[..., Any], square: int, *args: Any) -> Any:
+def _run(function: Call, square: int, *args: Any) -> Any:
     """What the learner's function returns of copies; it may form no ``square`` by ``square`` matrix."""
     copies = [a.clone() if isinstance(a, torch.Tensor) else a for a in args]
     try:
@@ -188,7 +161,7 @@ def _run(function: Callable[..., Any], square: int, *args: Any) -> Any:
         if isinstance(problem, NotImplementedError):
             raise
         own = traceback.extract_tb(problem.__traceback__)[1:2]
-        line = f" in the line `{own[0].line}`" if own and own[0].line else ""
+        line = "".join(f" in the line `{frame.line}`" for frame in own if frame.line)
         what = problem if isinstance(problem, Wrong) else f"raised {type(problem).__name__}: {problem}"
         sizes = ", ".join(str(list(a.shape)) for a in args if isinstance(a, torch.Tensor))
         hint = f". Arrays are {sizes}: take sizes from the arguments, not from the lesson" if sizes else ""
@@ -208,29 +181,24 @@ def pair(out: Any, names: str) -> list[torch.Tensor]:
     return [tensor(x).double() for x in out]
 
 
-def _is_stub(function: Callable[..., Any]) -> bool:
-    """Whether the source ends in the lesson's ``...`` and returns nothing."""
+def _is_stub(function: Call) -> bool:
     with contextlib.suppress(OSError, TypeError):  # typed at a prompt, or no function
         lines = [line.strip() for line in inspect.getsource(function).splitlines()]
         return lines[-1] == "..." and not any(line.startswith("return ") for line in lines)
     return False
 
 
-Call = Callable[..., Any]
-Body = Callable[[Inputs, Call], None]
-Check = Callable[[Call], Verdict]
-
-
-def check(solved: str, *made: tuple[float, int, int, int], thin: bool = False) -> Callable[[Body], Check]:
-    """Make a check of its body, on `cases` or `synthetic` ones; ``thin``: no d by d matrix may be formed."""
+def check(solved: str, *made: Shape, thin: bool = False) -> Callable[[Body], Check]:
+    """Make a check of its body, on `SHAPES` or those given; ``thin``: no d by d matrix may be formed."""
 
     def decorate(body: Body) -> Check:
         def checked(function: Call) -> Verdict:
             found = Verdict(True, f"✓ Solved: {solved}")
             try:
-                if _is_stub(function):  # before any model is loaded
+                if _is_stub(function):
                     raise NotImplementedError
-                for name, case in [("made-up", synthetic(*x)) for x in made] or cases().items():  # noqa: B007
+                for name, shape in [("made-up", x) for x in made] or SHAPES.items():  # noqa: B007
+                    case = synthetic(*shape)
                     body(case, functools.partial(_run, function, case.T.shape[1] if thin else 0))
             except NotImplementedError:
                 found = Verdict(None, "not attempted yet")

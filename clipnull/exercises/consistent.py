@@ -1,11 +1,8 @@
 """Checks of lesson 04."""
 
-import math
-
 import torch
 
 from clipnull.erasers import consistent
-from clipnull.evaluation import Case
 from clipnull.exercises.checking import Call, Inputs, check, expect, unit
 
 __all__ = ["check_edited_names", "check_held_out_mu", "check_right_factor"]
@@ -15,10 +12,9 @@ __all__ = ["check_edited_names", "check_held_out_mu", "check_right_factor"]
 def check_right_factor(case: Inputs, call: Call) -> None:
     """``right_factor(X [d, m], T_f [m, d], lam)``: R [d, m], X = M_r⁻¹ T_fᵀ; lam may be ``math.inf``."""
     T_f, T_r = case.T_f.double(), case.T_r.double()
-    m, d = T_f.shape
-    eye = torch.eye(m, dtype=T_f.dtype)
-    X = torch.linalg.solve(torch.eye(d, dtype=T_f.dtype) + 5 * T_r.T @ T_r, T_f.T)
-    for lam in (20.0, 0.5, math.inf):
+    eye = torch.eye(len(T_f))
+    X = torch.linalg.solve(torch.eye(T_f.shape[1]) + 5 * T_r.T @ T_r, T_f.T)
+    for lam in (20.0, 0.5, torch.inf):
         finite, small = min(lam, 1e9), eye / lam + T_f @ X
         mistakes = {
             "the I/λ is missing: that is R for λ = ∞.": X @ (T_f @ X).inverse(),
@@ -55,7 +51,7 @@ def check_held_out_mu(case: Inputs, call: Call) -> None:
     lam, mus = 30.0, [0.1, 1.0, 10.0, 100.0, 1000.0]
     edits = [consistent(case.T_f, case.T_r, lam, mu) for mu in mus]
     rows = slice(0, None, 2), slice(1, None, 2), slice(None)
-    parts = [Case(case.Z[some], case.T, case.labels[some], case.forget) for some in rows]
+    parts = [Inputs(case.images[some], case.T, case.labels[some], case.forget) for some in rows]
     reports = [[part.evaluate(e) for e in edits] for part in parts]
 
     def chosen(on: int, reported: int, most: float = 0.02) -> tuple[float, float]:

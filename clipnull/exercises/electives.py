@@ -15,25 +15,23 @@ def check_leace(case: Inputs, call: Call) -> None:
     X[ours] += 2.0
     delta, x = X[ours].mean(0) - X[~ours].mean(0), X - X.mean(0)
     ell, about_origin = (torch.linalg.solve(y.T @ y, delta) for y in (x, X))
-
-    def moved(ell: torch.Tensor, x: torch.Tensor = x) -> torch.Tensor:
-        return X - (x @ ell / (ell @ delta))[:, None] * delta
-
-    want = moved(ell)
-    mistakes = {
-        "that reads along δ; reading along Σ⁻¹δ moves pictures less.": moved(delta),
-        "Σ is about the origin, want it about the mean of all pictures.": moved(about_origin),
-        "ℓ reads x itself; want x less the mean of all pictures.": moved(ell, X),
-        "only the class itself was moved.": torch.where(ours[:, None], want, X),
+    readings = {
+        "": (ell, x),
+        "that reads along δ; reading along Σ⁻¹δ moves pictures less.": (delta, x),
+        "Σ is about the origin, want it about the mean of all pictures.": (about_origin, x),
+        "ℓ reads x itself; want x less the mean of all pictures.": (ell, X),
     }
+    mistakes = {hint: X - (y @ l / (l @ delta))[:, None] * delta for hint, (l, y) in readings.items()}
+    want = mistakes.pop("")
+    mistakes["only the class itself was moved."] = torch.where(ours[:, None], want, X)
     expect("leace_one(X, ours)", call(X, ours), want, mistakes, start=X)
 
 
 @check("as `clipnull.auditing.calibration_error`.")
 def check_calibration_error(case: Inputs, call: Call) -> None:
     """``calibration_error(p, labels, bins)``: expected calibration error, a fraction."""
-    y = (case.labels + (torch.arange(len(case.Z)) % 3 == 0)) % len(case.T)  # every third one wrong
-    p = (12 * case.Z @ case.T.T).softmax(1).double()
+    y = (case.labels + (torch.arange(len(case.images)) % 3 == 0)) % len(case.T)  # every third one wrong
+    p = (12 * case.images @ case.T.T).softmax(1).double()
     top, said = p.max(1)
     for bins in (10, 4):
         which = (top * bins).ceil()
@@ -53,7 +51,7 @@ def check_calibration_error(case: Inputs, call: Call) -> None:
 @check("rank 1: what a step adds is read from the picture and writes a name less a mean of names.", MADE_UP)
 def check_slope(case: Inputs, call: Call) -> None:
     """``slope(h, P, T, c, s)``: gradient [w, d] of one picture's cross-entropy, scores s h P tᵢ."""
-    T, h, P = case.T.double(), case.Z[0, :9].double(), 0.3 * case.Z[:9].double()
+    T, h, P = case.T.double(), case.images[0, :9].double(), 0.3 * case.images[:9].double()
     for c, s in ((0, 4.0), (3, 20.0)):
         x = h @ P @ T.T
         p = (s * x).softmax(0)
@@ -85,7 +83,7 @@ def check_interaction(case: Inputs, call: Call) -> None:
 @check("the reader: 1 on its own prototype, next to nothing on the others.")
 def check_reader(case: Inputs, call: Call) -> None:
     """``reader(p, P_r, mu)``: l [d] with l · p = 1, minimising ‖l‖² + μ ‖P_r l‖² (rows)."""
-    p, P_r = case.Z[0].double(), case.Z[4:10].double()
+    p, P_r = case.images[0].double(), case.images[4:10].double()
     for mu in (0.0, 3.0, 100.0):
         outer = mu * P_r.T @ P_r
         X, M_p = torch.linalg.solve(torch.eye(len(p)).double() + outer, p), p + outer @ p

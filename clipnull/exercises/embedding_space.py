@@ -1,7 +1,5 @@
 """Checks of lesson 01."""
 
-import math
-
 import torch
 
 from clipnull import subspace
@@ -15,24 +13,20 @@ __all__ = [
 @check("the accuracy at every scale, ties and the limit included.")
 def check_softmax_accuracy(case: Inputs, call: Call) -> None:
     """``softmax_accuracy(Z, T, labels, scale)``: mean probability of the right name; at ∞ ties share it."""
-    Z, T = (x * randn(len(x), 1, seed=1).exp() for x in (case.Z, case.T))
+    Z, T = (x * randn(len(x), 1, seed=1).exp() for x in (case.images, case.T))
     T = torch.cat([T[3:4], T, 3 * T[:1]])  # names that stand twice in the list tie with themselves
     labels = 1 + torch.where(torch.arange(len(Z)) % 7 < 5, case.labels, case.labels.roll(4))
-    S, rows = unit(Z) @ unit(T).T, torch.arange(len(Z))
-
-    def drawn(S: torch.Tensor, scale: float) -> torch.Tensor:
-        best = (S >= S.amax(1, keepdim=True) - 1e-5).float()
-        return (scale * S).softmax(1) if scale < math.inf else best / best.sum(1, keepdim=True)
-
-    for scale in (0.0, 1.0, 30.0, math.inf):
-        dots, p, over_pictures = drawn(Z @ T.T, scale), drawn(S, scale), (scale * S).softmax(0)
+    raw, S, rows = Z @ T.T, unit(Z) @ unit(T).T, torch.arange(len(Z))
+    tops = [(X >= X.amax(1, keepdim=True) - 1e-5).float().log() for X in (raw, S)]
+    for scale in (0.0, 1.0, 30.0, torch.inf):
+        dots, p = (X.softmax(1) for X in ((scale * raw, scale * S) if scale < torch.inf else tops))
+        over_pictures = (scale * S).softmax(0)
+        in_full = p == p.amax(1, keepdim=True)
         mistakes = {
             "that is the mean probability of the winner. Want that of the right name.": p.amax(1),
             "the softmax runs over the pictures, want one over the names.": over_pictures[rows, labels],
             "that is the zero-shot accuracy; probabilities are shared.": S.argmax(1) == labels,
-            "each of the tied names counts in full; they share it.": (p == p.amax(1, keepdim=True))[
-                rows, labels
-            ],
+            "each of the tied names counts in full; they share it.": in_full[rows, labels],
             "these are dot products. Cosines need unit rows.": dots[rows, labels],
         }
         expect(f"accuracy, scale {scale:g}", call(Z, T, labels, scale), p[rows, labels], mistakes, mean=True)
@@ -41,7 +35,7 @@ def check_softmax_accuracy(case: Inputs, call: Call) -> None:
 @check("both clouds moved to the origin, from their scores alone.")
 def check_centred_scores(case: Inputs, call: Call) -> None:
     """``centred_scores(S)``: from S = Z Tᵀ the scores (Z − z̄)(T − t̄)ᵀ [n, C] of the centred rows."""
-    Z, T = (x * randn(len(x), 1, seed=1).exp() for x in (case.Z, case.T))
+    Z, T = (x * randn(len(x), 1, seed=1).exp() for x in (case.images, case.T))
     S = Z @ T.T
     of_picture, of_name, all_of_it = S.mean(1, keepdim=True), S.mean(0), S.mean()
     mistakes = {
@@ -64,7 +58,6 @@ def check_nearest_names(case: Inputs, call: Call) -> None:
         expect_shape(f"nearest_names(T, {k}) of {C} names", got, (C, most))
         if got.is_floating_point() or not ((got >= 0) & (got < C)).all():
             raise Wrong(f"want indices of names, whole numbers from 0 to {C - 1}.")
-
         others, dots, raw = ((X @ X.T).fill_diagonal_(-9) for X in (unit(centred), centred, T))
         scores = {
             "": others,

@@ -13,7 +13,7 @@ def _bench(case: Inputs) -> Any:
     """A table of a case's rows, noisy so that some images are missed."""
     from clipnull.lab.bench import Bench
 
-    Z = unit(case.Z + 1.2 * unit(randn(*case.Z.shape, seed=0)))
+    Z = unit(case.images + 1.2 * unit(randn(*case.images.shape, seed=0)))
     names = [f"class {i}" for i in range(len(case.T))]
     return Bench(None, Embeddings(Z, case.T, case.labels, names, {"turned": case.T.roll(1, 1)}))
 

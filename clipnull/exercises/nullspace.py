@@ -13,7 +13,7 @@ __all__ = ["check_edited_scores", "check_folded_layer", "check_honest_basis", "c
 def check_edited_scores(case: Inputs, call: Call) -> None:
     """``edited_scores(S, Z, T, L, R)``: scores [n, C] after W = I - L Rᵀ, from S [n, C]."""
     edit = consistent(case.T_f, case.T_r)
-    Z, T, L, R = case.Z, case.T, edit.left, edit.right
+    Z, T, L, R = case.images, case.T, edit.left, edit.right
     S, taken = Z @ T.T + 1, (Z @ L) @ (T @ R).T  # 1 is added, so that S has to be used
     mistakes = {
         "they do not come from the S you are given: n·C·m steps, not n·C·d.": S - 1 - taken,
@@ -28,7 +28,7 @@ def check_edited_scores(case: Inputs, call: Call) -> None:
 def check_two_way_after(case: Inputs, call: Call) -> None:
     """``two_way_after(s [n], S_r [n, k], c [k])``: share of pairs that the name wins, projected out."""
     t, rivals = case.T[0], case.T[3:]
-    Z = torch.cat([case.Z, torch.zeros(1, case.Z.shape[1])])  # the last picture ties with each name
+    Z = torch.cat([case.images, torch.zeros(1, case.images.shape[1])])  # the last picture ties with each name
     s, S_r, c = Z @ t, Z @ rivals.T, rivals @ t
     own, lost = s[:, None], s[:, None] * c
     won = S_r - lost < 0

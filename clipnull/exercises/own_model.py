@@ -36,7 +36,7 @@ def check_halves(case: Inputs, call: Call) -> None:
 @check("recall class by class, and what counts as known.")
 def check_known(case: Inputs, call: Call) -> None:
     """``known(S, labels, share)``: scores [n, C] to a mask [C], recall >= share."""
-    C, labels, S = len(case.T), case.labels.repeat(6), (case.Z @ case.T.T).repeat(6, 1)
+    C, labels, S = len(case.T), case.labels.repeat(6), (case.images @ case.T.T).repeat(6, 1)
     # noise as large as the scores' lead: some classes are recognised always, some never
     S = S + (S.amax(1) - S.mean(1)).mean() * 0.4 * randn(*S.shape, seed=4)
     predicted = S.argmax(1)

@@ -20,13 +20,11 @@ NAMES, WORDS = 8, 12
 
 
 def _points(ax: Axes, before: Any, after: Any, names: Sequence[str], x: str, title: str) -> Figure:
-    """Rows on a percent axis: before an open diamond, after a dot."""
     place = range(len(names))
     ax.plot(before, place, "D", color="white", markeredgecolor=BLACK, markersize=7, label="before", zorder=3)
     ax.plot(after, place, "o", color=FORGET, markersize=8, markeredgecolor="white", label="after", zorder=4)
     ax.set_yticks(place, names, fontsize=9)
-    ax.set_ylim(len(names) - 0.5, -0.6)
-    ax.set_xlim(-3, 103)
+    ax.set(xlim=(-3, 103), ylim=(len(names) - 0.5, -0.6))
     ax.tick_params(axis="y", length=0)
     ax.figure.legend(*ax.get_legend_handles_labels(), loc="outside lower right", ncols=3, **LEGEND)
     return base.style(ax, title, x=x, grid="x")
@@ -47,7 +45,7 @@ def fingerprint(found: Any, forgotten: Sequence[str], *, title: str) -> Figure:
     left.text(at[-1], found.noise * 1.6, "rounding ends here", ha="right", va="bottom", fontsize=8)
     left.set_xticks(at if len(at) <= 12 else at[:: len(at) // 6])
     base.style(left, x="number", y="singular value of the difference", grid="y")
-    base.shares(right, names, [score[n] for n in names], forgotten, 1, 2)
+    base.shares(right, names, [score[n] for n in names], forgotten, 1)
     base.style(right, title, x="share of the name in the span")
     listed = ", ".join(f"{n} {score[n]:.2f}" for n in names)
     said = f"{found.rank} singular values stand above rounding. Share of each name: {listed}."
@@ -56,10 +54,7 @@ def fingerprint(found: Any, forgotten: Sequence[str], *, title: str) -> Figure:
 
 @_check.by_name
 def layer_probe(probes: Sequence[Any], by_names: tuple[float, float], *, title: str = "") -> Figure:
-    """How well `clipnull.auditing.LayerProbe` tell the forgotten classes, before and after the edit.
-
-    ``by_names``: the same (fractions) of the names in the probe's place, drawn beside the last layer.
-    """
+    """What `clipnull.auditing.LayerProbe` tell before and after; ``by_names``: names in the probe's place."""
     _check.having("probes", probes, "layer before after control identical")
     names, n = [*(p.layer for p in probes), "names"], len(probes)
     series = {
@@ -111,8 +106,7 @@ def controls(rows: Sequence[Any], *, title: str = "") -> Figure:
 def words(row: Any, classes: Sequence[str], *, title: str = "") -> Figure:
     """The twelve words of `clipnull.auditing.other_words` that recall most, with the class of each."""
     _check.having("row", [row], "words against")
-    if (last := max(w.owner for w in _check.having("row", row.words, "owner"))) >= len(classes):
-        raise ValueError(f"classes: got {len(classes)}, want at least {last + 1}")
+    _check.whole("owner", max(w.owner for w in _check.having("row", row.words, "owner")), 0, len(classes) - 1)
     loud = sorted(row.words, key=lambda w: (-w.after, -w.before, w.text))[:WORDS]
     names = [f"{base.short(w.text, 34)} ({base.short(classes[w.owner])})" for w in loud]
     before, after, control = 100 * np.array([(w.before, w.after, w.control) for w in loud]).T
@@ -154,14 +148,8 @@ def reliability(tables: Mapping[str, Any], *, title: str = "") -> Figure:
 
 
 @_check.by_name
-def verdicts(
-    panels: Mapping[str, Mapping[str, Sequence[float]]], methods: Sequence[str], *, title: str = ""
-) -> Figure:
-    """What each measurement says of each method, as coloured cells: the darker, the more is left.
-
-    ``panels`` maps a panel to measurements (rows, those of the first panel), each to one fraction per method
-    (columns), NaN where there is none.
-    """
+def verdicts(panels: Mapping[str, Mapping[str, Any]], methods: Sequence[str], *, title: str = "") -> Figure:
+    """What is left, as coloured cells: panel -> measurement (rows, of the first) -> fraction per method."""
     first = _check.having("panels", panels.values(), "items")[0]
     rows = _check.having("panels", first, "")
     methods = _check.names("methods", methods, len(_check.some("panels", first[rows[0]])))
@@ -172,10 +160,10 @@ def verdicts(
         given = [table.get(row, [np.nan] * len(methods)) for row in rows]
         percent = 100 * base.numbers(f"panels[{panel!r}]", given, len(rows), len(methods), gaps=True)
         base.style(ax, title)
-        base.cells(ax, percent, names, columns, cmap="Oranges", vmin=0, vmax=150, aspect="auto")
+        base.cells(ax, percent, names, columns, cmap="Oranges")
         ax.tick_params(axis="x", labelsize=8.5, rotation=30)
         ax.set_title(base.short(panel, 30), loc="left", fontsize=10)
         for row, line in zip(rows, percent, strict=True):
             known = [f"{m} {x:.0f}" for m, x in zip(methods, line, strict=True) if x == x]
             said += [f"{panel}, {row}: {', '.join(known)}"] if known else []
-    return describe(fig, f"{title}. {'; '.join(said)}{base.uncut(rows, 40)}.")
+    return describe(fig, f"{title}. {'; '.join(said)}.")

@@ -12,7 +12,6 @@ from typing import Any
 import matplotlib.figure
 import numpy as np
 from matplotlib import font_manager
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis, Tick
 from matplotlib.patheffects import withStroke
@@ -26,17 +25,14 @@ from clipnull import _check
 __all__ = ["Figure", "alt", "describe", "show"]
 
 #: Okabe and Ito's palette: distinct under every common colour blindness
-BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PURPLE = (
-    ["#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7"]
-)  # fmt: skip
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+YELLOW, BLUE, RED, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 GREY, PALE = "#767676", "#C9C9C9"
 #: what is forgotten is vermillion and round, what is retained is blue and square, everywhere
 FORGET, RETAIN = RED, BLUE
 SERIES = [BLUE, ORANGE, GREEN, PURPLE, SKY, RED, BLACK, YELLOW]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
-#: what makes letters legible over what is drawn
-HALO = [withStroke(linewidth=2.5, foreground="white")]
-#: what every legend has in common
+HALO = [withStroke(linewidth=2.5, foreground="white")]  #: makes letters legible over what is drawn
 LEGEND: dict[str, Any] = dict(fontsize=8, frameon=False)
 DPI = 100
 
@@ -77,8 +73,7 @@ def show(fig: matplotlib.figure.Figure) -> None:
     text = alt(fig)
     drawn, small, info = io.BytesIO(), io.BytesIO(), PngInfo()
     fig.savefig(drawn, format="png", dpi=DPI)
-    if text:
-        info.add_itxt("Description", text)
+    info.add_itxt("Description", text)
     # 256 colours: a third of the size, which a notebook of many figures feels
     colours = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)
     colours.save(small, "png", optimize=True, pnginfo=info)
@@ -87,20 +82,13 @@ def show(fig: matplotlib.figure.Figure) -> None:
     display(data, raw=True, metadata={"image/png": {"alt": text, "width": width, "height": height}})
 
 
-def numbers(
-    name: str, x: Any, *shape: int | None, gaps: bool = False, within: tuple[float, float] | None = None
-) -> np.ndarray:
+def numbers(name: str, x: Any, *shape: int | None, gaps: bool = False, shares: bool = False) -> np.ndarray:
     """``x`` as floats [shape], None any length but 0; NaN and infinity only where there may be ``gaps``."""
-    try:
-        values = np.asarray(x)
-    except (TypeError, ValueError, RuntimeError):
-        values = np.array(None)
-    if values.dtype.kind not in "biuf":  # gradients, pandas, other halves of a float; or no numbers at all
-        tensor = _check.array(name, x).detach().cpu()
-        if tensor.is_complex():
-            raise ValueError(f"{name}: got complex numbers, want real ones")
-        values = tensor.double().numpy()
-    values = values.astype(float)
+    try:  # of a tensor without its gradients, device and precision
+        x = x.detach().cpu().double() if hasattr(x, "detach") else x
+        values = np.asarray(x).astype(float, casting="same_kind")
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{name}: cannot be read as an array of numbers ({error})") from error
     if values.ndim == 1 and len(shape) == 2:
         values = values[None]
     fits = [want == n or (want is None and n > 0) for want, n in zip(shape, values.shape, strict=False)]
@@ -109,9 +97,8 @@ def numbers(
         raise ValueError(f"{name}: got shape {list(values.shape)}, want [{want}]")
     if not gaps and not np.isfinite(values).all():
         raise ValueError(f"{name}: holds NaN or infinity, want finite numbers")
-    if within and ((values < within[0] - 1e-4) | (values > within[1] + 1e-4)).any():
-        ends = f"from {np.nanmin(values):g} to {np.nanmax(values):g}"
-        raise ValueError(f"{name}: got numbers {ends}, want {within[0]:g} to {within[1]:g}")
+    if shares and (np.abs(values) > 1 + 1e-4).any():
+        raise ValueError(f"{name}: got numbers beyond 1, want fractions")
     return values
 
 
@@ -152,8 +139,7 @@ def style(ax: Axes, text: str = "", x: str = "", y: str = "", grid: str = "") ->
     if grid:
         ax.grid(axis=grid, color="#E4E4E4", linewidth=0.8)
         ax.set_axisbelow(True)
-    ax.set_xlabel(x)
-    ax.set_ylabel(y)
+    ax.set(xlabel=x, ylabel=y)
     fig = ax.figure.figure  # the outer one of a subfigure
     if text and isinstance(fig, Figure):  # ours: the title has the whole width, legend included
         title(fig, text)
@@ -164,31 +150,27 @@ def style(ax: Axes, text: str = "", x: str = "", y: str = "", grid: str = "") ->
     return fig
 
 
-def rows_of(ax: Axes, names: Iterable[object], n: int = 22) -> None:
+def rows_of(ax: Axes, names: Sequence[object]) -> None:
     """Names down the side, the first on top."""
-    labels = [short(name, n) for name in names]
-    ax.set_yticks(range(len(labels)), labels, fontsize=9)
+    ax.set_yticks(range(len(names)), map(short, names), fontsize=9)
     ax.invert_yaxis()
     ax.tick_params(axis="y", length=0)
 
 
-def shares(
-    ax: Axes, names: Sequence[str], values: Any, hit: Iterable[str], full: float, digits: int = 0
-) -> None:
-    """Bars from above, up to ``full``, with their numbers; those that are ``hit`` vermillion and hatched."""
+def shares(ax: Axes, names: Sequence[str], values: Any, hit: Iterable[str], full: int) -> None:
+    """Bars from above, up to ``full``, 1 or 100, with their numbers; those ``hit`` vermillion and hatched."""
     hits = [name in hit for name in names]
-    colours = [FORGET if h else PALE for h in hits]
-    ax.barh(range(len(names)), values, 0.7, color=colours, edgecolor="white", linewidth=0,
-            hatch=["///" if h else "" for h in hits])  # fmt: skip
+    ax.barh(range(len(names)), values, 0.7, color=[FORGET if h else PALE for h in hits],
+            hatch=["///" if h else "" for h in hits], edgecolor="white", linewidth=0)  # fmt: skip
     for row, value in enumerate(values):
-        ax.text(value + full / 50, row, f"{value:.{digits}f}", va="center", fontsize=9)
+        ax.text(value + full / 50, row, f"{value:.{2 if full == 1 else 0}f}", va="center", fontsize=9)
     rows_of(ax, names)
     ax.set_xlim(0, 1.15 * full)
 
 
 def cells(ax: Axes, percent: np.ndarray, names: Sequence[str], columns: Sequence[str], **look: Any) -> None:
     """A table of coloured cells with their numbers, "–" for NaN; ``look`` is that of ``imshow``."""
-    ax.imshow(percent, **look)
+    ax.imshow(percent, vmin=0, vmax=150, aspect="auto", **look)
     for i, j in np.ndindex(percent.shape):
         text = "–" if np.isnan(percent[i, j]) else f"{percent[i, j]:.0f}"
         ax.text(j, i, text, ha="center", va="center", fontsize=9)
@@ -204,34 +186,29 @@ def wrap(text: str, inches: float) -> str:
     return textwrap.fill(_encodable(text[: 5 * width]), width, max_lines=4, placeholder=" …")
 
 
-def literal(drawn: Artist) -> None:
+def literal(drawn: Any) -> None:
     """Every text as it is written, in fonts that have its letters; only powers of ten are typeset."""
     for text in drawn.findobj(Text):
         text.set_parse_math(False)
-        if text.get_text().isascii():
-            continue
-        own = _letters(str(font_manager.findfont(text.get_fontproperties())))
-        if lacking := frozenset(text.get_text()) - own - {"\n"}:
-            text.set_fontfamily([*dict.fromkeys([*text.get_fontfamily(), *_families(lacking)])])
+        if not text.get_text().isascii():
+            own = _letters(str(font_manager.findfont(text.get_fontproperties())))
+            if lacking := frozenset(text.get_text()) - own - {"\n"}:
+                text.set_fontfamily([*dict.fromkeys([*text.get_fontfamily(), *_families(lacking)])])
     for axis in drawn.findobj(Axis):
-        if isinstance(axis.get_major_formatter(), LogFormatter):
-            for text in (text for tick in axis.findobj(Tick) for text in tick.findobj(Text)):
-                text.set_parse_math(True)
+        for tick in axis.findobj(Tick) if isinstance(axis.get_major_formatter(), LogFormatter) else ():
+            tick.label1.set_parse_math(True)
 
 
 @functools.cache
 def _letters(font: str) -> frozenset[str]:
-    """The letters of a font's file."""
     with contextlib.suppress(Exception):  # each kind of font has errors of its own
         return frozenset(map(chr, font_manager.get_font(font).get_charmap()))
     return frozenset()
 
 
 def _families(letters: frozenset[str]) -> list[str]:
-    """Installed families that have some of the letters, upright ones first."""
     fonts = sorted(font_manager.fontManager.ttflist, key=lambda f: (f.style != "normal", f.name, f.fname))
-    has = [f.name for f in fonts if letters & _letters(f.fname) and "lastresort" not in f.fname.lower()]
-    return [*dict.fromkeys(has)]
+    return [f.name for f in fonts if letters & _letters(f.fname) and "lastresort" not in f.fname.lower()]
 
 
 def number(x: float) -> str:
@@ -249,12 +226,6 @@ def short(name: object, n: int = 22) -> str:
     text = " ".join(unicodedata.normalize("NFC", _encodable(str(name))).split())
     text = text if len(text) <= n else text[: n - 1] + "…"
     return "\u200b" + text if text.startswith("_") else text  # a legend leaves out what begins with one
-
-
-def uncut(names: Iterable[object], n: int) -> str:
-    """In brackets, for an alt text, the names that `short` cuts; empty where it cuts none."""
-    cut = [str(name) for name in dict.fromkeys(names) if len(str(name)) > n]
-    return f" ({', '.join(cut)})" if cut else ""
 
 
 def _encodable(text: str) -> str:

@@ -16,37 +16,29 @@ __all__ = [
     "zero_shot_bars",
 ]  # fmt: skip
 
-#: names that are drawn beside a picture
-TOP = 5
-
 
 @_check.by_name
 def image_grid(
     images: Sequence[Any], titles: Sequence[str], *, title: str, columns: int | None = None,
     right: Sequence[bool] | None = None, size: float = 1.1,
 ) -> Figure:  # fmt: skip
-    """Pictures (PIL or [h, w, 3]) of ``size`` inches, at most 8 in a row by default, each over its title.
-
-    ``right`` (n) marks each title as a right (blue, ✓) or a wrong (vermillion, ✗) answer.
-    """
+    """Pictures (PIL or [h, w, 3]) of ``size`` inches over their titles, ✓ before those ``right``, else ✗."""
     n = len(_check.having("images", images, ""))
     pictures = [base.picture(f"images[{i}]", x) for i, x in enumerate(images)]
-    for name, given in (("titles", titles), ("right", right)):
-        if given is not None and len(given) != n:
-            raise ValueError(f"{name}: got {len(given)}, want {n}, one for each picture")
+    titles, marks = _check.names("titles", titles, n), [None] * n if right is None else right
+    _check.names("right", marks, n)
     size, columns = _check.number("size", size, 0.1, 20), columns or min(n, 8)
     rows = -(-n // columns)
-    width, height = max(columns * size, 2.5), rows * (size + 0.28) + 0.35
-    fig, panels = base.panels((width, height), rows, columns)
+    fig, panels = base.panels((max(columns * size, 2.5), rows * (size + 0.28) + 0.35), rows, columns)
     for ax in panels.flat:
         ax.axis("off")
-    for i, ax in enumerate(panels.flat[:n]):
-        ax.imshow(pictures[i])
-        mark, colour = ("", BLACK) if right is None else ("✓ ", BLUE) if right[i] else ("✗ ", RED)
-        label = mark + base.short(str(titles[i]), int(size * 13))
+    for ax, picture, text, answer in zip(panels.flat[:n], pictures, titles, marks, strict=True):
+        ax.imshow(picture)
+        mark, colour = {None: ("", BLACK), True: ("✓ ", BLUE), False: ("✗ ", RED)}[answer]
+        label = mark + base.short(text, int(size * 13))
         ax.text(0.5, -0.04, label, transform=ax.transAxes, ha="center", va="top", fontsize=8, color=colour)
     base.title(fig, title)
-    return base.describe(fig, f"{title}. {n} pictures: {', '.join(map(str, titles))}.")
+    return base.describe(fig, f"{title}. {n} pictures: {', '.join(titles)}.")
 
 
 @_check.by_name
@@ -54,20 +46,15 @@ def zero_shot_bars(
     image: Any, names: Sequence[str], before: Any, after: Any | None = None, *,
     highlight: str | None = None, title: str | None = None,
 ) -> Figure:  # fmt: skip
-    """A picture and its five most likely names, from probabilities [C] before and after an edit.
-
-    ``highlight`` is the class drawn in vermillion and hatched, by default the first one before.
-    """
-    p = base.numbers("before", before, None, within=(0, 1))
-    names, panels = _check.names("names", names, len(p)), [("", p)]
+    """A picture and its five likeliest names, by probabilities [C] before and after; ``highlight`` is red."""
+    p = base.numbers("before", before, None, shares=True)
+    names, panels = _check.names("names", names, len(p)), {"": p}
     if after is not None:
-        q = base.numbers("after", after, len(p), within=(0, 1))
-        panels = [("before: ", p), ("after: ", q)]
-    tops = [(label, p, np.argsort(-p, kind="stable")[:TOP]) for label, p in panels]
+        panels = {"before: ": p, "after: ": base.numbers("after", after, len(p), shares=True)}
+    tops = [(label, p, np.argsort(-p, kind="stable")[:5]) for label, p in panels.items()]
     highlight = names[tops[0][2][0]] if highlight is None else highlight
     apart = dict(width_ratios=[1.0] + [1.35] * len(panels), wspace=0.08)  # numbers clear of the next names
-    size = (2.0 + 2.9 * len(panels), 0.32 * TOP + 1.0)
-    fig, ((left, *rest),) = base.panels(size, 1, 1 + len(panels), gridspec_kw=apart)
+    fig, ((left, *rest),) = base.panels((2.0 + 2.9 * len(panels), 2.6), 1, 1 + len(panels), gridspec_kw=apart)
     left.imshow(base.picture("image", image))
     left.axis("off")
     for ax, (label, p, top) in zip(rest, tops, strict=True):
@@ -83,10 +70,7 @@ def zero_shot_bars(
 
 @_check.by_name
 def pca(Z: Any, k: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scores [n, k], components [k, d], largest entry positive, and shares of the variance [k] of Z [n, d].
-
-    By scikit-learn's full SVD; scores = (Z − mean) componentsᵀ. A ValueError for k above min(n, d).
-    """
+    """Scores [n, k], components [k, d], largest entry positive, and shares of variance [k] of Z [n, d]."""
     from sklearn.decomposition import PCA
 
     Z = base.rows("Z", Z)
@@ -110,7 +94,6 @@ def pca_scatter(Z: Any, groups: Sequence[Any], *, title: str) -> Figure:
 
 
 def _clouds(ax: Axes, clouds: Mapping[str, np.ndarray], n: int = 30) -> None:
-    """Points [n, 2] by their kind, and a legend."""
     for i, (kind, xy) in enumerate(clouds.items()):
         look: dict[str, Any] = dict(marker=MARKERS[i % len(MARKERS)], color=SERIES[i % len(SERIES)])
         ax.scatter(*xy.T, s=26, alpha=0.85, linewidths=0, label=base.short(kind, n), **look)
@@ -126,24 +109,23 @@ def cone(kinds: Mapping[str, Any]) -> Figure:
     axis = unit[first].mean(0)
     axis /= np.linalg.norm(axis)
     angles = {kind: np.arccos(np.clip(rows @ axis, -1, 1)) for kind, rows in unit.items()}
-    clouds = {}
+    clouds, said = {}, []
     for kind, a in angles.items():
         side = np.where(np.arange(len(a)) % 2 == 0, 1, -1)
-        of_kind = f"{base.short(kind, 16)} {np.degrees(a).mean():.0f}° ± {np.degrees(a).std():.0f}°"
-        clouds[of_kind] = np.stack([np.cos(a), side * np.sin(a)], 1)
+        degrees = f"{np.degrees(a).mean():.0f}° ± {np.degrees(a).std():.0f}°"
+        said.append(f"{kind} {degrees}")
+        clouds[f"{base.short(kind, 16)} {degrees}"] = np.stack([np.cos(a), side * np.sin(a)], 1)
     ax = base.axes((6.4, 4.4))
-    _arc(ax, np.pi / 2)
+    _circle(ax, np.pi / 2, {first: np.array([1.0, 0.0])})
     turn = np.linspace(-1, 1, 61) * angles[first].mean()
     ax.fill([0, *np.cos(turn)], [0, *np.sin(turn)], color=SERIES[0], alpha=0.1, linewidth=0)
     for x, y in next(iter(clouds.values())):
         ax.plot([0, x], [0, y], color=SERIES[0], linewidth=0.5, alpha=0.35)
-    _mean_arrow(ax, first, np.array([1.0, 0.0]))
     _clouds(ax, clouds)
-    said = ", ".join(clouds)
-    title = f"Angle from the mean of the {base.short(first, 16)}: {said}"
+    title = f"Angle from the mean of the {base.short(first, 16)}: {', '.join(clouds)}"
     fig = base.style(ax, title, "cosine with the mean", "sine, on alternating sides")
-    whole = f"the {first}: {said}{base.uncut(kinds, 16)}"
-    return base.describe(fig, f"{title}. Unit arrows at their angle from the mean of {whole}.")
+    whole = f"Unit arrows at their angle from the mean of the {first}: {', '.join(said)}"
+    return base.describe(fig, f"{title}. {whole}.")
 
 
 @_check.by_name
@@ -155,10 +137,8 @@ def two_means(kinds: Mapping[str, Any]) -> Figure:
     Q, R = np.linalg.qr(means.T)
     Q = Q * np.where(np.diag(R) < 0, -1, 1)
     ax = base.axes((6.4, 4.4))
-    _arc(ax, np.pi)
+    _circle(ax, np.pi, {first: means[0] @ Q, second: means[1] @ Q})
     _clouds(ax, {kind: rows @ Q for kind, rows in unit.items()}, 16)
-    _mean_arrow(ax, first, means[0] @ Q)
-    _mean_arrow(ax, second, means[1] @ Q)
     ax.set(xlim=(-0.4, 1.05), ylim=(-0.4, 1.05))
     x, y = np.linalg.norm(means, axis=1)
     gap = np.linalg.norm(means[0] - means[1])
@@ -168,21 +148,18 @@ def two_means(kinds: Mapping[str, Any]) -> Figure:
     return base.describe(fig, f"{title}. Plane through the origin and two means. Drawn: {', '.join(kinds)}.")
 
 
-def _arc(ax: Axes, turn: float) -> None:
+def _circle(ax: Axes, turn: float, means: Mapping[str, np.ndarray]) -> None:
     angle = np.linspace(-turn, turn, 181)
+    arrow = dict(arrowstyle="-|>", color=BLACK, lw=1.5, shrinkA=0, shrinkB=0)
     ax.plot(np.cos(angle), np.sin(angle), color=PALE, linewidth=1, zorder=1)
     ax.set_aspect("equal")
-
-
-def _mean_arrow(ax: Axes, kind: str, xy: np.ndarray) -> None:
-    arrow = dict(arrowstyle="-|>", color=BLACK, lw=1.5, shrinkA=0, shrinkB=0)
-    ax.annotate("", xy, (0, 0), arrowprops=arrow)
-    ax.annotate(f"mean of the {base.short(kind, 16)}", xy / 2, (0, 5), textcoords="offset points", fontsize=9,
-                ha="center", path_effects=HALO)  # fmt: skip
+    for kind, xy in means.items():
+        ax.annotate("", xy, (0, 0), arrowprops=arrow)
+        ax.annotate(f"mean of the {base.short(kind, 16)}", xy / 2, (0, 5), textcoords="offset points",
+                    fontsize=9, ha="center", path_effects=HALO)  # fmt: skip
 
 
 def _unit_rows(kinds: Mapping[str, Any], least: int = 1) -> dict[str, np.ndarray]:
-    """Each kind's rows at length 1; a ValueError for fewer kinds, or of unlike width."""
     if len(kinds) < least:
         raise ValueError(f"kinds: got {len(kinds)}, want at least {least}")
     first = next(iter(kinds))
@@ -202,16 +179,16 @@ def cumulative_variance(sets: Mapping[str, Any], *, title: str) -> Figure:
         held = 100 * p.cumsum()
         counts = 1 + (held < levels[:, None] - 1e-7).sum(1)
         found = f"{', '.join(map(str, counts))}; participation ratio {1 / (p**2).sum():.0f}"
-        said.append(f"{base.short(name, 30)}: {found}")
+        said.append(f"{name}: {found}")
         ax.plot(range(1, len(p) + 1), held, "-" if i % 2 == 0 else "--", color=SERIES[i % len(SERIES)],
                 marker=MARKERS[i % len(MARKERS)], markevery=(counts - 1).tolist(), markersize=5,
-                label=said[-1])  # fmt: skip
+                label=f"{base.short(name, 30)}: {found}")  # fmt: skip
     ax.set(xscale="log", ylim=(0, 103))
     ax.set_yticks([0, *levels])
     key = "components for 50, 90 and 99%"
     ax.legend(title=key, title_fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16), **LEGEND)
     fig = base.style(ax, title, "principal components", "share of the variance, %", "y")
-    return base.describe(fig, f"{title}. {key.capitalize()}: {'. '.join(said)}{base.uncut(sets, 30)}.")
+    return base.describe(fig, f"{title}. {key.capitalize()}: {'. '.join(said)}.")
 
 
 @_check.by_name

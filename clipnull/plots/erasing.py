@@ -1,7 +1,7 @@
 """What an edit did: lists of n names and search, scores, collateral."""
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,6 @@ from clipnull.plots.base import BLACK, FORGET, GREY, HALO, LEGEND, MARKERS, RETA
 
 __all__ = ["collateral", "n_way", "scores_before_after"]
 
-#: percent: recall among all names up to which a name is silent; what stands above chance
-SILENT, ABOVE = 5, 55
-
 
 @_check.by_name
 def collateral(
@@ -25,8 +22,8 @@ def collateral(
 ) -> Figure:  # fmt: skip
     """Each retained class's ``change`` [C] in accuracy, a fraction, against its name's cosine [C] with the
     forgotten one (the nearest, if several). The ``worst`` losers are named."""
-    s = base.numbers("similarity", similarity, None, within=(-1, 1))
-    c = 100 * base.numbers("change", change, len(s), gaps=True, within=(-1, 1))
+    s = base.numbers("similarity", similarity, None, shares=True)
+    c = 100 * base.numbers("change", change, len(s), gaps=True, shares=True)
     names = _check.names("names", names, len(s))
     ax = ax or base.axes((6.0, 3.8))
     losers = [i for i in np.lexsort((-s, c))[:worst] if c[i] < 0]
@@ -50,12 +47,12 @@ def collateral(
 
 
 def _number_points(ax: Axes, x: np.ndarray, y: np.ndarray) -> None:
-    """Number points from 1, each above its point; points too close for that share a label."""
     ax.autoscale_view()
     places = ax.transData.transform(np.column_stack([x, y])) * 72 / ax.figure.dpi
     groups: dict[int, list[int]] = {}
     for i, place in enumerate(places):
-        near = (first for first in groups if np.hypot(*(places[first] - place)) < 14)  # points, as the font
+        # 14 points, as the font: nearer ones share a label
+        near = (first for first in groups if np.hypot(*(places[first] - place)) < 14)
         groups.setdefault(next(near, i), []).append(i)
     for first, group in groups.items():
         ax.annotate(", ".join(str(i + 1) for i in group), (x[first], y[first]), (0, 4),
@@ -65,14 +62,13 @@ def _number_points(ax: Axes, x: np.ndarray, y: np.ndarray) -> None:
 
 @_check.by_name
 def scores_before_after(
-    before: Any, after: Any, names: Sequence[str], *, forget: Iterable[str] = (), k: int = 10,
+    before: Any, after: Any, names: Sequence[str], *, forget: Sequence[str] = (), k: int = 10,
     ax: Axes | None = None, title: str,
 ) -> Figure:  # fmt: skip
     """One image's scores [C], before and after: the k highest before, and the highest after."""
     b = base.numbers("before", before, None)
     a, names = base.numbers("after", after, len(b)), _check.names("names", names, len(b))
     shown = list(dict.fromkeys([*np.argsort(-b, kind="stable")[:k], np.argmax(a)]))
-    forget = set(forget)
     ax = ax or base.axes((6.0, 0.3 * len(shown) + 1.5))
     for row, i in enumerate(shown):
         colour, marker = (FORGET, "o") if names[i] in forget else (RETAIN, "s")
@@ -91,18 +87,11 @@ def scores_before_after(
 
 @_check.by_name
 def n_way(curves: Any, *, other: bool = False, title: str | None = None) -> Figure:
-    """Recall of the forgotten names in lists of n names, and as queries of a search.
+    """Recall of the forgotten names in lists of n names, and as queries of a search, of reports by name.
 
-    ``curves`` are reports by name, the first of which says what it was before, "no edit". Or a `Comparison`:
-    means over draws with bars of one standard deviation; ``other``: under the prompt that no edit has seen.
+    Or of a `Comparison`: means over draws, bars of one standard deviation; ``other``: under an unseen prompt.
     """
-    if not isinstance(curves, Mapping):
-        _check.having("curves", [curves], "rows kept")
-        names, found = _of_comparison(curves, other)
-    else:
-        if not _check.having("curves", curves.values(), "n_way search")[0].n_way:
-            raise ValueError("curves: got no n-way recall, want reports on pictures of forgotten names")
-        names, found = _of_reports(curves)
+    names, found = _of_reports(curves) if isinstance(curves, Mapping) else _of_comparison(curves, other)
     fig, ((left, right),) = base.panels((8.0, 0.24 * len(found) + 2.6), 1, 2, width_ratios=[1.7, 1.0])
     left.plot(names, 100 / names, "--", color=GREY, label="chance")
     right.axvline(50, color=GREY, linestyle="--", label="chance")
@@ -117,10 +106,9 @@ def n_way(curves: Any, *, other: bool = False, title: str | None = None) -> Figu
         if np.isnan(search):
             right.text(2, row, "no query", va="center", fontsize=8, color=GREY)
     ends = [*map(str, names[:-1]), "all"]
-    left.set_xscale("log")
+    left.set(xscale="log", ylim=(-3, 103))
     left.set_xticks(names, ends)
     left.minorticks_off()
-    left.set_ylim(-3, 103)
     right.set_yticks(range(len(found)), [base.short(name) for name in found])
     right.tick_params(axis="y", length=0)
     right.set(xlim=(-3, 103), ylim=(len(found) - 0.5, -0.5))
@@ -140,18 +128,18 @@ def n_way(curves: Any, *, other: bool = False, title: str | None = None) -> Figu
 
 def _of_reports(reports: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Lengths of the lists [k]; by method, recalls and search [2, k + 1] in percent, and no deviations."""
-    first, found = next(iter(reports.values())), {}
-    rows = [("no edit", first, "before"), *((name, r, "after") for name, r in reports.items())]
-    for name, report, when in rows:
+    first, found = _check.having("curves", reports.values(), "n_way search")[0], {}
+    for name, report, when in [("no edit", first, "before"), *((k, r, "after") for k, r in reports.items())]:
         values = [100 * getattr(x, when) for x in (*report.n_way.values(), report.search)]
         found[name] = np.array([values, np.full(len(values), np.nan)])
-    if len({x.shape for x in found.values()}) > 1:
-        raise ValueError("curves: got reports with different numbers of kept names, want the same")
+    if not first.n_way or len({x.shape for x in found.values()}) > 1:
+        raise ValueError("curves: want reports with n-way recall, of as many kept names each")
     return np.array([way.names for way in first.n_way.values()]), found
 
 
 def _of_comparison(comparison: Any, other: bool) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    rows = {row.method: row.other if other else row.seen for row in comparison.rows}
+    rows = _check.having("curves", [comparison], "rows kept")[0].rows
+    rows = {row.method: row.other if other else row.seen for row in rows}
     if None in rows.values():
         raise ValueError("other: got True, want a comparison that has another prompt")
     found = {name: 100 * np.array([*row.n_way.values(), row.search]).T for name, row in rows.items()}
@@ -160,14 +148,14 @@ def _of_comparison(comparison: Any, other: bool) -> tuple[np.ndarray, dict[str, 
 
 
 def _message(found: Mapping[str, np.ndarray]) -> str:
-    """Of the edits that win nothing among all names: who wins most against one, who is found by a search."""
-    quiet = {k: mean for k, (mean, _) in found.items() if k != "no edit" and mean[-2] <= SILENT}
+    """Of edits silent among all names, up to 5%: who wins most against one, or a search, above 55%."""
+    quiet = {k: mean for k, (mean, _) in found.items() if k != "no edit" and mean[-2] <= 5}
     parts = []
     for i, before, still in (
         (0, "silent among all names", "still wins {:.0f}% against one other (chance 50)"),
         (-1, "asked for by name", "still finds its pictures (AUC {:.0f})"),
     ):
-        if loud := {k: mean[i] for k, mean in quiet.items() if mean[i] > ABOVE}:
+        if loud := {k: mean[i] for k, mean in quiet.items() if mean[i] > 55}:
             best = max(loud, key=lambda k: loud[k])
             parts.append(f"{before}, {base.short(best)} {still.format(loud[best])}")
     otherwise = "what is silent among all names is at chance in short lists and in a search"

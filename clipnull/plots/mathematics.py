@@ -14,19 +14,15 @@ from clipnull.plots.base import FORGET, GREY, LEGEND, MARKERS, RED, RETAIN, SERI
 
 __all__ = ["anchor_maps", "curves", "hyperparameter_map"]
 
-#: where anchors are drawn: origin, mean, nearest mixture
-CORNERS = {"silent": (0.5, 0.0), "neutral": (0.0, 0.87), "its relatives": (1.0, 0.87)}
-
 
 @_check.by_name
 def curves(
     x: Any, series: Mapping[str, Any], *, x_label: str, y_label: str, title: str,
     log: Literal["", "x", "y", "xy"] = "", levels: Mapping[str, float] | None = None,
 ) -> Figure:  # fmt: skip
-    """Several series [k] over one axis ``x`` [k]; a shorter one ends early.
+    """Several series [k] over one axis ``x`` [k]; a shorter one ends early. ``levels`` are dotted across.
 
-    ``log`` names the logarithmic axes; on y, zeros are drawn at the smallest value above zero. ``levels`` are
-    heights to compare with: dotted lines across.
+    ``log`` names the logarithmic axes; on y, zeros are drawn at the smallest value above zero.
     """
     x = base.numbers("x", x, None)
     _check.one_of("log", log, ["", "x", "y", "xy"])
@@ -62,10 +58,7 @@ def curves(
 def hyperparameter_map(
     lams: Sequence[float], mus: Sequence[float], measures: Mapping[str, Any], *, best: tuple[int, int]
 ) -> Figure:
-    """Measures [len(lams), len(mus)], fractions, as tables of coloured cells: λ runs down, μ across.
-
-    A name that begins with "kept" is blue, others are vermillion; the cell ``best`` is framed in every table.
-    """
+    """Measures [len(lams), len(mus)], fractions, as coloured cells: "kept…" blue, others vermillion."""
     for name, stops in (("lams", lams), ("mus", mus), ("measures", measures)):
         _check.having(name, stops, "")
     shape = len(lams), len(mus)
@@ -73,11 +66,10 @@ def hyperparameter_map(
     row, column = (_check.whole("best", at, 0, n - 1) for at, n in zip(best, shape, strict=True))
     across, down = ([_value(x) for x in stops] for stops in (mus, lams))
     rows = -(-len(values) // 2)
-    size = (8.8, rows * (0.27 * len(lams) + 0.75) + 0.4)
-    fig, axes = base.panels(size, rows, 2, sharex=True, sharey=True)
+    fig, axes = base.panels((8.8, rows * (0.27 * len(lams) + 0.75) + 0.4), rows, 2, sharex=True, sharey=True)
     for ax, (name, percent) in zip(axes.ravel(), values.items(), strict=False):
         cmap, colour = ("Blues", RETAIN) if name.startswith("kept") else ("Oranges", FORGET)
-        base.cells(ax, percent, down, across, cmap=cmap, vmin=0, vmax=150, aspect="auto")
+        base.cells(ax, percent, down, across, cmap=cmap)
         ax.add_patch(Rectangle((column - 0.46, row - 0.44), 0.92, 0.88, fill=False, linewidth=2.2))
         ax.set_title(base.short(name, 40), loc="left", fontsize=10, color=colour)
     for ax in axes.ravel()[len(values) :]:
@@ -97,17 +89,17 @@ def hyperparameter_map(
 
 @_check.by_name
 def anchor_maps(weights: Any, measures: Mapping[str, Any], *, title: str) -> Figure:
-    """Measures [n] over the triangle of anchors, each as a coloured triangle, three per row.
+    """Measures [n] over triangles of anchors: "kept…" blue, "certificate…" grey, no share, others vermillion.
 
     ``weights`` [n, 3] is what each anchor has of the origin, the mean and the nearest mixture; rows sum to 1.
-    A name that begins with "kept" is blue, others are vermillion; "certificate" is grey, and no percentage.
     """
-    B = base.numbers("weights", weights, None, 3, within=(0, 1))
+    B = base.numbers("weights", weights, None, 3, shares=True)
     if len(B) < 3 or not np.allclose(B.sum(1), 1, atol=1e-4):
         raise ValueError(f"weights: got {len(B)} rows, want 3 or more, each of sum 1")
     _check.having("measures", measures, "")
     values = {name: base.numbers(f"measures[{name!r}]", x, len(B)) for name, x in measures.items()}
-    xy = B @ np.array([*CORNERS.values()])
+    corners = {"silent": (0.5, 0.0), "neutral": (0.0, 0.87), "its relatives": (1.0, 0.87)}
+    xy = B @ np.array([*corners.values()])
     told = [i for i, b in enumerate(B) if any(np.allclose(k * b, np.round(k * b)) for k in (2, 3))]
     rows = -(-len(values) // 3)
     fig, axes = base.panels((8.8, 2.5 * rows + 0.3), rows, 3)
@@ -121,7 +113,7 @@ def anchor_maps(weights: Any, measures: Mapping[str, Any], *, title: str) -> Fig
         for i in told:
             text = f"{100 * x[i]:.0f}" if share else f"{x[i]:.2f}"
             ax.text(*xy[i], text, ha="center", va="center", fontsize=9)
-        for corner, (left, up) in CORNERS.items():
+        for corner, (left, up) in corners.items():
             beyond = up + (0.1 if up else -0.1)
             ax.text(left, beyond, corner, ha="center", va="center", fontsize=8, color=GREY)
         ax.set(aspect="equal", xlim=(-0.25, 1.25), ylim=(-0.16, 1.02))
@@ -129,11 +121,10 @@ def anchor_maps(weights: Any, measures: Mapping[str, Any], *, title: str) -> Fig
     base.title(fig, title)
     ends = B.argmax(0)
     text = "; ".join(f"{name}: {', '.join(base.number(y) for y in x[ends])}" for name, x in values.items())
-    return base.describe(fig, f"{title}. At the corners {', '.join(CORNERS)}. {text}.")
+    return base.describe(fig, f"{title}. At the corners {', '.join(corners)}. {text}.")
 
 
 def _value(x: float) -> str:
-    """A hyperparameter's value: 0, 30, 10⁴, ∞."""
     if x >= 1e4 and not np.isinf(x) and float(exponent := np.log10(x)).is_integer():
         return "10" + str(int(exponent)).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
     return f"{x:g}".replace("inf", "∞")

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,6 @@ from clipnull.plots.base import BLUE, FORGET, GREY, MARKERS, ORANGE, RETAIN, sho
 
 __all__ = ["recall_before", "score_parts"]
 
-PARTS = [("not forgotten", FORGET, ""), ("lost on the other classes", RETAIN, "///"),
-         ("lost on other data sets", ORANGE, "...")]  # fmt: skip
-
 
 def _score(score: float) -> str:
     return f"{score:.3f}".replace("nan", "–")
@@ -23,10 +21,7 @@ def _score(score: float) -> str:
 
 @_check.by_name
 def recall_before(rows: Sequence[Any]) -> Figure:
-    """Recall of each forget class before forgetting (points), beside the accuracy on all classes (lines).
-
-    ``rows`` are `ProtocolResult.before`, measured filled, published hollow, or `Protocol.published`.
-    """
+    """Recall of forget classes (points, published hollow), accuracy (lines): of `ProtocolResult.before`."""
     _check.having("rows", rows, "model data name images forget retain published_forget published_retain")
     own = [r for r in rows if r.forget is not None or r.published_forget is not None]
     _check.having("rows, of a class to forget", own, "")
@@ -36,27 +31,26 @@ def recall_before(rows: Sequence[Any]) -> Figure:
     spans = {data: [at for key, at in place.items() if key[0] == data] for data in sets}
     ax = base.axes((7.4, 0.27 * len(place) + 0.16 * len(sets) + 1.3))
     said, points = [], []
-    for j, model in enumerate(dict.fromkeys(r.model for r in rows)):
-        for solid, label in ((True, model), (False, f"{model}, published")):
-            look: dict[str, Any] = dict(color=(BLUE, ORANGE)[j % 2], clip_on=False)
-            found, words = [], []
-            for r in (r for r in rows if r.model == model):
-                kind = "forget" if r in own else "retain"
-                value = getattr(r, kind if solid else f"published_{kind}")
-                if value is None or math.isnan(value):
-                    continue
-                value *= 100 if solid else 1
-                words.append(f"{r.data}, {r.name} {value:.1f}")
-                if r in own:
-                    found.append((value, place[r.data, r.name]))
-                else:
-                    ends = spans[r.data][0] - 0.45, spans[r.data][-1] + 0.45
-                    ax.plot([value] * 2, ends, "-" if solid else "--", linewidth=2, **look)
-            if found:
-                said.append(f"{label}: {'; '.join(words)}")
-                points += [value for value, _ in found]
-                ax.plot(*zip(*found, strict=True), MARKERS[j], markersize=9 - 2 * j, label=short(label, 30),
-                        markerfacecolor=look["color"] if solid else "white", zorder=3, **look)  # fmt: skip
+    for (j, model), solid in product(enumerate(dict.fromkeys(r.model for r in rows)), (True, False)):
+        label, prefix = (model, "") if solid else (f"{model}, published", "published_")
+        look: dict[str, Any] = dict(color=(BLUE, ORANGE)[j % 2], clip_on=False)
+        found, words = [], []
+        for r in (r for r in rows if r.model == model):
+            value = getattr(r, prefix + ("forget" if r in own else "retain"))
+            if value is None or math.isnan(value):
+                continue
+            value *= 100 if solid else 1
+            words.append(f"{r.data}, {r.name} {value:.1f}")
+            if r in own:
+                found.append((value, place[r.data, r.name]))
+            else:
+                ends = spans[r.data][0] - 0.45, spans[r.data][-1] + 0.45
+                ax.plot([value] * 2, ends, "-" if solid else "--", linewidth=2, **look)
+        if found:
+            said.append(f"{label}: {'; '.join(words)}")
+            points += [value for value, _ in found]
+            ax.plot(*zip(*found, strict=True), MARKERS[j], markersize=9 - 2 * j, label=short(label, 30),
+                    markerfacecolor=look["color"] if solid else "white", zorder=3, **look)  # fmt: skip
     names = [short(name, 36) + (f" ({n})" if n else "") for (_, name), n in counts.items()]
     ax.set_yticks(list(place.values()), names, fontsize=9)
     for data in sets:
@@ -77,6 +71,8 @@ def score_parts(summary: Sequence[Any]) -> Figure:
     _check.having("summary", summary, "method joint score parts terms")
     idle = 1 / summary[0].terms
     title = f"What each method pays for; doing nothing scores {idle:.1f} (dotted)"
+    names = "not forgotten", "lost on the other classes", "lost on other data sets"
+    looks = list(zip(names, (FORGET, RETAIN, ORANGE), ("", "///", "..."), strict=True))
     kinds = sorted({r.joint for r in summary})
     methods = list(dict.fromkeys(r.method for r in summary))
     size = (4.0 * len(kinds) + 1.2, 0.33 * len(methods) + 1.5)
@@ -84,13 +80,12 @@ def score_parts(summary: Sequence[Any]) -> Figure:
     for ax, joint in zip(axes, kinds, strict=True):
         rows = {r.method: r for r in summary if r.joint == joint}
         parts = np.nan_to_num(np.array([rows[m].parts for m in methods], dtype=float))
-        left = np.zeros(len(methods))
-        for k, (label, colour, hatch) in enumerate(PARTS):
-            ax.barh(range(len(methods)), parts[:, k], left=left, height=0.7, color=colour, hatch=hatch,
+        left = parts.cumsum(1) - parts
+        for k, (label, colour, hatch) in enumerate(looks):
+            ax.barh(range(len(methods)), parts[:, k], left=left[:, k], height=0.7, color=colour, hatch=hatch,
                     edgecolor="white", linewidth=0, label=label)  # fmt: skip
-            left = left + parts[:, k]
         for y, m in enumerate(methods):
-            ax.text(left[y] + 0.004, y, _score(rows[m].score), va="center", fontsize=9)
+            ax.text(parts[y].sum() + 0.004, y, _score(rows[m].score), va="center", fontsize=9)
         ax.axvline(idle, color=GREY, linewidth=1, linestyle=":")
         ax.set_title("jointly" if joint else "one at a time", loc="left", fontsize=10)
         ax.tick_params(axis="y", length=0)
