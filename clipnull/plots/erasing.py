@@ -148,8 +148,8 @@ def _of_comparison(comparison: Any, other: bool) -> tuple[np.ndarray, dict[str, 
 
 
 def _message(found: Mapping[str, np.ndarray]) -> str:
-    """Of edits silent among all names, up to 5%: who wins most against one, or a search, above 55%."""
-    quiet = {k: mean for k, (mean, _) in found.items() if k != "no edit" and mean[-2] <= 5}
+    """Of edits silent among all names, up to 1%: who wins most against one, or a search, above 55%."""
+    quiet = {k: mean for k, (mean, _) in found.items() if k != "no edit" and mean[-2] <= 1}
     parts = []
     for i, before, still in (
         (0, "silent among all names", "still wins {:.0f}% against one other (chance 50)"),

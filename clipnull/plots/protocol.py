@@ -58,7 +58,8 @@ def recall_before(rows: Sequence[Any]) -> Figure:
     ax.tick_params(axis="y", length=0)
     ax.invert_yaxis()
     ax.set_xlim(0, 100)
-    ax.plot([], [], color=GREY, linewidth=2, label="all classes")
+    drawn = "-" if any(r.retain is not None for r in rows) else "--"
+    ax.plot([], [], drawn, color=GREY, linewidth=2, label="all classes")
     ax.figure.legend(loc="outside lower center", ncols=2, fontsize=9, frameon=False)
     title = f"Before forgetting, recall of a single class runs from {min(points):.0f} to {max(points):.0f}%"
     fig = base.style(ax, title, x="accuracy before forgetting, %", grid="x")
