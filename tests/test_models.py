@@ -195,6 +195,9 @@ def test_templates(clip):
     torch.testing.assert_close(clip.embed_text(NAMES, prompts[0]), parts[0])
     mixed = [prompts[0], lambda name: f"a drawing of a {name}."]
     torch.testing.assert_close(clip.embed_text(NAMES, mixed), mean)
+    simple = clip.embed_text(NAMES, list(open_clip.SIMPLE_IMAGENET_TEMPLATES))
+    torch.testing.assert_close(clip.embed_text(NAMES, "simple"), simple)
+    assert clip.embed_text("owl", "openai").shape == (1, 16)
     assert clip.embed_text("owl", open_clip.OPENAI_IMAGENET_TEMPLATES).shape == (1, 16)
 
 

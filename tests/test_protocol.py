@@ -420,7 +420,7 @@ def test_missing_data_are_one_sentence_before_any_model(root, monkeypatch):
 def test_a_split_without_its_pictures_says_which(root):
     for path in (root / "oxford_flowers" / "jpg").iterdir():
         path.unlink()
-    with pytest.raises(ValueError, match=r"OxfordFlowers: root: no '0_1\.png'"):
+    with pytest.raises(ValueError, match=r"OxfordFlowers: name: 'coop:.*no '0_1\.png'"):
         run_protocol(part(KRAVETS, root=root))
 
 

@@ -82,8 +82,9 @@ class Clip:
     ) -> torch.Tensor:
         """Embeddings [C, d] of class names, the normalised mean over templates: unit rows, float32, on CPU.
 
-        ``templates`` are prompts with ``{}`` where the name goes, or functions of it; default: the bare name.
-        Prompt ensembling: Radford et al., arXiv 2103.00020, section 3.1.4; the code is open_clip's.
+        ``templates`` are prompts with ``{}`` where the name goes, or functions of the name; ``"openai"`` and
+        ``"simple"`` are open_clip's 80 and 7 ImageNet templates; by default the bare name. Prompt
+        ensembling: Radford et al., arXiv 2103.00020, section 3.1.4; the code is open_clip's.
 
         >>> from clipnull import load
         >>> load("pocket", device="cpu").embed_text(["cat", "dog"], "a picture of a {}.").shape

@@ -20,8 +20,15 @@ Templates = str | Sequence[str | Callable[[str], str]]
 
 def prompts(templates: Templates | None) -> list[Callable[[str], str]]:
     """Templates as functions of the name; a ValueError for one that has no place for it."""
-    given: Any = [templates or "{}"] if templates is None or isinstance(templates, str) else templates
-    given = _check.having("templates", _check.some("templates", given), "")
+    import open_clip
+
+    named: dict[str, Sequence[Callable[[str], str]]] = {
+        "openai": open_clip.OPENAI_IMAGENET_TEMPLATES,
+        "simple": open_clip.SIMPLE_IMAGENET_TEMPLATES,
+    }
+    if templates is None or isinstance(templates, str):
+        templates = named.get(templates or "", [templates or "{}"])
+    given = _check.having("templates", _check.some("templates", templates), "")
     made = [t.format if isinstance(t, str) else t for t in given]
     for template, prompt in zip(given, made, strict=True):
         try:
@@ -29,7 +36,8 @@ def prompts(templates: Templates | None) -> list[Callable[[str], str]]:
         except (TypeError, IndexError, KeyError, ValueError):
             fits = False
         if not fits:
-            raise ValueError(f"templates: {template!r} has no place for the name, want '{{}}' in it")
+            want = "want '{}' in it, or 'openai' or 'simple'"
+            raise ValueError(f"templates: {template!r} has no place for the name, {want}")
     return made
 
 

@@ -96,11 +96,11 @@ def lora_forgetting(
     noise = torch.randn(d, rank, generator=torch.Generator().manual_seed(seed))
     A, B = (noise / d**0.5).to(T_f).requires_grad_(), T_f.new_zeros(rank, d, requires_grad=True)
 
-    def distance(T: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        return (F.normalize(T + (T @ A) @ B, dim=1) - target).square().sum(1).mean()
+    T, aim = torch.cat([T_f, T_r]), torch.cat([goal.expand_as(T_f), T_r])
+    share = torch.cat([T_i.new_full((len(T_i),), 1 / len(T_i)) for T_i in (T_f, T_r)])
 
     def measure() -> tuple[torch.Tensor, float]:
-        loss = distance(T_f, goal) + distance(T_r, T_r)
+        loss = share @ (2 - 2 * F.cosine_similarity(T + (T @ A) @ B, aim))  # squared distances of unit rows
         return loss, -float(loss.detach())
 
     (A, B), *found = _trained([A, B], measure, steps, lr=2e-2, falling=True)
