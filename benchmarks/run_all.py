@@ -2,7 +2,7 @@
 
     python benchmarks/run_all.py --threads 2
 
-About six minutes on two cores, if nothing else runs. A script's output goes between its two markers;
+Six to fifteen minutes on two cores, if nothing else runs. A script's output goes between its two markers;
 ``--only`` runs some of them.
 """
 
