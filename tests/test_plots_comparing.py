@@ -85,7 +85,7 @@ def test_reports():
         "asked for by name, hull still finds its pictures (AUC 72)"
     )
     text = plots.alt(fig)
-    assert "in lists of 2, 5, 10, all names" in text and "hull: 83.0, 61.0, 34.0, 4.0, search 72.0" in text
+    assert "in lists of 2, 5, 10, all names" in text and "hull: 83.0, 61.0, 34.0, 1.0, search 72.0" in text
     assert "candidate masking: 0.0, 0.0, 0.0, 0.0, search none" in text and "no edit: 99.0" in text
 
 
