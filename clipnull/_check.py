@@ -29,8 +29,11 @@ def closest(word: str, options: Iterable[str]) -> list[str]:
 def array(name: str, value: Any) -> torch.Tensor:
     """``value`` as a tensor: a tensor, array, list of tensors, DataFrame, in any layout and byte order."""
     try:
-        if isinstance(value, Sequence) and value and all(hasattr(x, "__array__") for x in value):
-            return torch.stack([array(name, x) for x in value])
+        if isinstance(value, Sequence) and len(value):
+            if all(isinstance(x, torch.Tensor) for x in value):
+                return torch.stack(list(value))
+            if all(isinstance(x, np.ndarray) for x in value):
+                value = np.stack(value)
         if hasattr(value, "to_numpy"):  # pandas: the numbers in their order, whatever the index
             value = value.to_numpy()
         if isinstance(value, np.ndarray):  # torch reads neither foreign bytes nor negative strides

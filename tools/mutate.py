@@ -59,7 +59,7 @@ clipnull/auditing/probes.py || concept, svd_tol=1e-6) || concept) || tests/test_
 clipnull/auditing/confidence.py || which = (top * bins).ceil().long().sub(1).clamp(0, bins - 1) || which = (top * bins).long().clamp(0, bins - 1) || tests/test_audit_controls.py::test_calibration_bins_are_closed_above
 clipnull/auditing/confidence.py || calibration_error(p[rest], y[rest]) for p || calibration_error(p[cal], y[cal]) for p || tests/test_audit_controls.py::test_calibration_is_judged_on_the_other_half_before_and_after_the_scale_is_refitted
 clipnull/auditing/confidence.py || [fitted_scale(s[cal], y[cal]) for s in S] || [fitted_scale(S[0][cal], y[cal])] * 3 || tests/test_audit_controls.py::test_calibration_is_judged_on_the_other_half_before_and_after_the_scale_is_refitted
-clipnull/auditing/controls.py || left=other.left * (moved(edit) / moved(other) if moved(other) else 1.0)) || left=other.left) || tests/test_audit_controls.py::test_a_turned_edit_moves_images_as_far_as_the_edit
+clipnull/auditing/controls.py || left=other.left * (moved(edit) / far if far else 1.0)) || left=other.left) || tests/test_audit_controls.py::test_a_turned_edit_moves_images_as_far_as_the_edit
 clipnull/auditing/probes.py || class_weight="balanced" || class_weight=None || tests/test_audit_controls.py::test_the_probe_weighs_both_answers_alike
 clipnull/auditing/relearning.py || step * float(P.norm()), seed + i) || step * float(P.norm()), seed) || tests/test_attacks.py::test_relearning_gives_every_class_its_own_draw_and_its_own_new_name
 clipnull/auditing/fingerprint.py || float(before.norm() + after.norm()) || float(after.norm()) || tests/test_attacks.py::test_both_layers_are_rounded

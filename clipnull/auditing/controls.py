@@ -50,7 +50,8 @@ def turned(case: Case, edit: Edit, seed: int = 0) -> Edit:
     gaussian = torch.randn(edit.dim, edit.dim, generator=torch.Generator().manual_seed(seed))
     Q = torch.linalg.qr(gaussian.double()).Q.to(edit.left)
     other = replace(edit, left=Q @ edit.left, right=Q @ edit.right, info={"method": "turned", "seed": seed})
-    return replace(other, left=other.left * (moved(edit) / moved(other) if moved(other) else 1.0))
+    far = moved(other)
+    return replace(other, left=other.left * (moved(edit) / far if far else 1.0))
 
 
 def both_kinds(case: Case) -> Case:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 import importlib.metadata
@@ -122,8 +123,10 @@ def _seen(clip: Clip) -> list[torch.Tensor]:
 
 
 def _receipt(clip: Clip, report: Report | Mapping[str, Any] | None, digest: str) -> dict[str, Any]:
-    named = {"clipnull", "torch", "open_clip_torch", "timm", "safetensors"}
-    found = {d.name: d.version for d in importlib.metadata.distributions() if d.name in named}
+    versions = {"python": sys.version.split()[0]}
+    for name in ("clipnull", "torch", "open_clip_torch", "timm", "safetensors"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
     edits: list[dict[str, Any]] = []
     for side, edit in folded_edits(clip.model):
         known = {k: edit.info.get(k) for k in ("method", "classes")}
@@ -139,7 +142,7 @@ def _receipt(clip: Clip, report: Report | Mapping[str, Any] | None, digest: str)
         "edits": edits,
         "report": report if report is None or isinstance(report, Mapping) else _figures(report),
         "weights_sha256": digest,
-        "versions": {"python": sys.version.split()[0], **found},
+        "versions": versions,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "earlier": clip.receipt,
     }
