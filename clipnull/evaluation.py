@@ -207,9 +207,9 @@ def evaluate(case: Case, edit: Edit, side: Side = "image") -> Report:
         buffer = S.new_empty(step, len(T))
         L, TR = edit.left.detach().to(T), T @ edit.right.detach().to(T)
         ZL = Z @ L.T.contiguous().T  # the rows of Lᵀ in a row each: twice as fast
-        for zl, before in zip(ZL.split(step), S.split(step), strict=True):
+        for zl, before, guess in zip(*(X.split(step) for X in (ZL, S, case.predicted)), strict=True):
             scores = torch.addmm(before, zl, TR.T, alpha=-1, out=buffer[: len(zl)])
-            after.append(winners(scores, case.forget, case.size))
+            after.append(winners(scores, case.forget, case.size, guess))
     else:
         after.append(winners(edited_scores(edit, Z, T, side), case.forget, case.size))
     title = str(edit.info.get("method", "edit")) + ("" if side == "image" else f", {side} side")

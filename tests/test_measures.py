@@ -183,6 +183,17 @@ def test_kept_names_are_told_apart_by_any_difference_and_forgotten_ones_tie_to_t
 def test_argmax_is_the_first_largest(dtype):
     scores = torch.tensor([[1, 3, 3], [2, 1, 0], [-1, -2, -1]]).to(dtype)
     assert argmax(scores).tolist() == [1, 0, 0]
+    guess = torch.tensor([2, 1, 1])
+    assert argmax(scores, guess).tolist() == [2, 0, 0], "one of the largest stays, a wrong one is mended"
+    assert guess.tolist() == [2, 1, 1], "as before afterwards"
+
+
+@pytest.mark.parametrize("forget", [[], [0], [2, 5], list(range(8))])
+def test_a_guess_changes_no_winner(forget):
+    scores = torch.randn(300, 8, generator=torch.Generator().manual_seed(0))
+    want = winners(scores, forget, 5.0)
+    for guess in (want, want.roll(1), torch.zeros_like(want)):
+        assert torch.equal(winners(scores, forget, 5.0, guess), want)
 
 
 # --- the ways to the same scores ------------------------------------------------------------

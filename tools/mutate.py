@@ -71,6 +71,7 @@ clipnull/erasers.py || L = erased(D, rtol) if math.isinf(lam) else D || L = eras
 clipnull/solver.py || root = (1 + mu * self._s2).rsqrt() || root = (1 + 2 * mu * self._s2).rsqrt() || tests/test_erasers.py::test_the_solver_and_the_plain_formula_are_one
 clipnull/erasers.py || "origin": (100.0, 1000.0), || "origin": (30.0, 1000.0), || tests/test_erasers.py::test_defaults_are_those_of_the_docstring
 clipnull/erasers.py || MARGIN = 0.05 || MARGIN = 0.1 || tests/test_erasers.py::test_defaults_are_those_of_the_docstring
+clipnull/measures.py || [:, 0] != scores.amax(1) || [:, 0] > scores.amax(1) || tests/test_measures.py::test_a_guess_changes_no_winner
 clipnull/measures.py || own.amax(1), TIE * size || own.amax(1), TIE || tests/test_measures.py::test_a_win_is_a_lead_of_more_than_a_hundred_thousandth_of_the_size
 clipnull/measures.py || drawn = kept if n == "all" else n - 1 || drawn = kept if n == "all" else n || tests/test_measures.py::test_n_way_recall_is_the_mean_over_all_lists
 clipnull/report.py || >= own - TIE * case.size || > own + TIE * case.size || tests/test_measures.py::test_an_exactly_silent_name_has_the_search_of_chance_and_loses
