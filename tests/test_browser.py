@@ -283,6 +283,19 @@ def test_labels_have_tips(shown: Shown) -> None:
         assert row.locator("select").get_attribute("title").count("\n") > 1
 
 
+def test_a_prediction_is_answered_with_keys_and_keeps_the_focus(opened: Any) -> None:
+    button = opened.get_by_role("button", name="That is my guess").first
+    asked = opened.locator(".jp-OutputArea-output", has_text="That is my guess").first
+    asked.locator(".noUi-handle").press("ArrowRight")
+    for _ in range(10):
+        if button.evaluate("b => b === document.activeElement"):
+            break
+        opened.keyboard.press("Tab")
+    opened.keyboard.press("Enter")
+    asked.get_by_text("You said").wait_for()
+    assert button.evaluate("b => b === document.activeElement")
+
+
 def test_a_category(shown: Shown) -> None:
     shown.choose("whole category …", "food-drink")
     shown.assert_numbers({"forget": "food-drink"})

@@ -41,6 +41,7 @@ MISTAKES = [
     (ex.check_known, lambda S, y, share: recall(S, y) < share, "1 minus the right answer"),
     (ex.check_known, lambda S, y, share: recall(S, y), "that is the recall itself"),
     (ex.check_known, lambda S, y, share: (recall(S, y) >= share).nonzero()[:, 0], "Want a mask"),
+    (ex.check_known, lambda S, y, share: ~(recall(S, y) < share), "without pictures is not known"),
     (ex.check_chosen, lambda lead, kept, two: (two - 0.5).abs().argmin(), "it is not certified"),
     (ex.check_chosen, lambda lead, kept, two: kept.argmax(), "it is not certified"),
     (

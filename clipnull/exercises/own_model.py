@@ -53,6 +53,10 @@ def check_known(case: Inputs, call: Call) -> None:
             "these are indices. Want a mask, one True or False per class.": want.nonzero()[:, 0],
         }
         expect(f"known(S, labels, {share:.3g})", call(S, labels, share), want, mistakes)
+    first, rest = torch.arange(C) == 0, labels > 0
+    hint = {"a class without pictures is not known.": first | (recall >= 0.5)}
+    got = call(S[rest], labels[rest], 0.5)
+    expect("without the first class's pictures known(S, labels, 0.5)", got, ~first & (recall >= 0.5), hint)
 
 
 @check("a rule stated before the outcome, and followed.", MADE_UP)

@@ -62,7 +62,7 @@ class Prediction(Live):
             self.verdict.value = "Choose first."
             return
         said, true = (html.escape(self.say(x)) for x in (self.guess.value, self.answer))
-        self.guess.disabled = self.commit.disabled = True
+        self.guess.disabled = True  # not the button, which has the focus
         self.verdict.value = f"You said <b>{said}</b>; it is <b>{true}</b>."
 
 
