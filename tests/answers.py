@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -57,6 +58,7 @@ def answer_tests(
         verdict = check(answer)
         assert verdict.passed is False and verdict.message.startswith("✗ Not yet, on "), verdict.message
         known = (words,) if isinstance(words, str) else words
-        assert any(w in verdict.message for w in known), verdict.message
+        said = re.sub("in the line `.*`", "in the line `…`", verdict.message)  # which may hold the words too
+        assert any(w in said for w in known), verdict.message
 
     return right_answer, stub, no_return, wrong_answer

@@ -64,7 +64,7 @@ WRONG = [
     (pairs, lambda s, S, c: (S < c).double().mean(), "times c[j]"),
     (pairs, lambda s, S, c: 100 * two_way(s, S, c), "in percent"),
     (pairs, lambda s, S, c: (S - s[:, None] * c < 0).sum(), "that is the sum, want the mean"),
-    (pairs, lambda s, S, c: (S - s * c < 0).double().mean(), "take them from the arguments"),
+    (pairs, lambda s, S, c: (S - s * c < 0).double().mean(), "take sizes from the arguments"),
     (span, lambda E: basis(E, lambda E: 1e-5), "one per row of E"),
     (span, lambda E: basis(E, lambda E: 0.35), "want 3: which singular values are above δ?"),
     (span, lambda E: torch.linalg.svd(E.flatten(0, 1).T).U[:, : E.shape[1]], "a word may repeat"),
@@ -82,7 +82,7 @@ WRONG = [
     (folded, lambda M, b, U: layer(M, b, U)[0], "want two arrays"),
     (folded, lambda M, b, U: layer(M, b, U)[::-1], "M has shape"),
     (folded, lambda M, b, U: (M - U @ U.T @ M, b - U @ U.T @ b), ("forms a 32 × 32", "forms a 48 × 48")),
-    (folded, lambda M, b, U: (M - M @ U @ U.T, b), "take them from the arguments"),
+    (folded, lambda M, b, U: (M - M @ U @ U.T, b), "take sizes from the arguments"),
 ]  # fmt: skip
 
 test_right_answer, test_stub, test_missing_return, test_wrong_answer = answer_tests(RIGHT, WRONG)

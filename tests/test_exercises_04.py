@@ -55,7 +55,7 @@ WRONG = [
     (factor, lambda X, T_f, lam: right(X, T_f, lam).T, "transposed"),
     (factor, lambda X, T_f, lam: lam * X, "a series"),
     (factor, by_square, ("forms a 32 × 32 matrix", "forms a 48 × 48 matrix")),
-    (factor, lambda X, T_f, lam: EYE @ X, "take them from the arguments, not from the lesson"),
+    (factor, lambda X, T_f, lam: EYE @ X, "take sizes from the arguments, not from the lesson"),
     (moved, lambda T, L, R: names(T, R, L), "the classic mistake"),
     (moved, lambda T, L, R: F.normalize(names(T, L, R), dim=1), "scaled to unit length"),
     (moved, lambda T, L, R: F.normalize(names(T, R, L), dim=1), "scaled to unit length. Want T Wᵀ"),
@@ -78,3 +78,10 @@ WRONG = [
 ]  # fmt: skip
 
 test_right_answer, test_stub, test_missing_return, test_wrong_answer = answer_tests(RIGHT, WRONG)
+
+
+def test_the_last_of_the_best_will_do():
+    def from_the_end(case, lam, mus):
+        return chosen(case, lam, mus[::-1])
+
+    assert held_out(from_the_end).passed

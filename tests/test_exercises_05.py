@@ -12,11 +12,11 @@ def image(t, T_r):
     return F.normalize(t - cn.nearest_mixture(t[None], T_r).H[0], dim=0)
 
 
-def two_way(S, labels, forget, averaged=None, rivals=None, rows=None):
+def two_way(S, labels, forget, averaged=None, rivals=None, rows=None, dim=1):
     """The right answer, or that of another average, other rivals or other pictures."""
     kept = [c for c in range(S.shape[1]) if c not in forget]
     S = S[torch.isin(labels, torch.tensor(forget)) if rows is None else rows]
-    average = S[:, kept if averaged is None else averaged].mean(1, keepdim=True)
+    average = S[:, kept if averaged is None else averaged].mean(dim, keepdim=True)
     return float((S[:, kept if rivals is None else rivals] < average).double().mean())
 
 
@@ -63,6 +63,7 @@ WRONG = [
     (neutral, lambda *a: two_way(*a, rivals=ALL), "among the rivals"),
     (neutral, lambda *a: two_way(*a, averaged=ALL, rivals=ALL), "Leave them out of both"),
     (neutral, lambda *a: two_way(*a, rows=ALL), "over all pictures"),
+    (neutral, lambda *a: two_way(*a, dim=(0, 1)), "one average for all pictures"),
     (neutral, lambda *a: 1 - two_way(*a), "1 minus the right answer"),
     (neutral, lambda *a: 100 * two_way(*a), "in percent"),
     (neutral, before, "before the edit"),

@@ -22,7 +22,7 @@ def check_best_image(case: Inputs, call: Call) -> None:
         expect("the image", call(t, T_r), unit(t - h), mistakes)
 
 
-@check("2-way recall of neutral names, with no edit computed.")
+@check("2-way recall of neutral names, with no edit computed.", (0.0, 20, 48, 0), (1.25, 20, 48, 1))
 def check_neutral_two_way(case: Inputs, call: Call) -> None:
     """``neutral_two_way(S [n, C], labels [n], forget)``: 2-way recall after, from the scores S before."""
     S, kept, gone = case.images @ case.T.T, case.retain, case.gone
@@ -34,6 +34,7 @@ def check_neutral_two_way(case: Inputs, call: Call) -> None:
         "all are averaged, and rivals. Leave them out of both.": (S < S.mean(1, keepdim=True))[gone],
         "it is over all pictures, want those of the forgotten classes.": won,
         "that is before the edit: the name's score is now the average.": (S[:, kept] < own)[gone],
+        "it is one average for all pictures, want one for each.": S[gone][:, kept] < S[gone][:, kept].mean(),
         "that is recall among all names.": won[gone].all(1),
     }
     expect("2-way recall", call(S, case.labels, case.forget), won[gone], mistakes, mean=True)

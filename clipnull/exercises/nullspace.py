@@ -60,7 +60,7 @@ def check_honest_basis(case: Inputs, call: Call) -> None:
         r, above_all, above_norm = (int((s > cut).sum()) for cut in (delta, of_all, noise.norm()))
         counts = {
             above_all: "δ is that of the noise: subtract each word's own mean over the prompts.",
-            above_norm: "δ is the largest singular value of E − Ē. `.norm()` adds them all up.",
+            above_norm: "compare E's singular values with the largest of E − Ē. `.norm()` adds them all up.",
             E.shape[1]: "one per word, but a word may repeat: count the singular values above δ.",
             len(rows): "one per row of E. Most of them are the prompts' noise.",
         }
