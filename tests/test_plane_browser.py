@@ -245,7 +245,7 @@ def test_the_globe_recolours_with_the_method_and_the_list(page: Any) -> None:
     red = lambda x: ((x[..., 0] > x[..., 2] + 40) & (x[..., 3] == 255)).mean()  # noqa: E731
     assert red(neutral) == 0 < red(before)
     lab.locator("select").select_option(["penguin", "guitar"])
-    page.locator(".clipnull-plane text.struck", has_text="duck").first.wait_for(timeout=10_000)
+    page.locator(".clipnull-plane .off text", has_text="duck").first.wait_for(timeout=10_000)
 
 
 @pytest.mark.parametrize(

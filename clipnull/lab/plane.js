@@ -229,9 +229,12 @@ async function render({ model, el }) {
     stage.back.replaceChildren(...ground)
     stage.front.replaceChildren(...shapes)
     stage.words.replaceChildren(...labels.map(({ text, at: [x, y], bold, behind, struck }) => {
-      const words = svg("text", { x, y, "text-anchor": "middle", class: `${bold ? "name" : ""} ${struck ? "struck" : ""}`, opacity: behind ? 0.75 : null })
+      const words = svg("text", { x, y, "text-anchor": "middle", class: bold ? "name" : "", opacity: behind ? 0.75 : null })
       words.textContent = text
-      return words
+      if (!struck) return words
+      const off = svg("g", { class: "off" }) // the line through a name is in its style, without the name's halo
+      off.append(words)
+      return off
     }))
     stage.box.firstChild.textContent = drawn.heads[k]
   }
