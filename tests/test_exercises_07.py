@@ -56,12 +56,19 @@ def test_any_embedding_that_wins_will_do():
     assert wins(lambda t, T_r: F.normalize(-T_r.mean(0), dim=0))
 
 
+def test_the_rotation_may_be_turned_and_converted():
+    assert scale(lambda Z, L, R, Q: moved(Z, L, R).mean() / ((Z @ (L.T @ Q.T).T) @ R.T).norm(dim=1).mean())
+    assert scale(lambda *a: matched(*(x.double() for x in a)))
+    assert scale(lambda *a: matched(*(torch.from_numpy(x.numpy()) for x in a)))
+
+
 def test_the_sign_is_free():
     assert direction(lambda P, Q: -read(P, Q))
 
 
 WRONG = [
     (scale, lambda Z, L, R, Q: (L @ R.T).norm() / (Q @ L @ (Q @ R).T).norm(), "forms a"),
+    (scale, lambda Z, L, R, Q: moved(Z, L, R).mean() / moved(Z, Q.T @ L, Q.T @ R).mean(), "s is "),
     (scale, lambda Z, L, R, Q: 1.0, "which no rotation changes"),
     (scale, with_matrices, ("forms a 32 × 32 matrix", "forms a 48 × 48 matrix")),
     (scale, lambda Z, L, R, Q: 1 / matched(Z, L, R, Q), "upside down"),

@@ -137,16 +137,18 @@ def expect_basis(U: Any, want: torch.Tensor, count: str, counts: Any = (), mista
 
 
 class Square(TorchDispatchMode):
-    """Within it, no torch function may make a matrix of ``size`` rows and columns, or a stack of them."""
+    """Within it, torch may make no matrix (or stack) of ``size`` rows and columns but from a given one."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
         self.size = size
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
+        out, square = func(*args, **(kwargs or {})), (self.size, self.size)
+        if any(isinstance(given, torch.Tensor) and given.shape[-2:] == square for given in args):
+            return out
         for made in out if isinstance(out, (tuple, list)) else [out]:
-            if isinstance(made, torch.Tensor) and made.shape[-2:] == (self.size, self.size):
+            if isinstance(made, torch.Tensor) and made.shape[-2:] == square:
                 raise Wrong(f"forms a {self.size} × {self.size} matrix; products of thin ones need none")
         return out
 
@@ -163,7 +165,8 @@ def _run(function: Call, square: int, *args: Any) -> Any:
         own = traceback.extract_tb(problem.__traceback__)[1:2]
         line = "".join(f" in the line `{frame.line}`" for frame in own if frame.line)
         what = problem if isinstance(problem, Wrong) else f"raised {type(problem).__name__}: {problem}"
-        sizes = ", ".join(str(list(a.shape)) for a in args if isinstance(a, torch.Tensor))
+        arrays = [] if what is problem else [a for a in args if isinstance(a, torch.Tensor)]
+        sizes = ", ".join(str(list(a.shape)) for a in arrays)
         hint = f". Arrays are {sizes}: take sizes from the arguments, not from the lesson" if sizes else ""
         raise Wrong(f"your function {what}{line}{hint}") from problem
     for before, after in zip(args, copies, strict=True):
