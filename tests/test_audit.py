@@ -357,6 +357,7 @@ def test_measurement_cells():
     assert row.cells() == ["x, %", "50.0", "–", "25.0 ± 12.5"]
     assert Measurement("s", 0, 3, math.inf, "", "", unit="steps").cells() == ["s, steps", "0", "3", "never"]
     assert Measurement("h", 1.5, 2, 0.25, "", "", unit="bits").cells() == ["h, bits", "1.50", "2", "0.25"]
+    assert Measurement("c", -1e-9, 0, 0, "", "", unit="cosine").cells() == ["c, cosine", *3 * ["0.000"]]
 
 
 @pytest.fixture(scope="module")

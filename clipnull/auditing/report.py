@@ -49,7 +49,7 @@ class Measurement:
             return "never"
         if self.unit == "%" or math.isnan(value):
             return _show.tenths(value)
-        return f"{value:.3f}" if self.unit == "cosine" else f"{value:.2f}".removesuffix(".00")
+        return f"{value:z.3f}" if self.unit == "cosine" else f"{value:.2f}".removesuffix(".00")
 
 
 @dataclass(frozen=True, repr=False)
