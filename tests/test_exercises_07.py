@@ -80,6 +80,7 @@ WRONG = [
     (scale, lambda Z, L, R, Q: moved(Z, L, R).mean(), "the displacement itself"),
     (scale, lambda Z, L, R, Q: (Z.mean(0) @ L @ R.T).norm() / (Z.mean(0) @ (Q @ L) @ (Q @ R).T).norm(), "length of the mean"),
     (word, lambda Z, T, y, c, w: ((Z @ torch.cat([T, w[None]]).T).argmax(1) == len(T))[y == c].float().mean(), "still among the candidates"),
+    (word, lambda Z, T, y, c, w: (y == c)[swapped(Z, T, y, c, w) == c].float().mean(), "that is precision"),
     (word, lambda Z, T, y, c, w: ((Z @ T.T).argmax(1) == c)[y == c].float().mean(), "where does w enter"),
     (word, lambda Z, T, y, c, w: (swapped(Z, T, y, c, w) == y).float().mean(), "accuracy over all images"),
     (word, lambda Z, T, y, c, w: (swapped(Z, T, y, c, w) == c).float().mean(), "share of all images that w takes"),

@@ -32,19 +32,22 @@ def check_matched(case: Inputs, call: Call) -> None:
 @check("recall by another word, as in `clipnull.auditing.other_words`.")
 def check_recall_by_word(case: Inputs, call: Call) -> None:
     """``recall_by_word(Z, T, labels, c, w)``: recall of class c when ``w`` takes its name's place."""
-    Z, T = case.images, case.T
+    T, labels = case.T, case.labels.repeat(3)
+    # pictures so hard that recall, precision and recall by the own name differ
+    Z = unit(case.images.repeat(3, 1) + 1.5 * unit(randn(len(labels), T.shape[1], seed=3)))
     for i, c in enumerate(case.forget):
         w = unit(T[c] + (0.6 + 0.4 * i) * unit(randn(T.shape[1], seed=i)))
         swapped = torch.cat([T[:c], w[None], T[c + 1 :]])
         said, both, plain = ((Z @ A.T).argmax(1) for A in (swapped, torch.cat([T, w[None]]), T))
-        mine = case.labels == c
+        mine = labels == c
         mistakes = {
+            "that is precision: divide by the images of class c.": mine[said == c],
             "the old name is still among the candidates: w takes its place.": (both == len(T))[mine],
             "that is the recall by the class's own name: where does w enter?": (plain == c)[mine],
-            "that is the accuracy over all images; want only those of class c.": said == case.labels,
+            "that is the accuracy over all images; want only those of class c.": said == labels,
             "that is the share of all images that w takes; want only those of class c.": said == c,
         }
-        expect(f"recall of class {c}", call(Z, T, case.labels, c, w), (said == c)[mine], mistakes, mean=True)
+        expect(f"recall of class {c}", call(Z, T, labels, c, w), (said == c)[mine], mistakes, mean=True)
 
 
 @check("P⁺(P − Q) = L Rᵀ, and its columns are multiples of L.")
