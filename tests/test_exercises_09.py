@@ -58,6 +58,11 @@ MISTAKES = [
     ),
     (
         ex.check_chosen,
+        lambda *x: min(certified(*x)[::-1], key=lambda i: abs(x[2][i] - 0.5)),
+        "of equals the first",
+    ),
+    (
+        ex.check_chosen,
         lambda *x: 0 if not certified(*x) else min(certified(*x), key=lambda i: abs(x[2][i] - 0.5)),
         "no eraser is certified",
     ),

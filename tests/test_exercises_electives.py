@@ -82,6 +82,7 @@ WRONG = [
     (ece, lambda p, y, b: binned(p, y, b)[1].abs().sum() / b, "empty bins were counted"),
     (ece, lambda p, y, b: binned(p, y, b)[1].abs().max(), "the largest gap"),
     (ece, lambda p, y, b: (binned(p, y, b)[0] * binned(p, y, b)[1] ** 2).sum(), "squared"),
+    (ece, lambda p, y, b: package_ece(p + 1e-9, y, b)[0], "closed above"),
 ]  # fmt: skip
 
 

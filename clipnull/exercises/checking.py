@@ -149,7 +149,7 @@ class Square(TorchDispatchMode):
             return out
         for made in out if isinstance(out, (tuple, list)) else [out]:
             if isinstance(made, torch.Tensor) and made.shape[-2:] == square:
-                raise Wrong(f"forms a {self.size} × {self.size} matrix; products of thin ones need none")
+                raise Wrong(f"forms a {self.size} × {self.size} matrix")
         return out
 
 
@@ -164,10 +164,11 @@ def _run(function: Call, square: int, *args: Any) -> Any:
             raise
         own = traceback.extract_tb(problem.__traceback__)[1:2]
         line = "".join(f" in the line `{frame.line}`" for frame in own if frame.line)
-        what = problem if isinstance(problem, Wrong) else f"raised {type(problem).__name__}: {problem}"
-        arrays = [] if what is problem else [a for a in args if isinstance(a, torch.Tensor)]
-        sizes = ", ".join(str(list(a.shape)) for a in arrays)
+        sizes = ", ".join(str(list(a.shape)) for a in args if isinstance(a, torch.Tensor))
         hint = f". Arrays are {sizes}: take sizes from the arguments, not from the lesson" if sizes else ""
+        what = f"raised {type(problem).__name__}: {problem}"
+        if isinstance(problem, Wrong):  # of `Square`
+            what, hint = problem, "; products of thin ones need none"
         raise Wrong(f"your function {what}{line}{hint}") from problem
     for before, after in zip(args, copies, strict=True):
         if isinstance(before, torch.Tensor) and not torch.equal(before, after):

@@ -30,16 +30,20 @@ def check_leace(case: Inputs, call: Call) -> None:
 @check("as `clipnull.auditing.calibration_error`.")
 def check_calibration_error(case: Inputs, call: Call) -> None:
     """``calibration_error(p, labels, bins)``: expected calibration error, a fraction."""
-    y = (case.labels + (torch.arange(len(case.images)) % 3 == 0)) % len(case.T)  # every third one wrong
-    p = (12 * case.images @ case.T.T).softmax(1).double()
-    top, said = p.max(1)
-    for bins in (10, 4):
-        which = (top * bins).ceil()
-        members = [which == b for b in which.unique()]
-        gaps = torch.stack([((said == y).double() - top)[m].mean() for m in members])
+    labels = (case.labels + (torch.arange(len(case.images)) % 3 == 0)) % len(case.T)  # every third one wrong
+    soft = (12 * case.images @ case.T.T).softmax(1).double()
+    edge = soft.new_tensor([[0.5, 0.3, 0.2], [0.55, 0.25, 0.2]])  # the first is between two bins
+    for p, y, bins in ((soft, labels, 10), (soft, labels, 4), (edge, torch.tensor([0, 1]), 10)):
+        top, said = p.max(1)
+        gap = (said == y).double() - top
+        above, below = (top * bins).ceil(), (top * bins).floor()
+        members = [above == b for b in above.unique()]
+        gaps = torch.stack([gap[m].mean() for m in members])
         part = torch.stack([m.double().mean() for m in members])
+        other = sum(gap[below == b].sum().abs() for b in below.unique()) / len(gap)
         mistakes = {
             "signed gaps cancel between bins: take the absolute value of each.": part @ gaps,
+            "bins are closed above: a confidence on the edge of two is in the lower one.": other,
             "bins count alike, however few they hold; weigh each by its share.": gaps.abs().mean(),
             "empty bins were counted too; weigh each bin by its share.": gaps.abs().sum() / bins,
             "that is the largest gap, the maximum calibration error.": gaps.abs().max(),

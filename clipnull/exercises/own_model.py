@@ -62,20 +62,22 @@ def check_known(case: Inputs, call: Call) -> None:
 @check("a rule stated before the outcome, and followed.", MADE_UP)
 def check_chosen(case: Inputs, call: Call) -> None:
     """``chosen(lead, kept, two_way)``: the index that the lesson's rule takes, -1 for none."""
-    lead = torch.tensor([0.2, 1e-9, 3e-8, 0.0, 0.1, 2e-9])
-    kept = torch.tensor([0.97, 0.88, 0.90, 0.85, 0.91, 0.89], dtype=torch.float64)
-    two_way = torch.tensor([0.50, 0.30, 0.90, 0.50, 0.51, 0.62])
-    for i in range(2, 8):  # in every order, and once where none is certified
-        place = sorted((j + i) % 6 for j in (1, 2, 5)).index((5 + i) % 6)
+    lead = torch.tensor([0.2, 1e-9, 3e-8, 0.0, 0.1, 2e-9, 2e-9])
+    kept = torch.tensor([0.97, 0.88, 0.90, 0.85, 0.91, 0.89, 0.89], dtype=torch.float64)
+    two_way = torch.tensor([0.50, 0.30, 0.90, 0.50, 0.51, 0.62, 0.62])
+    for i in range(2, 9):  # in every order, and once where none is certified
+        first, second = sorted([(5 + i) % 7, (6 + i) % 7])
+        place = sorted((j + i) % 7 for j in (1, 2, 5, 6)).index(first)
         mistakes = {
-            "it is not certified: strike those with a lead off first.": i % 6,
+            "it is not certified: strike those with a lead off first.": i % 7,
             "the best accuracy is that of the certified ones, the only ones to choose from.": -1,
-            "it keeps more than two points less than the best certified one.": (3 + i) % 6,
-            "it keeps the most, but within two points 2-way recall decides.": (2 + i) % 6,
-            "nearest to chance is |recall − 0.5|, not the lowest recall.": (1 + i) % 6,
+            "it keeps more than two points less than the best certified one.": (3 + i) % 7,
+            "it keeps the most, but within two points 2-way recall decides.": (2 + i) % 7,
+            "nearest to chance is |recall − 0.5|, not the lowest recall.": (1 + i) % 7,
             "that is its place in your shorter list; want the one among all.": place,
+            "of equals the first was asked for.": second,
         }
-        expect("the choice", call(*(x.roll(i) for x in (lead, kept, two_way))), (5 + i) % 6, mistakes)
+        expect("the choice", call(*(x.roll(i) for x in (lead, kept, two_way))), first, mistakes)
     none = {"no eraser is certified here: want −1.": 0}
     expect("chosen([0.2], [0.9], [0.5])", call(lead[:1], kept[:1], two_way[:1]), -1, none)
 
