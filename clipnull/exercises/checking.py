@@ -168,7 +168,7 @@ def _run(function: Call, square: int, *args: Any) -> Any:
         hint = f". Arrays are {sizes}: take sizes from the arguments, not from the lesson" if sizes else ""
         what = f"raised {type(problem).__name__}: {problem}"
         if isinstance(problem, Wrong):  # of `Square`
-            what, hint = problem, "; products of thin ones need none"
+            what, hint = str(problem), "; products of thin ones need none"
         raise Wrong(f"your function {what}{line}{hint}") from problem
     for before, after in zip(args, copies, strict=True):
         if isinstance(before, torch.Tensor) and not torch.equal(before, after):
