@@ -126,7 +126,7 @@ clipnull/lab/lessons.py || "image" if side == "image" and unit else "text" || "t
 clipnull/plots/embeddings.py || np.argsort(-p, kind="stable")[:5]) for label, p in panels.items()] || np.argsort(p, kind="stable")[:5]) for label, p in panels.items()] || tests/test_plots_embeddings.py
 clipnull/plots/embeddings.py || np.stack([np.cos(a), side * np.sin(a)], 1) || np.stack([np.sin(a), side * np.cos(a)], 1) || tests/test_plots_embeddings.py
 clipnull/plots/embeddings.py || ax.plot(middle, density, line || ax.plot(density, middle, line || tests/test_plots_embeddings.py
-clipnull/exercises/checking.py || made.shape[-2:] == (self.size, self.size) || made.shape == (self.size, self.size + 1) || tests/test_exercises_02.py
+clipnull/exercises/checking.py || made.shape[-2:] == square || made.shape == (self.size, self.size + 1) || tests/test_exercises_02.py
 clipnull/lab/stepper.py || self.residual = z - self.inside || self.residual = z + self.inside || tests/test_widgets_02.py
 clipnull/lab/stepper.py || (start, corner, PURPLE), (corner, self.z, GREEN) || (start, corner, GREEN), (corner, self.z, PURPLE) || tests/test_widgets_02.py
 # the notebook gate
