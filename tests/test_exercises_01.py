@@ -97,6 +97,10 @@ WRONG = [
 test_right_answer, test_stub, test_missing_return, test_wrong_answer = answer_tests(RIGHT, WRONG)
 
 
+def test_neighbours_in_any_order():
+    assert ex.check_nearest_names(lambda T, k: nearest(T, k).flip(1)).passed
+
+
 def test_few_names_are_asked_for_too():
     message = ex.check_nearest_names(
         lambda T, k: nearest(T, k) if k < len(T) else T.topk(k + T.shape[1])

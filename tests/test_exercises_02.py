@@ -85,7 +85,7 @@ WRONG = [
     (ex.check_project_out, lambda Z, U: Z @ (torch.eye(len(U)) - U @ U.T), "forms a 32 × 32 matrix"),
     (ex.check_project_out, lambda Z, U: Z - torch.einsum("dk,ek,ne->nd", U, U, Z), "forms a 32 × 32 matrix"),
     (ex.check_project_out, lambda Z, U: Z - Z @ sum(u[:, None] * u for u in U.T), "forms a 32 × 32 matrix"),
-    (ex.check_project_out, lambda Z, U: torch.stack([z - (U @ U.T) @ z for z in Z]), "in the line `"),
+    (ex.check_project_out, lambda Z, U: torch.stack([z - (U @ U.T) @ z for z in Z]), "`; products of thin"),
     (ex.check_rank, lambda T, V: count(svdvals(T), svdvals(T - V)[0]), "the means are still in"),
     (ex.check_rank, lambda T, V: count(svdvals(centred(T)), svdvals(T - V)[0]), "still in the difference"),
     (ex.check_rank, lambda T, V: count(svdvals(T), svdvals(centred(T - V))[0]), "still in the names"),

@@ -164,12 +164,11 @@ def _run(function: Call, square: int, *args: Any) -> Any:
             raise
         own = traceback.extract_tb(problem.__traceback__)[1:2]
         line = "".join(f" in the line `{frame.line}`" for frame in own if frame.line)
+        if isinstance(problem, Wrong):
+            raise Wrong(f"your function {problem}{line}; products of thin ones need none.") from problem
         sizes = ", ".join(str(list(a.shape)) for a in args if isinstance(a, torch.Tensor))
         hint = f". Arrays are {sizes}: take sizes from the arguments, not from the lesson" if sizes else ""
-        what = f"raised {type(problem).__name__}: {problem}"
-        if isinstance(problem, Wrong):  # of `Square`
-            what, hint = str(problem), "; products of thin ones need none"
-        raise Wrong(f"your function {what}{line}{hint}") from problem
+        raise Wrong(f"your function raised {type(problem).__name__}: {problem}{line}{hint}") from problem
     for before, after in zip(args, copies, strict=True):
         if isinstance(before, torch.Tensor) and not torch.equal(before, after):
             raise Wrong("your function changes its input in place; work on a copy.")
