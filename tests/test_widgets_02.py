@@ -64,9 +64,7 @@ def test_the_numbers_of_a_projection_are_the_packages():
     for bar in others:
         t = T[NAMES.index(bar.name.removeprefix("score: "))]
         assert (bar.before, bar.value) == pytest.approx((float(t @ z), float(t @ left)), abs=1e-6)
-    assert (
-        len(others) == 4 and f"√(1 − {(U.T @ z).norm():.2f}²) = {left.norm():.2f}" in widget.moments()[4][1]
-    )
+    assert len(others) == 4 and f"by Pythagoras: {left.norm():.2f}." in widget.moments()[4][1]
 
 
 def test_no_arrow_of_the_lesson_leaves_the_frame(pocket):
@@ -194,7 +192,14 @@ def test_gram_schmidt_is_told_name_by_name():
 def test_gram_schmidt_says_when_a_name_adds_nothing():
     widget = lab.GramSchmidtStepper(torch.stack([CASE.T[0], 2 * CASE.T[0], CASE.T[1]]), ["a", "a again", "b"])
     told = _readouts(widget)
-    assert "no new column" in told[5] and "Q has 2 columns" in told[-1]
+    assert "Q has 1 column," in told[1] and "no new column" in told[5] and "Q has 2 columns" in told[-1]
+
+
+def test_a_negative_coefficient_is_subtracted():
+    widget = stepper(*NAMES[:3])
+    c, words = (subspace.gram_schmidt(T[:3]).T @ Z[0]).tolist(), widget.moments()[2][1]
+    later = [f"{'−' if x < 0 else '+'} {abs(x):.2f} u{u}" for x, u in zip(c[1:], "₂₃", strict=True)]
+    assert min(c[1:]) < 0 and all(part in words for part in later) and "-" not in words
 
 
 @pytest.mark.parametrize("m", [1, 2, 5])

@@ -243,7 +243,7 @@ def _ground(ax: Axes, fixed: Wire, drawn: Wire) -> None:
         chosen = [i for i in drawn["kept"] if i in rows]
         ax.scatter(*dots[chosen].T, s=50, edgecolors=base.BLACK, **look)
         for i in chosen:
-            _say(ax, dots[i], many["names"][i], (5, 4))
+            _say(ax, dots[i], many["names"][i], (5, -12))
     if many and many["legend"]:
         ax.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
 

@@ -110,7 +110,8 @@ class Scene:
         self.flat = torch.stack(axes[:2], 1)
         parts = [(indexed(letter, k), c) for k, c in enumerate(self.coefficients.tolist())]
         more, parts = " + …" if len(parts) > COLUMNS else "", parts[:COLUMNS]
-        self.sum = " + ".join(f"{c:.2f} {u}" for u, c in parts) + more
+        said = " + ".join(f"{c:.2f} {u}" for u, c in parts) + more
+        self.sum = said.replace("+ -", "− ").replace("-", "−")
         self.bars = [Bar(f"along {u}", c, colour=BLUE) for u, c in parts]
         columns = zip(U.T, parts, strict=False)
         self.columns = [line for u, (label, _) in columns for line in self.arrow(u, label, BLUE, 1.5)]
@@ -188,7 +189,8 @@ class GramSchmidtStepper(Stepper):
                 sides = [*basis[::2], *scene.triangle("t", "inside", "residual")]  # columns without labels
                 told.append((f"{name}: t − QQᵀt", words, sides, [*scene.bars, *new]))
             if s.kept:
-                words = f"The residual, divided by {s.norm:.2f}. Q has {s.Q.shape[1]} columns, QᵀQ = I."
+                many = f"{s.Q.shape[1]} columns" if Q.shape[1] else "1 column"
+                words = f"The residual, divided by {s.norm:.2f}. Q has {many}, QᵀQ = I."
                 told.append((q, words, [*left, *scene.arrow(s.Q[:, -1], q, BLUE)], new))
             else:
                 told.append(("nothing new", f"All of {name} but rounding is gone: no new column.", left, new))
@@ -261,7 +263,7 @@ class ProjectionStepper(Stepper):
              [*along, inside, *old]),
             ("z − UUᵀz", "The residual: from the nearest point up to z, at a right angle to every name.",
              [*s.triangle("z", "inside", "residual"), *s.arrow(s.residual, "", GREEN)], [inside, left, *old]),
-            ("‖z − UUᵀz‖", f"The length of the residual: √(1 − {s.size:.2f}²) = {s.left:.2f}. Squared, "
+            ("‖z − UUᵀz‖", f"The length of the residual, by Pythagoras: {s.left:.2f}. Squared, "
              f"{100 * s.size**2:.0f}% of z is in the span and {100 * s.left**2:.0f}% is not.",
              s.triangle("1.00", f"{s.size:.2f}", f"{s.left:.2f}"), [inside, left, *old]),
             ("new scores", "The residual scores 0 with every name of the span. Highest score now: "
