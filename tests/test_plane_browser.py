@@ -290,6 +290,7 @@ def test_dots_tell_their_picture_and_are_kept(page: Any) -> None:
     old, name = shown.caption, tip.inner_text()
     page.keyboard.press("Enter")
     assert shown.changes(old) == f"1 of 800 kept, {name}."
+    assert name in shown.root.locator(".stage text").all_text_contents()
     box = sheet.bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2 + 1, box["y"] + box["height"] / 2 + 1)
     page.wait_for_timeout(200)

@@ -215,6 +215,7 @@ async function render({ model, el }) {
       taken.push([q[0] - 8, q[1] - 8, q[0] + 8, q[1] + 8])
       say(`mark ${i}`, name, q, 8)
     }
+    for (const i of dots ? kept : []) say(`kept ${i}`, dots.names[i], to(drawn.dots[i]), 8)
     stage.handles.forEach((g, i) => {
       const q = to(at[i]), r = points[i].picture ? 22 : 11, said = at[i].map((x, j) => `${"xyz"[j]} ${x.toFixed(2)}`).join(", ")
       set(g, { transform: `translate(${place(q)})`, "aria-valuenow": at[i][0].toFixed(2), "aria-valuetext": said })
