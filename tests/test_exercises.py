@@ -79,7 +79,15 @@ def test_a_crash_names_the_error_and_the_line():
         return T @ T
 
     message = ex.check_basis(crash).message
-    assert "raised RuntimeError" in message and "`return T @ T`" in message
+    assert "raised RuntimeError" in message and "`return T @ T`. Arrays are [" in message
+
+
+def test_a_name_that_is_not_there_is_no_matter_of_sizes():
+    def crash(T):
+        return unheard_of  # noqa: F821
+
+    message = ex.check_basis(crash).message
+    assert "raised NameError" in message and "Arrays are" not in message
 
 
 def test_input_changed_in_place_is_named():

@@ -167,8 +167,9 @@ def _run(function: Call, square: int, *args: Any) -> Any:
         if isinstance(problem, Wrong):
             raise Wrong(f"your function {problem}{line}; products of thin ones need none.") from problem
         sizes = ", ".join(str(list(a.shape)) for a in args if isinstance(a, torch.Tensor))
-        hint = f". Arrays are {sizes}: take sizes from the arguments, not from the lesson" if sizes else ""
-        raise Wrong(f"your function raised {type(problem).__name__}: {problem}{line}{hint}") from problem
+        if sizes and not isinstance(problem, NameError):
+            line += f". Arrays are {sizes}: take sizes from the arguments, not from the lesson"
+        raise Wrong(f"your function raised {type(problem).__name__}: {problem}{line}") from problem
     for before, after in zip(args, copies, strict=True):
         if isinstance(before, torch.Tensor) and not torch.equal(before, after):
             raise Wrong("your function changes its input in place; work on a copy.")
