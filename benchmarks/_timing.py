@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import math
 import os
 import platform
@@ -15,6 +14,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+
+from clipnull._show import version
 
 
 def arguments(doc: str | None, repeats: int = 5) -> argparse.ArgumentParser:
@@ -38,11 +39,7 @@ def machine(threads: int) -> str:
     """Processor, cores, memory and versions."""
     packages = ("torch", "numpy", "open_clip_torch", "concept-erasure", "clip-benchmark")
     versions = [f"Python {platform.python_version()}"]
-    for package in packages:
-        try:
-            versions.append(f"{package} {importlib.metadata.version(package)}")
-        except importlib.metadata.PackageNotFoundError:
-            continue
+    versions += [f"{package} {found}" for package in packages if (found := version(package))]
     used = f"{os.cpu_count()} cores, {threads} thread{'s' if threads > 1 else ''}{_memory()}"
     return f"{_processor()}, {used}; {', '.join(versions)}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import importlib.metadata
 import math
 import os
 import sys
@@ -29,6 +30,14 @@ def percent(fraction: float) -> str:
 def few(names: Sequence[str], k: int = 4) -> str:
     """The first ``k`` names, and how many more there are."""
     return ", ".join(names[:k]) + (f" and {len(names) - k} more" if len(names) > k else "")
+
+
+def version(distribution: str) -> str | None:
+    """The installed version of a distribution; None where there is none."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 @dataclass(frozen=True)

@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipnull import _files
+from clipnull._show import Table, tenths, version
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor
 
-    from clipnull._show import Table
     from clipnull.datasets.pictures import LabelledImages
     from clipnull.evaluation import Case
     from clipnull.model.clip import Clip
@@ -181,7 +181,6 @@ def forget(case: Case, seed: int) -> dict[str, Report]:
 def table(label: str, reports: Mapping[str, Report]) -> Table:
     """Full and 2-way recall, search, kept accuracy and certificate, one line per method."""
     import clipnull as cn
-    from clipnull._show import Table, tenths
 
     first = next(iter(reports.values()))
     case, gone = first.case, int(first.case.gone.sum())
@@ -248,8 +247,8 @@ def doctor(args: argparse.Namespace) -> int:
     print(f"python {sys.version.split()[0]} on {sys.platform}")
     for name, extra in _required().items():
         lacks = f'not here; optional: pip install -e ".[{extra}]"' if extra else "missing"
-        print(f"{name:<18}{(version := _version(name)) or lacks}")
-        if not version and not extra:
+        print(f"{name:<18}{(found := version(name)) or lacks}")
+        if not found and not extra:
             problems.append(f'{name} is missing: pip install -e "."')
     if importable := not problems:
         import torch
@@ -288,13 +287,6 @@ def _required() -> dict[str, str]:
         if extra is None or extra[1] in EXTRAS:
             found[re.split(r"[^\w.-]", line, maxsplit=1)[0]] = extra[1] if extra else ""
     return found
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _notebooks() -> Path | None:

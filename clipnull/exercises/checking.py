@@ -159,9 +159,9 @@ def _run(function: Call, square: int, *args: Any) -> Any:
     try:
         with Square(square) if square else contextlib.nullcontext():
             out = function(*copies)
+    except NotImplementedError:
+        raise
     except Exception as problem:
-        if isinstance(problem, NotImplementedError):
-            raise
         own = traceback.extract_tb(problem.__traceback__)[1:2]
         line = "".join(f" in the line `{frame.line}`" for frame in own if frame.line)
         if isinstance(problem, Wrong):

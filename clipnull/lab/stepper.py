@@ -189,7 +189,7 @@ class GramSchmidtStepper(Stepper):
                 sides = [*basis[::2], *scene.triangle("t", "inside", "residual")]  # columns without labels
                 told.append((f"{name}: t − QQᵀt", words, sides, [*scene.bars, *new]))
             if s.kept:
-                many = f"{s.Q.shape[1]} columns" if Q.shape[1] else "1 column"
+                many = "1 column" if s.Q.shape[1] == 1 else f"{s.Q.shape[1]} columns"
                 words = f"The residual, divided by {s.norm:.2f}. Q has {many}, QᵀQ = I."
                 told.append((q, words, [*left, *scene.arrow(s.Q[:, -1], q, BLUE)], new))
             else:

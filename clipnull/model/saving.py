@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import hashlib
-import importlib.metadata
 import json
 import math
 import sys
@@ -19,6 +17,7 @@ import torch
 from PIL import Image
 
 from clipnull import _check, _files
+from clipnull._show import version
 from clipnull.hull import certificate
 from clipnull.model import towers
 from clipnull.model.fold import folded_edits, merged_state
@@ -123,10 +122,8 @@ def _seen(clip: Clip) -> list[torch.Tensor]:
 
 
 def _receipt(clip: Clip, report: Report | Mapping[str, Any] | None, digest: str) -> dict[str, Any]:
-    versions = {"python": sys.version.split()[0]}
-    for name in ("clipnull", "torch", "open_clip_torch", "timm", "safetensors"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[name] = importlib.metadata.version(name)
+    named = ("clipnull", "torch", "open_clip_torch", "timm", "safetensors")
+    versions = {name: found for name in named if (found := version(name))}
     edits: list[dict[str, Any]] = []
     for side, edit in folded_edits(clip.model):
         known = {k: edit.info.get(k) for k in ("method", "classes")}
@@ -142,7 +139,7 @@ def _receipt(clip: Clip, report: Report | Mapping[str, Any] | None, digest: str)
         "edits": edits,
         "report": report if report is None or isinstance(report, Mapping) else _figures(report),
         "weights_sha256": digest,
-        "versions": versions,
+        "versions": {"python": sys.version.split()[0], **versions},
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "earlier": clip.receipt,
     }
