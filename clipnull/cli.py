@@ -253,7 +253,7 @@ def doctor(args: argparse.Namespace) -> int:
     if importable := not problems:
         import torch
 
-        print(f"{'device':<18}{torch.accelerator.current_accelerator() or 'cpu'}")
+        print(f"{'device':<18}{'cuda' if torch.cuda.is_available() else 'cpu'}")  # that of `load`
     here = WEIGHTS.read_bytes() if WEIGHTS.is_file() else b""
     said = f"{len(here) / 1e6:.1f} MB, sha256 {hashlib.sha256(here).hexdigest()}" if here else "missing"
     print(f"{'PocketCLIP':<18}{said}")

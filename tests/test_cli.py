@@ -452,6 +452,13 @@ def test_doctor_finds_nothing_missing_here(capsys):
     assert "Nothing that is needed is missing." in said and "sha256 " in said and "device" in said
 
 
+@pytest.mark.parametrize("found", [True, False])
+def test_doctor_names_the_device_that_a_model_goes_to(found, monkeypatch, capsys):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: found)
+    cli.main(["doctor"])
+    assert re.search(r"^device +(\w+)$", capsys.readouterr().out, re.M)[1] == ("cuda" if found else "cpu")
+
+
 def without(monkeypatch, *missing):
     """As on a machine where these distributions are not installed."""
     version = importlib.metadata.version
